@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGGREGATOR_VIEWS_H
+#define AGGREGATOR_VIEWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * A view is a metric family made by folding the log: what is measured, how it
+ * is grouped, which events count. Views are data; the defaults are in views.c
+ * and a configuration can replace them. Immutable once built; any thread.
+ */
+
+enum view_kind {
+	VIEW_COUNTER,
+	VIEW_HISTOGRAM,
+};
+
+enum view_source {
+	VIEW_REQUESTS, /* one per event */
+	VIEW_DURATION, /* integer µs, shown in seconds */
+	VIEW_TTFB, /* integer µs, shown in seconds */
+	VIEW_REQUEST_BYTES,
+	VIEW_RESPONSE_BYTES,
+};
+
+/* What an event can be grouped and filtered by. */
+enum label_key {
+	LABEL_JOB, /* namespace/service, or service */
+	LABEL_INSTANCE,
+	LABEL_NODE, /* the agent's id */
+	LABEL_SERVICE,
+	LABEL_ROLE, /* "server", "client" */
+	LABEL_METHOD, /* http_request_method */
+	LABEL_ROUTE, /* http_route */
+	LABEL_STATUS, /* http_response_status_code; absent if none */
+	LABEL_ERROR, /* error_type; absent on success */
+	LABEL_SCHEME, /* url_scheme */
+	LABEL_VERSION, /* network_protocol_version */
+	LABEL_ADDRESS, /* server_address */
+	LABEL_PORT, /* server_port */
+	LABEL_KEYS,
+};
+/* The label's name in the exposition. Static; NULL if out of range. */
+const char *label_key_name(enum label_key key);
+
+#define VIEW_BOUNDS_MAX 64
+
+struct view {
+	const char *name; /* as exposed, without _total */
+	const char *help;
+	const char *unit; /* "seconds", "bytes", "" */
+	enum view_kind kind;
+	enum view_source source;
+	uint32_t roles; /* bit 1 << role: which events count */
+	bool errors_only; /* only events that are errors for their role */
+	enum label_key labels[LABEL_KEYS]; /* in order of exposition */
+	size_t n_labels;
+	/* Classic buckets, ascending, in the source's integer unit (µs, bytes);
+	 * a value v falls in the first bucket with v <= bound. */
+	uint64_t bounds[VIEW_BOUNDS_MAX];
+	size_t n_bounds;
+	size_t max_series; /* budget; beyond it the overflow series */
+};
+
+struct views {
+	size_t n;
+	const struct view *view;
+};
+
+/* The built-in set. Static. */
+const struct views *views_default(void);
+
+#endif /* AGGREGATOR_VIEWS_H */

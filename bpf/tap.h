@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef BPF_TAP_H
+#define BPF_TAP_H
+
+/*
+ * Records that the kernel side writes into the ring buffer and the agent
+ * reads. Shared by both, so fixed-width types only. Also the format of a
+ * recorded tap (probe-agent/recording.h), so that a record is the same bytes
+ * on every architecture we support (all are little endian).
+ *
+ *   OPEN   who and what a connection is; precedes its first DATA record, and
+ *          comes again when another process takes the connection over
+ *   DATA   bytes copied out of one call, in stream order per direction
+ *   END    one direction ended: the program read EOF, or shut its side down
+ *   CLOSE  the connection is gone; its last record
+ *
+ * Positions (pos, rx_seq, tx_seq) are TCP sequence numbers: 32 bit, wrapping,
+ * counted by the kernel whatever path the bytes took (sendfile, splice). The
+ * FIN takes one number. Times are CLOCK_MONOTONIC nanoseconds, 0 for never.
+ */
+
+#ifdef __bpf__
+/* kernel.h has the types */
+#else
+#include <assert.h>
+#include <stddef.h>
+#include <linux/types.h>
+#endif
+
+enum tap_type {
+	TAP_OPEN = 1,
+	TAP_DATA = 2,
+	TAP_END = 3,
+	TAP_CLOSE = 4,
+};
+
+/* Direction as seen from the watched socket. */
+enum tap_dir {
+	TAP_RX = 0, /* bytes that the program read */
+	TAP_TX = 1, /* bytes that the program wrote */
+};
+
+enum tap_flag {
+	/* First piece of a call: data[0] is the first byte the call moved. */
+	TAP_F_CALL_START = 1 << 0,
+	/* The core took data[0] for the start of an HTTP message. */
+	TAP_F_MESSAGE_START = 1 << 1,
+	/*
+	 * Sent when the call began, because what the peer does next may be
+	 * seen before the call returns: call_len is what was asked for, and
+	 * last_ns is 0. A call that is refused and tried again shows the same
+	 * pos again; one that never succeeds is never passed by tx_seq.
+	 */
+	TAP_F_ENTRY = 1 << 2,
+	/* Bytes after this piece were not copied although they could matter. */
+	TAP_F_TRUNCATED = 1 << 3,
+	/* Plain text from inside TLS; positions count plain text bytes. */
+	TAP_F_TLS = 1 << 4,
+};
+
+/*
+ * What both directions had done when the record was made, this call's own
+ * bytes not included. Body bytes cost no records: they show up here.
+ */
+struct tap_progress {
+	__u32 rx_seq; /* first byte not yet read by the program */
+	__u32 tx_seq; /* first byte not yet written by the program */
+	__u64 rx_ns; /* when the last byte was read */
+	__u64 tx_ns; /* when the last byte was written */
+};
+
+struct tap_record {
+	__u8 type; /* enum tap_type */
+	__u8 dir; /* enum tap_dir; DATA, END */
+	__u8 flags; /* enum tap_flag */
+	__u8 front; /* front-end that saw it, enum tap_front */
+	__u32 tgid; /* process that made the call; 0 in CLOSE */
+	/* Connection identity: never (pid, fd). */
+	__u64 sock; /* struct sock address */
+	__u64 born_ns; /* when the tap first saw it: the generation */
+	struct tap_progress done;
+};
+
+struct tap_open {
+	struct tap_record rec;
+	__u64 start_ns; /* process start, CLOCK_BOOTTIME; tells PIDs apart */
+	__u64 cgroup_id;
+	__u16 family; /* AF_INET, AF_INET6 */
+	__u16 local_port; /* host byte order */
+	__u16 remote_port;
+	__u16 pad;
+	__u8 local_addr[16]; /* network order; IPv4 in the first 4 bytes */
+	__u8 remote_addr[16];
+	char comm[16]; /* of the process, not the thread; NUL-terminated */
+};
+
+struct tap_data {
+	struct tap_record rec;
+	__u64 first_ns; /* tx: the call began; rx: the call returned */
+	__u64 last_ns; /* the call returned; 0 with TAP_F_ENTRY */
+	__u32 pos; /* stream position of data[0] */
+	__u32 call_len; /* bytes of the call from data[0] on */
+	__u32 len; /* bytes copied, <= call_len */
+	__u32 pad;
+	__u8 data[]; /* len bytes; the record may be padded after them */
+};
+
+struct tap_end {
+	struct tap_record rec;
+	__u64 time_ns;
+};
+
+struct tap_close {
+	struct tap_record rec;
+	__u64 time_ns;
+	__u32 error; /* sk_err: 0, ECONNRESET, ETIMEDOUT, EPIPE … */
+	__u32 pad;
+};
+
+enum tap_front {
+	TAP_FRONT_NONE = 0,
+	TAP_FRONT_SYSCALL = 1,
+	TAP_FRONT_FENTRY = 2,
+	TAP_FRONT_KPROBE = 3,
+	TAP_FRONT_OPENSSL = 4,
+	TAP_FRONT_GNUTLS = 5,
+	TAP_FRONT_SOCK = 6,
+};
+
+/* Indexes of the per-CPU counters. */
+enum tap_counter {
+	TAP_C_RECORDS, /* records submitted */
+	TAP_C_LOST_REQUESTS, /* requests whose first record found no room */
+	TAP_C_LOST_RECORDS, /* other records that found no room */
+	TAP_C_CONN_FULL, /* connections not followed: table full */
+	TAP_C_READ_FAULTS, /* bytes of the program that could not be read */
+	TAP_C_TRUNCATED, /* messages longer than the copy limit */
+	TAP_C_NOT_HTTP, /* connections given the verdict "not HTTP" */
+	TAP_C_CALLS, /* calls on TCP sockets that reached the core */
+	TAP_C_MAX,
+};
+
+#define TAP_PIECE_MAX 1024 /* data bytes in one DATA record */
+
+#ifndef __bpf__
+static_assert(sizeof(struct tap_progress) == 24, "wire of the ring");
+static_assert(sizeof(struct tap_record) == 48, "wire of the ring");
+static_assert(sizeof(struct tap_open) == 120, "wire of the ring");
+static_assert(offsetof(struct tap_data, data) == 80, "wire of the ring");
+static_assert(sizeof(struct tap_end) == 56, "wire of the ring");
+static_assert(sizeof(struct tap_close) == 64, "wire of the ring");
+#endif
+
+#endif /* BPF_TAP_H */
