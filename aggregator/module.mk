@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+AGGREGATOR_MAIN := $(wildcard aggregator/main.c)
+MIGRATIONS := $(sort $(wildcard aggregator/migrations/*.sql))
+MIGRATIONS_C := $(GEN)/aggregator/migrations.c
+$(eval $(call library,aggregator,$(filter-out $(AGGREGATOR_MAIN),$(wildcard aggregator/*.c)) \
+	$(if $(MIGRATIONS),$(MIGRATIONS_C))))
+
+$(OBJS_aggregator): | $(PROTO_GEN).h
+
+# The schema travels inside the binary: see aggregator/migrations.h.
+$(MIGRATIONS_C): $(MIGRATIONS) aggregator/migrations.awk
+	@mkdir -p $(@D)
+	$(call say,SQL,$@)
+	$(Q)awk -f aggregator/migrations.awk $(MIGRATIONS) >$@
+
+ifneq ($(AGGREGATOR_MAIN),)
+BINARIES += $(B)/redtap-aggregator
+endif
+$(B)/redtap-aggregator: $(B)/obj/aggregator/main.o $(B)/libaggregator.a \
+		$(B)/libproto.a $(B)/libcommon.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ $(LIBS_aggregator) -o $@

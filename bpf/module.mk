@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# Each bpf/NAME.bpf.c is a front-end: an object, and a skeleton that carries it,
+# included as "NAME.skel.h" by probe-agent/tap.c.
+ARCH := $(shell uname -m)
+BPF_ARCH := $(subst aarch64,arm64,$(subst x86_64,x86,$(ARCH)))
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) \
+	-D__bpf__ -I. -Wall -Wextra -Wno-unused-parameter \
+	-Wno-address-of-packed-member $(if $(filter 1,$(WERROR)),-Werror) \
+	-idirafter /usr/include/$(ARCH)-linux-gnu
+BPF_SOURCES := $(wildcard bpf/*.bpf.c)
+BPF_SKELS := $(patsubst bpf/%.bpf.c,$(GEN)/bpf/%.skel.h,$(BPF_SOURCES))
+
+$(GEN)/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(call say,BPF,$@)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
+
+# bpftool warns about things that old objects do; only a failure is news.
+$(GEN)/bpf/%.skel.h: $(GEN)/bpf/%.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf >$@

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+AGENT_MAIN := $(wildcard probe-agent/main.c)
+$(eval $(call library,agent,$(filter-out $(AGENT_MAIN),$(wildcard probe-agent/*.c))))
+
+$(OBJS_agent): | $(BPF_SKELS) $(PROTO_GEN).h
+
+ifneq ($(AGENT_MAIN),)
+BINARIES += $(B)/redtap-agent
+endif
+$(B)/redtap-agent: $(B)/obj/probe-agent/main.o $(B)/libagent.a \
+		$(B)/libproto.a $(B)/libcommon.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ $(LIBS_agent) -o $@

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+# The wire. The generated code is included as "proto/redtap.pb-c.h".
+PROTO_GEN := $(GEN)/proto/redtap.pb-c
+$(eval $(call library,proto,$(wildcard proto/*.c) $(PROTO_GEN).c))
+
+$(PROTO_GEN).c $(PROTO_GEN).h &: proto/redtap.proto
+	@mkdir -p $(@D)
+	$(call say,PROTO,$(PROTO_GEN).c)
+	$(Q)$(PROTOC_C) --c_out=$(GEN) $<
+
+$(OBJS_proto): | $(PROTO_GEN).h

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+# tests/unit/FOLDER/test_*.c are one program each, linked with what the folder
+# may use. tests/fuzz/fuzz_*.c are libFuzzer programs, built with SAN=fuzz.
+UNIT_LIBS_common := common
+UNIT_LIBS_proto := proto common
+UNIT_LIBS_agent := agent proto common
+UNIT_LIBS_aggregator := aggregator proto common
+UNIT_EXTRA_common :=
+UNIT_EXTRA_proto := $(LIBS_proto)
+UNIT_EXTRA_agent := $(LIBS_agent)
+UNIT_EXTRA_aggregator := $(LIBS_aggregator)
+UNIT_TESTS :=
+
+define unit_folder
+UNIT_$(1) := $$(patsubst %.c,$(B)/%,$$(wildcard tests/unit/$(1)/test_*.c))
+UNIT_TESTS += $$(UNIT_$(1))
+$$(UNIT_$(1)): $(B)/%: $(B)/obj/%.o $(patsubst %,$(B)/lib%.a,$(UNIT_LIBS_$(1)))
+	@mkdir -p $$(@D)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) $$^ -lcmocka $$(UNIT_EXTRA_$(1)) -o $$@
+endef
+$(foreach f,common proto agent aggregator,$(eval $(call unit_folder,$(f))))
+
+$(patsubst $(B)/%,$(B)/obj/%.o,$(UNIT_TESTS)): | $(PROTO_GEN).h $(BPF_SKELS)
+
+FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(patsubst $(B)/%,$(B)/obj/%.o,$(FUZZERS)): | $(PROTO_GEN).h
+# A fuzzer may include the .c it tests; the libraries give it the rest.
+$(FUZZERS): $(B)/%: $(B)/obj/%.o $(B)/libagent.a $(B)/libaggregator.a \
+		$(B)/libproto.a $(B)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS) $^ \
+		$(LIBS_agent) $(LIBS_aggregator) -o $@
+
+.PHONY: unit-build fuzz-build test unit integration lint fuzz
+unit-build: $(UNIT_TESTS)
+fuzz-build: $(FUZZERS)
+
+test: ## Install what is missing, build, run everything
+	@deploy/install-deps.sh
+	@MAKE='$(MAKE)' WERROR='$(WERROR)' tests/run.sh all
+
+unit: ## Unit tests only (SAN= gives a sanitizer build)
+	@MAKE='$(MAKE)' SAN='$(SAN)' tests/run.sh unit
+
+integration: ## Integration tests only (root)
+	@MAKE='$(MAKE)' tests/run.sh integration
+
+fuzz: ## Fuzz each parser for a few seconds, starting from its corpus
+	@MAKE='$(MAKE)' tests/run.sh fuzz
+
+lint: ## Check formatting, include rules, names, scripts, man pages
+	@tests/lint.sh
