@@ -86,6 +86,7 @@ define library
 OBJS_$(1) := $$(patsubst %.c,$(B)/obj/%.o,$(2))
 LIBRARIES += $(B)/lib$(1).a
 $(B)/lib$(1).a: $$(OBJS_$(1))
+	@mkdir -p $$(@D)
 	$$(call say,AR,$$@)
 	$$(Q)rm -f $$@ && ar rcsD $$@ $$^
 endef

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef COMMON_CLI_H
+#define COMMON_CLI_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What both programs' command lines share: the subcommand table, the flags
+ * that every subcommand takes, and how amounts are written. Main thread only.
+ */
+
+/* Keys of options without a short form; each argp counts from its own base. */
+enum {
+	CLI_KEY = 0x100, /* cli_argp */
+	CLI_KEY_CONFIG = 0x200, /* the programs' config.c */
+	CLI_KEY_COMMAND = 0x300, /* a subcommand's own */
+};
+
+struct cli_command {
+	const char *name;
+	/* NULL: not in this build; then it is not listed either. */
+	int (*run)(int argc, char **argv);
+	const char *help;
+};
+
+/*
+ * Runs the subcommand that argv[1] names, else the first of the table, and
+ * returns its exit status. argv[0] becomes "program command". -h/--help and
+ * --version before a subcommand's name are answered here.
+ */
+int cli_main(const struct cli_command *table, size_t n, int argc, char **argv);
+
+/* Filled by cli_argp; strings are borrowed from argv. */
+struct cli_flags {
+	const char *config_file; /* NULL: none */
+	bool config_check;
+};
+
+/*
+ * --config.file --config.check --log.level --log.format --version, as a child
+ * of a subcommand's argp; its input is a struct cli_flags. Sets up the log
+ * when parsing ends. --help and errors leave the program, as argp does.
+ */
+extern const struct argp cli_argp;
+
+/* Only the log flags and --version: for subcommands without configuration. */
+extern const struct argp cli_log_argp;
+
+/* "90s" "15m" "36h" "7d" "250ms", a plain number is seconds. -EINVAL. */
+int cli_parse_duration_ms(const char *text, uint64_t *out);
+/* "4096" "64KiB" "512MB" "2GiB" (K, M, G, T; KB is 1000). -EINVAL. */
+int cli_parse_bytes(const char *text, uint64_t *out);
+/* Decimal, within min and max. -EINVAL. */
+int cli_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+
+#endif /* COMMON_CLI_H */
