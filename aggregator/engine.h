@@ -41,7 +41,7 @@ struct engine_options {
 	size_t max_window_series; /* label sets of windows [100 000] */
 	/* Events that claim to have ended further off count as ending now. */
 	uint32_t clock_future_s; /* [60] */
-	uint32_t clock_past_s; /* [86 400] */
+	uint32_t clock_past_s; /* [the retention of windows] */
 };
 
 /*

@@ -20,9 +20,9 @@ struct store_reader;
 int store_reader_open(struct store_reader **out, const char *path);
 void store_reader_close(struct store_reader *r); /* NULL is fine */
 
-/* So many values were in (previous upper_us, upper_us]. */
+/* So many values were in (lower_us, upper_us]; 0 has 0 for both. */
 struct store_cell {
-	uint64_t upper_us;
+	uint64_t lower_us, upper_us;
 	uint64_t count;
 };
 
