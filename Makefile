@@ -19,6 +19,7 @@ SAN ?=
 
 comma := ,
 GEN := build
+PROTO_GEN := $(GEN)/proto/redtap.pb-c
 ifeq ($(SAN),)
 B := build
 else

@@ -16,7 +16,8 @@ $(MIGRATIONS_C): $(MIGRATIONS) aggregator/migrations.awk
 ifneq ($(AGGREGATOR_MAIN),)
 BINARIES += $(B)/redtap-aggregator
 endif
-$(B)/redtap-aggregator: $(B)/obj/aggregator/main.o $(B)/libaggregator.a \
+# Objects, not the archive: a weak subcommand does not pull a member in.
+$(B)/redtap-aggregator: $(B)/obj/aggregator/main.o $(OBJS_aggregator) \
 		$(B)/libproto.a $(B)/libcommon.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ $(LIBS_aggregator) -o $@

@@ -7,7 +7,8 @@ $(OBJS_agent): | $(BPF_SKELS) $(PROTO_GEN).h
 ifneq ($(AGENT_MAIN),)
 BINARIES += $(B)/redtap-agent
 endif
-$(B)/redtap-agent: $(B)/obj/probe-agent/main.o $(B)/libagent.a \
+# Objects, not the archive: a weak subcommand does not pull a member in.
+$(B)/redtap-agent: $(B)/obj/probe-agent/main.o $(OBJS_agent) \
 		$(B)/libproto.a $(B)/libcommon.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ $(LIBS_agent) -o $@

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 # The wire. The generated code is included as "proto/redtap.pb-c.h".
-PROTO_GEN := $(GEN)/proto/redtap.pb-c
 $(eval $(call library,proto,$(wildcard proto/*.c) $(PROTO_GEN).c))
 
 $(PROTO_GEN).c $(PROTO_GEN).h &: proto/redtap.proto

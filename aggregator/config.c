@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/config.h"
+
+#include <cyaml/cyaml.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/conffile.h"
+#include "common/log.h"
+#include "proto/limits.h"
+
+#define DAY_S (24u * 3600)
+
+/* ---- the file */
+
+#define TEXT(key, type, member)                                                \
+	CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,  \
+			       type, member, 1, 4096)
+#define LIST(key, type, member, entry)                                         \
+	CYAML_FIELD_SEQUENCE(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,    \
+			     type, member, entry, 0, 1024)
+#define UINT(key, type, member)                                                \
+	CYAML_FIELD_UINT(key, CYAML_FLAG_OPTIONAL, type, member)
+#define BOOLEAN(key, type, member)                                             \
+	CYAML_FIELD_BOOL(key, CYAML_FLAG_OPTIONAL, type, member)
+/* A mapping whose fields count their offsets from the whole structure. */
+#define GROUP(name, type, fields)                                              \
+	{                                                                      \
+		.key = name, .data_offset = 0,                                 \
+		.value = {                                                     \
+			CYAML_VALUE_MAPPING(CYAML_FLAG_OPTIONAL, type,         \
+					    fields),                           \
+		},                                                             \
+	}
+
+static const cyaml_schema_value_t text_entry = {
+	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 4096),
+};
+
+static const cyaml_schema_field_t store_fields[] = {
+	TEXT("dir", struct aggregator_config, store.dir),
+	UINT("commit_ms", struct aggregator_config, store.commit_ms),
+	UINT("checkpoint_s", struct aggregator_config, store.checkpoint_s),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t retention_fields[] = {
+	UINT("raw_age_s", struct aggregator_config, retention.raw_age_s),
+	UINT("raw_bytes", struct aggregator_config, retention.raw_bytes),
+	UINT("windows_age_s", struct aggregator_config,
+	     retention.windows_age_s),
+	UINT("windows_bytes", struct aggregator_config,
+	     retention.windows_bytes),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t web_fields[] = {
+	LIST("listen", struct aggregator_config, web.listen, &text_entry),
+	TEXT("telemetry_path", struct aggregator_config, web.telemetry_path),
+	TEXT("config_file", struct aggregator_config, web.config_file),
+	BOOLEAN("lifecycle", struct aggregator_config, web.lifecycle),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t ingest_fields[] = {
+	LIST("listen", struct aggregator_config, ingest.listen, &text_entry),
+	TEXT("ca_file", struct aggregator_config, ingest.ca_file),
+	TEXT("cert_file", struct aggregator_config, ingest.cert_file),
+	TEXT("key_file", struct aggregator_config, ingest.key_file),
+	BOOLEAN("allow_plaintext", struct aggregator_config,
+		ingest.allow_plaintext),
+	UINT("queue_bytes", struct aggregator_config, ingest.queue_bytes),
+	UINT("max_agents", struct aggregator_config, ingest.max_agents),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t fields[] = {
+	GROUP("store", struct aggregator_config, store_fields),
+	GROUP("retention", struct aggregator_config, retention_fields),
+	GROUP("web", struct aggregator_config, web_fields),
+	GROUP("ingest", struct aggregator_config, ingest_fields),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct aggregator_config,
+			    fields),
+};
+
+struct parse {
+	struct conffile_error error;
+	struct buf text;
+};
+
+static void complain(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
+{
+	struct parse *p = ctx;
+
+	(void)level;
+	conffile_complaint(&p->error, p->text.data, p->text.len, fmt, ap);
+}
+
+static const cyaml_config_t cyaml_plain = {
+	.log_level = CYAML_LOG_ERROR,
+	.mem_fn = cyaml_mem,
+};
+
+static int load_file(struct aggregator_config **out, const char *path)
+{
+	struct parse p = { .error = { 0 } };
+	cyaml_config_t cyaml = cyaml_plain;
+	cyaml_err_t code;
+	int err;
+
+	cyaml.log_fn = complain;
+	cyaml.log_ctx = &p;
+	err = conffile_read(&p.text, path, &p.error);
+	if (!err) {
+		code = cyaml_load_data((const uint8_t *)p.text.data, p.text.len,
+				       &cyaml, &schema, (cyaml_data_t **)out,
+				       NULL);
+		if (code == CYAML_ERR_OOM)
+			err = -ENOMEM;
+		else if (code != CYAML_OK)
+			err = -EINVAL;
+	}
+	if (err)
+		log_error("%s:%u:%u: %s", path, p.error.line, p.error.column,
+			  p.error.what[0] ? p.error.what : strerror(-err));
+	buf_fini(&p.text);
+	return err;
+}
+
+/* ---- the flags */
+
+enum {
+	KEY_STORE_DIR = CLI_KEY_CONFIG,
+	KEY_COMMIT,
+	KEY_CHECKPOINT,
+	KEY_RAW_AGE,
+	KEY_RAW_BYTES,
+	KEY_WINDOWS_AGE,
+	KEY_WINDOWS_BYTES,
+	KEY_WEB_LISTEN,
+	KEY_TELEMETRY_PATH,
+	KEY_WEB_CONFIG,
+	KEY_LIFECYCLE,
+	KEY_NO_LIFECYCLE,
+	KEY_INGEST_LISTEN,
+	KEY_TLS_CA,
+	KEY_TLS_CERT,
+	KEY_TLS_KEY,
+	KEY_PLAINTEXT,
+	KEY_QUEUE,
+	KEY_AGENTS,
+	KEY_END,
+};
+
+static const struct argp_option options[] = {
+	{ "store.dir", KEY_STORE_DIR, "DIR", 0,
+	  "State folder (/var/lib/redtap)", 1 },
+	{ "store.commit", KEY_COMMIT, "DURATION", 0,
+	  "Longest wait of a batch for its commit (50ms)", 1 },
+	{ "store.checkpoint", KEY_CHECKPOINT, "DURATION", 0,
+	  "Between checkpoints of the counters (60s)", 1 },
+	{ "retention.raw-age", KEY_RAW_AGE, "DURATION", 0,
+	  "Keep batches this long (1d)", 2 },
+	{ "retention.raw-bytes", KEY_RAW_BYTES, "BYTES", 0,
+	  "… and no more than this (1GiB)", 2 },
+	{ "retention.windows-age", KEY_WINDOWS_AGE, "DURATION", 0,
+	  "Keep windows this long (15d)", 2 },
+	{ "retention.windows-bytes", KEY_WINDOWS_BYTES, "BYTES", 0,
+	  "… and no more than this (1GiB)", 2 },
+	{ "web.listen-address", KEY_WEB_LISTEN, "ADDRESS", 0,
+	  "Metrics and API (:9470); may be repeated", 3 },
+	{ "web.telemetry-path", KEY_TELEMETRY_PATH, "PATH", 0,
+	  "Path of the metrics (/metrics)", 3 },
+	{ "web.config.file", KEY_WEB_CONFIG, "FILE", 0,
+	  "TLS and users, as exporter-toolkit has them", 3 },
+	{ "web.enable-lifecycle", KEY_LIFECYCLE, NULL, 0,
+	  "Allow POST /-/reload", 3 },
+	{ "no-web.enable-lifecycle", KEY_NO_LIFECYCLE, NULL, OPTION_HIDDEN,
+	  NULL, 3 },
+	{ "ingest.listen", KEY_INGEST_LISTEN, "URL", 0,
+	  "For agents (tcp://127.0.0.1:9471); may be repeated", 4 },
+	{ "ingest.tls.ca-file", KEY_TLS_CA, "FILE", 0,
+	  "Agents need a certificate of this CA", 4 },
+	{ "ingest.tls.cert-file", KEY_TLS_CERT, "FILE", 0, "Our certificate",
+	  4 },
+	{ "ingest.tls.key-file", KEY_TLS_KEY, "FILE", 0,
+	  "Key of the certificate", 4 },
+	{ "ingest.allow-plaintext", KEY_PLAINTEXT, NULL, 0,
+	  "Allow tcp:// beyond loopback", 4 },
+	{ "ingest.queue", KEY_QUEUE, "BYTES", 0,
+	  "Received and not yet committed, at most (64MiB)", 4 },
+	{ "ingest.max-agents", KEY_AGENTS, "N", 0,
+	  "Agents known, at most (10000)", 4 },
+	{ 0 },
+};
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct aggregator_flags *flags = state->input;
+
+	if (key == ARGP_KEY_INIT) {
+		state->child_inputs[0] = &flags->cli;
+		return 0;
+	}
+	if (key < CLI_KEY_CONFIG || key >= KEY_END)
+		return ARGP_ERR_UNKNOWN;
+	if (flags->n == AGGREGATOR_FLAGS_MAX)
+		argp_failure(state, 2, 0, "more than %d flags",
+			     AGGREGATOR_FLAGS_MAX);
+	flags->set[flags->n].key = key;
+	flags->set[flags->n].value = arg;
+	flags->n++;
+	return 0;
+}
+
+static const struct argp_child children[] = {
+	{ &cli_argp, 0, NULL, 0 },
+	{ 0 },
+};
+
+const struct argp aggregator_config_argp = {
+	.options = options,
+	.parser = parse_option,
+	.children = children,
+};
+
+static int set_text(char **to, const char *value)
+{
+	char *copy = strdup(value);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*to);
+	*to = copy;
+	return 0;
+}
+
+static int add_text(char ***list, unsigned *count, const char *value)
+{
+	char **more = realloc(*list, (*count + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	*list = more;
+	more[*count] = strdup(value);
+	if (!more[*count])
+		return -ENOMEM;
+	++*count;
+	return 0;
+}
+
+static int set_duration_s(uint64_t *to, const char *value)
+{
+	uint64_t ms;
+	int err = cli_parse_duration_ms(value, &ms);
+
+	if (!err && ms < 1000)
+		return -EINVAL;
+	if (!err)
+		*to = ms / 1000;
+	return err;
+}
+
+static int set_u32(uint32_t *to, int err, uint64_t v)
+{
+	if (err || v > UINT32_MAX)
+		return -EINVAL;
+	*to = (uint32_t)v;
+	return 0;
+}
+
+static int apply_listen(struct aggregator_config *cfg, int key,
+			const char *value)
+{
+	if (key == KEY_WEB_LISTEN)
+		return add_text(&cfg->web.listen, &cfg->web.listen_count,
+				value);
+	return add_text(&cfg->ingest.listen, &cfg->ingest.listen_count, value);
+}
+
+static int apply_text(struct aggregator_config *cfg, int key, const char *value)
+{
+	switch (key) {
+	case KEY_STORE_DIR:
+		return set_text(&cfg->store.dir, value);
+	case KEY_TELEMETRY_PATH:
+		return set_text(&cfg->web.telemetry_path, value);
+	case KEY_WEB_CONFIG:
+		return set_text(&cfg->web.config_file, value);
+	case KEY_TLS_CA:
+		return set_text(&cfg->ingest.ca_file, value);
+	case KEY_TLS_CERT:
+		return set_text(&cfg->ingest.cert_file, value);
+	case KEY_TLS_KEY:
+		return set_text(&cfg->ingest.key_file, value);
+	default:
+		return apply_listen(cfg, key, value);
+	}
+}
+
+static int apply_flag(struct aggregator_config *cfg, int key, const char *value)
+{
+	uint64_t v = 0;
+	int err;
+
+	switch (key) {
+	case KEY_COMMIT:
+		err = cli_parse_duration_ms(value, &v);
+		return set_u32(&cfg->store.commit_ms, err, v);
+	case KEY_CHECKPOINT:
+		err = set_duration_s(&v, value);
+		return set_u32(&cfg->store.checkpoint_s, err, v);
+	case KEY_RAW_AGE:
+		return set_duration_s(&cfg->retention.raw_age_s, value);
+	case KEY_RAW_BYTES:
+		return cli_parse_bytes(value, &cfg->retention.raw_bytes);
+	case KEY_WINDOWS_AGE:
+		return set_duration_s(&cfg->retention.windows_age_s, value);
+	case KEY_WINDOWS_BYTES:
+		return cli_parse_bytes(value, &cfg->retention.windows_bytes);
+	case KEY_LIFECYCLE:
+	case KEY_NO_LIFECYCLE:
+		cfg->web.lifecycle = key == KEY_LIFECYCLE;
+		return 0;
+	case KEY_PLAINTEXT:
+		cfg->ingest.allow_plaintext = true;
+		return 0;
+	case KEY_QUEUE:
+		return cli_parse_bytes(value, &cfg->ingest.queue_bytes);
+	case KEY_AGENTS:
+		err = cli_parse_u64(value, 1, UINT32_MAX, &v);
+		return set_u32(&cfg->ingest.max_agents, err, v);
+	default:
+		return apply_text(cfg, key, value);
+	}
+}
+
+static const char *flag_name(int key)
+{
+	for (const struct argp_option *o = options; o->name; o++)
+		if (o->key == key)
+			return o->name;
+	return "?";
+}
+
+static void clear_list(char ***list, unsigned *count)
+{
+	while (*count)
+		free((*list)[--*count]);
+	free(*list);
+	*list = NULL;
+}
+
+/* Addresses given by flags stand in for the file's, not beside them. */
+static void clear_overridden(struct aggregator_config *cfg,
+			     const struct aggregator_flags *flags)
+{
+	bool web = false, ingest = false;
+
+	for (unsigned i = 0; i < flags->n; i++) {
+		web |= flags->set[i].key == KEY_WEB_LISTEN;
+		ingest |= flags->set[i].key == KEY_INGEST_LISTEN;
+	}
+	if (web)
+		clear_list(&cfg->web.listen, &cfg->web.listen_count);
+	if (ingest)
+		clear_list(&cfg->ingest.listen, &cfg->ingest.listen_count);
+}
+
+/* ---- defaults and checks */
+
+static int default_text(char **to, const char *value)
+{
+	return *to ? 0 : set_text(to, value);
+}
+
+static void default_u64(uint64_t *to, uint64_t value)
+{
+	if (!*to)
+		*to = value;
+}
+
+static void default_u32(uint32_t *to, uint32_t value)
+{
+	if (!*to)
+		*to = value;
+}
+
+static int fill_defaults(struct aggregator_config *cfg)
+{
+	int err = default_text(&cfg->store.dir, "/var/lib/redtap");
+
+	default_u32(&cfg->store.commit_ms, 50);
+	default_u32(&cfg->store.checkpoint_s, 60);
+	default_u64(&cfg->retention.raw_age_s, DAY_S);
+	default_u64(&cfg->retention.raw_bytes, UINT64_C(1) << 30);
+	default_u64(&cfg->retention.windows_age_s, 15 * DAY_S);
+	default_u64(&cfg->retention.windows_bytes, UINT64_C(1) << 30);
+	default_u64(&cfg->ingest.queue_bytes, 64u << 20);
+	default_u32(&cfg->ingest.max_agents, 10000);
+	if (!err)
+		err = default_text(&cfg->web.telemetry_path, "/metrics");
+	if (!err && !cfg->web.listen_count)
+		err = add_text(&cfg->web.listen, &cfg->web.listen_count,
+			       ":9470");
+	if (!err && !cfg->ingest.listen_count)
+		err = add_text(&cfg->ingest.listen, &cfg->ingest.listen_count,
+			       "tcp://127.0.0.1:9471");
+	return err;
+}
+
+static bool is_loopback(const char *url)
+{
+	const char *host = url + strlen("tcp://");
+
+	return !strncmp(host, "127.", 4) || !strncmp(host, "localhost:", 10) ||
+	       !strncmp(host, "[::1]:", 6);
+}
+
+static const char *check_ingest(const struct aggregator_config *cfg)
+{
+	for (unsigned i = 0; i < cfg->ingest.listen_count; i++) {
+		const char *url = cfg->ingest.listen[i];
+
+		if (!strncmp(url, "tls+tcp://", 10)) {
+			if (!cfg->ingest.cert_file)
+				return "ingest: tls+tcp:// needs cert_file and "
+				       "key_file";
+		} else if (strncmp(url, "tcp://", 6)) {
+			return "ingest listen: neither tcp:// nor tls+tcp://";
+		} else if (!is_loopback(url) && !cfg->ingest.allow_plaintext) {
+			return "ingest: tcp:// beyond loopback is readable by "
+			       "others; use tls+tcp://, or allow_plaintext";
+		}
+	}
+	if (!cfg->ingest.cert_file != !cfg->ingest.key_file)
+		return "ingest: cert_file and key_file go together";
+	if (cfg->ingest.queue_bytes < 2 * LIMIT_MESSAGE_BYTES)
+		return "ingest queue: under 8 MiB";
+	return NULL;
+}
+
+/* What is wrong with it, or NULL. */
+static const char *check(const struct aggregator_config *cfg)
+{
+	if (cfg->web.telemetry_path[0] != '/' || !cfg->web.telemetry_path[1])
+		return "web telemetry path: not a path like /metrics";
+	for (unsigned i = 0; i < cfg->web.listen_count; i++)
+		if (!strchr(cfg->web.listen[i], ':'))
+			return "web listen: not host:port or :port";
+	if (cfg->store.commit_ms > 1000)
+		return "store commit: over 1 s";
+	return check_ingest(cfg);
+}
+
+int aggregator_config_load(struct aggregator_config **out,
+			   const struct aggregator_flags *flags)
+{
+	struct aggregator_config *cfg = NULL;
+	const char *wrong;
+	int err = 0;
+
+	if (flags->cli.config_file)
+		err = load_file(&cfg, flags->cli.config_file);
+	/* An empty file is no document: all defaults. */
+	if (!err && !cfg) {
+		cfg = calloc(1, sizeof(*cfg));
+		err = cfg ? 0 : -ENOMEM;
+	}
+	if (!err)
+		clear_overridden(cfg, flags);
+	for (unsigned i = 0; !err && i < flags->n; i++) {
+		err = apply_flag(cfg, flags->set[i].key, flags->set[i].value);
+		if (err == -EINVAL)
+			log_error("--%s: bad value '%s'",
+				  flag_name(flags->set[i].key),
+				  flags->set[i].value);
+	}
+	if (!err)
+		err = fill_defaults(cfg);
+	wrong = err ? NULL : check(cfg);
+	if (wrong) {
+		log_error("configuration: %s", wrong);
+		err = -EINVAL;
+	}
+	if (err) {
+		aggregator_config_free(cfg);
+		return err;
+	}
+	*out = cfg;
+	return 0;
+}
+
+void aggregator_config_free(struct aggregator_config *cfg)
+{
+	if (!cfg)
+		return;
+	cyaml_free(&cyaml_plain, &schema, cfg, 0);
+}
+
+int aggregator_config_main(struct aggregator_config **out,
+			   struct aggregator_flags *flags, const char *doc,
+			   int argc, char **argv)
+{
+	const struct argp_child child[] = {
+		{ &aggregator_config_argp, 0, NULL, 0 },
+		{ 0 },
+	};
+	const struct argp argp = { .doc = doc, .children = child };
+	int err;
+
+	*flags = (struct aggregator_flags){ .n = 0 };
+	/* With no parser of its own, an argp hands its input to the child. */
+	err = argp_parse(&argp, argc, argv, 0, NULL, flags);
+	if (err)
+		return -err;
+	err = aggregator_config_load(out, flags);
+	if (err || !flags->cli.config_check)
+		return err;
+	aggregator_config_free(*out);
+	*out = NULL;
+	return 1;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef COMMON_CONFFILE_H
+#define COMMON_CONFFILE_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#include "common/buf.h"
+
+/*
+ * A configuration file as text: reading it, expanding ${ENV}, and turning what
+ * the YAML library complains about into one message with line and column.
+ *
+ *   ${NAME}           the environment variable; an error if it is not set
+ *   ${NAME:-default}  likewise, or the default if it is unset or empty
+ *   $${               a literal ${
+ *
+ * Any other '$' is itself. Comment lines are left alone. A value may not
+ * contain a newline, so expansion never moves a line. Main thread only.
+ */
+
+#define CONFFILE_MAX_BYTES (1u << 20)
+
+struct conffile_error {
+	unsigned line, column; /* from 1; 0: not known */
+	char what[256];
+};
+
+/* Appends text to *out, expanded. -EINVAL fills *e; -ENOMEM. */
+int conffile_expand(struct buf *out, const char *text, size_t len,
+		    struct conffile_error *e);
+
+/* Reads and expands a file into *out. Negative errno; *e says what. */
+int conffile_read(struct buf *out, const char *path, struct conffile_error *e);
+
+/*
+ * Takes one message of the YAML library (the first says what is wrong, the
+ * next ones where) and makes *e of them; text is what is being parsed.
+ */
+void conffile_complaint(struct conffile_error *e, const char *text, size_t len,
+			const char *fmt, va_list ap);
+
+#endif /* COMMON_CONFFILE_H */
