@@ -53,7 +53,8 @@ struct batch_string {
 
 struct batch_resources {
 	size_t n;
-	const uint32_t *service, *namespace_, *instance, *container, *executable;
+	const uint32_t *service, *namespace_, *instance, *container,
+		*executable;
 };
 
 struct batch_series {

@@ -2,12 +2,15 @@
 #ifndef PROTO_LIMITS_H
 #define PROTO_LIMITS_H
 
+#include <stdint.h>
+
 /* Limits that both ends obey. A batch over any of them is refused whole. */
 
 #define PROTOCOL_VERSION 1u
 #define PROTOCOL_OLDEST 1u /* oldest that an aggregator still takes */
 
 #define LIMIT_MESSAGE_BYTES (4u << 20)
+#define LIMIT_REPLY_BYTES 4096u
 #define LIMIT_EVENTS 65536u
 #define LIMIT_SERIES 16384u
 #define LIMIT_RESOURCES 4096u
@@ -18,6 +21,17 @@
 #define LIMIT_ROLLUP_BUCKETS (1u << 20)
 #define LIMIT_CONNECTIONS 65536u
 #define LIMIT_PROBES 256u
+
+/* Limits of single values, so that no sum of them overflows. */
+#define LIMIT_TIME_US (UINT64_C(1) << 53) /* wall clock; the year 2255 */
+#define LIMIT_TIME_S (INT64_C(1) << 33)
+#define LIMIT_DURATION_US (UINT64_C(1) << 42) /* 50 days */
+#define LIMIT_BODY_BYTES (UINT64_C(1) << 50)
+#define LIMIT_ROLLUP_COUNT (UINT64_C(1) << 40) /* requests of a row */
+#define LIMIT_ROLLUP_SUM (UINT64_C(1) << 62)
+#define LIMIT_OUTCOME 4u /* greatest of enum outcome */
+#define LIMIT_STATUS 999u
+#define LIMIT_HTTP_VERSION 255u
 
 #define BATCH_EVENTS 8192u /* the agent flushes at this many … */
 #define BATCH_FLUSH_MS 500u /* … or after this long */

@@ -1,0 +1,725 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/batch.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/buckets.h"
+#include "proto/limits.h"
+#include "proto/redtap.pb-c.h"
+
+/*
+ * Memory of one decoded batch: a bump allocator under protobuf-c. Freeing is
+ * starting over. What does not fit in the block gets a block of its own, and
+ * the next batch finds the first block grown to the sum, so that after a few
+ * batches there is no malloc at all.
+ *
+ *   | size (8 bytes) | size bytes … pad to 8 | size | …
+ */
+struct block {
+	struct block *next;
+	size_t cap, used;
+	uint8_t data[];
+};
+
+struct batch_arena {
+	struct block *first; /* the one that is kept */
+	struct block *extra; /* of this batch only */
+	size_t total; /* handed out for this batch */
+	ProtobufCAllocator allocator;
+};
+
+#define ARENA_START (256u << 10)
+/*
+ * A message of LIMIT_MESSAGE_BYTES made of the smallest possible elements takes
+ * 8 bytes of column for each byte, and about 40 of protobuf-c's own notes for
+ * two bytes of unknown field.
+ */
+#define ARENA_MAX (160u << 20)
+
+static struct block *block_new(size_t cap)
+{
+	struct block *b = malloc(sizeof(*b) + cap);
+
+	if (b == NULL)
+		return NULL;
+	b->next = NULL;
+	b->cap = cap;
+	b->used = 0;
+	return b;
+}
+
+static void *block_take(struct block *b, size_t whole, size_t size)
+{
+	uint8_t *p = b->data + b->used;
+
+	memcpy(p, &size, sizeof(size));
+	b->used += whole;
+	return p + sizeof(size);
+}
+
+static void *arena_alloc(void *arg, size_t size)
+{
+	struct batch_arena *a = arg;
+	size_t whole = sizeof(size_t) + (size + 7) / 8 * 8;
+	struct block *b = a->first;
+
+	if (size > ARENA_MAX || a->total + whole > ARENA_MAX)
+		return NULL;
+	if (whole > b->cap - b->used) {
+		b = a->extra;
+		if (b == NULL || whole > b->cap - b->used) {
+			b = block_new(whole > ARENA_START ? whole
+							  : ARENA_START);
+			if (b == NULL)
+				return NULL;
+			b->next = a->extra;
+			a->extra = b;
+		}
+	}
+	a->total += whole;
+	return block_take(b, whole, size);
+}
+
+static void arena_release(void *arg, void *p)
+{
+	(void)arg;
+	(void)p;
+}
+
+/* How much was asked for at p, which came from arena_alloc(). */
+static size_t arena_size(const void *p)
+{
+	size_t size;
+
+	memcpy(&size, (const uint8_t *)p - sizeof(size), sizeof(size));
+	return size;
+}
+
+static void arena_drop_extra(struct batch_arena *a)
+{
+	while (a->extra != NULL) {
+		struct block *b = a->extra;
+
+		a->extra = b->next;
+		free(b);
+	}
+}
+
+/* Forgets the last batch. One that was unusually large is not kept for. */
+static void arena_reset(struct batch_arena *a)
+{
+	size_t want = a->total + a->total / 4;
+
+	if (a->extra != NULL && want < ARENA_MAX / 4) {
+		struct block *b = block_new(want);
+
+		if (b != NULL) {
+			free(a->first);
+			a->first = b;
+		}
+	}
+	arena_drop_extra(a);
+	a->first->used = 0;
+	a->total = 0;
+}
+
+int batch_arena_new(struct batch_arena **out)
+{
+	struct batch_arena *a = calloc(1, sizeof(*a));
+
+	if (a == NULL)
+		return -ENOMEM;
+	a->first = block_new(ARENA_START);
+	if (a->first == NULL) {
+		free(a);
+		return -ENOMEM;
+	}
+	a->allocator.alloc = arena_alloc;
+	a->allocator.free = arena_release;
+	a->allocator.allocator_data = a;
+	*out = a;
+	return 0;
+}
+
+void batch_arena_free(struct batch_arena *a)
+{
+	if (a == NULL)
+		return;
+	arena_drop_extra(a);
+	free(a->first);
+	free(a);
+}
+
+/* ---- checks; each returns NULL or the static reason of a refusal ---- */
+
+/*
+ * Columns are checked by a number that says it all (the greatest, or all bits
+ * that occur), so that the loops have no branch and can be vectorised.
+ */
+static uint32_t max_u32(const uint32_t *v, size_t n)
+{
+	uint32_t max = 0;
+
+	for (size_t i = 0; i < n; i++)
+		max = v[i] > max ? v[i] : max;
+	return max;
+}
+
+static uint64_t bits_u64(const uint64_t *v, size_t n)
+{
+	uint64_t bits = 0;
+
+	for (size_t i = 0; i < n; i++)
+		bits |= v[i];
+	return bits;
+}
+
+static bool below_u32(const uint32_t *v, size_t n, size_t limit)
+{
+	return n == 0 || max_u32(v, n) < limit;
+}
+
+/* Only for limits that are powers of two. */
+static bool below_u64(const uint64_t *v, size_t n, uint64_t limit)
+{
+	assert((limit & (limit - 1)) == 0);
+	return bits_u64(v, n) < limit;
+}
+
+/* Length of the UTF-8 sequence at s, or 0 if it is none; RFC 3629, no NUL. */
+static size_t utf8_sequence(const uint8_t *s, size_t len)
+{
+	uint8_t c = s[0], min = 0x80, max = 0xbf;
+	size_t n;
+
+	if (c < 0x80)
+		return c != 0;
+	if (c < 0xc2 || c > 0xf4)
+		return 0;
+	n = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+	if (c == 0xe0)
+		min = 0xa0; /* overlong */
+	else if (c == 0xed)
+		max = 0x9f; /* surrogates */
+	else if (c == 0xf0)
+		min = 0x90; /* overlong */
+	else if (c == 0xf4)
+		max = 0x8f; /* beyond U+10FFFF */
+	if (len < n || s[1] < min || s[1] > max)
+		return 0;
+	for (size_t i = 2; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+static bool utf8_valid(const char *data, size_t len)
+{
+	const uint8_t *s = (const uint8_t *)data;
+	size_t i = 0;
+
+	while (i < len) {
+		uint64_t w;
+		size_t n;
+
+		/* Eight ASCII bytes, none of them 0, at a time. */
+		if (len - i >= sizeof(w)) {
+			memcpy(&w, s + i, sizeof(w));
+			if (((w | (w - 0x0101010101010101u)) &
+			     0x8080808080808080u) == 0) {
+				i += sizeof(w);
+				continue;
+			}
+		}
+		n = utf8_sequence(s + i, len - i);
+		if (n == 0)
+			return false;
+		i += n;
+	}
+	return true;
+}
+
+/*
+ * protobuf-c hides NULs inside a string, but asks for exactly one byte more
+ * than its length.
+ */
+static size_t string_len(const char *s)
+{
+	return s == protobuf_c_empty_string ? 0 : arena_size(s) - 1;
+}
+
+static const struct batch_string no_strings = { "", 0 };
+
+static const char *take_strings(struct batch_arena *a, const Redtap__Batch *m,
+				struct batch *b)
+{
+	struct batch_string *strings;
+
+	b->n_strings = 1;
+	b->strings = &no_strings;
+	if (m->n_strings == 0)
+		return NULL;
+	if (m->n_strings > LIMIT_STRINGS)
+		return "strings: more than LIMIT_STRINGS";
+	strings = arena_alloc(a, m->n_strings * sizeof(*strings));
+	if (strings == NULL)
+		return "decoded size: over the limit";
+	for (size_t i = 0; i < m->n_strings; i++) {
+		size_t len = string_len(m->strings[i]);
+
+		if (len > LIMIT_STRING_BYTES)
+			return "strings: one over LIMIT_STRING_BYTES";
+		if (!utf8_valid(m->strings[i], len))
+			return "strings: one is not UTF-8 without NUL";
+		strings[i].data = m->strings[i];
+		strings[i].len = (uint32_t)len;
+	}
+	if (strings[0].len != 0)
+		return "strings: [0] is not empty";
+	b->n_strings = m->n_strings;
+	b->strings = strings;
+	return NULL;
+}
+
+static const char *take_resources(const Redtap__Resources *m, struct batch *b)
+{
+	struct batch_resources *r = &b->resources;
+	size_t n;
+
+	if (m == NULL)
+		return NULL;
+	n = m->n_service;
+	if (n > LIMIT_RESOURCES)
+		return "resources: more than LIMIT_RESOURCES";
+	if (m->n_namespace_ != n || m->n_instance != n || m->n_container != n ||
+	    m->n_executable != n)
+		return "resources: columns of unequal length";
+	if (!below_u32(m->service, n, b->n_strings) ||
+	    !below_u32(m->namespace_, n, b->n_strings) ||
+	    !below_u32(m->instance, n, b->n_strings) ||
+	    !below_u32(m->container, n, b->n_strings) ||
+	    !below_u32(m->executable, n, b->n_strings))
+		return "resources: index outside strings";
+	r->n = n;
+	r->service = m->service;
+	r->namespace_ = m->namespace_;
+	r->instance = m->instance;
+	r->container = m->container;
+	r->executable = m->executable;
+	return NULL;
+}
+
+static const char *check_series(const Redtap__Series *m, const struct batch *b)
+{
+	size_t n = m->n_resource;
+
+	if (n > LIMIT_SERIES)
+		return "series: more than LIMIT_SERIES";
+	if (m->n_role != n || m->n_method != n || m->n_route != n ||
+	    m->n_status != n || m->n_outcome != n || m->n_version != n ||
+	    m->n_scheme != n || m->n_address != n || m->n_port != n)
+		return "series: columns of unequal length";
+	if (!below_u32(m->resource, n, b->resources.n))
+		return "series: index outside resources";
+	if (!below_u32(m->method, n, b->n_strings) ||
+	    !below_u32(m->route, n, b->n_strings) ||
+	    !below_u32(m->scheme, n, b->n_strings) ||
+	    !below_u32(m->address, n, b->n_strings))
+		return "series: index outside strings";
+	for (size_t i = 0; i < n; i++)
+		if (m->role[i] != 1 && m->role[i] != 2)
+			return "series: unknown role";
+	if (!below_u32(m->outcome, n, LIMIT_OUTCOME + 1))
+		return "series: unknown outcome";
+	if (!below_u32(m->status, n, LIMIT_STATUS + 1))
+		return "series: status over LIMIT_STATUS";
+	if (!below_u32(m->version, n, LIMIT_HTTP_VERSION + 1))
+		return "series: version over LIMIT_HTTP_VERSION";
+	if (!below_u32(m->port, n, UINT16_MAX + 1u))
+		return "series: port over 65535";
+	return NULL;
+}
+
+static const char *take_series(const Redtap__Series *m, struct batch *b)
+{
+	struct batch_series *s = &b->series;
+	const char *reason;
+
+	if (m == NULL)
+		return NULL;
+	reason = check_series(m, b);
+	if (reason != NULL)
+		return reason;
+	s->n = m->n_resource;
+	s->resource = m->resource;
+	s->role = m->role;
+	s->method = m->method;
+	s->route = m->route;
+	s->status = m->status;
+	s->outcome = m->outcome;
+	s->version = m->version;
+	s->scheme = m->scheme;
+	s->address = m->address;
+	s->port = m->port;
+	return NULL;
+}
+
+/*
+ * Every running time in [0, LIMIT_TIME_US): then no sum of deltas overflows
+ * either. Unsigned, so that rubbish wraps and is seen in the bits.
+ */
+static bool times_fit(const int64_t *delta, size_t n, int64_t base)
+{
+	uint64_t t = (uint64_t)base, bits = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		t += (uint64_t)delta[i];
+		bits |= t;
+	}
+	return bits < LIMIT_TIME_US;
+}
+
+static bool none_above(const uint64_t *v, const uint64_t *max, size_t n)
+{
+	bool above = false;
+
+	for (size_t i = 0; i < n; i++)
+		above |= v[i] > max[i];
+	return !above;
+}
+
+static const char *check_traced(const Redtap__Events *m, size_t n)
+{
+	uint64_t at = 0, repeats = 0;
+
+	if (m->n_traced > n)
+		return "events: more traced than events";
+	if (m->trace_ids.len != m->n_traced * 24)
+		return "events: trace_ids are not 24 bytes each";
+	for (size_t i = 0; i < m->n_traced; i++) {
+		at += m->traced[i];
+		repeats += i > 0 && m->traced[i] == 0;
+	}
+	if (m->n_traced > 0 && at >= n)
+		return "events: traced index outside events";
+	if (repeats > 0)
+		return "events: traced twice";
+	return NULL;
+}
+
+static const char *check_connections(const Redtap__Events *m, size_t n)
+{
+	size_t connections = m->connection_local.len / 18;
+
+	if (m->n_connection != 0 && m->n_connection != n)
+		return "events: columns of unequal length";
+	if (connections > LIMIT_CONNECTIONS)
+		return "events: more than LIMIT_CONNECTIONS";
+	if (m->connection_local.len != connections * 18 ||
+	    m->connection_remote.len != m->connection_local.len)
+		return "events: connection ends are not 18 bytes each";
+	if (!below_u32(m->connection, m->n_connection, connections + 1))
+		return "events: index outside connections";
+	return NULL;
+}
+
+static const char *check_events(const Redtap__Events *m, const struct batch *b)
+{
+	size_t n = m->n_series;
+	const char *reason;
+
+	if (n > LIMIT_EVENTS)
+		return "events: more than LIMIT_EVENTS";
+	if (m->n_start_delta_us != n || m->n_duration_us != n ||
+	    m->n_tail_us != n || m->n_request_bytes != n ||
+	    m->n_response_bytes != n)
+		return "events: columns of unequal length";
+	if (!below_u32(m->series, n, b->series.n))
+		return "events: index outside series";
+	if (!times_fit(m->start_delta_us, n, b->base_us))
+		return "events: start outside LIMIT_TIME_US";
+	if (!below_u64(m->duration_us, n, LIMIT_DURATION_US))
+		return "events: duration over LIMIT_DURATION_US";
+	if (!none_above(m->tail_us, m->duration_us, n))
+		return "events: tail longer than duration";
+	if (!below_u64(m->request_bytes, n, LIMIT_BODY_BYTES) ||
+	    !below_u64(m->response_bytes, n, LIMIT_BODY_BYTES))
+		return "events: size over LIMIT_BODY_BYTES";
+	reason = check_traced(m, n);
+	return reason != NULL ? reason : check_connections(m, n);
+}
+
+static const char *take_events(const Redtap__Events *m, struct batch *b)
+{
+	struct batch_events *e = &b->events;
+	const char *reason;
+
+	if (m == NULL)
+		return NULL;
+	reason = check_events(m, b);
+	if (reason != NULL)
+		return reason;
+	e->n = m->n_series;
+	e->series = m->series;
+	e->start_delta_us = m->start_delta_us;
+	e->duration_us = m->duration_us;
+	e->tail_us = m->tail_us;
+	e->request_bytes = m->request_bytes;
+	e->response_bytes = m->response_bytes;
+	e->n_traced = m->n_traced;
+	e->traced = m->traced;
+	e->trace_ids = m->trace_ids.data;
+	e->n_connections = m->connection_local.len / 18;
+	e->connection = m->n_connection > 0 ? m->connection : NULL;
+	e->connection_local = m->connection_local.data;
+	e->connection_remote = m->connection_remote.data;
+	return NULL;
+}
+
+/* What protobuf-c has of one histogram, under one name for all three. */
+struct hist_columns {
+	size_t n_buckets, n_index, n_count;
+	const uint32_t *buckets;
+	const int32_t *index;
+	const uint64_t *count;
+};
+
+/* A row's buckets must add up to its count: a scrape depends on it. */
+static const char *take_hist(const struct hist_columns *h, size_t n,
+			     const uint64_t *count,
+			     struct batch_rollup_hist *out)
+{
+	size_t at = 0;
+
+	if (h->n_buckets != n || h->n_index != h->n_count)
+		return "rollups: columns of unequal length";
+	if (h->n_count > LIMIT_ROLLUP_BUCKETS)
+		return "rollups: more than LIMIT_ROLLUP_BUCKETS";
+	if (!below_u64(h->count, h->n_count, LIMIT_ROLLUP_COUNT))
+		return "rollups: bucket over LIMIT_ROLLUP_COUNT";
+	for (size_t i = 0; i < h->n_index; i++)
+		if (h->index[i] < BUCKET_ZERO ||
+		    h->index[i] > 2 * BUCKET_NATIVE_BYTES_MAX + 1)
+			return "rollups: bucket index out of range";
+	for (size_t i = 0; i < n; i++) {
+		uint64_t sum = 0;
+
+		if (h->buckets[i] > h->n_count - at)
+			return "rollups: bucket outside its table";
+		for (size_t k = 0; k < h->buckets[i]; k++)
+			sum += h->count[at + k];
+		if (sum != count[i])
+			return "rollups: buckets do not add up to the count";
+		at += h->buckets[i];
+	}
+	if (at != h->n_count)
+		return "rollups: bucket outside its table";
+	out->buckets = h->buckets;
+	out->index = h->index;
+	out->count = h->count;
+	out->n_entries = h->n_count;
+	return NULL;
+}
+
+static const char *take_rollup_hists(const Redtap__Rollups *m,
+				     struct batch_rollups *r)
+{
+	struct hist_columns duration = {
+		m->n_duration_buckets, m->n_duration_index, m->n_duration_count,
+		m->duration_buckets,   m->duration_index,   m->duration_count,
+	};
+	struct hist_columns request = {
+		m->n_request_buckets, m->n_request_index, m->n_request_count,
+		m->request_buckets,   m->request_index,	  m->request_count,
+	};
+	struct hist_columns response = {
+		m->n_response_buckets, m->n_response_index, m->n_response_count,
+		m->response_buckets,   m->response_index,   m->response_count,
+	};
+	const char *reason;
+
+	reason = take_hist(&duration, r->n, r->count, &r->duration);
+	if (reason == NULL)
+		reason = take_hist(&request, r->n, r->count, &r->request);
+	if (reason == NULL)
+		reason = take_hist(&response, r->n, r->count, &r->response);
+	return reason;
+}
+
+static bool windows_fit(const int64_t *delta, size_t n, int64_t base_us)
+{
+	int64_t base_s = base_us / 1000000;
+
+	for (size_t i = 0; i < n; i++) {
+		if (delta[i] < -LIMIT_TIME_S || delta[i] >= LIMIT_TIME_S ||
+		    base_s + delta[i] < 0 ||
+		    base_s + delta[i] >= LIMIT_TIME_S ||
+		    (base_s + delta[i]) % (int64_t)WINDOW_SECONDS != 0)
+			return false;
+	}
+	return true;
+}
+
+static const char *check_rollups(const Redtap__Rollups *m,
+				 const struct batch *b)
+{
+	size_t n = m->n_series;
+
+	if (n > LIMIT_ROLLUPS)
+		return "rollups: more than LIMIT_ROLLUPS";
+	if (m->n_window_delta_s != n || m->n_count != n ||
+	    m->n_duration_sum_us != n || m->n_request_bytes_sum != n ||
+	    m->n_response_bytes_sum != n)
+		return "rollups: columns of unequal length";
+	if (n > 0 && m->detail != BUCKET_DETAIL)
+		return "rollups: unknown detail";
+	if (!below_u32(m->series, n, b->series.n))
+		return "rollups: index outside series";
+	if (!windows_fit(m->window_delta_s, n, b->base_us))
+		return "rollups: window is none";
+	if (!below_u64(m->count, n, LIMIT_ROLLUP_COUNT))
+		return "rollups: count over LIMIT_ROLLUP_COUNT";
+	if (!below_u64(m->duration_sum_us, n, LIMIT_ROLLUP_SUM) ||
+	    !below_u64(m->request_bytes_sum, n, LIMIT_ROLLUP_SUM) ||
+	    !below_u64(m->response_bytes_sum, n, LIMIT_ROLLUP_SUM))
+		return "rollups: sum over LIMIT_ROLLUP_SUM";
+	return NULL;
+}
+
+static const char *take_rollups(const Redtap__Rollups *m, struct batch *b)
+{
+	struct batch_rollups *r = &b->rollups;
+	const char *reason;
+
+	if (m == NULL)
+		return NULL;
+	reason = check_rollups(m, b);
+	if (reason != NULL)
+		return reason;
+	r->n = m->n_series;
+	r->series = m->series;
+	r->window_delta_s = m->window_delta_s;
+	r->count = m->count;
+	r->duration_sum_us = m->duration_sum_us;
+	r->request_bytes_sum = m->request_bytes_sum;
+	r->response_bytes_sum = m->response_bytes_sum;
+	r->detail = m->detail;
+	return take_rollup_hists(m, r);
+}
+
+static void take_losses(const Redtap__Losses *m, struct batch_losses *l)
+{
+	if (m == NULL)
+		return;
+	l->captured = m->captured;
+	l->packed = m->packed;
+	l->rolled_up = m->rolled_up;
+	/* A peer of another age knows fewer stages or more. */
+	for (size_t i = 0; i < LOSS_STAGES && i < m->n_dropped; i++)
+		l->dropped[i] = m->dropped[i];
+	for (size_t i = 0; i < AGENT_COUNTERS && i < m->n_counters; i++)
+		l->counters[i] = m->counters[i];
+}
+
+static bool label_valid(const char *s)
+{
+	size_t len = string_len(s);
+
+	return len <= LIMIT_STRING_BYTES && utf8_valid(s, len);
+}
+
+static const char *take_info(const Redtap__Info *m, struct batch_info *info)
+{
+	info->version = info->kernel = info->capture = "";
+	if (m == NULL)
+		return NULL;
+	if (!label_valid(m->version) || !label_valid(m->kernel) ||
+	    !label_valid(m->capture))
+		return "info: not UTF-8 or over LIMIT_STRING_BYTES";
+	if (m->n_probes > LIMIT_PROBES)
+		return "info: more than LIMIT_PROBES";
+	if (m->n_probe_attached != m->n_probes)
+		return "info: columns of unequal length";
+	for (size_t i = 0; i < m->n_probes; i++)
+		if (!label_valid(m->probes[i]))
+			return "info: not UTF-8 or over LIMIT_STRING_BYTES";
+	info->version = m->version;
+	info->kernel = m->kernel;
+	info->capture = m->capture;
+	info->n_probes = m->n_probes;
+	info->probes = (const char *const *)m->probes;
+	info->probe_attached = m->probe_attached;
+	return NULL;
+}
+
+static const char *take_head(const Redtap__Batch *m, struct batch *b)
+{
+	size_t len = string_len(m->agent);
+
+	if (len == 0)
+		return "agent: missing";
+	if (len > LIMIT_AGENT_BYTES)
+		return "agent: over LIMIT_AGENT_BYTES";
+	if (!utf8_valid(m->agent, len))
+		return "agent: not UTF-8 without NUL";
+	if (m->epoch == 0)
+		return "epoch: missing";
+	if (m->sequence == 0)
+		return "sequence: missing";
+	if (m->base_us < 0 || (uint64_t)m->base_us >= LIMIT_TIME_US)
+		return "base_us: outside LIMIT_TIME_US";
+	b->agent = m->agent;
+	b->epoch = m->epoch;
+	b->sequence = m->sequence;
+	b->base_us = m->base_us;
+	return NULL;
+}
+
+/* Each table is checked against those it refers to, so the order matters. */
+static const char *take(struct batch_arena *a, const Redtap__Batch *m,
+			struct batch *b)
+{
+	const char *reason = take_head(m, b);
+
+	if (reason == NULL)
+		reason = take_strings(a, m, b);
+	if (reason == NULL)
+		reason = take_resources(m->resources, b);
+	if (reason == NULL)
+		reason = take_series(m->series, b);
+	if (reason == NULL)
+		reason = take_events(m->events, b);
+	if (reason == NULL)
+		reason = take_rollups(m->rollups, b);
+	if (reason == NULL)
+		reason = take_info(m->info, &b->info);
+	if (reason == NULL)
+		take_losses(m->losses, &b->losses);
+	return reason;
+}
+
+int batch_decode(struct batch_arena *a, const void *data, size_t len,
+		 struct batch *out, const char **reason)
+{
+	const char *why;
+	Redtap__Batch *m;
+
+	memset(out, 0, sizeof(*out));
+	arena_reset(a);
+	if (len > LIMIT_MESSAGE_BYTES) {
+		why = "message: over LIMIT_MESSAGE_BYTES";
+	} else {
+		m = redtap__batch__unpack(&a->allocator, len, data);
+		why = m != NULL ? take(a, m, out) : "message: not a batch";
+	}
+	if (why == NULL)
+		return 0;
+	memset(out, 0, sizeof(*out));
+	if (reason != NULL)
+		*reason = why;
+	return -EPROTO;
+}

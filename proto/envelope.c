@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/batch.h"
+#include "proto/limits.h"
+#include "proto/redtap.pb-c.h"
+
+/*
+ * Push and Reply. A push is taken apart and put together by hand: protobuf-c
+ * would copy the batch, which is nearly all of it.
+ */
+
+enum wire_type {
+	WIRE_VARINT = 0,
+	WIRE_FIXED64 = 1,
+	WIRE_BYTES = 2,
+	WIRE_FIXED32 = 5,
+};
+
+#define PUSH_PROTOCOL 1u
+#define PUSH_SENT_US 2u
+#define PUSH_BATCH 3u
+/* Three tags, two varints and the clock. */
+#define PUSH_HEAD_MAX (1 + 5 + 1 + 8 + 1 + 10)
+
+struct reader {
+	const uint8_t *p, *end;
+};
+
+static bool read_varint(struct reader *r, uint64_t *out)
+{
+	uint64_t v = 0;
+
+	for (unsigned shift = 0; shift < 64 && r->p < r->end; shift += 7) {
+		uint8_t c = *r->p++;
+
+		v |= (uint64_t)(c & 0x7f) << shift;
+		if (c < 0x80) {
+			*out = v;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The next field. A varint's or fixed number's value, or a slice. */
+struct field {
+	uint32_t id;
+	enum wire_type type;
+	uint64_t value; /* or the length of data */
+	const uint8_t *data;
+};
+
+static bool read_data(struct reader *r, size_t n, struct field *f)
+{
+	if (n > (size_t)(r->end - r->p))
+		return false;
+	f->data = r->p;
+	r->p += n;
+	return true;
+}
+
+static bool read_field(struct reader *r, struct field *f)
+{
+	uint64_t tag;
+
+	if (!read_varint(r, &tag) || tag >> 3 == 0 || tag > UINT32_MAX)
+		return false;
+	f->id = (uint32_t)(tag >> 3);
+	f->type = tag & 7;
+	f->value = 0;
+	switch (tag & 7) {
+	case WIRE_VARINT:
+		return read_varint(r, &f->value);
+	case WIRE_FIXED64:
+		if (!read_data(r, 8, f))
+			return false;
+		memcpy(&f->value, f->data, 8);
+		return true;
+	case WIRE_BYTES:
+		return read_varint(r, &f->value) &&
+		       f->value <= LIMIT_MESSAGE_BYTES &&
+		       read_data(r, (size_t)f->value, f);
+	case WIRE_FIXED32:
+		return read_data(r, 4, f);
+	default:
+		return false; /* groups were never ours */
+	}
+}
+
+static uint8_t *put_varint(uint8_t *p, uint64_t v)
+{
+	for (; v >= 0x80; v >>= 7)
+		*p++ = (uint8_t)(v | 0x80);
+	*p++ = (uint8_t)v;
+	return p;
+}
+
+int push_encode(const struct push *push, void **data, size_t *len)
+{
+	uint8_t *start, *p;
+
+	if (push->batch_len > LIMIT_MESSAGE_BYTES)
+		return -EMSGSIZE;
+	start = malloc(PUSH_HEAD_MAX + push->batch_len);
+	if (start == NULL)
+		return -ENOMEM;
+	p = start;
+	*p++ = PUSH_PROTOCOL << 3 | WIRE_VARINT;
+	p = put_varint(p, push->protocol);
+	*p++ = PUSH_SENT_US << 3 | WIRE_FIXED64;
+	memcpy(p, &push->sent_us, 8);
+	p += 8;
+	*p++ = PUSH_BATCH << 3 | WIRE_BYTES;
+	p = put_varint(p, push->batch_len);
+	memcpy(p, push->batch, push->batch_len);
+	p += push->batch_len;
+	*data = start;
+	*len = (size_t)(p - start);
+	return 0;
+}
+
+int push_decode(const void *data, size_t len, struct push *out)
+{
+	struct reader r = { data, (const uint8_t *)data + len };
+	struct field f = { 0 };
+
+	memset(out, 0, sizeof(*out));
+	while (r.p < r.end) {
+		if (!read_field(&r, &f))
+			return -EPROTO;
+		if (f.id == PUSH_PROTOCOL && f.type == WIRE_VARINT) {
+			if (f.value > UINT32_MAX)
+				return -EPROTO;
+			out->protocol = (uint32_t)f.value;
+		} else if (f.id == PUSH_SENT_US && f.type == WIRE_FIXED64) {
+			memcpy(&out->sent_us, &f.value, 8);
+		} else if (f.id == PUSH_BATCH && f.type == WIRE_BYTES) {
+			out->batch = f.data;
+			out->batch_len = (size_t)f.value;
+		}
+	}
+	return out->batch != NULL ? 0 : -EPROTO;
+}
+
+int reply_encode(const struct reply *r, void **data, size_t *len)
+{
+	Redtap__Reply m = REDTAP__REPLY__INIT;
+	char reason[sizeof(r->reason)];
+	uint8_t *p;
+
+	snprintf(reason, sizeof(reason), "%s", r->reason);
+	m.protocol = r->protocol;
+	m.status = (Redtap__Reply__Status)r->status;
+	m.epoch = r->epoch;
+	m.sequence = r->sequence;
+	m.reason = reason;
+	m.retry_ms = r->retry_ms;
+	p = malloc(redtap__reply__get_packed_size(&m) + 1);
+	if (p == NULL)
+		return -ENOMEM;
+	*len = redtap__reply__pack(&m, p);
+	*data = p;
+	return 0;
+}
+
+int reply_decode(const void *data, size_t len, struct reply *out)
+{
+	Redtap__Reply *m;
+
+	memset(out, 0, sizeof(*out));
+	if (len > LIMIT_REPLY_BYTES)
+		return -EPROTO;
+	m = redtap__reply__unpack(NULL, len, data);
+	if (m == NULL)
+		return -EPROTO;
+	out->protocol = m->protocol;
+	if (m->status >= REDTAP__REPLY__STATUS__ACCEPTED &&
+	    m->status <= REDTAP__REPLY__STATUS__VERSION)
+		out->status = (enum reply_status)m->status;
+	out->epoch = m->epoch;
+	out->sequence = m->sequence;
+	out->retry_ms = m->retry_ms;
+	snprintf(out->reason, sizeof(out->reason), "%s", m->reason);
+	redtap__reply__free_unpacked(m, NULL);
+	return 0;
+}
+
+const char *loss_stage_name(unsigned stage)
+{
+	static const char *const names[LOSS_STAGES] = {
+		[LOSS_RING] = "ring",	  [LOSS_GAP] = "gap",
+		[LOSS_TABLE] = "table",	  [LOSS_BUFFER] = "buffer",
+		[LOSS_OUTBOX] = "outbox", [LOSS_REFUSED] = "refused",
+	};
+
+	return stage < LOSS_STAGES ? names[stage] : NULL;
+}
+
+const char *agent_counter_name(unsigned counter)
+{
+	static const char *const names[AGENT_COUNTERS] = {
+		[AGENT_TAP_RECORDS] = "tap_records",
+		[AGENT_TAP_LOST_RECORDS] = "tap_lost_records",
+		[AGENT_TAP_CONN_FULL] = "tap_conn_full",
+		[AGENT_TAP_READ_FAULTS] = "tap_read_faults",
+		[AGENT_TAP_TRUNCATED] = "tap_truncated",
+		[AGENT_TAP_NOT_HTTP] = "tap_not_http",
+		[AGENT_TAP_CALLS] = "tap_calls",
+		[AGENT_MALFORMED] = "malformed",
+		[AGENT_HTTP2] = "http2",
+		[AGENT_UPGRADED] = "upgraded",
+		[AGENT_ORPHANS] = "orphans",
+		[AGENT_ROUTES_OVERFLOWED] = "routes_overflowed",
+	};
+
+	return counter < AGENT_COUNTERS ? names[counter] : NULL;
+}
