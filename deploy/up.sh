@@ -1,0 +1,93 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# make up: builds, then runs an aggregator and an agent on this host with their
+# defaults until Ctrl-C. STATE=DIR is where everything is kept (state/ here),
+# PORT=N the metrics' port (9470); ingest is the port after it.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+STATE=${STATE:-state}
+PORT=${PORT:-9470}
+MAKE=${MAKE:-make}
+unset MAKEFLAGS MFLAGS MAKELEVEL
+
+die() {
+	echo "make up: $*" >&2
+	exit 1
+}
+
+[ "$(id -u)" = 0 ] || die "must run as root: the agent loads BPF programs"
+case $PORT in
+*[!0-9]* | '') die "PORT=$PORT is not a number" ;;
+esac
+[ "$PORT" -ge 1 ] && [ "$PORT" -le 65534 ] || die "PORT=$PORT is no port"
+INGEST=$((PORT + 1))
+
+REDTAP_DEPS=build deploy/install-deps.sh || die "packages are missing"
+$MAKE -j"$(nproc)" all >"$(mktemp -u)" 2>&1 || $MAKE all || die "the build failed"
+
+for p in "$PORT" "$INGEST"; do
+	# Something answers there: not ours to take.
+	if (exec 3<>"/dev/tcp/127.0.0.1/$p") 2>/dev/null; then
+		die "port $p is in use; choose others with PORT=N (N and N+1)"
+	fi
+done
+mkdir -p "$STATE" || die "cannot make $STATE"
+
+agg_log=$STATE/aggregator.log agent_log=$STATE/agent.log
+agg='' agent='' stopping=''
+
+# Agent first, so that what it still holds is acknowledged.
+stop() {
+	[ -z "$stopping" ] || return
+	stopping=1
+	for pid in $agent $agg; do
+		kill -TERM "$pid" 2>/dev/null
+		wait "$pid" 2>/dev/null
+	done
+}
+trap 'echo; echo "stopping"; stop; exit 0' INT TERM
+trap stop EXIT
+
+# In sessions of their own: Ctrl-C reaches only this script, which decides the
+# order.
+setsid build/redtap-aggregator serve --store.dir="$STATE" \
+	--web.listen-address=":$PORT" \
+	--ingest.listen="tcp://127.0.0.1:$INGEST" >"$agg_log" 2>&1 &
+agg=$!
+for _ in $(seq 100); do
+	kill -0 "$agg" 2>/dev/null || {
+		tail -5 "$agg_log" >&2
+		die "the aggregator did not start (see $agg_log)"
+	}
+	curl -fso /dev/null "http://127.0.0.1:$PORT/-/ready" && break
+	sleep 0.1
+done
+
+setsid build/redtap-agent run --to="tcp://127.0.0.1:$INGEST" \
+	>"$agent_log" 2>&1 &
+agent=$!
+for _ in $(seq 100); do
+	kill -0 "$agent" 2>/dev/null || {
+		tail -5 "$agent_log" >&2
+		die "the agent did not start (see $agent_log)"
+	}
+	grep -q 'msg="\?ready' "$agent_log" && break
+	sleep 0.1
+done
+
+# The agent's own words on what it captures, by which hooks.
+ready=$(sed -n 's/.*msg="\?\(ready[^"]*\).*/\1/p' "$agent_log" | tail -1)
+echo "metrics   http://127.0.0.1:$PORT/metrics"
+echo "agent     ${ready:-no ready line yet, see $agent_log}"
+echo "state     $STATE (logs: aggregator.log, agent.log)"
+echo "Any HTTP request on this host shows up within 2 s. Ctrl-C stops both."
+
+wait -n "$agg" "$agent"
+status=$?
+[ -n "$stopping" ] || {
+	tail -n 3 "$agg_log" "$agent_log" >&2
+	echo "make up: a program ended with status $status" >&2
+	exit 1
+}
