@@ -140,6 +140,60 @@ enum tap_counter {
 	TAP_C_MAX,
 };
 
+enum tap_verdict {
+	VERDICT_NEW, /* nothing seen that decides */
+	VERDICT_HTTP,
+	VERDICT_OTHER, /* does not look like HTTP; looked at now and then */
+	VERDICT_IGNORED, /* the agent said so: never looked at again */
+};
+
+enum tap_conn_flag {
+	/* OPEN was delivered, for the process in tgid. */
+	CONN_OPENED = 1 << 0,
+	/* Has pipelined: whole calls are copied, for good. */
+	CONN_PIPELINED = 1 << 1,
+	/* Whole response calls are copied until the next request. */
+	CONN_WHOLE_ONCE = 1 << 2,
+	/* A response has begun since the last request did. */
+	CONN_ANSWERED = 1 << 3,
+	/* END was sent for rx. */
+	CONN_ENDED_RX = 1 << 4,
+};
+
+/* What a write that is being made turned out to hold when it began. */
+enum tap_call_kind {
+	CALL_UNKNOWN, /* not looked at, or could not be */
+	CALL_BODY, /* nothing to copy */
+	CALL_COPY, /* to copy when it returns */
+	CALL_SENT, /* copied when it began */
+};
+
+/*
+ * What the kernel side keeps of a connection, by struct sock address. The
+ * agent reads progress, and writes verdicts.
+ */
+struct tap_conn {
+	__u64 born_ns;
+	struct tap_progress done;
+	__u64 tx_entry_ns; /* the write that is being made */
+	__u32 tgid;
+	__u32 request_pos; /* where the last request began */
+	__u32 tail[2]; /* last bytes of an open head, per direction */
+	__u32 head_bytes[2]; /* copied of an open head */
+	__u32 scratch[2]; /* see forget() */
+	__u16 single_len; /* shortest call that held just one request */
+	__u16 recheck; /* calls until an OTHER is looked at again */
+	__u8 verdict; /* enum tap_verdict */
+	__u8 role; /* direction of requests + 1; 0: not known */
+	__u8 flags; /* enum tap_conn_flag */
+	__u8 strikes; /* turns that did not look like HTTP */
+	__u8 head_open[2]; /* a head has begun and not ended */
+	__u8 tx_kind; /* enum tap_call_kind */
+	__u8 tx_look; /* what it begins; 0: nothing */
+	__u8 last_dir; /* + 1 */
+	__u8 pad[7];
+};
+
 #define TAP_PIECE_MAX 1024 /* data bytes in one DATA record */
 
 #ifndef __bpf__
@@ -149,6 +203,7 @@ static_assert(sizeof(struct tap_open) == 120, "wire of the ring");
 static_assert(offsetof(struct tap_data, data) == 80, "wire of the ring");
 static_assert(sizeof(struct tap_end) == 56, "wire of the ring");
 static_assert(sizeof(struct tap_close) == 64, "wire of the ring");
+static_assert(sizeof(struct tap_conn) == 96, "value of tap_conns");
 #endif
 
 #endif /* BPF_TAP_H */

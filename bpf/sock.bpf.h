@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef BPF_SOCK_BPF_H
+#define BPF_SOCK_BPF_H
+
+/* Socket → connection identity: from a file descriptor, and its addresses. */
+
+#include "bpf/kernel.h"
+#include "bpf/tap.h"
+
+/*
+ * Address of the kernel's socket_file_ops, from kallsyms; 0 if not known.
+ * Telling sockets from files by it takes one read instead of two.
+ */
+const volatile __u64 tap_socket_fops = 0;
+
+/* The file table entry of fd in the current task; NULL if there is none. */
+static __always_inline struct file *file_of_fd(unsigned int fd)
+{
+	struct file **table, *file = NULL;
+
+	/* Typed pointers (5.11) are read without a call. */
+	if (bpf_core_enum_value_exists(enum bpf_func_id,
+				       BPF_FUNC_get_current_task_btf)) {
+		struct task_struct *task = bpf_get_current_task_btf();
+		struct files_struct *files = task->files;
+
+		if (!files)
+			return NULL;
+		if (fd >= files->fdt->max_fds)
+			return NULL;
+		table = files->fdt->fd;
+	} else {
+		struct task_struct *task = (void *)bpf_get_current_task();
+		struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
+
+		if (fd >= BPF_CORE_READ(fdt, max_fds))
+			return NULL;
+		table = BPF_CORE_READ(fdt, fd);
+	}
+	bpf_probe_read_kernel(&file, sizeof(file), table + fd);
+	return file;
+}
+
+/* The TCP socket behind fd of the current task; NULL for anything else. */
+static __always_inline struct sock *sock_of_fd(unsigned int fd)
+{
+	struct file *file = file_of_fd(fd);
+	struct socket *socket;
+
+	if (!file)
+		return NULL;
+	if (tap_socket_fops) {
+		if ((__u64)BPF_CORE_READ(file, f_op) != tap_socket_fops)
+			return NULL;
+	} else if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) !=
+		   S_IFSOCK) {
+		return NULL;
+	}
+	socket = BPF_CORE_READ(file, private_data);
+	return BPF_CORE_READ(socket, sk);
+}
+
+static __always_inline bool sock_is_tcp(struct sock *sk)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	if (family != AF_INET && family != AF_INET6)
+		return false;
+	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP;
+}
+
+/* Next byte that the program will write, and will read. */
+static __always_inline __u32 sock_tx_seq(struct sock *sk)
+{
+	return BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
+}
+
+static __always_inline __u32 sock_rx_seq(struct sock *sk)
+{
+	return BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+}
+
+static __always_inline void sock_addresses(struct sock *sk, struct tap_open *o)
+{
+	struct sock_common *c = &sk->__sk_common;
+
+	o->family = BPF_CORE_READ(c, skc_family);
+	o->local_port = BPF_CORE_READ(c, skc_num);
+	o->remote_port = __builtin_bswap16(BPF_CORE_READ(c, skc_dport));
+	__builtin_memset(o->local_addr, 0, sizeof(o->local_addr));
+	__builtin_memset(o->remote_addr, 0, sizeof(o->remote_addr));
+	if (o->family == AF_INET6) {
+		BPF_CORE_READ_INTO(&o->local_addr, c, skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO(&o->remote_addr, c, skc_v6_daddr);
+	} else {
+		*(__u32 *)o->local_addr = BPF_CORE_READ(c, skc_rcv_saddr);
+		*(__u32 *)o->remote_addr = BPF_CORE_READ(c, skc_daddr);
+	}
+}
+
+#endif /* BPF_SOCK_BPF_H */

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+
+/*
+ * Front-end `syscall`: the tracepoints of the system calls that move bytes on
+ * sockets. Reads are looked at when they return; writes when they begin (for
+ * the time of their first byte) and when they return. Programs in 32-bit mode
+ * have no such tracepoints and are not seen; neither is io_uring.
+ */
+
+#define TAP_FRONT TAP_FRONT_SYSCALL
+
+#include "bpf/tap.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+struct enter_args {
+	__u64 common;
+	__u32 nr;
+	__u32 pad;
+	__u64 arg[6];
+};
+
+struct exit_args {
+	__u64 common;
+	__u32 nr;
+	__u32 pad;
+	long ret;
+};
+
+/*
+ * x86: the kernel stack holds 16 KiB, arm64: the same with 4 KiB pages; the
+ * agent sets what it finds. Only used before 5.15.
+ */
+const volatile __u32 tap_stack_bytes = 16384;
+
+/* The arguments of the system call that is returning. */
+static __always_inline struct pt_regs *user_regs(void)
+{
+	struct task_struct *task;
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id,
+				       BPF_FUNC_task_pt_regs))
+		return (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	task = (void *)bpf_get_current_task();
+	return BPF_CORE_READ(task, stack) + tap_stack_bytes -
+	       bpf_core_type_size(struct pt_regs);
+}
+
+#if defined(__TARGET_ARCH_x86)
+#define REG0(r) BPF_CORE_READ(r, di)
+#define REG1(r) BPF_CORE_READ(r, si)
+#define REG2(r) BPF_CORE_READ(r, dx)
+#define REG3(r) BPF_CORE_READ(r, r10)
+enum nr {
+	NR_READV = 19,
+	NR_WRITEV = 20,
+	NR_RECVFROM = 45,
+	NR_SENDMSG = 46,
+	NR_RECVMSG = 47,
+	NR_RECVMMSG = 299,
+	NR_SENDMMSG = 307,
+};
+#elif defined(__TARGET_ARCH_arm64)
+#define REG0(r) BPF_CORE_READ(r, orig_x0)
+#define REG1(r) BPF_CORE_READ(r, regs[1])
+#define REG2(r) BPF_CORE_READ(r, regs[2])
+#define REG3(r) BPF_CORE_READ(r, regs[3])
+enum nr {
+	NR_READV = 65,
+	NR_WRITEV = 66,
+	NR_RECVFROM = 207,
+	NR_SENDMSG = 211,
+	NR_RECVMSG = 212,
+	NR_RECVMMSG = 243,
+	NR_SENDMMSG = 269,
+};
+#endif
+
+/* How a system call says where its bytes are. */
+enum shape {
+	SHAPE_BUF, /* buf, len */
+	SHAPE_IOV, /* iov, iovs */
+	SHAPE_MSG, /* msghdr */
+};
+
+static __always_inline enum shape shape_of(__u32 nr)
+{
+	switch (nr) {
+	case NR_READV:
+	case NR_WRITEV:
+		return SHAPE_IOV;
+	case NR_SENDMSG:
+	case NR_RECVMSG:
+	case NR_SENDMMSG: /* begins with a msghdr */
+		return SHAPE_MSG;
+	default:
+		return SHAPE_BUF;
+	}
+}
+
+/* Fills the place of the bytes in; false if it can't be read. */
+static __always_inline bool place(struct tap_call *c, enum shape shape,
+				  __u64 addr, __u64 n)
+{
+	struct user_msghdr msg;
+
+	if (shape == SHAPE_BUF) {
+		c->buf = (const char *)addr;
+		return true;
+	}
+	if (shape == SHAPE_MSG) {
+		if (bpf_probe_read_user(&msg, sizeof(msg), (void *)addr)) {
+			tap_count(TAP_C_READ_FAULTS);
+			return false;
+		}
+		addr = (__u64)msg.msg_iov;
+		n = msg.msg_iovlen;
+	}
+	c->iov = (const struct iovec *)addr;
+	c->iovs = n < 1024 ? n : 1024;
+	return true;
+}
+
+/* Sum of what the iovecs hold, as far as it matters here. */
+static __always_inline __u32 iov_bytes(const struct tap_call *c)
+{
+	struct iovec v;
+	__u64 sum = 0;
+	int i;
+
+	for (i = 0; i < 8; i++) {
+		if (i >= c->iovs ||
+		    bpf_probe_read_user(&v, sizeof(v), c->iov + i))
+			break;
+		sum += v.iov_len;
+	}
+	return sum < 0x7fffffff ? sum : 0x7fffffff;
+}
+
+/*
+ * Each program serves several tracepoints, which the agent attaches: one copy
+ * of the core to load, and to keep in the instruction cache.
+ */
+
+SEC("tp")
+int syscall_write_enter(struct enter_args *ctx)
+{
+	enum shape shape = shape_of(ctx->nr);
+	struct tap_call c = {};
+
+	c.sk = sock_of_fd(ctx->arg[0]);
+	if (!c.sk || !place(&c, shape, ctx->arg[1], ctx->arg[2]))
+		return 0;
+	if (shape == SHAPE_BUF)
+		c.len = ctx->arg[2] < 0x7fffffff ? ctx->arg[2] : 0x7fffffff;
+	else
+		c.len = iov_bytes(&c);
+	if (c.len)
+		tap_sending(&c);
+	return 0;
+}
+
+SEC("tp")
+int syscall_write_exit(struct exit_args *ctx)
+{
+	struct tap_call c = {};
+	struct pt_regs *r;
+
+	if (ctx->ret <= 0)
+		return 0;
+	r = user_regs();
+	c.sk = sock_of_fd(REG0(r));
+	c.len = ctx->ret;
+	if (c.sk && place(&c, shape_of(ctx->nr), REG1(r), REG2(r)))
+		tap_sent(&c);
+	return 0;
+}
+
+SEC("tp")
+int syscall_read_exit(struct exit_args *ctx)
+{
+	enum shape shape = shape_of(ctx->nr);
+	struct tap_call c = {};
+	struct pt_regs *r;
+	__u64 flags = 0;
+
+	if (ctx->ret < 0)
+		return 0;
+	r = user_regs();
+	if (ctx->nr == NR_RECVMSG)
+		flags = REG2(r);
+	else if (ctx->nr == NR_RECVFROM)
+		flags = REG3(r);
+	if (flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
+		return 0;
+	c.sk = sock_of_fd(REG0(r));
+	if (!c.sk)
+		return 0;
+	if (ctx->ret == 0) {
+		/* EOF, unless nothing was asked for. */
+		if (shape != SHAPE_BUF || REG2(r))
+			tap_ended(c.sk, TAP_RX);
+		return 0;
+	}
+	if (flags & MSG_TRUNC) {
+		tap_moved(c.sk, TAP_RX);
+		return 0;
+	}
+	c.len = ctx->ret;
+	if (place(&c, shape, REG1(r), REG2(r)))
+		tap_received(&c);
+	return 0;
+}
+
+/*
+ * Many messages in one call: on a TCP socket just a longer readv or writev.
+ * Each is taken as a call of its own; more than MMSG_MAX are not looked into.
+ * (What sendmmsg begins with, syscall_write_enter sees.)
+ */
+#define MMSG_MAX 16
+
+struct mmsg {
+	struct sock *sk;
+	const struct mmsghdr *vec; /* the next one */
+	__u32 left; /* messages */
+	__u32 after; /* bytes in them */
+	bool read;
+};
+
+static long mmsg_step(__u32 i, struct mmsg *m)
+{
+	struct tap_call c = { .sk = m->sk };
+
+	if (!m->left)
+		return 1;
+	m->left--;
+	if (bpf_probe_read_user(&c.len, sizeof(c.len), &m->vec->msg_len) ||
+	    !place(&c, SHAPE_MSG, (__u64)&m->vec->msg_hdr, 0))
+		return 1;
+	m->vec++;
+	m->after -= c.len;
+	c.after = m->after;
+	if (!c.len)
+		return 0;
+	if (m->read)
+		tap_received(&c);
+	else
+		tap_sent(&c);
+	return 0;
+}
+
+SEC("tp")
+int syscall_mmsg_exit(struct exit_args *ctx)
+{
+	struct mmsg m = { .left = ctx->ret, .read = ctx->nr == NR_RECVMMSG };
+	struct pt_regs *r;
+	__u32 i, len;
+
+	if (ctx->ret <= 0)
+		return 0;
+	r = user_regs();
+	if (m.read && REG3(r) & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
+		return 0;
+	m.sk = sock_of_fd(REG0(r));
+	m.vec = (const struct mmsghdr *)REG1(r);
+	if (!m.sk)
+		return 0;
+	if (m.left > MMSG_MAX) {
+		tap_count(TAP_C_TRUNCATED);
+		m.left = MMSG_MAX;
+	}
+	for (i = 0; i < MMSG_MAX; i++) {
+		if (i >= m.left ||
+		    bpf_probe_read_user(&len, sizeof(len), &m.vec[i].msg_len))
+			break;
+		m.after += len;
+	}
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop))
+		bpf_loop(MMSG_MAX, mmsg_step, &m, 0);
+	else
+		mmsg_step(0, &m);
+	return 0;
+}
+
+SEC("tp")
+int syscall_sendfile_exit(struct exit_args *ctx)
+{
+	struct sock *sk;
+
+	if (ctx->ret <= 0)
+		return 0;
+	sk = sock_of_fd(REG0(user_regs()));
+	if (sk)
+		tap_moved(sk, TAP_TX);
+	return 0;
+}
+
+SEC("tp")
+int syscall_splice_exit(struct exit_args *ctx)
+{
+	struct pt_regs *r;
+	struct sock *sk;
+
+	if (ctx->ret <= 0)
+		return 0;
+	r = user_regs();
+	sk = sock_of_fd(REG0(r));
+	if (sk)
+		tap_moved(sk, TAP_RX);
+	sk = sock_of_fd(REG2(r));
+	if (sk)
+		tap_moved(sk, TAP_TX);
+	return 0;
+}
+
+SEC("raw_tp/inet_sock_set_state")
+int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct sock *sk = (struct sock *)ctx->args[0];
+	int state = ctx->args[2];
+
+	if (state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK)
+		tap_ended(sk, TAP_TX);
+	else if (state == TCP_CLOSE)
+		tap_closed(sk);
+	return 0;
+}

@@ -1,0 +1,840 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef BPF_TAP_BPF_H
+#define BPF_TAP_BPF_H
+
+/*
+ * The core that every front-end calls: does this call begin an HTTP message?
+ * Then copy it, up to the end of its head, and stamp it. It keeps no protocol
+ * state beyond that; pairing and framing are the agent's.
+ *
+ * What is copied
+ *   - a call that begins a message: up to the end of its head
+ *   - the following calls in that direction, while the head has not ended
+ *   - whole calls, on a connection that pipelines: there, a message can begin
+ *     anywhere. A connection is known to pipeline when a request comes before
+ *     the answer to the one before, or one call holds more than one request.
+ *     Finding that takes a scan, so it is made only where it can be true: a
+ *     call as long as two of the shortest single requests seen, or shorter
+ *     than all of them.
+ */
+
+#include "bpf/kernel.h"
+#include "bpf/maps.bpf.h"
+#include "bpf/sock.bpf.h"
+#include "bpf/tap.h"
+
+/* The agent itself: never followed. */
+const volatile __u32 tap_self_tgid = 0;
+
+/* Bytes of one call that are copied at most, … */
+#define TAP_CALL_MAX (64 * 1024)
+/* … and of one that brings a request with a body. */
+#define TAP_BODY_MAX (16 * 1024)
+/* Pieces and iovecs of one call that are gone through at most … */
+#define TAP_STEPS_MAX 128
+/* … and before bpf_loop() (5.17), where the verifier walks each of them. */
+#define TAP_STEPS_SHORT 8
+/* A head this long that has not ended is given up. */
+#define TAP_HEAD_MAX (64 * 1024)
+/* Small pieces get a small record: most requests and responses fit. */
+#define TAP_PIECE_SMALL 256
+/* … and both have room behind them for a step of the scan. */
+#define TAP_PIECE_PAD 32
+/* Turns of the conversation without HTTP, until the verdict. */
+#define TAP_STRIKES 8
+/* Calls between two looks at a connection with the verdict OTHER. */
+#define TAP_RECHECK 64
+/* Bytes looked at to tell what a call begins. */
+#define TAP_PEEK 16
+
+/* One call on a socket, and where its bytes are in the program's memory. */
+struct tap_call {
+	struct sock *sk;
+	const char *buf; /* used if iov is NULL */
+	const struct iovec *iov;
+	__u32 iovs;
+	__u32 len; /* bytes moved, or to be moved */
+	__u32 after; /* bytes that the same system call moved behind them */
+};
+
+enum tap_look {
+	LOOK_NONE,
+	LOOK_REQUEST,
+	LOOK_REQUEST_BODY, /* of a method that usually brings a body */
+	LOOK_RESPONSE,
+	LOOK_TLS,
+};
+
+static __always_inline void tap_count(__u32 counter)
+{
+	__u64 *v = bpf_map_lookup_elem(&tap_counters, &counter);
+
+	if (v)
+		(*v)++;
+}
+
+/* --- what does a call begin? --- */
+
+static __always_inline bool is_upper(__u8 c)
+{
+	return c >= 'A' && c <= 'Z';
+}
+
+#define FOURCC(a, b, c, d)                                                     \
+	((__u32)(a) | (__u32)(b) << 8 | (__u32)(c) << 16 | (__u32)(d) << 24)
+
+/*
+ * A token in capitals, a space, and what a target can begin with. A call that
+ * ends inside the token can still become a request.
+ */
+static __always_inline int look_token(const __u8 *p, __u32 n)
+{
+	__u32 i;
+	__u8 c;
+
+	for (i = 0; i < TAP_PEEK - 1; i++) {
+		if (i >= n)
+			return LOOK_REQUEST;
+		c = p[i];
+		if (c == ' ')
+			break;
+		if (!is_upper(c) && c != '-' && c != '_')
+			return LOOK_NONE;
+	}
+	if (i == 0 || i >= TAP_PEEK - 1)
+		return i ? LOOK_REQUEST : LOOK_NONE;
+	if (i + 1 >= n)
+		return LOOK_REQUEST;
+	c = p[i + 1];
+	if (c == '/' || c == '*' || c == 'h' || c == 'H')
+		return LOOK_REQUEST;
+	/* CONNECT host:port */
+	if (i == 7 && p[0] == 'C' && c > ' ' && c < 0x7f)
+		return LOOK_REQUEST;
+	return LOOK_NONE;
+}
+
+static __always_inline int look_at(const __u8 *p, __u32 n)
+{
+	__u32 w = *(const __u32 *)p;
+
+	if (n >= 5) {
+		if (w == FOURCC('H', 'T', 'T', 'P'))
+			return p[4] == '/' ? LOOK_RESPONSE : LOOK_NONE;
+		if (w == FOURCC('G', 'E', 'T', ' ') && p[4] == '/')
+			return LOOK_REQUEST;
+		if (p[0] == 0x16 && p[1] == 3)
+			return LOOK_TLS;
+		if (!is_upper(p[0]))
+			return LOOK_NONE;
+		if (w == FOURCC('P', 'O', 'S', 'T') ||
+		    w == FOURCC('P', 'U', 'T', ' ') ||
+		    w == FOURCC('P', 'A', 'T', 'C')) {
+			return look_token(p, n) ? LOOK_REQUEST_BODY : LOOK_NONE;
+		}
+		return look_token(p, n);
+	}
+	/* A start in pieces: HEAD and HTTP/ both begin with H. */
+	if (n >= 2 && p[0] == 'H' && p[1] == 'T')
+		return LOOK_RESPONSE;
+	return look_token(p, n);
+}
+
+/* Reads the first bytes of the call. Their number, or < 0. */
+static __always_inline int peek(const struct tap_call *c, __u8 *to)
+{
+	const char *from = c->buf;
+	__u32 n = c->len;
+	struct iovec v;
+	int i;
+
+	if (c->iov) {
+		for (i = 0; i < 4; i++) {
+			if (i >= c->iovs)
+				return -1;
+			if (bpf_probe_read_user(&v, sizeof(v), c->iov + i))
+				return -1;
+			if (v.iov_len)
+				break;
+		}
+		from = v.iov_base;
+		if (v.iov_len < n)
+			n = v.iov_len;
+	}
+	if (n >= TAP_PEEK) {
+		if (bpf_probe_read_user(to, TAP_PEEK, from))
+			return -1;
+		return TAP_PEEK;
+	}
+	if (bpf_probe_read_user(to, n & (TAP_PEEK - 1), from))
+		return -1;
+	return n;
+}
+
+/* --- the end of a head --- */
+
+#define ONES 0x0101010101010101ull
+#define HIGHS 0x8080808080808080ull
+
+/*
+ * Finds \n\r or \n\n in v, at one of its first 7 bytes: the blank line that
+ * ends a head. Offset of what follows the blank line, or 0. Without branches
+ * on where it is: the verifier would follow each.
+ */
+static __always_inline __u32 blank_line(__u64 v)
+{
+	__u64 lf = v ^ (ONES * '\n');
+	__u64 crlf = lf | ((v >> 8) ^ (ONES * '\r'));
+	__u64 lflf = lf | ((v >> 8) ^ (ONES * '\n'));
+	__u64 hit, at;
+
+	/* A byte is zero where both match; the lowest is found exactly. */
+	crlf = (crlf - ONES) & ~crlf & (HIGHS >> 8);
+	lflf = (lflf - ONES) & ~lflf & (HIGHS >> 8);
+	hit = crlf | lflf;
+	if (!hit)
+		return 0;
+	hit &= -hit;
+	at = (0x0001020304050607ull * (hit >> 7)) >> 56;
+	return at + 2 + ((crlf >> (at * 8 + 7)) & 1);
+}
+
+#define SCAN_STEP 28 /* bytes looked at in one turn */
+
+struct scan {
+	const __u8 *data;
+	__u32 len;
+	__u32 end; /* result: offset behind the head; 0: not found */
+};
+
+/* Looks at the bytes from at on. 1: done. */
+static __always_inline long scan_step(struct scan *s, __u32 at)
+{
+	__u32 i, end;
+
+#pragma unroll
+	for (i = 0; i < SCAN_STEP; i += 7) {
+		if (at + i >= s->len)
+			return 1;
+		end = blank_line(*(const __u64 *)(s->data + at + i));
+		if (end) {
+			s->end = at + i + end;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static long scan_small(__u32 i, struct scan *s)
+{
+	return i > TAP_PIECE_SMALL / SCAN_STEP || scan_step(s, i * SCAN_STEP);
+}
+
+static long scan_large(__u32 i, struct scan *s)
+{
+	return i > TAP_PIECE_MAX / SCAN_STEP || scan_step(s, i * SCAN_STEP);
+}
+
+/*
+ * Scans data[0..len) for the end of a head; tail holds the bytes before it,
+ * the last in the highest byte. data has cap bytes and TAP_PIECE_PAD more;
+ * those behind len are zero, as far as a step looks.
+ */
+static __always_inline __u32 find_head_end(const __u8 *data, __u32 len,
+					   const __u32 cap, __u32 tail)
+{
+	struct scan s = { .data = data, .len = len };
+	__u64 v = (__u64)(tail >> 8) | *(const __u64 *)data << 24;
+	__u32 at = blank_line(v & 0xffffffffffffull), i;
+
+	/* The end itself is in this piece, its beginning in the one before. */
+	if (at > 3)
+		return at - 3;
+	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop)) {
+		for (i = 0; i < cap; i += SCAN_STEP)
+			if (scan_step(&s, i))
+				break;
+	} else if (cap == TAP_PIECE_SMALL) {
+		bpf_loop(TAP_PIECE_SMALL / SCAN_STEP + 1, scan_small, &s, 0);
+	} else {
+		bpf_loop(TAP_PIECE_MAX / SCAN_STEP + 1, scan_large, &s, 0);
+	}
+	return s.end;
+}
+
+/*
+ * x, with all that the verifier knows of it forgotten: a value from a map can
+ * be anything. It would else tell each turn of a loop from the one before by
+ * it, and never come to an end.
+ */
+static __always_inline __u32 forget(struct tap_conn *conn, __u32 dir, __u32 x)
+{
+	volatile __u32 *scratch = &conn->scratch[dir & 1];
+
+	*scratch = x;
+	return *scratch;
+}
+
+/* --- records --- */
+
+static __always_inline void fill_record(struct tap_record *r, __u64 sk,
+					const struct tap_conn *conn, __u8 type)
+{
+	r->type = type;
+	r->dir = 0;
+	r->flags = 0;
+	r->front = TAP_FRONT;
+	r->tgid = conn->tgid;
+	r->sock = sk;
+	r->born_ns = conn->born_ns;
+	r->done = conn->done;
+}
+
+/*
+ * Records are not announced one by one: a wake-up costs more than fifty
+ * records. The agent drains by a timer; it is woken only if the ring fills.
+ */
+static __always_inline void submit(void *record)
+{
+	__u64 flags = BPF_RB_NO_WAKEUP;
+
+	if (bpf_ringbuf_query(&tap_ring, BPF_RB_AVAIL_DATA) >
+	    bpf_ringbuf_query(&tap_ring, BPF_RB_RING_SIZE) / 4)
+		flags = 0;
+	bpf_ringbuf_submit(record, flags);
+	tap_count(TAP_C_RECORDS);
+}
+
+/* Tells who has the connection, the first time and when it changes hands. */
+static __noinline int open_record(struct sock *sk, struct tap_conn *conn)
+{
+	struct task_struct *leader;
+	struct tap_open *o;
+
+	if (!conn)
+		return 0;
+	o = bpf_ringbuf_reserve(&tap_ring, sizeof(*o), 0);
+	if (!o) {
+		tap_count(TAP_C_LOST_RECORDS);
+		return -1;
+	}
+	conn->tgid = bpf_get_current_pid_tgid() >> 32;
+	conn->flags |= CONN_OPENED;
+	fill_record(&o->rec, (__u64)sk, conn, TAP_OPEN);
+	leader = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(),
+			       group_leader);
+	o->start_ns = BPF_CORE_READ(leader, start_boottime);
+	o->cgroup_id = bpf_get_current_cgroup_id();
+	o->pad = 0;
+	BPF_CORE_READ_INTO(&o->comm, leader, comm);
+	sock_addresses(sk, o);
+	submit(o);
+	return 0;
+}
+
+/* --- copying --- */
+
+/* One call that is being copied. */
+struct copy {
+	struct tap_conn *conn;
+	__u64 sk;
+	const char *from; /* next byte … */
+	__u32 seg_left; /* … of a buffer that has so many left */
+	__u32 left; /* … of a call that has so many left */
+	__u32 budget; /* … of which so many may be copied */
+	const struct iovec *iov;
+	__u32 iovs;
+	__u32 pos;
+	__u64 first_ns, last_ns;
+	__u32 dir, flags, look;
+	__u32 scan; /* the end of the head is looked for */
+	__u32 scan_all; /* … even if the call ends like a single head */
+	__u32 whole; /* go on behind the head */
+};
+
+/* The head ended n bytes into this piece of len: is there more to it? */
+static __always_inline void head_ended(struct copy *c, __u32 end, __u32 len,
+				       __u8 next)
+{
+	struct tap_conn *conn = c->conn;
+
+	c->scan = 0;
+	if (c->look != LOOK_REQUEST && c->look != LOOK_REQUEST_BODY)
+		return;
+	if (end == c->left) {
+		/* Nothing follows: this is how long one request is here. */
+		if ((c->flags & TAP_F_CALL_START) && end <= 0xffff &&
+		    (!conn->single_len || end < conn->single_len))
+			conn->single_len = end;
+		return;
+	}
+	c->whole = 1;
+	if (c->look == LOOK_REQUEST && end < len && is_upper(next)) {
+		conn->flags |= CONN_PIPELINED;
+		return;
+	}
+	conn->flags |= CONN_WHOLE_ONCE;
+	if (c->look == LOOK_REQUEST_BODY && c->budget > TAP_BODY_MAX)
+		c->budget = TAP_BODY_MAX;
+}
+
+static __always_inline void look_for_end(struct copy *c, const __u8 *data,
+					 __u32 n, __u32 cap)
+{
+	__u32 *tail = &c->conn->tail[c->dir & 1], end, i;
+
+	if (!c->scan_all && n == c->left && n >= 4) {
+		__u32 last = *(const __u32 *)(data + n - 4);
+
+		if (last == FOURCC('\r', '\n', '\r', '\n')) {
+			head_ended(c, n, n, 0);
+			return;
+		}
+	}
+	end = forget(c->conn, c->dir, find_head_end(data, n, cap, *tail));
+	if (end) {
+		head_ended(c, end, n, end < cap ? data[end] : 0);
+		return;
+	}
+	if (n >= 4) {
+		*tail = *(const __u32 *)(data + n - 4);
+		return;
+	}
+	for (i = 0; i < 3; i++) {
+		if (i < n)
+			*tail = *tail >> 8 | (__u32)data[i] << 24;
+	}
+}
+
+/* Copies n <= cap bytes into a record of their own. 0, or -1. */
+static __always_inline int copy_piece(struct copy *c, __u32 n, const __u32 cap)
+{
+	struct tap_data *d;
+	bool request = c->flags & TAP_F_MESSAGE_START &&
+		       c->look != LOOK_RESPONSE;
+
+	d = bpf_ringbuf_reserve(&tap_ring, sizeof(*d) + cap + TAP_PIECE_PAD, 0);
+	if (!d) {
+		tap_count(request ? TAP_C_LOST_REQUESTS : TAP_C_LOST_RECORDS);
+		return -1;
+	}
+	if (n > cap)
+		n = cap;
+	if (bpf_probe_read_user(d->data, n, c->from)) {
+		bpf_ringbuf_discard(d, BPF_RB_NO_WAKEUP);
+		tap_count(TAP_C_READ_FAULTS);
+		return -1;
+	}
+	*(__u64 *)(d->data + n) = 0;
+	if (c->scan)
+		look_for_end(c, d->data, n, cap);
+	fill_record(&d->rec, c->sk, c->conn, TAP_DATA);
+	d->rec.dir = c->dir;
+	d->rec.flags = c->flags;
+	if (n >= c->budget && n < c->left && (c->scan || c->whole)) {
+		d->rec.flags |= TAP_F_TRUNCATED;
+		tap_count(TAP_C_TRUNCATED);
+	}
+	d->first_ns = c->first_ns;
+	d->last_ns = c->last_ns;
+	d->pos = c->pos;
+	d->call_len = c->left;
+	d->len = n;
+	d->pad = 0;
+	submit(d);
+	return 0;
+}
+
+/* Copies the next piece. 0 to go on, 1 at the end. */
+static long copy_step(__u32 i, struct copy *c)
+{
+	__u32 n;
+	int err;
+
+	if (!c->seg_left) {
+		struct iovec v;
+
+		if (!c->iovs)
+			return 1;
+		if (bpf_probe_read_user(&v, sizeof(v), c->iov)) {
+			tap_count(TAP_C_READ_FAULTS);
+			return 1;
+		}
+		c->iov++;
+		c->iovs--;
+		c->from = v.iov_base;
+		c->seg_left = v.iov_len < c->left ? v.iov_len : c->left;
+	}
+	n = c->seg_left;
+	if (n > c->budget)
+		n = c->budget;
+	if (n > TAP_PIECE_MAX)
+		n = TAP_PIECE_MAX;
+	if (n == 0)
+		return c->budget == 0;
+	if (n <= TAP_PIECE_SMALL)
+		err = copy_piece(c, n, TAP_PIECE_SMALL);
+	else
+		err = copy_piece(c, n, TAP_PIECE_MAX);
+	if (err)
+		return 1;
+	c->flags = forget(c->conn, c->dir, c->flags & TAP_F_ENTRY);
+	c->scan = forget(c->conn, c->dir, c->scan);
+	c->whole = forget(c->conn, c->dir, c->whole);
+	c->from += n;
+	c->pos = forget(c->conn, c->dir, c->pos + n);
+	c->seg_left = forget(c->conn, c->dir, c->seg_left - n);
+	c->left = forget(c->conn, c->dir, c->left - n);
+	c->budget = forget(c->conn, c->dir, c->budget - n);
+	return c->left == 0 || !(c->scan || c->whole);
+}
+
+static __always_inline void copy_call(struct tap_call *call,
+				      struct tap_conn *conn, struct copy *c)
+{
+	__u32 dir = c->dir & 1, start = c->pos, i;
+
+	if (!(conn->flags & CONN_OPENED) ||
+	    conn->tgid != bpf_get_current_pid_tgid() >> 32) {
+		if (open_record(call->sk, conn)) {
+			if (c->flags & TAP_F_MESSAGE_START &&
+			    c->look != LOOK_RESPONSE)
+				tap_count(TAP_C_LOST_REQUESTS);
+			return;
+		}
+	}
+	c->conn = conn;
+	c->sk = (__u64)call->sk;
+	c->from = call->buf;
+	c->left = call->len;
+	c->seg_left = call->iov ? 0 : call->len;
+	c->budget = call->len < TAP_CALL_MAX ? call->len : TAP_CALL_MAX;
+	c->iov = call->iov;
+	c->iovs = call->iov ? call->iovs : 0;
+	c->flags |= TAP_F_CALL_START;
+	c->whole = (conn->flags & CONN_PIPELINED) ||
+		   ((conn->flags & CONN_WHOLE_ONCE) && conn->role != dir + 1);
+	c->scan_all = c->look != LOOK_RESPONSE &&
+		      (call->len < conn->single_len ||
+		       call->len >= 2 * (__u32)conn->single_len);
+	if (c->flags & TAP_F_MESSAGE_START) {
+		conn->tail[dir] = 0;
+		conn->head_bytes[dir] = 0;
+		c->scan = 1;
+	} else {
+		c->scan = conn->head_open[dir];
+	}
+	c->scan = forget(c->conn, c->dir, c->scan);
+	c->scan_all = forget(c->conn, c->dir, c->scan_all);
+	c->whole = forget(c->conn, c->dir, c->whole);
+	c->flags = forget(c->conn, c->dir, c->flags);
+	c->look = forget(c->conn, c->dir, c->look);
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop)) {
+		bpf_loop(TAP_STEPS_MAX, copy_step, c, 0);
+	} else {
+		for (i = 0; i < TAP_STEPS_SHORT; i++)
+			if (copy_step(i, c))
+				break;
+	}
+	conn->head_bytes[dir] += c->pos - start;
+	conn->head_open[dir] =
+		c->scan && conn->head_bytes[dir] < TAP_HEAD_MAX;
+}
+
+/* --- the life of a connection --- */
+
+/* The connection of a socket, made if need be. NULL: none, or table full. */
+static __always_inline struct tap_conn *conn_of(struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
+	struct tap_conn new = {};
+
+	if (conn)
+		return conn;
+	if (!sock_is_tcp(sk))
+		return NULL;
+	new.born_ns = bpf_ktime_get_ns();
+	new.done.rx_seq = sock_rx_seq(sk);
+	new.done.tx_seq = sock_tx_seq(sk);
+	if (bpf_get_current_pid_tgid() >> 32 == tap_self_tgid)
+		new.verdict = VERDICT_IGNORED;
+	bpf_map_update_elem(&tap_conns, &key, &new, BPF_NOEXIST);
+	conn = bpf_map_lookup_elem(&tap_conns, &key);
+	if (!conn)
+		tap_count(TAP_C_CONN_FULL);
+	return conn;
+}
+
+static __always_inline void not_http(struct tap_conn *conn)
+{
+	conn->verdict = VERDICT_OTHER;
+	conn->recheck = TAP_RECHECK;
+	tap_count(TAP_C_NOT_HTTP);
+}
+
+/* A call that began no message. A body in many calls counts once. */
+static __always_inline void strike(struct tap_conn *conn, __u8 dir, int look)
+{
+	if (conn->verdict != VERDICT_NEW)
+		return;
+	if (look == LOOK_TLS) {
+		not_http(conn);
+		return;
+	}
+	if (conn->last_dir != dir + 1 && ++conn->strikes >= TAP_STRIKES)
+		not_http(conn);
+	conn->last_dir = dir + 1;
+}
+
+static __always_inline void message_begins(struct tap_conn *conn, __u8 dir,
+					   int look, __u32 pos)
+{
+	conn->verdict = VERDICT_HTTP;
+	if (look == LOOK_RESPONSE) {
+		conn->role = (dir ^ 1) + 1;
+		conn->flags |= CONN_ANSWERED;
+		return;
+	}
+	/* A request before the last was answered; but not a write tried
+	 * again because the kernel had no room for it. */
+	if (conn->role && !(conn->flags & CONN_ANSWERED) &&
+	    conn->request_pos != pos)
+		conn->flags |= CONN_PIPELINED;
+	conn->role = dir + 1;
+	conn->flags &= ~(CONN_ANSWERED | CONN_WHOLE_ONCE);
+	conn->request_pos = pos;
+}
+
+/*
+ * Does the call hold bytes to copy? CALL_COPY, with what it begins in *look
+ * (LOOK_NONE: it goes on), CALL_BODY, or CALL_UNKNOWN if it can't be read.
+ */
+static __always_inline int judge(struct tap_call *call, struct tap_conn *conn,
+				 __u8 dir, __u32 pos, __u8 *look)
+{
+	__u8 first[TAP_PEEK] = {};
+	int n, l;
+
+	*look = LOOK_NONE;
+	if (conn->verdict == VERDICT_OTHER) {
+		if (--conn->recheck)
+			return CALL_BODY;
+		conn->recheck = TAP_RECHECK;
+	}
+	if (conn->head_open[dir])
+		return CALL_COPY;
+	n = peek(call, first);
+	if (n < 0) {
+		tap_count(TAP_C_READ_FAULTS);
+		return CALL_UNKNOWN;
+	}
+	l = forget(conn, dir, look_at(first, n));
+	if (l == LOOK_RESPONSE ? conn->role != dir + 1 :
+	    l != LOOK_NONE && l != LOOK_TLS ?
+				 conn->role != (dir ^ 1) + 1 :
+				 0) {
+		*look = l;
+		message_begins(conn, dir, l, pos);
+		return CALL_COPY;
+	}
+	strike(conn, dir, l);
+	if (conn->flags & CONN_PIPELINED ||
+	    (conn->flags & CONN_WHOLE_ONCE && conn->role != dir + 1))
+		return CALL_COPY;
+	return CALL_BODY;
+}
+
+/* --- what front-ends call --- */
+
+/* A call has read c->len > 0 bytes. */
+static __noinline int tap_received(struct tap_call *c)
+{
+	struct tap_conn *conn;
+	struct copy copy = {};
+	__u64 now;
+	__u32 seq;
+	__u8 look;
+
+	if (!c)
+		return 0;
+	conn = conn_of(c->sk);
+	if (!conn || conn->verdict == VERDICT_IGNORED)
+		return 0;
+	tap_count(TAP_C_CALLS);
+	if (conn->verdict == VERDICT_OTHER && conn->recheck > 1) {
+		conn->recheck--;
+		return 0;
+	}
+	now = bpf_ktime_get_ns();
+	seq = sock_rx_seq(c->sk) - c->after;
+	conn->done.rx_seq = seq - c->len;
+	if (judge(c, conn, TAP_RX, seq - c->len, &look) == CALL_COPY) {
+		conn->done.tx_seq = sock_tx_seq(c->sk);
+		copy.dir = TAP_RX;
+		copy.pos = seq - c->len;
+		copy.first_ns = copy.last_ns = now;
+		copy.look = look;
+		if (look)
+			copy.flags = TAP_F_MESSAGE_START;
+		copy_call(c, conn, &copy);
+	}
+	conn->done.rx_seq = seq;
+	conn->done.rx_ns = now;
+	return 0;
+}
+
+/*
+ * A call is about to write c->len bytes. A request goes out at once, so that
+ * it comes before its answer even if another thread reads that first.
+ */
+static __noinline int tap_sending(struct tap_call *c)
+{
+	struct tap_conn *conn;
+	struct copy copy = {};
+	__u8 look;
+
+	if (!c)
+		return 0;
+	conn = conn_of(c->sk);
+	if (!conn || conn->verdict == VERDICT_IGNORED)
+		return 0;
+	if (conn->verdict == VERDICT_OTHER && conn->recheck > 1)
+		return 0;
+	conn->tx_entry_ns = bpf_ktime_get_ns();
+	copy.pos = sock_tx_seq(c->sk);
+	conn->tx_kind = judge(c, conn, TAP_TX, copy.pos, &look);
+	conn->tx_look = look;
+	if (conn->tx_kind == CALL_COPY && conn->role == TAP_TX + 1) {
+		conn->tx_kind = CALL_SENT;
+		conn->done.tx_seq = copy.pos;
+		conn->done.rx_seq = sock_rx_seq(c->sk);
+		copy.dir = TAP_TX;
+		copy.first_ns = conn->tx_entry_ns;
+		copy.flags = TAP_F_ENTRY;
+		copy.look = look;
+		if (look)
+			copy.flags |= TAP_F_MESSAGE_START;
+		copy_call(c, conn, &copy);
+	}
+	return 0;
+}
+
+/* … and has written c->len > 0 of them. */
+static __noinline int tap_sent(struct tap_call *c)
+{
+	struct tap_conn *conn;
+	struct copy copy = {};
+	__u64 now;
+	__u32 seq;
+	__u8 kind, look;
+
+	if (!c)
+		return 0;
+	conn = conn_of(c->sk);
+	if (!conn || conn->verdict == VERDICT_IGNORED)
+		return 0;
+	tap_count(TAP_C_CALLS);
+	kind = conn->tx_kind;
+	if (conn->verdict == VERDICT_OTHER && conn->recheck > 1) {
+		conn->recheck--;
+		return 0;
+	}
+	now = bpf_ktime_get_ns();
+	seq = sock_tx_seq(c->sk) - c->after;
+	copy.pos = seq - c->len;
+	look = conn->tx_look;
+	if (kind == CALL_UNKNOWN) {
+		kind = judge(c, conn, TAP_TX, copy.pos, &look);
+		conn->tx_entry_ns = now;
+	}
+	if (kind == CALL_COPY) {
+		conn->done.tx_seq = copy.pos;
+		conn->done.rx_seq = sock_rx_seq(c->sk);
+		copy.dir = TAP_TX;
+		copy.first_ns = conn->tx_entry_ns;
+		copy.last_ns = now;
+		copy.look = look;
+		if (look)
+			copy.flags = TAP_F_MESSAGE_START;
+		copy_call(c, conn, &copy);
+	}
+	conn->tx_kind = CALL_UNKNOWN;
+	conn->done.tx_seq = seq;
+	conn->done.tx_ns = now;
+	return 0;
+}
+
+/* Bytes went through without passing the program's memory (sendfile). */
+static __noinline int tap_moved(struct sock *sk, int dir)
+{
+	__u64 key = (__u64)sk;
+	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
+
+	if (!conn || conn->verdict != VERDICT_HTTP)
+		return 0;
+	if (dir == TAP_TX) {
+		conn->done.tx_seq = sock_tx_seq(sk);
+		conn->done.tx_ns = bpf_ktime_get_ns();
+	} else {
+		conn->done.rx_seq = sock_rx_seq(sk);
+		conn->done.rx_ns = bpf_ktime_get_ns();
+	}
+	return 0;
+}
+
+/* One direction is over: the program read EOF, or shut its side down. */
+static __noinline int tap_ended(struct sock *sk, int dir)
+{
+	__u64 key = (__u64)sk;
+	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
+	struct tap_end *e;
+
+	if (!conn || !(conn->flags & CONN_OPENED))
+		return 0;
+	if (dir == TAP_RX) {
+		if (conn->flags & CONN_ENDED_RX)
+			return 0;
+		conn->flags |= CONN_ENDED_RX;
+	}
+	e = bpf_ringbuf_reserve(&tap_ring, sizeof(*e), 0);
+	if (!e) {
+		tap_count(TAP_C_LOST_RECORDS);
+		return 0;
+	}
+	fill_record(&e->rec, key, conn, TAP_END);
+	e->rec.dir = dir;
+	e->rec.done.tx_seq = sock_tx_seq(sk);
+	e->time_ns = bpf_ktime_get_ns();
+	submit(e);
+	return 0;
+}
+
+/* The socket is closed: nothing of it may reach the next one at its address. */
+static __noinline int tap_closed(struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
+	struct tap_close *c;
+
+	if (!conn)
+		return 0;
+	if (conn->flags & CONN_OPENED && conn->verdict != VERDICT_IGNORED) {
+		c = bpf_ringbuf_reserve(&tap_ring, sizeof(*c), 0);
+		if (c) {
+			fill_record(&c->rec, key, conn, TAP_CLOSE);
+			c->rec.tgid = 0;
+			c->rec.done.tx_seq = sock_tx_seq(sk);
+			c->time_ns = bpf_ktime_get_ns();
+			c->error = BPF_CORE_READ(sk, sk_err);
+			c->pad = 0;
+			submit(c);
+		} else {
+			tap_count(TAP_C_LOST_RECORDS);
+		}
+	}
+	bpf_map_delete_elem(&tap_conns, &key);
+	return 0;
+}
+
+#endif /* BPF_TAP_BPF_H */
