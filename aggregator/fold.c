@@ -1,0 +1,869 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/fold.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aggregator/labelset.h"
+#include "proto/limits.h"
+
+#define WINDOW_US ((int64_t)WINDOW_SECONDS * 1000000)
+#define TARGETS_MAX 100000u
+
+/* What a batch's events are added to, in this order in row.ref. */
+enum measure {
+	MEASURE_DURATION, /* the first one is the window's */
+	MEASURE_TTFB,
+	MEASURE_REQUEST_BYTES,
+	MEASURE_RESPONSE_BYTES,
+	MEASURES,
+};
+
+/* One series of the batch while it is folded. */
+struct row {
+	/* Since the window was last changed. */
+	uint64_t count, duration, ttfb, request, response;
+	int64_t window_us; /* start; INT64_MIN: none yet */
+	struct window_delta *window;
+	uint32_t window_key;
+	bool error;
+	uint8_t n[MEASURES]; /* spans to add to */
+	struct span ***ref;
+	struct series_slot **slot; /* by view; NULL: not counted there */
+	uint64_t total, total_duration, total_ttfb, total_request,
+		total_response;
+};
+
+struct fold_view_state {
+	const struct view *view;
+	struct series series;
+	uint64_t loaded; /* batches up to this one are in it */
+};
+
+struct retired {
+	struct span *span;
+	uint64_t generation; /* newest snapshot that can have it */
+};
+
+struct fold {
+	size_t n_views;
+	struct fold_view_state *view;
+	struct cells seconds, bytes;
+	bool wants_ttfb;
+	struct intern *intern;
+	struct labels *labels;
+	struct series window_series;
+	struct windows *windows;
+	bool windows_on; /* false: this batch is in the stored windows */
+	uint64_t windows_loaded;
+	uint64_t future_us, past_us, clamped;
+
+	struct row *row;
+	struct span ***ref; /* memory of the rows */
+	struct series_slot **slot;
+	size_t row_cap;
+
+	struct target *target;
+	size_t n_targets, target_cap;
+	uint32_t *target_table; /* open addressing: index + 1 */
+	size_t target_table_cap;
+
+	uint64_t generation; /* of spans made now */
+	uint64_t newest_shared; /* newest snapshot, if any_shared */
+	bool any_shared;
+	struct retired *retired; /* ring by age: [retired_head, n_retired) */
+	size_t retired_head, n_retired, retired_cap;
+};
+
+static const enum label_key window_keys[] = { LABEL_JOB,    LABEL_ROLE,
+					      LABEL_METHOD, LABEL_ROUTE,
+					      LABEL_STATUS, LABEL_ERROR };
+#define N_WINDOW_KEYS (sizeof(window_keys) / sizeof(window_keys[0]))
+
+/* ---- construction ------------------------------------------------------ */
+
+static enum measure measure_of(const struct view *v)
+{
+	switch (v->source) {
+	case VIEW_TTFB:
+		return MEASURE_TTFB;
+	case VIEW_REQUEST_BYTES:
+		return MEASURE_REQUEST_BYTES;
+	case VIEW_RESPONSE_BYTES:
+		return MEASURE_RESPONSE_BYTES;
+	case VIEW_DURATION:
+	case VIEW_REQUESTS:
+		break;
+	}
+	return MEASURE_DURATION;
+}
+
+static bool in_seconds(const struct view *v)
+{
+	return v->source == VIEW_DURATION || v->source == VIEW_TTFB;
+}
+
+static int make_cells(struct fold *f, const struct views *views, bool seconds,
+		      struct cells *out)
+{
+	uint64_t *bounds = NULL;
+	size_t n = 0;
+	int err;
+
+	(void)f;
+	bounds = calloc(views->n * VIEW_BOUNDS_MAX + 1, sizeof(*bounds));
+	if (!bounds)
+		return -ENOMEM;
+	for (size_t i = 0; i < views->n; i++) {
+		const struct view *v = &views->view[i];
+
+		if (v->kind != VIEW_HISTOGRAM || in_seconds(v) != seconds)
+			continue;
+		memcpy(bounds + n, v->bounds, v->n_bounds * sizeof(*bounds));
+		n += v->n_bounds;
+	}
+	err = cells_init(out, seconds, bounds, n);
+	free(bounds);
+	return err;
+}
+
+static int make_views(struct fold *f, const struct views *views)
+{
+	int err;
+
+	f->view = calloc(views->n + 1, sizeof(*f->view));
+	if (!f->view)
+		return -ENOMEM;
+	for (size_t i = 0; i < views->n; i++) {
+		const struct view *v = &views->view[i];
+		const struct cells *c = NULL;
+
+		if (v->kind == VIEW_HISTOGRAM)
+			c = in_seconds(v) ? &f->seconds : &f->bytes;
+		f->view[i].view = v;
+		f->wants_ttfb |= v->source == VIEW_TTFB;
+		f->n_views = i + 1;
+		err = series_init(&f->view[i].series, v->labels, v->n_labels,
+				  v->max_series, c, f->intern);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+static uint32_t used_labels(const struct views *views)
+{
+	uint32_t used = 0;
+
+	for (size_t i = 0; i < N_WINDOW_KEYS; i++)
+		used |= 1u << window_keys[i];
+	for (size_t i = 0; i < views->n; i++)
+		for (size_t k = 0; k < views->view[i].n_labels; k++)
+			used |= 1u << views->view[i].labels[k];
+	return used;
+}
+
+int fold_new(struct fold **out, const struct fold_options *opt)
+{
+	struct fold *f = calloc(1, sizeof(*f));
+	int err = -ENOMEM;
+
+	if (!f)
+		return -ENOMEM;
+	f->future_us = opt->future_us;
+	f->past_us = opt->past_us;
+	f->generation = 1;
+	f->target_table_cap = 1024;
+	f->target_table = calloc(f->target_table_cap, sizeof(uint32_t));
+	if (!f->target_table)
+		goto fail;
+	err = intern_new(&f->intern);
+	if (err < 0)
+		goto fail;
+	err = make_cells(f, opt->views, true, &f->seconds);
+	if (err == 0)
+		err = make_cells(f, opt->views, false, &f->bytes);
+	if (err == 0)
+		err = make_views(f, opt->views);
+	if (err == 0)
+		err = series_init(&f->window_series, window_keys, N_WINDOW_KEYS,
+				  opt->max_window_series, &f->seconds,
+				  f->intern);
+	if (err == 0)
+		err = windows_new(&f->windows);
+	if (err == 0)
+		err = labels_new(&f->labels, f->intern,
+				 used_labels(opt->views), f->n_views + 1);
+	if (err < 0)
+		goto fail;
+	*out = f;
+	return 0;
+fail:
+	fold_free(f);
+	return err;
+}
+
+void fold_free(struct fold *f)
+{
+	if (!f)
+		return;
+	for (size_t i = f->retired_head; i < f->n_retired; i++)
+		free(f->retired[i].span);
+	free(f->retired);
+	for (size_t i = 0; i < f->n_views; i++)
+		series_fini(&f->view[i].series);
+	free(f->view);
+	series_fini(&f->window_series);
+	windows_free(f->windows);
+	labels_free(f->labels);
+	intern_free(f->intern);
+	cells_fini(&f->seconds);
+	cells_fini(&f->bytes);
+	free(f->row);
+	free(f->ref);
+	free(f->slot);
+	free(f->target);
+	free(f->target_table);
+	free(f);
+}
+
+/* ---- snapshots --------------------------------------------------------- */
+
+uint64_t fold_share(struct fold *f)
+{
+	f->newest_shared = f->generation++;
+	f->any_shared = true;
+	return f->newest_shared;
+}
+
+void fold_unshare(struct fold *f, uint64_t oldest)
+{
+	if (oldest > f->newest_shared)
+		f->any_shared = false;
+	while (f->retired_head < f->n_retired &&
+	       f->retired[f->retired_head].generation < oldest)
+		free(f->retired[f->retired_head++].span);
+	if (f->retired_head == f->n_retired)
+		f->retired_head = f->n_retired = 0;
+}
+
+static int retire(struct fold *f, struct span *s)
+{
+	if (f->n_retired == f->retired_cap) {
+		size_t cap = f->retired_cap ? 2 * f->retired_cap : 256;
+		void *p = realloc(f->retired, cap * sizeof(*f->retired));
+
+		if (!p)
+			return -ENOMEM;
+		f->retired = p;
+		f->retired_cap = cap;
+	}
+	f->retired[f->n_retired++] =
+		(struct retired){ .span = s, .generation = f->newest_shared };
+	return 0;
+}
+
+/* Makes the span one that no snapshot has. */
+static int own_span(struct fold *f, struct span **ref)
+{
+	struct span *s = *ref, *copy;
+	size_t bytes;
+
+	if (!s || s->generation == f->generation)
+		return 0;
+	if (!f->any_shared || s->generation > f->newest_shared) {
+		s->generation = f->generation;
+		return 0;
+	}
+	bytes = sizeof(*s) + s->n * sizeof(s->count[0]);
+	copy = malloc(bytes);
+	if (!copy)
+		return -ENOMEM;
+	if (retire(f, s) < 0) {
+		free(copy);
+		return -ENOMEM;
+	}
+	memcpy(copy, s, bytes);
+	copy->generation = f->generation;
+	*ref = copy;
+	return 0;
+}
+
+/* ---- counting ---------------------------------------------------------- */
+
+static int widen(struct fold *f, const struct cells *c, struct span **ref,
+		 unsigned cell)
+{
+	struct span *wide = span_widen(*ref, cell, c->n, f->generation);
+
+	if (!wide)
+		return -ENOMEM;
+	free(*ref); /* ours alone: see own_span() */
+	*ref = wide;
+	return 0;
+}
+
+static inline int add(struct fold *f, const struct cells *c, struct span **ref,
+		      unsigned cell, uint64_t count)
+{
+	struct span *s = *ref;
+
+	if (__builtin_expect(!s || cell - s->first >= s->n, 0)) {
+		int err = widen(f, c, ref, cell);
+
+		if (err < 0)
+			return err;
+		s = *ref;
+	}
+	s->count[cell - s->first] += count;
+	return 0;
+}
+
+/* Hands what the row gathered to its window and starts again. */
+static void settle(struct row *r)
+{
+	if (r->window) {
+		r->window->count += r->count;
+		r->window->errors += r->error ? r->count : 0;
+		r->window->duration_sum_us += r->duration;
+		r->window->request_bytes_sum += r->request;
+		r->window->response_bytes_sum += r->response;
+	}
+	r->total += r->count;
+	r->total_duration += r->duration;
+	r->total_ttfb += r->ttfb;
+	r->total_request += r->request;
+	r->total_response += r->response;
+	r->count = r->duration = r->ttfb = r->request = r->response = 0;
+}
+
+static int enter_window(struct fold *f, struct row *r, int64_t end_us,
+			int64_t received_us)
+{
+	int64_t start;
+
+	settle(r);
+	if ((end_us > received_us &&
+	     (uint64_t)(end_us - received_us) > f->future_us) ||
+	    (end_us < received_us &&
+	     (uint64_t)(received_us - end_us) > f->past_us)) {
+		f->clamped++;
+		end_us = received_us;
+	}
+	start = end_us / WINDOW_US;
+	r->window_us = start * WINDOW_US;
+	if (!f->windows_on)
+		return 0;
+	r->window = windows_get(f->windows, start * WINDOW_SECONDS,
+				r->window_key);
+	if (!r->window)
+		return -ENOMEM;
+	r->ref[0] = &r->window->span;
+	return 0;
+}
+
+/* Spans of the row for that measure. */
+static struct span ***refs(const struct row *r, enum measure m)
+{
+	struct span ***ref = r->ref;
+
+	for (unsigned i = 0; i < (unsigned)m; i++)
+		ref += r->n[i];
+	return ref;
+}
+
+static int add_all(struct fold *f, const struct row *r, enum measure m,
+		   uint64_t value, uint64_t count)
+{
+	const struct cells *c = m <= MEASURE_TTFB ? &f->seconds : &f->bytes;
+	struct span ***ref = refs(r, m);
+	unsigned cell;
+	int err = 0;
+
+	if (r->n[m] == 0)
+		return 0;
+	cell = cells_index(c, value);
+	for (unsigned i = 0; i < r->n[m] && err == 0; i++)
+		err = add(f, c, ref[i], cell, count);
+	return err;
+}
+
+static int fold_events(struct fold *f, const struct fold_batch *fb)
+{
+	const struct batch_events *ev = &fb->batch->events;
+	int64_t start = fb->batch->base_us;
+	int err = 0;
+
+	for (size_t i = 0; i < ev->n; i++) {
+		struct row *r = &f->row[ev->series[i]];
+		uint64_t duration = ev->duration_us[i];
+		int64_t end;
+
+		/* Hostile values may wrap: defined, and clamped below. */
+		start = (int64_t)((uint64_t)start +
+				  (uint64_t)ev->start_delta_us[i]);
+		end = (int64_t)((uint64_t)start + duration);
+		if (end < 0)
+			end = 0;
+		if ((uint64_t)end - (uint64_t)r->window_us >=
+		    (uint64_t)WINDOW_US)
+			err |= enter_window(f, r, end, fb->received_us);
+		r->count++;
+		r->duration += duration;
+		r->request += ev->request_bytes[i];
+		r->response += ev->response_bytes[i];
+		err |= add_all(f, r, MEASURE_DURATION, duration, 1);
+		if (f->wants_ttfb) {
+			uint64_t tail = ev->tail_us[i];
+			uint64_t ttfb = duration - (tail < duration ? tail :
+								     duration);
+
+			r->ttfb += ttfb;
+			err |= add_all(f, r, MEASURE_TTFB, ttfb, 1);
+		}
+		err |= add_all(f, r, MEASURE_REQUEST_BYTES,
+			       ev->request_bytes[i], 1);
+		err |= add_all(f, r, MEASURE_RESPONSE_BYTES,
+			       ev->response_bytes[i], 1);
+	}
+	return err ? -ENOMEM : 0;
+}
+
+static int fold_rollup_hist(struct fold *f, struct row *r, enum measure m,
+			    const struct batch_rollup_hist *h, size_t i,
+			    size_t *at)
+{
+	int err = 0;
+
+	for (uint32_t k = 0; k < h->buckets[i]; k++, (*at)++) {
+		uint64_t v = m == MEASURE_DURATION ?
+				     bucket_seconds_upper(h->index[*at]) :
+				     bucket_bytes_upper(h->index[*at]);
+
+		err |= add_all(f, r, m, v, h->count[*at]);
+	}
+	return err ? -ENOMEM : 0;
+}
+
+/* Time to first byte is not in a rollup: it is part of what was given up. */
+static int fold_rollups(struct fold *f, const struct fold_batch *fb)
+{
+	const struct batch_rollups *ro = &fb->batch->rollups;
+	size_t at[3] = { 0 };
+	int err = 0;
+
+	for (size_t i = 0; i < ro->n; i++) {
+		struct row *r = &f->row[ro->series[i]];
+		int64_t us = (int64_t)((uint64_t)fb->batch->base_us +
+				       (uint64_t)ro->window_delta_s[i] *
+					       1000000);
+
+		if (us < 0)
+			us = 0;
+		if ((uint64_t)us - (uint64_t)r->window_us >=
+		    (uint64_t)WINDOW_US)
+			err |= enter_window(f, r, us, fb->received_us);
+		r->count += ro->count[i];
+		r->duration += ro->duration_sum_us[i];
+		r->request += ro->request_bytes_sum[i];
+		r->response += ro->response_bytes_sum[i];
+		err |= fold_rollup_hist(f, r, MEASURE_DURATION, &ro->duration,
+					i, &at[0]);
+		err |= fold_rollup_hist(f, r, MEASURE_REQUEST_BYTES,
+					&ro->request, i, &at[1]);
+		err |= fold_rollup_hist(f, r, MEASURE_RESPONSE_BYTES,
+					&ro->response, i, &at[2]);
+	}
+	return err ? -ENOMEM : 0;
+}
+
+/* ---- label sets to slots ----------------------------------------------- */
+
+static int make_room(struct fold *f, size_t n)
+{
+	size_t per_row = f->n_views + 1;
+
+	if (n <= f->row_cap)
+		return 0;
+	free(f->row);
+	free(f->ref);
+	free(f->slot);
+	f->row = calloc(n, sizeof(*f->row));
+	f->ref = calloc(n * per_row, sizeof(*f->ref));
+	f->slot = calloc(n * per_row, sizeof(*f->slot));
+	f->row_cap = n;
+	if (f->row && f->ref && f->slot)
+		return 0;
+	f->row_cap = 0;
+	return -ENOMEM;
+}
+
+/* Slots of a label set that no cache entry names: by view, then the window. */
+static int resolve_slots(struct fold *f, const struct labels_row *lr,
+			 int64_t now_us, uint32_t *slot)
+{
+	int64_t at;
+
+	for (size_t v = 0; v < f->n_views; v++) {
+		const struct view *view = f->view[v].view;
+
+		slot[v] = LABELS_NO_SLOT;
+		if (!(view->roles >> lr->role & 1) ||
+		    (view->errors_only && !lr->error))
+			continue;
+		at = series_resolve(&f->view[v].series, lr->label, now_us);
+		if (at < 0)
+			return (int)at;
+		slot[v] = (uint32_t)at;
+	}
+	at = series_resolve(&f->window_series, lr->label, now_us);
+	if (at < 0)
+		return (int)at;
+	slot[f->n_views] = (uint32_t)at;
+	return 0;
+}
+
+/* Points the row at the slots and spans that its events are added to. */
+static int aim_row(struct fold *f, struct row *r, const uint32_t *slot,
+		   uint64_t log_id)
+{
+	struct span ***ref = r->ref;
+	int err;
+
+	r->window_key = slot[f->n_views];
+	if (f->windows_on) {
+		*ref++ = NULL; /* enter_window() sets it */
+		r->n[MEASURE_DURATION]++;
+	}
+	for (size_t v = 0; v < f->n_views; v++) {
+		struct series_slot *s;
+
+		if (slot[v] == LABELS_NO_SLOT || log_id <= f->view[v].loaded)
+			continue;
+		s = series_at(&f->view[v].series, slot[v]);
+		if (s->log_id < log_id)
+			r->slot[v] = s;
+	}
+	for (unsigned m = 0; m < MEASURES; m++)
+		for (size_t v = 0; v < f->n_views; v++) {
+			const struct view *view = f->view[v].view;
+
+			if (!r->slot[v] || view->kind != VIEW_HISTOGRAM ||
+			    measure_of(view) != m)
+				continue;
+			err = own_span(f, &r->slot[v]->span);
+			if (err < 0)
+				return err;
+			*ref++ = &r->slot[v]->span;
+			r->n[m]++;
+		}
+	return 0;
+}
+
+static int resolve_rows(struct fold *f, const struct fold_batch *fb)
+{
+	size_t n = fb->batch->series.n, per_row = f->n_views + 1;
+	int err = make_room(f, n);
+
+	if (err == 0)
+		err = labels_begin(f->labels, fb->batch);
+	for (size_t i = 0; i < n && err == 0; i++) {
+		struct row *r = &f->row[i];
+		struct labels_row lr;
+		uint32_t *slot;
+
+		memset(r, 0, sizeof(*r));
+		r->window_us = INT64_MIN;
+		r->ref = f->ref + i * per_row;
+		r->slot = f->slot + i * per_row;
+		memset(r->slot, 0, per_row * sizeof(*r->slot));
+		labels_of(f->labels, i, &lr);
+		r->error = lr.error;
+		slot = labels_cached(f->labels, &lr);
+		if (!slot) {
+			slot = labels_scratch(f->labels);
+			err = resolve_slots(f, &lr, fb->received_us, slot);
+			if (err == 0)
+				err = labels_cache(f->labels, &lr, slot);
+		}
+		if (err == 0)
+			err = aim_row(f, r, slot, fb->log_id);
+	}
+	return err;
+}
+
+/* ---- targets ----------------------------------------------------------- */
+
+static size_t target_hash(const struct interned *job,
+			  const struct interned *instance)
+{
+	uint64_t h = job->hash * 0x9e3779b97f4a7c15 + instance->hash;
+
+	return (size_t)(h ^ h >> 29);
+}
+
+static void target_place(struct fold *f, size_t i)
+{
+	const struct target *t = &f->target[i];
+	size_t mask = f->target_table_cap - 1;
+	size_t at = target_hash(t->value[TARGET_JOB],
+				t->value[TARGET_INSTANCE]) &
+		    mask;
+
+	while (f->target_table[at])
+		at = (at + 1) & mask;
+	f->target_table[at] = (uint32_t)i + 1;
+}
+
+static int target_room(struct fold *f)
+{
+	if (f->n_targets == f->target_cap) {
+		size_t cap = f->target_cap ? 2 * f->target_cap : 64;
+		void *p = realloc(f->target, cap * sizeof(*f->target));
+
+		if (!p)
+			return -ENOMEM;
+		f->target = p;
+		f->target_cap = cap;
+	}
+	if (f->n_targets * 2 >= f->target_table_cap) {
+		size_t cap = 2 * f->target_table_cap;
+		uint32_t *table = calloc(cap, sizeof(*table));
+
+		if (!table)
+			return -ENOMEM;
+		free(f->target_table);
+		f->target_table = table;
+		f->target_table_cap = cap;
+		for (size_t i = 0; i < f->n_targets; i++)
+			target_place(f, i);
+	}
+	return 0;
+}
+
+static bool target_known(const struct fold *f, const struct interned *job,
+			 const struct interned *instance)
+{
+	size_t mask = f->target_table_cap - 1;
+
+	for (size_t at = target_hash(job, instance) & mask;
+	     f->target_table[at]; at = (at + 1) & mask) {
+		const struct target *t = &f->target[f->target_table[at] - 1];
+
+		if (t->value[TARGET_JOB] == job &&
+		    t->value[TARGET_INSTANCE] == instance)
+			return true;
+	}
+	return false;
+}
+
+static const struct interned *intern_text(struct fold *f, const char *text)
+{
+	size_t len = strlen(text);
+
+	return intern_add(f->intern, text, len,
+			  intern_hash(f->intern, text, len));
+}
+
+int fold_add_target(struct fold *f, const char *const value[TARGET_FIELDS])
+{
+	struct target t = { .dirty = true };
+	int err;
+
+	if (f->n_targets >= TARGETS_MAX || !value[TARGET_JOB] ||
+	    !value[TARGET_INSTANCE])
+		return 0;
+	for (size_t i = 0; i < TARGET_FIELDS; i++) {
+		if (!value[i] || !*value[i])
+			continue;
+		t.value[i] = intern_text(f, value[i]);
+		if (!t.value[i])
+			return -ENOMEM;
+	}
+	if (target_known(f, t.value[TARGET_JOB], t.value[TARGET_INSTANCE]))
+		return 0;
+	err = target_room(f);
+	if (err < 0)
+		return err;
+	f->target[f->n_targets] = t;
+	target_place(f, f->n_targets++);
+	return 0;
+}
+
+static int note_targets(struct fold *f, const struct batch *b)
+{
+	const struct batch_resources *rs = &b->resources;
+	int err = 0;
+
+	for (size_t i = 0; i < rs->n && err == 0; i++) {
+		const struct label *job = labels_job(f->labels, i);
+		const struct label *instance = labels_instance(f->labels, i);
+		const char *value[TARGET_FIELDS];
+
+		/* Not interned: no series was granted to it. */
+		if (!job->interned || !instance->interned ||
+		    target_known(f, job->interned, instance->interned))
+			continue;
+		value[TARGET_JOB] = job->data;
+		value[TARGET_INSTANCE] = instance->data;
+		value[TARGET_SERVICE] = b->strings[rs->service[i]].data;
+		value[TARGET_NAMESPACE] = b->strings[rs->namespace_[i]].data;
+		value[TARGET_CONTAINER] = b->strings[rs->container[i]].data;
+		value[TARGET_NODE] = b->agent;
+		value[TARGET_EXECUTABLE] = b->strings[rs->executable[i]].data;
+		err = fold_add_target(f, value);
+	}
+	return err;
+}
+
+/* ---- the whole batch --------------------------------------------------- */
+
+static uint64_t source_sum(const struct row *r, enum view_source source)
+{
+	switch (source) {
+	case VIEW_DURATION:
+		return r->total_duration;
+	case VIEW_TTFB:
+		return r->total_ttfb;
+	case VIEW_REQUEST_BYTES:
+		return r->total_request;
+	case VIEW_RESPONSE_BYTES:
+		return r->total_response;
+	case VIEW_REQUESTS:
+		break;
+	}
+	return r->total;
+}
+
+static void finish_row(struct fold *f, struct row *r, uint64_t log_id)
+{
+	settle(r);
+	for (size_t v = 0; v < f->n_views; v++) {
+		struct series_slot *s = r->slot[v];
+
+		if (!s)
+			continue;
+		s->count += r->total;
+		s->sum += source_sum(r, f->view[v].view->source);
+		s->log_id = log_id;
+		s->dirty = true;
+	}
+}
+
+int fold_batch(struct fold *f, const struct fold_batch *fb)
+{
+	int err;
+
+	f->windows_on = fb->log_id > f->windows_loaded;
+	err = resolve_rows(f, fb);
+	if (err == 0)
+		err = fold_events(f, fb);
+	if (err == 0)
+		err = fold_rollups(f, fb);
+	if (err == 0)
+		err = note_targets(f, fb->batch);
+	if (err < 0)
+		return err;
+	for (size_t i = 0; i < fb->batch->series.n; i++)
+		finish_row(f, &f->row[i], fb->log_id);
+	return 0;
+}
+
+uint64_t fold_requests(const struct batch *b)
+{
+	uint64_t n = b->events.n;
+
+	for (size_t i = 0; i < b->rollups.n; i++)
+		n += b->rollups.count[i];
+	return n;
+}
+
+/* ---- access ------------------------------------------------------------ */
+
+void fold_set_loaded_view(struct fold *f, size_t view, uint64_t log_id)
+{
+	f->view[view].loaded = log_id;
+}
+
+void fold_set_loaded_windows(struct fold *f, uint64_t log_id)
+{
+	f->windows_loaded = log_id;
+}
+
+size_t fold_views(const struct fold *f)
+{
+	return f->n_views;
+}
+
+const struct view *fold_view(const struct fold *f, size_t view)
+{
+	return f->view[view].view;
+}
+
+struct series *fold_series(struct fold *f, size_t view)
+{
+	return &f->view[view].series;
+}
+
+struct series *fold_window_series(struct fold *f)
+{
+	return &f->window_series;
+}
+
+struct windows *fold_windows(struct fold *f)
+{
+	return f->windows;
+}
+
+struct intern *fold_intern(struct fold *f)
+{
+	return f->intern;
+}
+
+const struct cells *fold_duration_cells(const struct fold *f)
+{
+	return &f->seconds;
+}
+
+size_t fold_targets(const struct fold *f)
+{
+	return f->n_targets;
+}
+
+struct target *fold_target(struct fold *f, size_t i)
+{
+	return &f->target[i];
+}
+
+uint64_t fold_clamped(const struct fold *f)
+{
+	return f->clamped;
+}
+
+/* FNV-1a over what decides where a value is counted. */
+static uint64_t digest(uint64_t h, uint64_t v)
+{
+	for (unsigned i = 0; i < 64; i += 8)
+		h = (h ^ (v >> i & 0xff)) * 0x100000001b3;
+	return h;
+}
+
+uint64_t fold_view_digest(const struct fold *f, size_t view)
+{
+	const struct view *v = f->view[view].view;
+	uint64_t h = 0xcbf29ce484222325;
+
+	h = digest(h, (uint64_t)v->kind << 32 | (uint64_t)v->source);
+	h = digest(h, (uint64_t)v->roles << 1 | v->errors_only);
+	for (size_t i = 0; i < v->n_labels; i++)
+		h = digest(h, (uint64_t)v->labels[i]);
+	if (v->kind == VIEW_HISTOGRAM) {
+		const struct cells *c = f->view[view].series.cells;
+
+		for (size_t i = 0; i < c->n; i++)
+			h = digest(h, c->upper[i]);
+	}
+	return h;
+}

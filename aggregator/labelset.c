@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/labelset.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CACHE_MAX 131072u /* label sets; when full it starts again */
+#define STATUS_MAX 1000u
+
+/* Wire values, as the agent's state machine gives them. */
+enum {
+	ROLE_SERVER = 1,
+	ROLE_CLIENT = 2,
+};
+
+/* error_type by outcome; [0] is a complete response. */
+static const char *const outcome_names[] = {
+	NULL, "aborted", "connection_reset", "timeout", "malformed_response",
+};
+#define N_OUTCOMES (sizeof(outcome_names) / sizeof(outcome_names[0]))
+
+struct labels {
+	struct intern *intern;
+	uint32_t used;
+	size_t n_slots;
+	const struct batch *batch;
+
+	/* Of the batch. */
+	struct label *string; /* by string; hash made on first use */
+	uint8_t *seen;
+	size_t string_cap;
+	struct label *job, *instance; /* by resource */
+	size_t resource_cap;
+	char *text; /* composed job names */
+	size_t text_cap;
+	struct label node;
+	char port_text[12];
+	struct label port;
+
+	/* Constant ones, hashed once. */
+	struct label absent, role[3], version[4], other_method, other_outcome,
+		unknown_service, outcome[N_OUTCOMES], status[STATUS_MAX];
+	char status_text[STATUS_MAX][4];
+
+	/* Cache: ids of the labels and role/error, then the slots. */
+	uint32_t *entry, *table, *scratch;
+	size_t stride, n, cap, table_cap;
+};
+
+#define KEY_WORDS (LABEL_KEYS + 1)
+
+static void set_label(const struct labels *l, struct label *out,
+		      const char *data, size_t len)
+{
+	out->data = data;
+	out->len = len;
+	out->hash = intern_hash(l->intern, data, len);
+	out->interned = NULL;
+}
+
+static void set_text(const struct labels *l, struct label *out, const char *s)
+{
+	set_label(l, out, s, strlen(s));
+}
+
+static void make_constants(struct labels *l)
+{
+	set_text(l, &l->role[0], "unknown");
+	set_text(l, &l->role[ROLE_SERVER], "server");
+	set_text(l, &l->role[ROLE_CLIENT], "client");
+	set_text(l, &l->version[0], "1.0");
+	set_text(l, &l->version[1], "1.1");
+	set_text(l, &l->version[2], "2");
+	set_text(l, &l->version[3], "3");
+	set_text(l, &l->other_method, "_OTHER");
+	set_text(l, &l->other_outcome, "_OTHER");
+	set_text(l, &l->unknown_service, "unknown_service");
+	for (size_t i = 1; i < N_OUTCOMES; i++)
+		set_text(l, &l->outcome[i], outcome_names[i]);
+	for (unsigned i = 0; i < STATUS_MAX; i++) {
+		snprintf(l->status_text[i], sizeof(l->status_text[i]), "%u",
+			 i % STATUS_MAX);
+		set_text(l, &l->status[i], l->status_text[i]);
+	}
+}
+
+int labels_new(struct labels **out, struct intern *intern, uint32_t used,
+	       size_t n_slots)
+{
+	struct labels *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	l->intern = intern;
+	l->used = used;
+	l->n_slots = n_slots;
+	l->stride = KEY_WORDS + n_slots;
+	l->table_cap = 1024;
+	l->table = calloc(l->table_cap, sizeof(*l->table));
+	l->scratch = calloc(n_slots + 1, sizeof(*l->scratch));
+	if (!l->table || !l->scratch) {
+		labels_free(l);
+		return -ENOMEM;
+	}
+	make_constants(l);
+	*out = l;
+	return 0;
+}
+
+void labels_free(struct labels *l)
+{
+	if (!l)
+		return;
+	free(l->string);
+	free(l->seen);
+	free(l->job);
+	free(l->instance);
+	free(l->text);
+	free(l->entry);
+	free(l->table);
+	free(l->scratch);
+	free(l);
+}
+
+/* ---- a batch ----------------------------------------------------------- */
+
+static int make_room(struct labels *l, const struct batch *b, size_t text)
+{
+	if (b->n_strings > l->string_cap) {
+		free(l->string);
+		free(l->seen);
+		l->string_cap = 0;
+		l->string = calloc(b->n_strings, sizeof(*l->string));
+		l->seen = calloc(b->n_strings, sizeof(*l->seen));
+		if (!l->string || !l->seen)
+			return -ENOMEM;
+		l->string_cap = b->n_strings;
+	}
+	if (b->resources.n > l->resource_cap) {
+		free(l->job);
+		free(l->instance);
+		l->resource_cap = 0;
+		l->job = calloc(b->resources.n, sizeof(*l->job));
+		l->instance = calloc(b->resources.n, sizeof(*l->instance));
+		if (!l->job || !l->instance)
+			return -ENOMEM;
+		l->resource_cap = b->resources.n;
+	}
+	if (text > l->text_cap) {
+		free(l->text);
+		l->text = malloc(text);
+		l->text_cap = l->text ? text : 0;
+		if (!l->text)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static struct label *string_label(struct labels *l, uint32_t i)
+{
+	if (i == 0)
+		return &l->absent;
+	if (!l->seen[i]) {
+		l->seen[i] = 1;
+		set_label(l, &l->string[i], l->batch->strings[i].data,
+			  l->batch->strings[i].len);
+		if (l->string[i].len == 0)
+			l->string[i] = l->absent;
+	}
+	return &l->string[i];
+}
+
+/* job is namespace/service, as OpenTelemetry maps resources. */
+static void make_job(struct labels *l, size_t i, char **text)
+{
+	const struct batch *b = l->batch;
+	const struct batch_string *service =
+		&b->strings[b->resources.service[i]];
+	const struct batch_string *ns = &b->strings[b->resources.namespace_[i]];
+	char *at = *text;
+
+	if (service->len == 0) {
+		l->job[i] = l->unknown_service;
+		return;
+	}
+	if (ns->len == 0) {
+		l->job[i] = *string_label(l, b->resources.service[i]);
+		return;
+	}
+	memcpy(at, ns->data, ns->len);
+	at[ns->len] = '/';
+	memcpy(at + ns->len + 1, service->data, service->len);
+	at[ns->len + 1 + service->len] = 0;
+	set_label(l, &l->job[i], at, ns->len + 1 + service->len);
+	*text = at + ns->len + service->len + 2;
+}
+
+int labels_begin(struct labels *l, const struct batch *b)
+{
+	const struct batch_resources *rs = &b->resources;
+	size_t text = 0;
+	char *at;
+	int err;
+
+	for (size_t i = 0; i < rs->n; i++)
+		text += b->strings[rs->service[i]].len +
+			b->strings[rs->namespace_[i]].len + 2;
+	err = make_room(l, b, text);
+	if (err < 0)
+		return err;
+	l->batch = b;
+	memset(l->seen, 0, b->n_strings);
+	set_text(l, &l->node, b->agent);
+	at = l->text;
+	for (size_t i = 0; i < rs->n; i++) {
+		const struct label *instance =
+			string_label(l, rs->instance[i]);
+
+		make_job(l, i, &at);
+		l->instance[i] = instance->data ? *instance : l->node;
+	}
+	return 0;
+}
+
+const struct label *labels_job(const struct labels *l, size_t i)
+{
+	return &l->job[i];
+}
+
+const struct label *labels_instance(const struct labels *l, size_t i)
+{
+	return &l->instance[i];
+}
+
+static struct label *version_label(struct labels *l, uint32_t version)
+{
+	switch (version) {
+	case 10:
+		return &l->version[0];
+	case 11:
+		return &l->version[1];
+	case 20:
+		return &l->version[2];
+	case 30:
+		return &l->version[3];
+	default:
+		return &l->absent;
+	}
+}
+
+static struct label *port_label(struct labels *l, uint32_t port)
+{
+	if (port == 0)
+		return &l->absent;
+	snprintf(l->port_text, sizeof(l->port_text), "%u", port);
+	set_text(l, &l->port, l->port_text);
+	return &l->port;
+}
+
+/* absent on success; see docs/METRICS.md for what counts as an error. */
+static struct label *error_label(struct labels *l, uint32_t role,
+				 uint32_t status, uint32_t outcome)
+{
+	if (outcome >= N_OUTCOMES)
+		return &l->other_outcome;
+	if (outcome > 0)
+		return &l->outcome[outcome];
+	if (status < STATUS_MAX &&
+	    status >= (role == ROLE_CLIENT ? 400u : 500u))
+		return &l->status[status];
+	return &l->absent;
+}
+
+void labels_of(struct labels *l, size_t i, struct labels_row *out)
+{
+	const struct batch_series *s = &l->batch->series;
+	uint32_t resource = s->resource[i], role = s->role[i];
+	uint32_t status = s->status[i];
+	struct label **to = out->label;
+
+	out->role = role;
+	to[LABEL_JOB] = &l->job[resource];
+	to[LABEL_INSTANCE] = &l->instance[resource];
+	to[LABEL_NODE] = &l->node;
+	to[LABEL_SERVICE] =
+		string_label(l, l->batch->resources.service[resource]);
+	to[LABEL_ROLE] = &l->role[role <= ROLE_CLIENT ? role : 0];
+	to[LABEL_METHOD] = string_label(l, s->method[i]);
+	if (!to[LABEL_METHOD]->data)
+		to[LABEL_METHOD] = &l->other_method;
+	to[LABEL_ROUTE] = string_label(l, s->route[i]);
+	to[LABEL_STATUS] = status > 0 && status < STATUS_MAX ?
+				   &l->status[status] :
+				   &l->absent;
+	to[LABEL_ERROR] = error_label(l, role, status, s->outcome[i]);
+	to[LABEL_SCHEME] = string_label(l, s->scheme[i]);
+	to[LABEL_VERSION] = version_label(l, s->version[i]);
+	to[LABEL_ADDRESS] = string_label(l, s->address[i]);
+	to[LABEL_PORT] = port_label(l, s->port[i]);
+	out->error = to[LABEL_ERROR]->data != NULL;
+}
+
+/* ---- the cache --------------------------------------------------------- */
+
+/* False: some label in use is not interned, so nothing can be cached. */
+static bool make_key(struct labels *l, struct labels_row *lr,
+		     uint32_t key[KEY_WORDS])
+{
+	for (size_t k = 0; k < LABEL_KEYS; k++) {
+		struct label *v = lr->label[k];
+
+		key[k] = 0;
+		if (!v->data || !(l->used >> k & 1))
+			continue;
+		if (!v->interned)
+			v->interned = intern_find(l->intern, v->data, v->len,
+						  v->hash);
+		if (!v->interned)
+			return false;
+		key[k] = v->interned->id;
+	}
+	key[LABEL_KEYS] = lr->role << 1 | lr->error;
+	return true;
+}
+
+static size_t key_hash(const uint32_t *key)
+{
+	uint64_t h = 0;
+
+	for (size_t i = 0; i < KEY_WORDS; i++) {
+		h = (h ^ key[i]) * 0x9e3779b97f4a7c15;
+		h ^= h >> 32;
+	}
+	return (size_t)h;
+}
+
+uint32_t *labels_cached(struct labels *l, struct labels_row *lr)
+{
+	uint32_t key[KEY_WORDS];
+	size_t mask = l->table_cap - 1;
+
+	if (!make_key(l, lr, key))
+		return NULL;
+	for (size_t at = key_hash(key) & mask; l->table[at];
+	     at = (at + 1) & mask) {
+		uint32_t *e = l->entry + (l->table[at] - 1) * l->stride;
+
+		if (memcmp(e, key, sizeof(key)) == 0)
+			return e + KEY_WORDS;
+	}
+	return NULL;
+}
+
+uint32_t *labels_scratch(struct labels *l)
+{
+	return l->scratch;
+}
+
+static void place(struct labels *l, uint32_t *table, size_t cap, size_t i)
+{
+	size_t at = key_hash(l->entry + i * l->stride) & (cap - 1);
+
+	while (table[at])
+		at = (at + 1) & (cap - 1);
+	table[at] = (uint32_t)i + 1;
+}
+
+static int cache_room(struct labels *l)
+{
+	if (l->n >= CACHE_MAX) {
+		memset(l->table, 0, l->table_cap * sizeof(*l->table));
+		l->n = 0;
+	}
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? 2 * l->cap : 256;
+		void *p = realloc(l->entry,
+				  cap * l->stride * sizeof(*l->entry));
+
+		if (!p)
+			return -ENOMEM;
+		l->entry = p;
+		l->cap = cap;
+	}
+	if (l->n * 2 >= l->table_cap) {
+		size_t cap = 2 * l->table_cap;
+		uint32_t *table = calloc(cap, sizeof(*table));
+
+		if (!table)
+			return -ENOMEM;
+		for (size_t i = 0; i < l->n; i++)
+			place(l, table, cap, i);
+		free(l->table);
+		l->table = table;
+		l->table_cap = cap;
+	}
+	return 0;
+}
+
+int labels_cache(struct labels *l, struct labels_row *lr, const uint32_t *slot)
+{
+	uint32_t key[KEY_WORDS];
+	uint32_t *e;
+	int err;
+
+	if (!make_key(l, lr, key))
+		return 0;
+	err = cache_room(l);
+	if (err < 0)
+		return err;
+	e = l->entry + l->n * l->stride;
+	memcpy(e, key, sizeof(key));
+	memcpy(e + KEY_WORDS, slot, l->n_slots * sizeof(*slot));
+	place(l, l->table, l->table_cap, l->n++);
+	return 0;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/views.h"
+
+#define ROLE_SERVER_BIT (1u << 1)
+#define ROLE_CLIENT_BIT (1u << 2)
+
+const char *label_key_name(enum label_key key)
+{
+	static const char *const name[LABEL_KEYS] = {
+		[LABEL_JOB] = "job",
+		[LABEL_INSTANCE] = "instance",
+		[LABEL_NODE] = "node",
+		[LABEL_SERVICE] = "service",
+		[LABEL_ROLE] = "role",
+		[LABEL_METHOD] = "http_request_method",
+		[LABEL_ROUTE] = "http_route",
+		[LABEL_STATUS] = "http_response_status_code",
+		[LABEL_ERROR] = "error_type",
+		[LABEL_SCHEME] = "url_scheme",
+		[LABEL_VERSION] = "network_protocol_version",
+		[LABEL_ADDRESS] = "server_address",
+		[LABEL_PORT] = "server_port",
+	};
+
+	return (unsigned)key < LABEL_KEYS ? name[key] : NULL;
+}
+
+/* OpenTelemetry's advice for http.server.request.duration, in µs. */
+#define DURATION_BOUNDS                                                        \
+	.bounds = { 5000, 10000, 25000, 50000, 75000, 100000, 250000, 500000,  \
+		    750000, 1000000, 2500000, 5000000, 7500000, 10000000 },    \
+	.n_bounds = 14
+
+#define SIZE_BOUNDS                                                            \
+	.bounds = { 0,     32,	  64,	 128,	 256,	  512,	   1024,       \
+		    2048,  4096,  8192,	 16384,	 65536,	  262144,  1048576,    \
+		    4194304, 16777216, 67108864 },                             \
+	.n_bounds = 17
+
+#define SERVER_LABELS                                                          \
+	.labels = { LABEL_JOB,	  LABEL_INSTANCE, LABEL_METHOD,                \
+		    LABEL_ROUTE,  LABEL_STATUS,	  LABEL_ERROR,                 \
+		    LABEL_SCHEME, LABEL_VERSION },                             \
+	.n_labels = 8
+
+#define MAX_SERIES 100000
+
+static const struct view defaults[] = {
+	{
+		.name = "http_server_request_duration_seconds",
+		.help = "Duration of HTTP server requests.",
+		.unit = "seconds",
+		.kind = VIEW_HISTOGRAM,
+		.source = VIEW_DURATION,
+		.roles = ROLE_SERVER_BIT,
+		SERVER_LABELS,
+		DURATION_BOUNDS,
+		.max_series = MAX_SERIES,
+	},
+	{
+		.name = "http_client_request_duration_seconds",
+		.help = "Duration of HTTP client requests.",
+		.unit = "seconds",
+		.kind = VIEW_HISTOGRAM,
+		.source = VIEW_DURATION,
+		.roles = ROLE_CLIENT_BIT,
+		.labels = { LABEL_JOB, LABEL_INSTANCE, LABEL_METHOD,
+			    LABEL_ADDRESS, LABEL_PORT, LABEL_STATUS,
+			    LABEL_ERROR, LABEL_SCHEME, LABEL_VERSION },
+		.n_labels = 9,
+		DURATION_BOUNDS,
+		.max_series = MAX_SERIES,
+	},
+	{
+		.name = "http_server_request_body_size_bytes",
+		.help = "Size of HTTP server request bodies.",
+		.unit = "bytes",
+		.kind = VIEW_HISTOGRAM,
+		.source = VIEW_REQUEST_BYTES,
+		.roles = ROLE_SERVER_BIT,
+		SERVER_LABELS,
+		SIZE_BOUNDS,
+		.max_series = MAX_SERIES,
+	},
+	{
+		.name = "http_server_response_body_size_bytes",
+		.help = "Size of HTTP server response bodies.",
+		.unit = "bytes",
+		.kind = VIEW_HISTOGRAM,
+		.source = VIEW_RESPONSE_BYTES,
+		.roles = ROLE_SERVER_BIT,
+		SERVER_LABELS,
+		SIZE_BOUNDS,
+		.max_series = MAX_SERIES,
+	},
+	{
+		.name = "redtap_http_requests",
+		.help = "HTTP requests, by the side that was watched.",
+		.unit = "",
+		.kind = VIEW_COUNTER,
+		.source = VIEW_REQUESTS,
+		.roles = ROLE_SERVER_BIT | ROLE_CLIENT_BIT,
+		.labels = { LABEL_JOB, LABEL_INSTANCE, LABEL_ROLE, LABEL_METHOD,
+			    LABEL_ROUTE, LABEL_STATUS, LABEL_ERROR },
+		.n_labels = 7,
+		.max_series = MAX_SERIES,
+	},
+	{
+		.name = "redtap_http_request_errors",
+		.help = "HTTP requests that failed: 5xx or no response, and "
+			"4xx too where the client was watched.",
+		.unit = "",
+		.kind = VIEW_COUNTER,
+		.source = VIEW_REQUESTS,
+		.roles = ROLE_SERVER_BIT | ROLE_CLIENT_BIT,
+		.errors_only = true,
+		.labels = { LABEL_JOB, LABEL_INSTANCE, LABEL_ROLE, LABEL_METHOD,
+			    LABEL_ROUTE, LABEL_STATUS, LABEL_ERROR },
+		.n_labels = 7,
+		.max_series = MAX_SERIES,
+	},
+};
+
+const struct views *views_default(void)
+{
+	static const struct views all = {
+		.n = sizeof(defaults) / sizeof(defaults[0]),
+		.view = defaults,
+	};
+
+	return &all;
+}
