@@ -20,7 +20,7 @@ struct event {
 	uint32_t role, status, outcome, version, port;
 	int64_t start_us; /* wall clock */
 	uint64_t duration_us;
-	uint64_t ttfb_us; /* 0 with no response: same as duration */
+	uint64_t ttfb_us; /* time to first byte; 0, no response: as duration */
 	uint64_t request_bytes, response_bytes;
 	const uint8_t *trace; /* 24 bytes: trace id, span id; NULL: none */
 };
@@ -29,7 +29,16 @@ struct event {
 int packer_new(struct packer **out, const char *agent, uint64_t epoch);
 void packer_free(struct packer *p); /* NULL is fine */
 
-/* Identity that travels in the next batch and whenever it changes. Copied. */
+/*
+ * Goes on after what a durable outbox remembers: the last sequence number used
+ * and the events packed by then.
+ */
+void packer_resume(struct packer *p, uint64_t sequence, uint64_t packed);
+
+/*
+ * Identity that travels in the next batch, in heartbeats and now and then.
+ * Copied. -ENOMEM.
+ */
 int packer_set_info(struct packer *p, const struct batch_info *info);
 
 /*
