@@ -21,11 +21,14 @@ die() {
 case $PORT in
 *[!0-9]* | '') die "PORT=$PORT is not a number" ;;
 esac
-[ "$PORT" -ge 1 ] && [ "$PORT" -le 65534 ] || die "PORT=$PORT is no port"
+if [ "$PORT" -lt 1 ] || [ "$PORT" -gt 65534 ]; then
+	die "PORT=$PORT is no port"
+fi
 INGEST=$((PORT + 1))
 
 REDTAP_DEPS=build deploy/install-deps.sh || die "packages are missing"
-$MAKE -j"$(nproc)" all >"$(mktemp -u)" 2>&1 || $MAKE all || die "the build failed"
+# Quiet when all is well; the second run shows only what is wrong.
+$MAKE -k -j"$(nproc)" all >/dev/null 2>&1 || $MAKE all || die "the build failed"
 
 for p in "$PORT" "$INGEST"; do
 	# Something answers there: not ours to take.

@@ -132,7 +132,9 @@ integration() {
 	local script name
 	build programs all || return
 	for script in tests/integration/*; do
-		[ -f "$script" ] && [ -x "$script" ] || continue
+		if [ ! -f "$script" ] || [ ! -x "$script" ]; then
+			continue
+		fi
 		name=${script#tests/}
 		run "$name" "$INTEGRATION_TIMEOUT_S" "$script"
 		tally "$name"
