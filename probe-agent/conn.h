@@ -23,7 +23,8 @@ enum outcome {
 	OUTCOME_ABORTED = 1, /* closed by either side before the end */
 	OUTCOME_RESET = 2, /* connection_reset */
 	OUTCOME_TIMEOUT = 3, /* the kernel gave up: ETIMEDOUT */
-	OUTCOME_MALFORMED = 4, /* the answer was not HTTP, or its status invalid */
+	OUTCOME_MALFORMED =
+		4, /* the answer was not HTTP, or its status invalid */
 };
 
 enum role {
@@ -86,8 +87,13 @@ typedef int (*conn_progress_fn)(void *arg, uint64_t sock, uint64_t born_ns,
 				struct tap_progress *out);
 
 struct conn_options {
-	size_t max_connections; /* 0: 65536; beyond: oldest idle goes, counted */
-	size_t max_buffer_bytes; /* for heads in pieces, all connections; 0: 16 MiB */
+	size_t max_connections; /* 0: 65536; beyond: oldest idle goes, counted
+				 */
+	/*
+	 * For heads in pieces and requests under way, all connections, on top
+	 * of 256 bytes a connection; 0: 16 MiB.
+	 */
+	size_t max_buffer_bytes;
 	size_t max_pipelined; /* outstanding requests per connection; 0: 1024 */
 	uint64_t idle_ns; /* end of a response of unknown length; 0: 1 s */
 	conn_exchange_fn exchange;
@@ -103,11 +109,18 @@ struct conn_stats {
 	uint64_t malformed; /* messages that were not valid HTTP */
 	uint64_t http2; /* connections recognised as HTTP/2 and left alone */
 	uint64_t upgraded; /* 101 and CONNECT tunnels */
-	uint64_t lost_gap; /* requests lost: bytes were not seen */
+	/*
+	 * Requests lost: seen, but not what became of them; or left uncopied
+	 * behind others in a call. Those whose first record found no room in
+	 * the ring are counted there, not here.
+	 */
+	uint64_t lost_gap;
 	uint64_t lost_table; /* requests lost: connection table full */
 	uint64_t lost_buffer; /* requests lost: buffer or pipeline cap */
 	uint64_t orphans; /* responses whose request was not seen */
 	uint64_t bad_records; /* records that make no sense */
+	uint64_t
+		gaps; /* places where a request was due and bytes are missing */
 	uint64_t connections; /* now, not a count */
 };
 
@@ -117,8 +130,8 @@ int conn_new(struct conn_table **out, const struct conn_options *opt);
 void conn_free(struct conn_table *t);
 
 /*
- * Feeds one record of len bytes, as it came out of the ring. 0, or -EPROTO
- * for a record that makes no sense (counted).
+ * Feeds one record of len bytes, as it came out of the ring, 8-byte aligned.
+ * 0, or -EPROTO for a record that makes no sense (counted).
  */
 int conn_feed(struct conn_table *t, const void *rec, size_t len);
 
