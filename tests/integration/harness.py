@@ -1,0 +1,534 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Starts a real aggregator and a real agent in a temporary directory, reads the
+endpoint strictly, and reports results as `ok - sentence` lines. The truth that
+tests compare with comes from the drivers, never from redtap itself.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("REDTAP_BUILD", ROOT / "build"))
+AGENT = BUILD / "redtap-agent"
+AGGREGATOR = BUILD / "redtap-aggregator"
+FIRST_TRAFFIC_PORT, LAST_PORT = 21410, 21599  # 21400 to 21409 are ours
+VERSION_LABEL = "network_protocol_version"
+
+now = time.monotonic
+
+
+# --- results -----------------------------------------------------------------
+
+class Failure(Exception):
+    """A test found a difference; the message says which."""
+
+
+class Skip(Exception):
+    """This machine lacks what the test needs; the message says what."""
+
+
+class Report:
+    def __init__(self):
+        self.failed = 0
+
+    def ok(self, sentence):
+        print(f"ok - {sentence}", flush=True)
+
+    def not_ok(self, sentence, detail):
+        self.failed += 1
+        detail = str(detail).rstrip().replace("\n", "\n#   ")
+        print(f"not ok - {sentence}: {detail}", flush=True)
+
+    def skip(self, sentence, reason):
+        print(f"skip - {sentence}: {reason}", flush=True)
+
+    @contextlib.contextmanager
+    def case(self, sentence):
+        """One sentence: ok unless the block raises."""
+        try:
+            yield
+        except Skip as e:
+            self.skip(sentence, e)
+        except Failure as e:
+            self.not_ok(sentence, e)
+        except Exception:
+            self.not_ok(sentence, traceback.format_exc())
+        else:
+            self.ok(sentence)
+
+    def exit(self):
+        sys.exit(1 if self.failed else 0)
+
+
+def note(text):
+    """A figure for people; no result."""
+    print(f"# {text}", flush=True)
+
+
+def equal(what, got, want):
+    if got != want:
+        raise Failure(f"{what}: got {got!r}, want {want!r}")
+
+
+def check(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+def eventually(what, probe, timeout_s=10.0, every_s=0.05):
+    """The first true answer of probe(); Failure after timeout_s."""
+    end = now() + timeout_s
+    while True:
+        last = probe()
+        if last:
+            return last
+        if now() > end:
+            raise Failure(f"{what}: not within {timeout_s} s")
+        time.sleep(every_s)
+
+
+# --- exposition --------------------------------------------------------------
+
+NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"')
+VALUE = re.compile(r"[+-]?(?:[0-9.]+(?:[eE][+-]?[0-9]+)?|Inf|NaN)$")
+ESCAPE = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
+SUFFIXES = ("_bucket", "_sum", "_count")
+
+
+class Metrics:
+    """One parsed scrape: {name: {labels as sorted tuple: value}}."""
+
+    def __init__(self, text=""):
+        self.families = {}
+        self.samples = {}
+        if text:
+            self._parse(text)
+            self._check_histograms()
+
+    def _parse(self, text):
+        check(text.endswith("\n"), "the last line does not end in a newline")
+        current = None
+        seen = set()
+        for number, line in enumerate(text[:-1].split("\n"), 1):
+            where = f"line {number}: {line[:120]!r}"
+            if line.startswith("# "):
+                word, name, rest = line[2:].split(" ", 2)
+                check(word in ("HELP", "TYPE"), f"a stray comment, {where}")
+                if name != current:
+                    check(name not in seen, f"family split, {where}")
+                    seen.add(name)
+                    current = name
+                entry = self.families.setdefault(name, {})
+                check(word not in entry, f"{word} twice, {where}")
+                entry[word] = rest
+                continue
+            name, labels, value = self._sample(line, where)
+            family = name
+            if self.families.get(current, {}).get("TYPE") == "histogram":
+                for suffix in SUFFIXES:
+                    if name == current + suffix:
+                        family = current
+            check(family == current, f"sample outside its family, {where}")
+            series = self.samples.setdefault(name, {})
+            check(labels not in series, f"label set twice, {where}")
+            series[labels] = value
+        for name, entry in self.families.items():
+            check(set(entry) == {"HELP", "TYPE"}, f"{name}: {entry}")
+
+    @staticmethod
+    def _sample(line, where):
+        match = NAME.match(line)
+        check(match, f"no metric name, {where}")
+        name, pos, labels = match.group(), match.end(), []
+        if line[pos:pos + 1] == "{":
+            pos += 1
+            while line[pos] != "}":
+                match = LABEL.match(line, pos)
+                check(match, f"bad label, {where}")
+                raw = match.group(2)
+                labels.append((match.group(1), re.sub(
+                    r"\\.", lambda m: ESCAPE[m.group()], raw)))
+                pos = match.end()
+                if line[pos] == ",":
+                    pos += 1
+            pos += 1
+        check(line[pos:pos + 1] == " ", f"no value, {where}")
+        value = line[pos + 1:]
+        check(VALUE.match(value), f"bad value or a timestamp, {where}")
+        keys = [k for k, _ in labels]
+        check(len(set(keys)) == len(keys), f"label twice, {where}")
+        return name, tuple(sorted(labels)), float(value)
+
+    def _check_histograms(self):
+        for name, entry in self.families.items():
+            if entry["TYPE"] != "histogram":
+                continue
+            for labels, count in self.samples.get(name + "_count",
+                                                  {}).items():
+                buckets = self.buckets(name, dict(labels))
+                values = [v for _, v in buckets]
+                check(values == sorted(values),
+                      f"{name}{dict(labels)}: buckets not cumulative")
+                check(buckets and buckets[-1] == (float("inf"), count),
+                      f"{name}{dict(labels)}: +Inf is not the count {count}")
+
+    def buckets(self, name, labels):
+        """[(bound, cumulative count)] of the series with these labels."""
+        if not hasattr(self, "_by_series"):
+            self._by_series = {}
+            for family, series in self.samples.items():
+                if not family.endswith("_bucket"):
+                    continue
+                for key, value in series.items():
+                    rest = tuple(kv for kv in key if kv[0] != "le")
+                    le = dict(key)["le"]
+                    check(le == "+Inf" or "." in le or "e" in le,
+                          f"{family}: le={le!r} is not a float")
+                    self._by_series.setdefault((family, rest), []).append(
+                        (float(le), value))
+        key = (name + "_bucket", tuple(sorted(labels.items())))
+        return sorted(self._by_series.get(key, []))
+
+    def select(self, name, **want):
+        """{labels: value} of the series whose labels contain want."""
+        items = set(want.items())
+        return {labels: value
+                for labels, value in self.samples.get(name, {}).items()
+                if items <= set(labels)}
+
+    def sum(self, name, **want):
+        return sum(self.select(name, **want).values())
+
+    def minus(self, before):
+        """The increase since `before`, series by series; zeros left out."""
+        out = Metrics()
+        out.families = self.families
+        for name, series in self.samples.items():
+            old = before.samples.get(name, {})
+            out.samples[name] = {
+                labels: value - old.get(labels, 0.0)
+                for labels, value in series.items()
+                if value != old.get(labels, 0.0)}
+        return out
+
+    def counters(self):
+        """{(name, labels): value} of everything that must never go down."""
+        out = {}
+        for name, entry in self.families.items():
+            kind = entry["TYPE"]
+            names = {"counter": [name], "histogram": [
+                name + s for s in SUFFIXES]}.get(kind, [])
+            for sample in names:
+                for labels, value in self.samples.get(sample, {}).items():
+                    out[sample, labels] = value
+        return out
+
+
+def went_down(before, after, ignore=()):
+    """What decreased or vanished between two scrapes, as text lines."""
+    new = after.counters()
+    out = []
+    for key, old in before.counters().items():
+        if key[0] in ignore:
+            continue
+        got = new.get(key)
+        if got is None or got < old:
+            out.append(f"{key[0]}{dict(key[1])}: {old} -> {got}")
+    return out
+
+
+# --- processes ---------------------------------------------------------------
+
+class Process:
+    """A program with its output in a file; always ended by its own pid."""
+
+    def __init__(self, argv, log, **kwargs):
+        self.name = pathlib.Path(str(argv[0])).name
+        self.log = pathlib.Path(log)
+        with open(self.log, "ab") as out:
+            self.popen = subprocess.Popen(
+                [str(a) for a in argv], stdout=out, stderr=out,
+                stdin=subprocess.DEVNULL, **kwargs)
+        self.pid = self.popen.pid
+
+    def tail(self, lines=15):
+        return "\n".join(self.log.read_text(
+            errors="replace").splitlines()[-lines:])
+
+    def alive(self):
+        return self.popen.poll() is None
+
+    def stop(self, sig=signal.SIGTERM, timeout_s=10.0):
+        """Sends the signal and returns the exit status."""
+        if self.alive():
+            self.popen.send_signal(sig)
+        try:
+            return self.popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+            raise Failure(f"{self.name} did not end within {timeout_s} s of "
+                          f"signal {sig}:\n{self.tail()}") from None
+
+
+def http_get(port, path, headers=None, timeout_s=10.0):
+    """(status, headers, body) of one GET on loopback."""
+    conn = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        conn.request("GET", path, headers=headers or {})
+        response = conn.getresponse()
+        return response.status, response.headers, response.read()
+    finally:
+        conn.close()
+
+
+def port_open(port, host="127.0.0.1"):
+    import socket
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) \
+            as s:
+        s.settimeout(1)
+        return s.connect_ex((host, port)) == 0
+
+
+class Redtap:
+    """An aggregator and an agent of our own; use it with `with`."""
+
+    NODE = "testnode"
+
+    def __init__(self, web, config=(), agent_flags=(), aggregator_flags=()):
+        for program in (AGENT, AGGREGATOR):
+            if not program.exists():
+                raise Failure(f"{program} is not built")
+        self.web, self.ingest = web, web + 1
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="redtap-it-"))
+        os.chmod(self.dir, 0o755)
+        self.store = self.dir / "store"
+        self.store.mkdir()
+        self.config = list(config)  # lines of YAML behind select.include
+        self.agent_flags = list(agent_flags)
+        self.aggregator_flags = list(aggregator_flags)
+        self.agent = self.aggregator = None
+        self.extra = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        for process in [self.agent, *self.extra, self.aggregator]:
+            if process and process.alive():
+                with contextlib.suppress(Failure):
+                    process.stop()
+        if os.environ.get("REDTAP_KEEP"):
+            note(f"kept {self.dir}")
+        else:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def spawn(self, argv, name, **kwargs):
+        """A helper program that ends with us at the latest."""
+        process = Process(argv, self.dir / f"{name}.log", **kwargs)
+        self.extra.append(process)
+        return process
+
+    def write_config(self):
+        """Our ports only, so that other traffic of this host stays out."""
+        lines = [f"node: {self.NODE}", "select:", "  include:",
+                 f'    ports: ["{FIRST_TRAFFIC_PORT}-{LAST_PORT}"]']
+        path = self.dir / "agent.yaml"
+        path.write_text("\n".join(lines + self.config) + "\n")
+        return path
+
+    def start_aggregator(self, wait=True):
+        self.aggregator = Process(
+            [AGGREGATOR, "serve", f"--web.listen-address=127.0.0.1:{self.web}",
+             f"--ingest.listen-url=tcp://127.0.0.1:{self.ingest}",
+             f"--storage.path={self.store}", *self.aggregator_flags],
+            self.dir / "aggregator.log")
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self):
+        def ready():
+            check(self.aggregator.alive(), "the aggregator ended:\n"
+                  + self.aggregator.tail())
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                return http_get(self.web, "/-/ready")[0] == 200
+        eventually("the aggregator is ready", ready)
+
+    def start_agent(self, wait=True):
+        started = self.metrics() if wait else None
+        self.agent = Process(
+            [AGENT, "run", f"--to=tcp://127.0.0.1:{self.ingest}",
+             f"--config.file={self.write_config()}", *self.agent_flags],
+            self.dir / "agent.log")
+        if wait:
+            self.wait_agent(started)
+
+    def wait_agent(self, before):
+        """Until the agent's hooks are attached and its first batch is in."""
+        name = "redtap_agent_last_seen_timestamp_seconds"
+        old = before.sum(name, node=self.NODE)
+
+        def seen():
+            check(self.agent.alive(), "the agent ended:\n" + self.agent.tail())
+            m = self.metrics()
+            return m.sum(name, node=self.NODE) > old and \
+                m.sum("redtap_agent_up", node=self.NODE) == 1
+        eventually("the agent reports", seen, 20)
+
+    def start(self):
+        self.start_aggregator()
+        self.start_agent()
+        return self
+
+    def metrics(self):
+        status, headers, body = http_get(self.web, "/metrics")
+        equal("status of /metrics", status, 200)
+        equal("content type", headers["Content-Type"],
+              "text/plain; version=0.0.4; charset=utf-8")
+        return Metrics(body.decode("utf-8"))
+
+    def audit(self, m):
+        """(captured, counted, dropped) of our node."""
+        return (m.sum("redtap_agent_events_captured_total", node=self.NODE),
+                m.sum("redtap_agent_events_counted_total", node=self.NODE),
+                m.sum("redtap_agent_events_dropped_total", node=self.NODE))
+
+    def quiet(self, still_s=1.5, timeout_s=20.0):
+        """
+        The scrape once nothing has changed for still_s and the audit holds:
+        captured = counted + dropped.
+        """
+        end = now() + timeout_s
+        last, since = None, now()
+        while True:
+            m = self.metrics()
+            audit = self.audit(m)
+            if audit != last:
+                last, since = audit, now()
+            holds = audit[0] == audit[1] + audit[2]
+            if holds and now() - since >= still_s:
+                return m
+            if now() > end:
+                raise Failure("not quiet: captured %d, counted %d, dropped %d"
+                              % audit)
+            time.sleep(0.1)
+
+    def finish(self, report):
+        """Both programs end by SIGTERM with status 0 and were never down."""
+        with report.case("the agent ran to the end and stops with status 0"):
+            check(self.agent.alive(), "it had ended:\n" + self.agent.tail())
+            equal("exit status", self.agent.stop(), 0)
+        with report.case("the aggregator ran to the end and stops with "
+                         "status 0"):
+            check(self.aggregator.alive(),
+                  "it had ended:\n" + self.aggregator.tail())
+            equal("exit status", self.aggregator.stop(), 0)
+
+
+# --- truth against exposition -------------------------------------------------
+
+FAMILY = {"server": "http_server_request_duration_seconds",
+          "client": "http_client_request_duration_seconds"}
+
+
+class Request:
+    """What a driver knows about one request; times in s, None: not known."""
+
+    def __init__(self, role, method, route, status, error=None, version="1.1",
+                 low_s=0.0, high_s=None):
+        if error is None and status is not None:
+            if status >= (500 if role == "server" else 400):
+                error = str(status)
+        self.key = (method, route if role == "server" else None,
+                    str(status) if status else None, error, version)
+        self.role, self.low_s, self.high_s = role, low_s, high_s
+
+
+def series_key(role, labels):
+    labels = dict(labels)
+    return (labels.get("http_request_method"),
+            labels.get("http_route") if role == "server" else None,
+            labels.get("http_response_status_code"),
+            labels.get("error_type"), labels.get(VERSION_LABEL))
+
+
+def observed(m, role, job):
+    """{key: (count, sum, {bound: cumulative})} of one job, over instances."""
+    name = FAMILY[role]
+    out = {}
+    for labels, count in m.select(name + "_count", job=job).items():
+        key = series_key(role, labels)
+        have = out.setdefault(key, [0, 0.0, {}])
+        have[0] += int(count)
+        have[1] += m.samples[name + "_sum"].get(labels, 0.0)
+    for labels, value in m.select(name + "_bucket", job=job).items():
+        have = out.setdefault(series_key(role, labels), [0, 0.0, {}])
+        bound = float(dict(labels)["le"])
+        have[2][bound] = have[2].get(bound, 0) + int(value)
+    return out
+
+
+def differences(m, job, requests):
+    """
+    Lines that say where the exposition of `job` differs from what the drivers
+    did: label sets, counts, sums of durations, buckets.
+    """
+    out = []
+    for role in ("server", "client"):
+        want = {}
+        for r in requests:
+            if r.role == role:
+                want.setdefault(r.key, []).append(r)
+        got = observed(m, role, job)
+        for key in sorted(set(want) | set(got), key=repr):
+            have = got.get(key, (0, 0.0, {}))
+            expected = want.get(key, [])
+            if have[0] != len(expected):
+                out.append(f"{role} {key}: counted {have[0]}, "
+                           f"sent {len(expected)}")
+                continue
+            out += duration_differences(f"{role} {key}", have, expected)
+    return out
+
+
+def duration_differences(name, have, expected):
+    out = []
+    n = len(expected)
+    slack = n * 2e-6 + 1e-9  # durations are whole microseconds
+    low = sum(r.low_s for r in expected)
+    if have[1] < low - slack:
+        out.append(f"{name}: sum {have[1]:.6f} s < {low:.6f} s")
+    if all(r.high_s is not None for r in expected):
+        high = sum(r.high_s for r in expected)
+        if have[1] > high + slack:
+            out.append(f"{name}: sum {have[1]:.6f} s > {high:.6f} s")
+    for bound, count in have[2].items():
+        least = sum(1 for r in expected
+                    if r.high_s is not None and r.high_s + 2e-6 <= bound)
+        most = sum(1 for r in expected if r.low_s - 2e-6 <= bound)
+        if not least <= count <= most:
+            out.append(f"{name}: {count} at le={bound}, "
+                       f"must be {least} to {most}")
+    return out
+
+
+def agree(m, job, requests):
+    lines = differences(m, job, requests)
+    check(not lines, "\n".join(["they differ"] + lines))
+
+
+def json_lines(text):
+    return [json.loads(line) for line in text.splitlines() if line]
