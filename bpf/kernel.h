@@ -26,6 +26,7 @@ typedef _Bool bool;
 #define IPPROTO_TCP 6
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
+#define SOCK_DONE 1 /* a bit of skc_flags: the peer's FIN has come */
 #define MSG_OOB 0x1
 #define MSG_PEEK 0x2
 #define MSG_TRUNC 0x20
@@ -52,6 +53,7 @@ struct sock_common {
 	__u16 skc_dport; /* network order */
 	__u16 skc_num; /* host order */
 	unsigned short skc_family;
+	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
@@ -64,6 +66,7 @@ struct sock {
 
 struct tcp_sock {
 	__u32 copied_seq;
+	__u32 rcv_nxt;
 	__u32 write_seq;
 };
 

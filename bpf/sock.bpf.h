@@ -69,15 +69,27 @@ static __always_inline bool sock_is_tcp(struct sock *sk)
 	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP;
 }
 
-/* Next byte that the program will write, and will read. */
+/*
+ * Next byte that the program will write. Once its side is shut down, the FIN
+ * counts too: read it before (tap_ended()).
+ */
 static __always_inline __u32 sock_tx_seq(struct sock *sk)
 {
 	return BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
 }
 
+/*
+ * Next byte that the program will read. A read that reaches the peer's FIN
+ * takes it, and its sequence number, together with the bytes before it.
+ */
 static __always_inline __u32 sock_rx_seq(struct sock *sk)
 {
-	return BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+	__u32 seq = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+
+	if (BPF_CORE_READ(sk, __sk_common.skc_flags) & (1ul << SOCK_DONE) &&
+	    BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt) == seq)
+		seq--;
+	return seq;
 }
 
 static __always_inline void sock_addresses(struct sock *sk, struct tap_open *o)

@@ -786,17 +786,19 @@ static __noinline int tap_moved(struct sock *sk, int dir)
 /* One direction is over: the program read EOF, or shut its side down. */
 static __noinline int tap_ended(struct sock *sk, int dir)
 {
+	__u8 flag = dir == TAP_RX ? CONN_ENDED_RX : CONN_ENDED_TX;
 	__u64 key = (__u64)sk;
 	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
 	struct tap_end *e;
 
-	if (!conn || !(conn->flags & CONN_OPENED))
+	if (!conn || conn->flags & flag)
 		return 0;
-	if (dir == TAP_RX) {
-		if (conn->flags & CONN_ENDED_RX)
-			return 0;
-		conn->flags |= CONN_ENDED_RX;
-	}
+	/* The state changes before the FIN is made: not counted yet. */
+	if (dir == TAP_TX)
+		conn->done.tx_seq = sock_tx_seq(sk);
+	conn->flags |= flag;
+	if (!(conn->flags & CONN_OPENED) || conn->verdict == VERDICT_IGNORED)
+		return 0;
 	e = bpf_ringbuf_reserve(&tap_ring, sizeof(*e), 0);
 	if (!e) {
 		tap_count(TAP_C_LOST_RECORDS);
@@ -804,7 +806,6 @@ static __noinline int tap_ended(struct sock *sk, int dir)
 	}
 	fill_record(&e->rec, key, conn, TAP_END);
 	e->rec.dir = dir;
-	e->rec.done.tx_seq = sock_tx_seq(sk);
 	e->time_ns = bpf_ktime_get_ns();
 	submit(e);
 	return 0;
@@ -820,11 +821,12 @@ static __noinline int tap_closed(struct sock *sk)
 	if (!conn)
 		return 0;
 	if (conn->flags & CONN_OPENED && conn->verdict != VERDICT_IGNORED) {
+		if (!(conn->flags & CONN_ENDED_TX))
+			conn->done.tx_seq = sock_tx_seq(sk);
 		c = bpf_ringbuf_reserve(&tap_ring, sizeof(*c), 0);
 		if (c) {
 			fill_record(&c->rec, key, conn, TAP_CLOSE);
 			c->rec.tgid = 0;
-			c->rec.done.tx_seq = sock_tx_seq(sk);
 			c->time_ns = bpf_ktime_get_ns();
 			c->error = BPF_CORE_READ(sk, sk_err);
 			c->pad = 0;

@@ -15,8 +15,8 @@
  *   CLOSE  the connection is gone; its last record
  *
  * Positions (pos, rx_seq, tx_seq) are TCP sequence numbers: 32 bit, wrapping,
- * counted by the kernel whatever path the bytes took (sendfile, splice). The
- * FIN takes one number. Times are CLOCK_MONOTONIC nanoseconds, 0 for never.
+ * counted by the kernel whatever path the bytes took (sendfile, splice). FINs
+ * are not counted. Times are CLOCK_MONOTONIC nanoseconds, 0 for never.
  */
 
 #ifdef __bpf__
@@ -156,8 +156,9 @@ enum tap_conn_flag {
 	CONN_WHOLE_ONCE = 1 << 2,
 	/* A response has begun since the last request did. */
 	CONN_ANSWERED = 1 << 3,
-	/* END was sent for rx. */
+	/* END was sent for rx, tx. */
 	CONN_ENDED_RX = 1 << 4,
+	CONN_ENDED_TX = 1 << 5,
 };
 
 /* What a write that is being made turned out to hold when it began. */

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROBE_AGENT_TAP_H
+#define PROBE_AGENT_TAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/tap.h"
+
+/*
+ * The kernel side, from here: load, attach, drain, ask and tell. The only
+ * file that sees the BPF skeletons and libbpf. Not locked: the agent's loop
+ * thread owns it.
+ */
+struct tap;
+
+struct tap_options {
+	const char *mode; /* "auto", "syscall", … */
+	uint32_t ring_bytes; /* a power of two, of pages */
+	uint32_t max_connections;
+	bool watch_self; /* follow this process's own connections too */
+};
+
+/* One attach point. Static for the life of the tap. */
+struct tap_probe {
+	const char *name; /* "syscall/sys_exit_read" */
+	bool attached;
+	int err; /* negative errno if not */
+};
+
+/*
+ * Loads and attaches. What can't be attached alone is left out and reported;
+ * only if nothing is left does it fail, with the reason logged: -EPERM (needs
+ * CAP_BPF and CAP_PERFMON), -ENOTSUP (mode not for this kernel), … Sets *out,
+ * released by tap_close().
+ */
+int tap_open(struct tap **out, const struct tap_options *opt);
+void tap_close(struct tap *t); /* NULL is fine */
+
+/* Becomes readable when the ring is a quarter full; until then use a timer. */
+int tap_fd(const struct tap *t);
+
+typedef int (*tap_record_fn)(void *arg, const void *record, size_t len);
+/*
+ * Hands every record in the ring to fn, which lends it until it returns. The
+ * number of records, or the negative errno.
+ */
+int tap_drain(struct tap *t, tap_record_fn fn, void *arg);
+
+/* What the kernel knows of a connection now. 0, or -ENOENT. */
+int tap_progress(struct tap *t, uint64_t sock, uint64_t born_ns,
+		 struct tap_progress *out);
+/* No more records of this connection, please. Gone already is fine. */
+void tap_ignore(struct tap *t, uint64_t sock, uint64_t born_ns);
+
+/* Sums over CPUs, by enum tap_counter. 0 or negative errno. */
+int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX]);
+
+size_t tap_probes(const struct tap *t, const struct tap_probe **out);
+/* The front-ends in use: "syscall". Static. */
+const char *tap_capture(const struct tap *t);
+
+#endif /* PROBE_AGENT_TAP_H */
