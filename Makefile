@@ -71,7 +71,7 @@ endif
 LIBS_proto := -lprotobuf-c
 LIBS_agent := -lbpf -lelf -lz -lzstd -lnng -lsqlite3 -lcyaml -lcap-ng \
 	$(LIBS_proto) -lm
-LIBS_aggregator := -lnng -lmicrohttpd -lsqlite3 -lcyaml -ljansson -lz -lzstd \
+LIBS_aggregator := -lnng -lmicrohttpd -lsqlite3 -lcyaml -lyaml -ljansson -lgnutls -lz -lzstd \
 	-lcrypt $(LIBS_proto) -lm
 
 # ---- what there is to build; module.mk files add to these

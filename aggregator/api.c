@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/api.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "aggregator/store.h"
+#include "common/clock.h"
+#include "proto/limits.h"
+
+#define DEFAULT_RANGE_S 300
+#define SECONDS_MAX 253402300799 /* the end of year 9999 */
+#define NUMBERS (JSON_COMPACT | JSON_REAL_PRECISION(9))
+
+static const char *const by_name[API_BYS] = {
+	[API_BY_SERVICE] = "service", [API_BY_ROUTE] = "route",
+	[API_BY_METHOD] = "method",   [API_BY_STATUS] = "status",
+	[API_BY_ROLE] = "role",
+};
+
+/* ---- arguments */
+
+/* n digits as a number, moving *at over them; -1 if they are not there. */
+static int digits(const char **at, unsigned n)
+{
+	int v = 0;
+
+	for (unsigned i = 0; i < n; i++, (*at)++) {
+		if (!isdigit((unsigned char)**at))
+			return -1;
+		v = 10 * v + (**at - '0');
+	}
+	return v;
+}
+
+static bool skip(const char **at, char c)
+{
+	if (**at != c)
+		return false;
+	(*at)++;
+	return true;
+}
+
+/* A + is a space once the URL is decoded. */
+static bool parse_offset(const char **at, int *seconds)
+{
+	int sign, h, m;
+
+	if (skip(at, 'Z') || skip(at, 'z')) {
+		*seconds = 0;
+		return true;
+	}
+	if (**at == '+' || **at == ' ')
+		sign = 1;
+	else if (**at == '-')
+		sign = -1;
+	else
+		return false;
+	(*at)++;
+	h = digits(at, 2);
+	if (h < 0 || h > 23 || !skip(at, ':'))
+		return false;
+	m = digits(at, 2);
+	if (m < 0 || m > 59)
+		return false;
+	*seconds = sign * (3600 * h + 60 * m);
+	return true;
+}
+
+static bool parse_rfc3339(const char *at, int64_t *out)
+{
+	struct tm tm = { 0 };
+	int offset, month_days[] = { 31, 28, 31, 30, 31, 30,
+				     31, 31, 30, 31, 30, 31 };
+
+	tm.tm_year = digits(&at, 4);
+	if (tm.tm_year < 1970 || !skip(&at, '-'))
+		return false;
+	tm.tm_mon = digits(&at, 2) - 1;
+	if (tm.tm_mon < 0 || tm.tm_mon > 11 || !skip(&at, '-'))
+		return false;
+	tm.tm_mday = digits(&at, 2);
+	if (tm.tm_year % 4 == 0 &&
+	    (tm.tm_year % 100 != 0 || tm.tm_year % 400 == 0))
+		month_days[1] = 29;
+	if (tm.tm_mday < 1 || tm.tm_mday > month_days[tm.tm_mon])
+		return false;
+	if (!skip(&at, 'T') && !skip(&at, 't') && !skip(&at, ' '))
+		return false;
+	tm.tm_hour = digits(&at, 2);
+	if (tm.tm_hour < 0 || tm.tm_hour > 23 || !skip(&at, ':'))
+		return false;
+	tm.tm_min = digits(&at, 2);
+	if (tm.tm_min < 0 || tm.tm_min > 59 || !skip(&at, ':'))
+		return false;
+	tm.tm_sec = digits(&at, 2);
+	if (tm.tm_sec < 0 || tm.tm_sec > 60)
+		return false;
+	if (skip(&at, '.')) {
+		if (!isdigit((unsigned char)*at))
+			return false;
+		while (isdigit((unsigned char)*at))
+			at++;
+	}
+	if (!parse_offset(&at, &offset) || *at)
+		return false;
+	tm.tm_year -= 1900;
+	*out = timegm(&tm) - offset;
+	return true;
+}
+
+static bool parse_time(const char *text, int64_t *out)
+{
+	const char *at = text;
+	int64_t v = 0;
+
+	while (isdigit((unsigned char)*at) && v <= SECONDS_MAX)
+		v = 10 * v + (*at++ - '0');
+	if (at > text && *at == '.')
+		for (at++; isdigit((unsigned char)*at); at++)
+			; /* windows are 10 s: fractions do not matter */
+	if (at > text && !*at && v <= SECONDS_MAX) {
+		*out = v;
+		return true;
+	}
+	return parse_rfc3339(text, out) && *out >= 0;
+}
+
+static int parse_by(struct api_windows *out, const char *by, char *why,
+		    size_t why_size)
+{
+	out->n_by = 0;
+	while (*by) {
+		size_t n = strcspn(by, ",");
+		unsigned k, i;
+
+		for (k = 0; k < API_BYS; k++)
+			if (strlen(by_name[k]) == n && !memcmp(by, by_name[k], n))
+				break;
+		if (k == API_BYS) {
+			snprintf(why, why_size,
+				 "not one of service, route, method, status, "
+				 "role");
+			return -EINVAL;
+		}
+		for (i = 0; i < out->n_by && out->by[i] != k; i++)
+			;
+		if (i == out->n_by)
+			out->by[out->n_by++] = (enum api_by)k;
+		by += n;
+		if (*by && !*++by) {
+			snprintf(why, why_size, "ends in a comma");
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+int api_windows_parse(struct api_windows *out, const char *from, const char *to,
+		      const char *by, int64_t now_s, const char **where,
+		      char *why, size_t why_size)
+{
+	static const char time_wanted[] =
+		"neither seconds since 1970 nor an RFC 3339 time";
+	int64_t step = WINDOW_SECONDS;
+
+	*out = (struct api_windows){ .to_s = now_s + step };
+	*where = "to";
+	if (to && !parse_time(to, &out->to_s)) {
+		snprintf(why, why_size, "%s", time_wanted);
+		return -EINVAL;
+	}
+	*where = "from";
+	out->from_s = out->to_s > DEFAULT_RANGE_S ?
+			      out->to_s - DEFAULT_RANGE_S :
+			      0;
+	if (from && !parse_time(from, &out->from_s)) {
+		snprintf(why, why_size, "%s", time_wanted);
+		return -EINVAL;
+	}
+	out->from_s -= out->from_s % step;
+	out->to_s += (step - out->to_s % step) % step;
+	if (out->from_s >= out->to_s) {
+		snprintf(why, why_size, "not before to");
+		return -EINVAL;
+	}
+	if (out->to_s - out->from_s > API_RANGE_MAX_S) {
+		snprintf(why, why_size, "more than %d days before to",
+			 API_RANGE_MAX_S / 86400);
+		return -EINVAL;
+	}
+	*where = "by";
+	return parse_by(out, by ? by : "service", why, why_size);
+}
+
+/* ---- groups of one window */
+
+struct group {
+	char *label[API_BYS]; /* parallel to by; NULL: absent */
+	bool overflow;
+	uint64_t count, errors, duration_sum_us;
+	struct store_cell *cells;
+	size_t n_cells;
+};
+
+struct answer {
+	const struct api_windows *query;
+	struct buf *out;
+	int64_t start_s; /* of the open window; -1: none yet */
+	struct group *group;
+	size_t n_groups, cap;
+	uint32_t *table; /* hash → group + 1; table_size is a power of 2 */
+	size_t table_size;
+	size_t rows, groups; /* of the whole answer */
+	bool any;
+};
+
+static const char *label_of(const struct store_window *w, enum api_by by)
+{
+	switch (by) {
+	case API_BY_SERVICE:
+		return w->job;
+	case API_BY_ROUTE:
+		return w->route;
+	case API_BY_METHOD:
+		return w->method;
+	case API_BY_STATUS:
+		return w->status;
+	case API_BY_ROLE:
+		return w->role;
+	default:
+		return NULL;
+	}
+}
+
+static uint64_t hash_labels(const struct api_windows *q,
+			    const struct store_window *w)
+{
+	uint64_t h = 0xcbf29ce484222325; /* FNV-1a */
+
+	for (size_t i = 0; i < q->n_by; i++) {
+		const char *s = label_of(w, q->by[i]);
+
+		for (; s && *s; s++)
+			h = (h ^ (uint8_t)*s) * 0x100000001b3;
+		h = (h ^ (s ? 0xff : 0xfe)) * 0x100000001b3;
+	}
+	return h ^ h >> 32;
+}
+
+static bool same_labels(const struct api_windows *q, const struct group *g,
+			const struct store_window *w)
+{
+	if (g->overflow != w->overflow)
+		return false;
+	for (size_t i = 0; i < q->n_by; i++) {
+		const char *s = label_of(w, q->by[i]);
+
+		if (!s != !g->label[i] || (s && strcmp(s, g->label[i])))
+			return false;
+	}
+	return true;
+}
+
+static int grow(struct answer *a)
+{
+	size_t cap = a->cap ? 2 * a->cap : 64;
+	struct group *group = realloc(a->group, cap * sizeof(*group));
+	uint32_t *table;
+
+	if (!group)
+		return -ENOMEM;
+	a->group = group;
+	table = calloc(4 * cap, sizeof(*table));
+	if (!table)
+		return -ENOMEM;
+	for (size_t i = 0; i < a->table_size; i++) {
+		uint64_t at;
+		struct store_window w = { 0 };
+		const struct group *g;
+
+		if (!a->table[i])
+			continue;
+		/* Its labels again, as the hash wants them. */
+		g = &a->group[a->table[i] - 1];
+		for (size_t k = 0; k < a->query->n_by; k++) {
+			const char **to[] = {
+				[API_BY_SERVICE] = &w.job,
+				[API_BY_ROUTE] = &w.route,
+				[API_BY_METHOD] = &w.method,
+				[API_BY_STATUS] = &w.status,
+				[API_BY_ROLE] = &w.role,
+			};
+
+			*to[a->query->by[k]] = g->label[k];
+		}
+		at = hash_labels(a->query, &w);
+		while (table[at % (4 * cap)])
+			at++;
+		table[at % (4 * cap)] = a->table[i];
+	}
+	free(a->table);
+	a->table = table;
+	a->table_size = 4 * cap;
+	a->cap = cap;
+	return 0;
+}
+
+static struct group *find_group(struct answer *a, const struct store_window *w)
+{
+	struct group *g;
+	uint64_t at;
+
+	if (a->n_groups == a->cap && grow(a))
+		return NULL;
+	at = hash_labels(a->query, w);
+	for (; a->table[at % a->table_size]; at++) {
+		g = &a->group[a->table[at % a->table_size] - 1];
+		if (same_labels(a->query, g, w))
+			return g;
+	}
+	g = &a->group[a->n_groups];
+	*g = (struct group){ .overflow = w->overflow };
+	a->table[at % a->table_size] = (uint32_t)++a->n_groups;
+	for (size_t i = 0; i < a->query->n_by; i++) {
+		const char *s = label_of(w, a->query->by[i]);
+
+		g->label[i] = s ? strdup(s) : NULL;
+		if (s && !g->label[i])
+			return NULL;
+	}
+	return g;
+}
+
+/* Both ascending by upper_us. */
+static int merge_cells(struct group *g, const struct store_cell *cells,
+		       size_t n)
+{
+	struct store_cell *merged;
+	size_t i = 0, k = 0, at = 0;
+
+	if (!n)
+		return 0;
+	merged = malloc((g->n_cells + n) * sizeof(*merged));
+	if (!merged)
+		return -ENOMEM;
+	while (i < g->n_cells || k < n) {
+		if (k == n || (i < g->n_cells &&
+			       g->cells[i].upper_us < cells[k].upper_us)) {
+			merged[at++] = g->cells[i++];
+		} else if (i == g->n_cells ||
+			   cells[k].upper_us < g->cells[i].upper_us) {
+			merged[at++] = cells[k++];
+		} else {
+			merged[at] = cells[k++];
+			merged[at++].count += g->cells[i++].count;
+		}
+	}
+	free(g->cells);
+	g->cells = merged;
+	g->n_cells = at;
+	return 0;
+}
+
+static void clear_groups(struct answer *a)
+{
+	for (size_t i = 0; i < a->n_groups; i++) {
+		for (size_t k = 0; k < API_BYS; k++)
+			free(a->group[i].label[k]);
+		free(a->group[i].cells);
+	}
+	a->n_groups = 0;
+	if (a->table)
+		memset(a->table, 0, a->table_size * sizeof(*a->table));
+}
+
+/* ---- JSON */
+
+static int append_json(const char *text, size_t n, void *arg)
+{
+	return buf_append(arg, text, n) ? -1 : 0;
+}
+
+static json_t *quantile(const struct group *g, double q)
+{
+	return json_real(store_cells_quantile_us(g->cells, g->n_cells, q) /
+			 1e6);
+}
+
+static json_t *group_json(const struct api_windows *q, const struct group *g)
+{
+	json_t *o = json_object();
+	double count = (double)g->count;
+	int bad = 0;
+
+	if (g->overflow)
+		bad |= json_object_set_new(o, "overflow", json_true());
+	/* Strings were UTF-8 when they came in; the agent's batch says so. */
+	for (size_t i = 0; i < q->n_by; i++)
+		if (g->label[i])
+			bad |= json_object_set_new(o, by_name[q->by[i]],
+						   json_string(g->label[i]));
+	bad |= json_object_set_new(o, "count", json_integer((json_int_t)g->count));
+	bad |= json_object_set_new(o, "errors",
+				   json_integer((json_int_t)g->errors));
+	bad |= json_object_set_new(o, "rate",
+				   json_real(count / WINDOW_SECONDS));
+	bad |= json_object_set_new(
+		o, "error_ratio",
+		json_real(g->count ? (double)g->errors / count : 0));
+	bad |= json_object_set_new(
+		o, "mean",
+		json_real(g->count ? (double)g->duration_sum_us / 1e6 / count :
+				     0));
+	bad |= json_object_set_new(o, "p50", quantile(g, 0.5));
+	bad |= json_object_set_new(o, "p90", quantile(g, 0.9));
+	bad |= json_object_set_new(o, "p99", quantile(g, 0.99));
+	if (bad) {
+		json_decref(o);
+		return NULL;
+	}
+	return o;
+}
+
+/* Writes the open window out. */
+static int close_window(struct answer *a)
+{
+	int err = 0;
+
+	if (a->start_s < 0)
+		return 0;
+	buf_puts(a->out, a->any ? ",{\"start\":" : "{\"start\":");
+	a->any = true;
+	buf_put_i64(a->out, a->start_s);
+	buf_puts(a->out, ",\"groups\":[");
+	for (size_t i = 0; !err && i < a->n_groups; i++) {
+		json_t *o = group_json(a->query, &a->group[i]);
+
+		if (i)
+			buf_putc(a->out, ',');
+		if (!o || json_dump_callback(o, append_json, a->out, NUMBERS))
+			err = -ENOMEM;
+		json_decref(o);
+	}
+	buf_puts(a->out, "]}");
+	clear_groups(a);
+	return err ? err : a->out->err;
+}
+
+static int on_window(void *arg, const struct store_window *w)
+{
+	struct answer *a = arg;
+	struct group *g;
+	size_t before;
+	int err = 0;
+
+	if (++a->rows > API_ROWS_MAX)
+		return -E2BIG;
+	if (w->start_s != a->start_s) {
+		err = close_window(a);
+		a->start_s = w->start_s;
+	}
+	if (err)
+		return err;
+	before = a->n_groups;
+	g = find_group(a, w);
+	if (!g)
+		return -ENOMEM;
+	a->groups += a->n_groups - before;
+	if (a->groups > API_GROUPS_MAX)
+		return -E2BIG;
+	g->count += w->count;
+	g->errors += w->errors;
+	g->duration_sum_us += w->duration_sum_us;
+	return merge_cells(g, w->cells, w->n_cells);
+}
+
+static unsigned say_error(struct buf *out, unsigned status, const char *what,
+			  const char *where)
+{
+	json_t *o = json_object();
+
+	buf_reset(out);
+	json_object_set_new(o, "error", json_string(what));
+	if (where)
+		json_object_set_new(o, "where", json_string(where));
+	json_dump_callback(o, append_json, out, NUMBERS);
+	json_decref(o);
+	buf_putc(out, '\n');
+	return status;
+}
+
+static void put_head(struct buf *out, const struct api_windows *q)
+{
+	buf_printf(out, "{\"from\":%lld,\"to\":%lld,\"step\":%u,\"by\":[",
+		   (long long)q->from_s, (long long)q->to_s, WINDOW_SECONDS);
+	for (size_t i = 0; i < q->n_by; i++)
+		buf_printf(out, "%s\"%s\"", i ? "," : "", by_name[q->by[i]]);
+	buf_puts(out, "],\"windows\":[");
+}
+
+unsigned api_windows(struct buf *out, const char *store_path, const char *from,
+		     const char *to, const char *by)
+{
+	struct api_windows q;
+	struct answer a = { .query = &q, .out = out, .start_s = -1 };
+	struct store_reader *reader;
+	const char *where;
+	char why[128];
+	int err;
+
+	if (api_windows_parse(&q, from, to, by,
+			      clock_real_us() / 1000000, &where, why,
+			      sizeof(why)))
+		return say_error(out, 400, why, where);
+	if (!store_path)
+		return say_error(out, 501, "there is no store here", NULL);
+	err = store_reader_open(&reader, store_path);
+	if (err)
+		return say_error(out, 503, "cannot open the store",
+				 strerror(-err));
+	put_head(out, &q);
+	err = store_reader_windows(reader, q.from_s, q.to_s, on_window, &a);
+	if (!err)
+		err = close_window(&a);
+	store_reader_close(reader);
+	clear_groups(&a);
+	free(a.group);
+	free(a.table);
+	if (err == -E2BIG)
+		return say_error(out, 422,
+				 "the answer would be too large: ask for a "
+				 "shorter time or fewer labels",
+				 "from");
+	if (err)
+		return say_error(out, 500, "cannot read the store",
+				 strerror(-err));
+	buf_puts(out, "]}\n");
+	return 200;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGGREGATOR_API_H
+#define AGGREGATOR_API_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+
+/*
+ * The JSON side: questions to the store. The only file that sees jansson. Each
+ * answer opens a read-only connection of its own, so a writer never waits.
+ *
+ * GET /api/v1/windows?from=&to=&by=
+ *	from, to  seconds since 1970 or RFC 3339; default: the last 5 minutes
+ *	by        comma list of service, route, method, status, role;
+ *	          default: service
+ *
+ *	{"from": 1700000000, "to": 1700000300, "step": 10, "by": ["service"],
+ *	 "windows": [{"start": 1700000000, "groups": [
+ *	   {"service": "shop", "count": 30, "errors": 3, "rate": 3.0,
+ *	    "error_ratio": 0.1, "mean": 0.012, "p50": …, "p90": …, "p99": …}]}]}
+ *
+ * Windows are those whose start is in [from, to), from rounded down and to
+ * rounded up to whole windows. Times are in seconds, the rate is per second.
+ * Quantiles interpolate linearly within the bucket that they fall in, an eighth
+ * of a power of two wide: off by at most 9 %. A label
+ * that the group does not have is absent. What exceeded the store's budget is
+ * one group with "overflow": true.
+ */
+
+#define API_RANGE_MAX_S (31 * 86400)
+#define API_GROUPS_MAX 50000 /* rows of an answer */
+#define API_ROWS_MAX 2000000 /* read from the store for one answer */
+
+enum api_by {
+	API_BY_SERVICE,
+	API_BY_ROUTE,
+	API_BY_METHOD,
+	API_BY_STATUS,
+	API_BY_ROLE,
+	API_BYS,
+};
+
+struct api_windows {
+	int64_t from_s, to_s;
+	enum api_by by[API_BYS]; /* as asked for, no duplicates */
+	size_t n_by;
+};
+
+/*
+ * Parses the arguments, NULL if not given. -EINVAL: *where is the argument's
+ * name and why[] says what is wrong with it.
+ */
+int api_windows_parse(struct api_windows *out, const char *from, const char *to,
+		      const char *by, int64_t now_s, const char **where,
+		      char *why, size_t why_size);
+
+/*
+ * The answer or {"error": …, "where": …} as JSON; returns the HTTP status.
+ * Blocks on SQLite. store_path NULL: there is no store.
+ */
+unsigned api_windows(struct buf *out, const char *store_path, const char *from,
+		     const char *to, const char *by);
+
+#endif /* AGGREGATOR_API_H */
