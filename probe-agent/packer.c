@@ -37,18 +37,6 @@ struct packer {
 	bool has_info, tell_info;
 };
 
-static void info_free(struct batch_info *info)
-{
-	for (size_t i = 0; info->probes != NULL && i < info->n_probes; i++)
-		free((void *)(uintptr_t)info->probes[i]);
-	free((void *)(uintptr_t)info->probes);
-	free((void *)(uintptr_t)info->probe_attached);
-	free((void *)(uintptr_t)info->version);
-	free((void *)(uintptr_t)info->kernel);
-	free((void *)(uintptr_t)info->capture);
-	memset(info, 0, sizeof(*info));
-}
-
 int packer_new(struct packer **out, const char *agent, uint64_t epoch)
 {
 	struct packer *p = calloc(1, sizeof(*p));
@@ -72,7 +60,7 @@ void packer_free(struct packer *p)
 	if (p == NULL)
 		return;
 	intern_fini(&p->tables);
-	info_free(&p->info);
+	batch_info_free(&p->info);
 	free(p->trace_ids);
 	free(p->columns);
 	free(p->agent);
@@ -85,39 +73,13 @@ void packer_resume(struct packer *p, uint64_t sequence, uint64_t packed)
 	p->packed = packed;
 }
 
-static const char *copy(const char *s)
-{
-	return strdup(s != NULL ? s : "");
-}
-
 int packer_set_info(struct packer *p, const struct batch_info *info)
 {
-	size_t n =
-		info->n_probes < LIMIT_PROBES ? info->n_probes : LIMIT_PROBES;
-	const char **probes = calloc(n + 1, sizeof(*probes));
-	uint32_t *attached = calloc(n + 1, sizeof(*attached));
-	struct batch_info mine = {
-		.version = copy(info->version),
-		.kernel = copy(info->kernel),
-		.capture = copy(info->capture),
-		.n_probes = n,
-		.probes = probes,
-		.probe_attached = attached,
-	};
-	bool whole = probes != NULL && attached != NULL &&
-		     mine.version != NULL && mine.kernel != NULL &&
-		     mine.capture != NULL;
+	struct batch_info mine;
 
-	for (size_t i = 0; whole && i < n; i++) {
-		attached[i] = info->probe_attached[i];
-		probes[i] = copy(info->probes[i]);
-		whole = probes[i] != NULL;
-	}
-	if (!whole) {
-		info_free(&mine);
+	if (batch_info_copy(&mine, info) != 0)
 		return -ENOMEM;
-	}
-	info_free(&p->info);
+	batch_info_free(&p->info);
 	p->info = mine;
 	p->has_info = p->tell_info = true;
 	return 0;

@@ -502,8 +502,10 @@ static bool windows_fit(const int64_t *delta, size_t n, int64_t base_us)
 {
 	int64_t base_s = base_us / 1000000;
 
+	if (n > 0 && base_us % 1000000 != 0)
+		return false;
 	for (size_t i = 0; i < n; i++) {
-		if (delta[i] < -LIMIT_TIME_S || delta[i] >= LIMIT_TIME_S ||
+		if (delta[i] <= -LIMIT_TIME_S || delta[i] >= LIMIT_TIME_S ||
 		    base_s + delta[i] < 0 ||
 		    base_s + delta[i] >= LIMIT_TIME_S ||
 		    (base_s + delta[i]) % (int64_t)WINDOW_SECONDS != 0)
@@ -618,11 +620,14 @@ static const char *take_head(const Redtap__Batch *m, struct batch *b)
 		return "epoch: missing";
 	if (m->sequence == 0)
 		return "sequence: missing";
+	if (m->first_sequence > m->sequence)
+		return "first_sequence: after sequence";
 	if (m->base_us < 0 || (uint64_t)m->base_us >= LIMIT_TIME_US)
 		return "base_us: outside LIMIT_TIME_US";
 	b->agent = m->agent;
 	b->epoch = m->epoch;
 	b->sequence = m->sequence;
+	b->first_sequence = m->first_sequence;
 	b->base_us = m->base_us;
 	return NULL;
 }

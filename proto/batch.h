@@ -110,6 +110,7 @@ struct batch_info {
 struct batch {
 	const char *agent;
 	uint64_t epoch, sequence;
+	uint64_t first_sequence; /* of those that it stands for; 0: sequence */
 	int64_t base_us;
 	size_t n_strings;
 	const struct batch_string *strings;
@@ -120,6 +121,10 @@ struct batch {
 	struct batch_losses losses;
 	struct batch_info info;
 };
+
+/* A copy of its own, released by batch_info_free(). -ENOMEM. */
+int batch_info_copy(struct batch_info *out, const struct batch_info *in);
+void batch_info_free(struct batch_info *info); /* and clears it */
 
 struct batch_arena; /* memory of one decoded batch, reused for the next */
 

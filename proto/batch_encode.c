@@ -177,6 +177,7 @@ int batch_encode(const struct batch *b, void **data, size_t *len)
 	w.batch.agent = unconst(b->agent);
 	w.batch.epoch = b->epoch;
 	w.batch.sequence = b->sequence;
+	w.batch.first_sequence = b->first_sequence;
 	w.batch.base_us = b->base_us;
 	put_resources(&w, &b->resources);
 	put_series(&w, &b->series);

@@ -38,6 +38,7 @@ static const struct batch full = {
 	.agent = "node-1.example",
 	.epoch = 0x1122334455667788,
 	.sequence = 77,
+	.first_sequence = 70,
 	.base_us = 1700000000000000,
 	.n_strings = 11,
 	.strings = full_strings,
@@ -191,6 +192,7 @@ static void assert_batches_equal(const struct batch *a, const struct batch *b)
 	assert_string_equal(a->agent, b->agent);
 	assert_true(a->epoch == b->epoch);
 	assert_true(a->sequence == b->sequence);
+	assert_true(a->first_sequence == b->first_sequence);
 	assert_true(a->base_us == b->base_us);
 	assert_int_equal(a->n_strings, b->n_strings);
 	for (size_t i = 0; i < a->n_strings; i++) {
@@ -396,6 +398,7 @@ static void many_probes(Redtap__Batch *m)
 	X(set_text(&m->agent, "\xc3"), "agent: not UTF-8 without NUL")         \
 	X(m->epoch = 0, "epoch: missing")                                      \
 	X(m->sequence = 0, "sequence: missing")                                \
+	X(m->first_sequence = 78, "first_sequence: after sequence")            \
 	X(m->base_us = -1, "base_us: outside LIMIT_TIME_US")                   \
 	X(m->base_us = (int64_t)LIMIT_TIME_US,                                 \
 	  "base_us: outside LIMIT_TIME_US")                                    \
@@ -485,6 +488,7 @@ static void many_probes(Redtap__Batch *m)
 	X(RO->detail = 0, "rollups: unknown detail")                           \
 	X(RO->detail = 2, "rollups: unknown detail")                           \
 	X(RO->series[1] = 3, "rollups: index outside series")                  \
+	X(m->base_us += 1, "rollups: window is none")                          \
 	X(RO->window_delta_s[0] = -9, "rollups: window is none")               \
 	X(RO->window_delta_s[0] = -1700000010, "rollups: window is none")      \
 	X(RO->window_delta_s[1] = INT64_MAX, "rollups: window is none")        \
@@ -709,8 +713,8 @@ static void every_prefix_is_refused_or_valid(void **state)
 		}
 		munmap(map, size);
 	}
-	/* Cut after sequence, base_us, strings (11), resources … losses. */
-	assert_int_equal(valid, 1 + 1 + 11 + 5);
+	/* Cut after sequence, base_us, strings (11), resources … info. */
+	assert_int_equal(valid, 1 + 1 + 11 + 6);
 	free(data);
 }
 
