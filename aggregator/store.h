@@ -12,6 +12,124 @@
  * readers, each with a connection of its own, in WAL mode: nobody waits.
  */
 
+struct ledger_state;
+struct ledger_agent;
+struct window_delta;
+
+/* ---- writer: the engine's thread ------------------------------------- */
+
+struct store;
+
+/*
+ * Opens or makes dir/redtap.db and brings its schema up to date. A damaged
+ * file is renamed, with the time, and an empty one takes its place. Sets *out,
+ * released by store_close(). -EBUSY: another process has it; -EPROTO: a newer
+ * version wrote it; -EIO, -ENOSPC, -EROFS, -EACCES, -ENOMEM. All are logged.
+ */
+int store_open(struct store **out, const char *dir);
+void store_close(struct store *st); /* NULL is fine */
+const char *store_path(const struct store *st);
+bool store_was_set_aside(const struct store *st); /* by this store_open() */
+/*
+ * For who finds out later that what it holds makes no sense: closes, sets the
+ * file aside and opens an empty one. *st is NULL after a failure.
+ */
+int store_set_aside(struct store **st, const char *why);
+
+/*
+ * Everything below happens in a transaction. Errors: -ENOSPC, -EROFS, -EIO,
+ * -EUCLEAN (damaged), -ENOMEM; then store_rollback(), and nothing happened.
+ */
+int store_begin(struct store *st);
+int store_commit(struct store *st); /* on disk when this returns 0 */
+void store_rollback(struct store *st);
+/* What the last error was, for people. */
+const char *store_error(const struct store *st);
+
+struct store_log {
+	uint64_t id; /* ascending */
+	int64_t received_us;
+	const char *agent;
+	uint64_t epoch, sequence, requests;
+	const void *data;
+	size_t len;
+};
+int store_put_log(struct store *st, const struct store_log *row);
+int store_put_ledger(struct store *st, const char *agent, uint64_t epoch,
+		     const struct ledger_state *state);
+int store_put_agent(struct store *st, const struct ledger_agent *a);
+int store_put_view(struct store *st, uint32_t id, const char *name,
+		   uint64_t digest, uint64_t log_id);
+int store_drop_view(struct store *st, uint32_t id); /* and its series */
+
+struct store_series {
+	uint32_t view, slot;
+	uint64_t log_id;
+	const void *labels, *state; /* checkpoint.c's encoding */
+	size_t labels_len, state_len;
+};
+int store_put_series(struct store *st, const struct store_series *row);
+#define STORE_TARGET_FIELDS 7
+int store_put_target(struct store *st,
+		     const char *const value[STORE_TARGET_FIELDS]);
+#define STORE_WINDOW_LABELS 6
+int store_put_window_key(struct store *st, uint32_t id,
+			 const char *const value[STORE_WINDOW_LABELS]);
+/*
+ * Adds to what the window has. durations: pairs of native bucket (over seconds,
+ * BUCKET_ZERO for 0) and count, ascending.
+ */
+struct store_bucket {
+	int32_t native;
+	uint64_t count;
+};
+int store_add_window(struct store *st, const struct window_delta *d,
+		     const struct store_bucket *durations, size_t n);
+int store_put_state(struct store *st, const char *name, const void *data,
+		    size_t len);
+
+/*
+ * Deletes up to max of the oldest rows that are older than before, but of the
+ * log none after keep_after. The number deleted, or a negative errno.
+ */
+int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
+		     unsigned max, uint64_t *bytes);
+int store_expire_windows(struct store *st, int64_t before_s, unsigned max);
+/* Gives up to pages of free space back to the file system. */
+int store_vacuum(struct store *st, unsigned pages);
+
+struct store_sizes {
+	uint64_t file_bytes, free_bytes;
+	uint64_t log_batches, log_bytes; /* of batches */
+	uint64_t first_log_id, last_log_id;
+	uint64_t windows; /* rows */
+	int64_t first_log_us, first_window_s; /* 0: none */
+};
+int store_sizes(struct store *st, struct store_sizes *out, bool count_rows);
+
+/* Loading: calls fn for each row; 0, fn's answer if not 0, or an error. */
+typedef int store_log_fn(void *arg, const struct store_log *row);
+int store_each_log(struct store *st, uint64_t after_id, store_log_fn *fn,
+		   void *arg);
+typedef int store_ledger_fn(void *arg, const char *agent, uint64_t epoch,
+			    const struct ledger_state *state);
+int store_each_ledger(struct store *st, store_ledger_fn *fn, void *arg);
+/* name, version, kernel, capture, retired_epoch; probes and retired filled. */
+typedef int store_agent_fn(void *arg, const struct ledger_agent *a);
+int store_each_agent(struct store *st, store_agent_fn *fn, void *arg);
+typedef int store_view_fn(void *arg, uint32_t id, const char *name,
+			  uint64_t digest, uint64_t log_id);
+int store_each_view(struct store *st, store_view_fn *fn, void *arg);
+typedef int store_series_fn(void *arg, const struct store_series *row);
+int store_each_series(struct store *st, uint32_t view, store_series_fn *fn,
+		      void *arg);
+typedef int store_strings_fn(void *arg, uint32_t id, const char *const *value);
+int store_each_target(struct store *st, store_strings_fn *fn, void *arg);
+int store_each_window_key(struct store *st, store_strings_fn *fn, void *arg);
+/* Bytes of the value, malloc'd into *data; -ENOENT. */
+int store_get_state(struct store *st, const char *name, void **data,
+		    size_t *len);
+
 /* ---- reader: for one thread at a time -------------------------------- */
 
 struct store_reader;
