@@ -126,6 +126,9 @@ int conffile_read(struct buf *out, const char *path, struct conffile_error *e)
 	close(fd);
 	if (err)
 		snprintf(e->what, sizeof(e->what), "%s", strerror(-err));
+	else if (!buf_str(&raw) ||
+		 !buf_str(out)) /* never NULL, even if empty */
+		err = -ENOMEM;
 	else if (memchr(raw.data, '\0', raw.len))
 		err = fail(e, raw.data, memchr(raw.data, '\0', raw.len),
 			   "a NUL byte");
@@ -152,6 +155,11 @@ static void find_key(struct conffile_error *e, const char *text, size_t len,
 		const char *after = text + at + n;
 		bool starts = at == 0 || strchr(" \t\n{,\"'-", text[at - 1]);
 
+		if (starts && text[at] == '#') {
+			while (at < len && text[at] != '\n')
+				at++;
+			continue;
+		}
 		if (!starts || memcmp(text + at, key, n))
 			continue;
 		while (after < text + len && strchr(" \t\"'", *after))
