@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * `redtap-agent check`: what this host can do, for people. Looks first, so that
+ * a failure to attach has its likely reason above it, then really attaches.
+ */
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "probe-agent/config.h"
+#include "probe-agent/tap.h"
+
+int cmd_check(int argc, char **argv);
+
+enum mark {
+	MARK_GOOD,
+	MARK_NOTE, /* works without */
+	MARK_BAD,
+};
+
+static void say(enum mark mark, const char *what, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void say(enum mark mark, const char *what, const char *fmt, ...)
+{
+	static const char *const marks[] = { "ok", "note", "MISSING" };
+	va_list ap;
+
+	printf("%-8s %-14s ", marks[mark], what);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+}
+
+/* 5.8 brought the BPF ring buffer. */
+static void check_kernel(void)
+{
+	unsigned major = 0, minor = 0;
+	struct utsname un;
+
+	if (uname(&un) || sscanf(un.release, "%u.%u", &major, &minor) != 2) {
+		say(MARK_BAD, "kernel", "release unknown");
+		return;
+	}
+	say(major > 5 || (major == 5 && minor >= 8) ? MARK_GOOD : MARK_BAD,
+	    "kernel", "%s %s (5.8 or newer is needed)", un.release, un.machine);
+}
+
+static void check_bpf(void)
+{
+	/* Command 0 with no attributes: refused by what knows the call. */
+	long ret = syscall(SYS_bpf, 0, NULL, 0);
+
+	if (ret < 0 && errno == ENOSYS)
+		say(MARK_BAD, "bpf()", "the kernel is built without it");
+	else if (ret < 0 && errno == EPERM)
+		say(MARK_BAD, "bpf()", "not permitted");
+	else
+		say(MARK_GOOD, "bpf()", "there");
+}
+
+static void check_btf(void)
+{
+	if (!access("/sys/kernel/btf/vmlinux", R_OK))
+		say(MARK_GOOD, "BTF", "/sys/kernel/btf/vmlinux");
+	else
+		say(MARK_BAD, "BTF",
+		    "/sys/kernel/btf/vmlinux: %s (CONFIG_DEBUG_INFO_BTF)",
+		    strerror(errno));
+}
+
+static void check_tracefs(void)
+{
+	static const char *const places[] = {
+		"/sys/kernel/tracing/events/syscalls",
+		"/sys/kernel/debug/tracing/events/syscalls",
+	};
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		if (!access(places[i], R_OK | X_OK)) {
+			say(MARK_GOOD, "tracefs", "%s", places[i]);
+			return;
+		}
+	}
+	if (!access("/sys/kernel/tracing", F_OK))
+		say(MARK_NOTE, "tracefs",
+		    "not mounted or not readable; the agent mounts it if it "
+		    "may (mount -t tracefs tracefs /sys/kernel/tracing)");
+	else
+		say(MARK_BAD, "tracefs", "the kernel is built without it");
+}
+
+/* "none [integrity] confidentiality": the one in brackets is in force. */
+static void check_lockdown(void)
+{
+	FILE *f = fopen("/sys/kernel/security/lockdown", "re");
+	char text[128] = "", *mode;
+
+	if (!f) {
+		say(MARK_GOOD, "lockdown", "none");
+		return;
+	}
+	if (!fgets(text, sizeof(text), f))
+		text[0] = '\0';
+	fclose(f);
+	mode = strchr(text, '[');
+	mode = mode ? mode + 1 : text;
+	mode[strcspn(mode, "]\n")] = '\0';
+	say(strcmp(mode, "confidentiality") ? MARK_GOOD : MARK_BAD, "lockdown",
+	    "%s%s", mode,
+	    strcmp(mode, "confidentiality")
+		    ? ""
+		    : " (BPF may not read kernel memory)");
+}
+
+static void check_capability(unsigned cap, unsigned instead, const char *why,
+			     enum mark without)
+{
+	const char *name = capng_capability_to_name(cap);
+	char what[40];
+
+	snprintf(what, sizeof(what), "%s", name ? name : "?");
+	if (capng_have_capability(CAPNG_EFFECTIVE, cap) ||
+	    (instead && capng_have_capability(CAPNG_EFFECTIVE, instead)))
+		say(MARK_GOOD, what, "%s", why);
+	else
+		say(without, what, "not held: %s", why);
+}
+
+static void check_capabilities(void)
+{
+	capng_get_caps_process();
+	check_capability(CAP_BPF, CAP_SYS_ADMIN, "load programs", MARK_BAD);
+	check_capability(CAP_PERFMON, CAP_SYS_ADMIN, "attach to the kernel",
+			 MARK_BAD);
+	check_capability(CAP_SYS_PTRACE, 0,
+			 "read other users' /proc/PID/environ and exe",
+			 MARK_NOTE);
+}
+
+/* Which kinds of dynamic probes the kernel offers; we can do without. */
+static void check_probe_kinds(void)
+{
+	static const char *const kinds[] = { "kprobe", "uprobe" };
+	char path[64];
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		snprintf(path, sizeof(path), "/sys/bus/event_source/devices/%s",
+			 kinds[i]);
+		if (!access(path, F_OK))
+			say(MARK_GOOD, kinds[i], "offered by the kernel");
+		else
+			say(MARK_NOTE, kinds[i], "not in this kernel");
+	}
+}
+
+/* What counts in the end. The tap logs why if nothing attaches. */
+static int check_hooks(const struct agent_config *cfg)
+{
+	const struct tap_options opt = {
+		.mode = cfg->capture.mode,
+		.ring_bytes = cfg->capture.ring_bytes,
+		.max_connections = cfg->capture.max_connections,
+	};
+	const struct tap_probe *probe;
+	struct tap *tap = NULL;
+	int err = tap_open(&tap, &opt);
+	size_t n;
+
+	if (err) {
+		say(MARK_BAD, "hooks", "capture=%s attaches nothing: %s",
+		    cfg->capture.mode, strerror(-err));
+		return err;
+	}
+	say(MARK_GOOD, "hooks", "capture=%s uses %s", cfg->capture.mode,
+	    tap_capture(tap));
+	n = tap_probes(tap, &probe);
+	for (size_t i = 0; i < n; i++)
+		say(probe[i].attached ? MARK_GOOD : MARK_NOTE, "  hook",
+		    "%s%s%s", probe[i].name, probe[i].attached ? "" : ": ",
+		    probe[i].attached ? "" : strerror(-probe[i].err));
+	tap_close(tap);
+	return 0;
+}
+
+int cmd_check(int argc, char **argv)
+{
+	struct agent_config *cfg;
+	struct agent_flags flags;
+	int err = agent_config_main(&cfg, &flags,
+				    "Tell what this host can do: exit status 0 "
+				    "if the agent can capture here.",
+				    argc, argv);
+
+	if (err)
+		return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	check_kernel();
+	check_bpf();
+	check_btf();
+	check_tracefs();
+	check_lockdown();
+	check_capabilities();
+	check_probe_kinds();
+	/* The tap's own log lines go between ours. */
+	fflush(stdout);
+	err = check_hooks(cfg);
+	agent_config_free(cfg);
+	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}
