@@ -21,6 +21,10 @@ $$(UNIT_$(1)): $(B)/%: $(B)/obj/%.o $(patsubst %,$(B)/lib%.a,$(UNIT_LIBS_$(1)))
 endef
 $(foreach f,common proto agent aggregator,$(eval $(call unit_folder,$(f))))
 
+# The scripted kernel side that these feed the engine with.
+$(B)/tests/unit/agent/test_conn $(B)/tests/unit/agent/test_recording: \
+	$(B)/obj/tests/unit/agent/tap_script.o
+
 $(patsubst $(B)/%,$(B)/obj/%.o,$(UNIT_TESTS)): | $(PROTO_GEN).h $(BPF_SKELS)
 
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -33,9 +37,18 @@ $(FUZZERS): $(B)/%: $(B)/obj/%.o $(B)/libagent.a $(B)/libaggregator.a \
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS) $^ \
 		$(LIBS_agent) $(LIBS_aggregator) -o $@
 
-.PHONY: unit-build fuzz-build test unit integration lint fuzz
+# Small programs that drive the integration tests.
+DRIVERS := $(patsubst tests/integration/src/%.c,$(B)/tests/integration/%,\
+	$(wildcard tests/integration/src/*.c))
+$(DRIVERS): $(B)/tests/integration/%: $(B)/obj/tests/integration/src/%.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ -o $@
+
+.PHONY: unit-build fuzz-build integration-build test unit integration lint fuzz
 unit-build: $(UNIT_TESTS)
 fuzz-build: $(FUZZERS)
+integration-build: $(DRIVERS)
 
 test: ## Install what is missing, build, run everything
 	@deploy/install-deps.sh

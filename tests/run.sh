@@ -130,7 +130,7 @@ fuzz() {
 
 integration() {
 	local script name
-	build programs all || return
+	build programs all integration-build || return
 	for script in tests/integration/*; do
 		if [ ! -f "$script" ] || [ ! -x "$script" ]; then
 			continue

@@ -23,11 +23,18 @@ import time
 now = time.monotonic
 HOST = "127.0.0.1"
 CASES = {}
+EDGES = {}  # those of 15_edges.py
 
 
 def case(function):
     """Registers a conversation under its name; the doc string is a sentence."""
     CASES[function.__name__] = function
+    return function
+
+
+def edge(function):
+    """Likewise, for a suite that configures the agent or reads its counters."""
+    EDGES[function.__name__] = function
     return function
 
 
@@ -1261,6 +1268,100 @@ def ipversionsix(side):
             lambda: ask_simply(side, side.connect(), steps))
 
 
+# --- what is not quite HTTP ----------------------------------------------------
+
+ROUTE_CAP = 97  # see 15_edges.py
+MANY_ROUTES = [("/many/" + chr(97 + i // 26) + chr(97 + i % 26) + "word",
+                200, 0) for i in range(131)]
+
+
+@edge
+def routecap(side):
+    """131 routes of one service where 97 are allowed"""
+    return (lambda: serve_simply(side, side.accept(side.listen()),
+                                 MANY_ROUTES),
+            lambda: ask_simply(side, side.connect(), MANY_ROUTES))
+
+
+USER_ROUTES = [("/shop/toys/car", "/shop/{category}/{item}"),
+               ("/shop/books/novel?page=3", "/shop/{category}/{item}"),
+               ("/shop/books", "/shop/books")]
+
+
+@edge
+def userpattern(side):
+    """patterns of the configuration come first"""
+    def server():
+        s = side.accept(side.listen())
+        for i, (_, route) in enumerate(USER_ROUTES):
+            serve_simply(side, s, [(route, 200, 0)], first_id=i)
+
+    def client():
+        s = side.connect()
+        for i, (target, _) in enumerate(USER_ROUTES):
+            ask_simply(side, s, [(target, 200, 0)], first_id=i)
+    return server, client
+
+
+BAD_REQUESTS = [b"GET /\x00\xff\x80\x01garbage HTTP/1.1\r\n\r\n",
+                b"GET /badrequest \x16\x03\x01\x02\r\n\r\n",
+                b"GET /badrequest HTTP/1.1\r\nHost: a\x00b\r\n\r\n",
+                b"POST /badrequest NOTHTTP/1.1\r\nHost: a\r\n\r\n",
+                b"DELETE /badrequest HTTP/x.y\r\n\r\n"]
+
+
+@edge
+def badrequest(side):
+    """binary garbage behind a method, NULs, a wrong version"""
+    def server():
+        listener = side.listen()
+        for _ in BAD_REQUESTS:
+            s = side.accept(listener)
+            Reader(s).head()
+            s.sendall(response(400, b"what?", extra="Connection: close\r\n"))
+            s.close()
+
+    def client():
+        for data in BAD_REQUESTS:
+            s = side.connect()
+            s.sendall(data)
+            Reader(s).rest()
+            s.close()
+    return server, client
+
+
+BAD_RESPONSES = [b"HTTP/1.1 abc Fine\r\n\r\n", b"HTTP/1.1 99 Low\r\n\r\n",
+                 b"HTTP/1.1 1000 High\r\n\r\n", b"HTTP/1.1 \x00\x00\r\n\r\n",
+                 b"HTTP/1.1\r\n\r\n"]
+
+
+@edge
+def badresponse(side):
+    """responses whose status is no status"""
+    def server():
+        listener = side.listen()
+        for i, data in enumerate(BAD_RESPONSES):
+            s = side.accept(listener)
+            Reader(s).head()
+            begin = last = now()
+            s.sendall(data)
+            end = now()
+            s.close()
+            side.server(i, "GET", "/badresponse", None, begin, last, end,
+                        error="malformed_response")
+
+    def client():
+        for i, _ in enumerate(BAD_RESPONSES):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/badresponse"))
+            Reader(s).rest()
+            s.close()
+            side.client(i, "GET", None, begin, now(),
+                        error="malformed_response")
+    return server, client
+
+
 # --- running one --------------------------------------------------------------
 
 def join(rows):
@@ -1288,7 +1389,7 @@ def main():
     name, port = sys.argv[1], int(sys.argv[2])
     signal.alarm(30)
     side = Side(port)
-    server, client = CASES[name](side)
+    server, client = {**CASES, **EDGES}[name](side)
     r, w = os.pipe()
     done_r, done_w = os.pipe()
     side.wait_peer = lambda: os.read(done_r, 1)

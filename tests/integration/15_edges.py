@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+The edges: every system call that moves bytes, routes that are capped, messages
+that are not HTTP although they begin like it, and traffic that is not HTTP at
+all, with what it costs after the verdict.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import time
+
+import cases
+from conversation import hold
+from harness import BUILD, Failure, Redtap, Report, Request, Skip, agree, \
+    check, equal, eventually, note, observed, port_open
+
+DRIVERS = BUILD / "tests" / "integration"
+SYSCALLS_PORT, REDIS_PORT, TLS_PORT, PINGPONG_PORT = 21500, 21501, 21502, 21503
+REQUESTS = 3  # a connection, in syscalls.c
+CONFIG = ["routes:", f"  cap: {cases.ROUTE_CAP}",
+          '  patterns: ["/shop/{category}/{item}"]']
+
+
+def syscalls(rt, report):
+    sentence = ("read, readv, recvfrom, recvmsg, recvmmsg, splice with write, "
+                "writev, sendto, sendmsg, sendmmsg, sendfile, splice: exact, "
+                "IPv4 and IPv6")
+    with report.case(sentence):
+        before = rt.metrics()
+        driver = subprocess.Popen(
+            [DRIVERS / "syscalls", str(SYSCALLS_PORT), str(REQUESTS)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=dict(os.environ, OTEL_SERVICE_NAME="syscalls"))
+        rows = []
+        for line in driver.stdout:
+            if line == "end\n":
+                break
+            role, route, status, count = line.split()
+            rows += [Request(role, "POST", route, int(status))] * int(count)
+        try:
+            equal("requests of the driver", len(rows), 2 * 84 * REQUESTS)
+            m = rt.quiet()
+        finally:
+            driver.stdin.close()
+            equal("exit status of the driver", driver.wait(10), 0)
+        agree(m.minus(before), "syscalls", rows)
+
+
+def routes(rt, report):
+    before = rt.metrics()
+    pattern, capped = hold(["userpattern", "routecap"])
+    delta = rt.quiet().minus(before)
+    for conversation in (pattern, capped):
+        conversation.end()
+    with report.case("patterns of the configuration come before our own"):
+        check(not pattern.wrong, pattern.wrong)
+        agree(delta, "userpattern", pattern.rows)
+    with report.case(f"beyond {cases.ROUTE_CAP} routes of a service there is "
+                     "one overflow route, and no request is lost"):
+        check(not capped.wrong, capped.wrong)
+        counts = {key[1]: have[0] for key, have in
+                  observed(delta, "server", "routecap").items()}
+        sent = {route for route, _, _ in cases.MANY_ROUTES}
+        over = len(sent) - cases.ROUTE_CAP
+        equal("requests", sum(counts.values()), len(sent))
+        equal("routes of their own", sum(1 for r in counts if r in sent),
+              cases.ROUTE_CAP)
+        equal("others", [n for r, n in counts.items() if r not in sent],
+              [over])
+        equal("routes_overflowed",
+              delta.sum("redtap_agent_routes_overflowed_total"), over)
+
+
+def malformed(rt, report):
+    before = rt.metrics()
+    held = hold(["badrequest", "badresponse"])
+    delta = rt.quiet().minus(before)
+    for conversation in held:
+        conversation.end()
+    for conversation in held:
+        sentence = cases.EDGES[conversation.name].__doc__
+        with report.case(f"{conversation.name}: {sentence}"):
+            check(not conversation.wrong, conversation.wrong)
+            agree(delta, conversation.name, conversation.rows)
+    with report.case("each of them is counted as malformed, once a side"):
+        equal("malformed", delta.sum("redtap_agent_malformed_total"),
+              2 * (len(cases.BAD_REQUESTS) + len(cases.BAD_RESPONSES)))
+
+
+def no_events(rt, before, job):
+    m = rt.quiet()
+    delta = m.minus(before)
+    equal("captured, counted, dropped", rt.audit(delta), (0, 0, 0))
+    for role in ("server", "client"):
+        equal(f"{role} series", observed(delta, role, job), {})
+    return delta
+
+
+def redis(rt, report):
+    sentence = "a Redis server and its benchmark make no events"
+    with report.case(sentence):
+        if not shutil.which("redis-server"):
+            raise Skip("redis-server is not installed")
+        before = rt.metrics()
+        rt.spawn(["redis-server", "--port", REDIS_PORT, "--bind", "127.0.0.1",
+                  "--save", "", "--dir", rt.dir], "redis",
+                 env=dict(os.environ, OTEL_SERVICE_NAME="redis"))
+        eventually("redis answers", lambda: port_open(REDIS_PORT))
+        done = subprocess.run(
+            ["redis-benchmark", "-p", str(REDIS_PORT), "-n", "3001", "-c",
+             "7", "-t", "ping,set,get,lpush", "-q"], capture_output=True,
+            text=True, timeout=30,
+            env=dict(os.environ, OTEL_SERVICE_NAME="redis"))
+        equal("exit status of redis-benchmark", done.returncode, 0)
+        delta = no_events(rt, before, "redis")
+        verdicts = delta.sum("redtap_agent_tap_not_http_total")
+        check(verdicts > 0, "no connection was given the verdict")
+        equal("malformed", delta.sum("redtap_agent_malformed_total"), 0)
+
+
+def tls(rt, report):
+    with report.case("TLS that does not carry HTTP makes no events"):
+        key, cert = rt.dir / "key.pem", rt.dir / "cert.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+             "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
+             "/CN=localhost", "-keyout", key, "-out", cert, "-days", "1"],
+            check=True, capture_output=True)
+        before = rt.metrics()
+        rt.spawn(["openssl", "s_server", "-rev", "-accept",
+                  f"127.0.0.1:{TLS_PORT}", "-key", key, "-cert", cert], "tls",
+                 env=dict(os.environ, OTEL_SERVICE_NAME="tls"))
+        eventually("openssl listens", lambda: port_open(TLS_PORT))
+        for n in range(3):
+            client = subprocess.Popen(
+                ["openssl", "s_client", "-quiet", "-connect",
+                 f"127.0.0.1:{TLS_PORT}"], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                env=dict(os.environ, OTEL_SERVICE_NAME="tls"))
+            for i in range(50):
+                line = b"line %d of %d, no HTTP" % (i, n)
+                client.stdin.write(line + b"\n")
+                client.stdin.flush()
+                equal("echo", client.stdout.readline(), line[::-1] + b"\n")
+            client.stdin.close()
+            client.kill()
+            client.wait()
+        no_events(rt, before, "tls")
+
+
+class BpfStats:
+    """The kernel's own account of time in the agent's programs."""
+
+    KNOB = pathlib.Path("/proc/sys/kernel/bpf_stats_enabled")
+
+    def __init__(self, agent_pid):
+        self.pid = agent_pid
+        if not shutil.which("bpftool") or not self.KNOB.exists():
+            raise Skip("no bpftool, or no bpf_stats_enabled")
+
+    def __enter__(self):
+        self.old = self.KNOB.read_text()
+        self.KNOB.write_text("1")
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.KNOB.write_text(self.old)
+
+    def read(self):
+        """(ns, runs) so far."""
+        programs = json.loads(subprocess.run(
+            ["bpftool", "-j", "prog", "show"], check=True,
+            capture_output=True).stdout)
+        ours = [p for p in programs
+                if any(u.get("pid") == self.pid for u in p.get("pids", []))]
+        check(ours, "bpftool shows no program of the agent")
+        return (sum(p.get("run_time_ns", 0) for p in ours),
+                sum(p.get("run_cnt", 0) for p in ours))
+
+
+def verdict_cost(rt, report):
+    with report.case("after the verdict a connection that is not HTTP costs "
+                     "next to nothing"):
+        turns = 50000
+        before = rt.metrics()
+        with BpfStats(rt.agent.pid) as stats:
+            ns, runs = stats.read()
+            done = subprocess.run(
+                [DRIVERS / "pingpong", str(PINGPONG_PORT), str(turns)],
+                capture_output=True, text=True, timeout=60)
+            ns, runs = (b - a for a, b in zip((ns, runs), stats.read()))
+        equal("exit status of the driver", done.returncode, 0)
+        per_call = ns / (4 * turns)
+        note(f"after the verdict: {per_call:.0f} ns a call in "
+             f"{runs / (4 * turns):.1f} program runs (a turn of four calls "
+             f"takes {done.stdout.strip()} ns)")
+        no_events(rt, before, "pingpong")
+        delta = rt.metrics().minus(before)
+        records = delta.sum("redtap_agent_tap_records_total")
+        check(records < turns / 100, f"{records} records of {turns} turns")
+        check(per_call < 3000, f"{per_call:.0f} ns a call")
+
+
+def main():
+    report = Report()
+    with Redtap(web=21402, config=CONFIG) as rt:
+        with report.case("agent and aggregator start"):
+            rt.start()
+        if report.failed:
+            report.exit()
+        begin = time.monotonic()
+        for suite in (syscalls, routes, malformed, redis, tls, verdict_cost):
+            try:
+                suite(rt, report)
+            except Failure as e:
+                report.not_ok(suite.__name__, e)
+        note(f"the edges took {time.monotonic() - begin:.1f} s")
+        rt.finish(report)
+    report.exit()
+
+
+if __name__ == "__main__":
+    main()
