@@ -1,0 +1,188 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Checks the house rules that a tool can check: formatting, which folder may
+# include what, which file owns which foreign library, names, headers, scripts,
+# man pages. Prints "ok - …" and "not ok - …" lines; status 1 if any is not ok.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+export LC_ALL=C
+bad=0
+
+mapfile -t sources < <(git ls-files -co --exclude-standard '*.c' '*.h' |
+	while read -r f; do [ -f "$f" ] && echo "$f"; done)
+mapfile -t ours < <(printf '%s\n' "${sources[@]}" |
+	grep -E '^(bpf|proto|common|probe-agent|aggregator)/')
+
+# check SENTENCE: what comes on standard input is wrong; nothing is right.
+check() {
+	local wrong
+	wrong=$(cat)
+	if [ -z "$wrong" ]; then
+		echo "ok - $1"
+	else
+		bad=1
+		echo "not ok - $1"
+		printf '%s\n' "$wrong" | head -40 | sed 's/^/# /'
+	fi
+}
+
+skip() {
+	echo "skip - $1: $2"
+}
+
+# includes REGEX FILES…: FILE:LINE of includes of ours ("…") that match.
+includes() {
+	local what=$1
+	shift
+	[ $# -gt 0 ] && grep -HnE "^#[[:space:]]*include \"($what)" "$@"
+}
+
+in_folder() {
+	printf '%s\n' "${ours[@]}" | grep "^$1/"
+}
+
+# ---- format
+if command -v clang-format-14 >/dev/null; then
+	printf '%s\0' "${sources[@]}" | xargs -0 -n 16 -P "$(nproc)" \
+		clang-format-14 --dry-run 2>&1 |
+		grep -E 'warning: code should' | cut -d: -f1 | sort -u |
+		check "sources are formatted as make fmt formats them"
+else
+	skip "sources are formatted" "no clang-format-14"
+fi
+
+# ---- who may include what (the table of the house style)
+{
+	for f in $(in_folder bpf); do
+		[ "$f" = bpf/tap.h ] || includes '[^"]*/' "$f" | grep -v '"bpf/'
+		[ "$f" = bpf/tap.h ] && includes '' "$f"
+	done
+	for f in $(in_folder common); do
+		includes '[^"]*/' "$f" | grep -v '"common/'
+	done
+	for f in $(in_folder proto); do
+		includes '[^"]*/' "$f" | grep -vE '"(common|proto)/'
+	done
+	for f in $(in_folder probe-agent); do
+		includes '[^"]*/' "$f" |
+			grep -vE '"(common/|proto/|probe-agent/|bpf/tap\.h")'
+	done
+	for f in $(in_folder aggregator); do
+		includes '[^"]*/' "$f" | grep -vE '"(common|proto|aggregator)/'
+	done
+} | check "folders include only what they may"
+
+# Not <…> for ours, and rooted at the repository.
+{
+	for f in "${ours[@]}"; do
+		grep -HnE '^#[[:space:]]*include "[^/"]+"' "$f" |
+			grep -vE '\.skel\.h"'
+		grep -HnE '^#[[:space:]]*include "\.\.?/' "$f"
+	done
+} | check "includes are rooted at the repository"
+
+# ---- one file per foreign library: REGEX of the header, and who may
+{
+	while read -r header allowed; do
+		[ -n "$header" ] || continue
+		grep -nE "^#[[:space:]]*include [<\"]$header" "${ours[@]}" |
+			grep -vE "^($allowed)\.(c|h):" |
+			sed "s#^#$allowed owns it: #"
+	done <<-'TABLE'
+	nng/ probe-agent/uplink|aggregator/gate
+	sqlite3 probe-agent/outbox_disk|aggregator/store(_[a-z]+)?
+	microhttpd aggregator/web(_[a-z]+)?
+	gnutls aggregator/web_(auth|tls)
+	crypt\.h aggregator/web_auth
+	cyaml probe-agent/config|aggregator/config
+	yaml\.h aggregator/web_config
+	jansson aggregator/(api|query)
+	zlib aggregator/render
+	cap-ng probe-agent/check
+	bpf/(libbpf|bpf)\.h probe-agent/tap
+	[a-z_]*\.skel\.h probe-agent/tap
+	(proto/)?redtap\.pb-c proto/(batch|batch_[a-z]+|envelope)
+	bpf/bpf_ bpf/[a-z_.]+
+	TABLE
+} | check "each foreign library has its file"
+
+# ---- words
+grep -nE '(^|[^A-Za-z])(TODO|FIXME|XXX|HACK)([^A-Za-z]|$)' "${sources[@]}" |
+	check "nothing is left to do in comments"
+grep -nE '^[[:space:]]*typedef' "${ours[@]}" | grep -vE '_fn\)?[;(]|kernel\.h:' |
+	check "typedefs are for callbacks (_fn) only"
+{
+	for f in "${sources[@]}"; do
+		head -3 "$f" | grep -q 'SPDX-License-Identifier: ' || echo "$f"
+	done
+	for f in $(in_folder bpf); do
+		head -3 "$f" | grep -q 'GPL-2.0-only OR BSD-2-Clause' || echo "$f"
+	done
+} | check "every source says its licence"
+for f in $(printf '%s\n' "${ours[@]}" | grep '\.h$'); do
+	guard=$(echo "$f" | tr 'a-z./-' 'A-Z___')
+	grep -q "^#ifndef $guard$" "$f" && grep -q "^#define $guard$" "$f" ||
+		echo "$f: $guard"
+done | check "headers are guarded by their path"
+grep -nE '[[:space:]]$' "${sources[@]}" | check "lines end without blanks"
+
+# ---- modules export under their own name; needs a build. proto has the types
+# of the wire, histogram the cells and spans that it is made of.
+objects=()
+for f in "${ours[@]}"; do
+	o=build/obj/${f%.c}.o
+	[[ $f == *.c && -f $o ]] && objects+=("$o")
+done
+if [ ${#objects[@]} -gt 0 ]; then
+	nm -A -g --defined-only "${objects[@]}" 2>/dev/null |
+		sed 's|^build/obj/||' | while IFS=' ' read -r where _ name; do
+		file=${where%%.o:*}
+		base=${file##*/}
+		base=${base%%_*}
+		# A module and what it makes (window, windows) share a stem.
+		case $name in
+		main | cmd_* | "${base:0:6}"* | [a-z]*_"$base"_*) ;;
+		*) echo "$file.c exports $name" ;;
+		esac
+	done | grep -vE '^(common/cli|proto/)|exports (cells|span)_' | sort -u |
+		check "modules export only under their own name"
+else
+	skip "modules export only under their own name" "nothing is built"
+fi
+
+# ---- scripts, man pages, units
+mapfile -t scripts < <(git ls-files -co --exclude-standard |
+	while read -r f; do
+		[ -f "$f" ] && head -c 20 "$f" | grep -qE '^#!/bin/(ba)?sh' && echo "$f"
+	done)
+if command -v shellcheck >/dev/null; then
+	shellcheck -S warning "${scripts[@]}" 2>&1 | check "shellcheck is silent"
+else
+	skip "shellcheck is silent" "not installed"
+fi
+if command -v mandoc >/dev/null; then
+	for f in docs/man/*.[1-9]; do
+		[ -f "$f" ] && mandoc -Tlint -W warning "$f"
+	done | check "mandoc is silent"
+else
+	skip "mandoc is silent" "not installed"
+fi
+python3 - <<-'PY' | check "python parses"
+	import ast, subprocess, sys
+	for f in subprocess.run(["git", "ls-files", "-co", "--exclude-standard",
+	                         "*.py"], capture_output=True,
+	                        text=True).stdout.split():
+	    try:
+	        ast.parse(open(f).read(), f)
+	    except FileNotFoundError:
+	        pass
+	    except SyntaxError as e:
+	        print(e)
+PY
+
+# ---- size is a question, not an error
+wc -l "${ours[@]}" | awk '$1 > 500 && $2 != "total" {
+	printf "# note: %s has %d lines; over 500 wants a reason\n", $2, $1 }'
+
+exit "$bad"
