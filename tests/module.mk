@@ -22,8 +22,7 @@ endef
 $(foreach f,common proto agent aggregator,$(eval $(call unit_folder,$(f))))
 
 # The scripted kernel side that these feed the engine with.
-$(B)/tests/unit/agent/test_conn $(B)/tests/unit/agent/test_recording: \
-	$(B)/obj/tests/unit/agent/tap_script.o
+$(UNIT_agent): $(B)/obj/tests/unit/agent/tap_script.o
 
 $(patsubst $(B)/%,$(B)/obj/%.o,$(UNIT_TESTS)): | $(PROTO_GEN).h $(BPF_SKELS)
 
