@@ -38,6 +38,7 @@ struct engine_options {
 	uint64_t window_retention_s; /* [7 days] */
 	uint64_t window_retention_bytes; /* [1 GiB] */
 
+	size_t max_agents; /* ids that are remembered [65 536] */
 	size_t max_window_series; /* label sets of windows [100 000] */
 	/* Events that claim to have ended further off count as ending now. */
 	uint32_t clock_future_s; /* [60] */

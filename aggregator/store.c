@@ -734,7 +734,7 @@ int store_vacuum(struct store *st, unsigned pages)
 
 int store_sizes(struct store *st, struct store_sizes *out, bool count_rows)
 {
-	uint64_t page = 0, pages = 0, unused = 0, v;
+	uint64_t page = 0, pages = 0, unused = 0, v = 0;
 	int err = ask_u64(st, "PRAGMA page_size", &page);
 
 	if (err == 0)

@@ -1,0 +1,631 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/checkpoint.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aggregator/durations.h"
+#include "aggregator/varint.h"
+#include "common/log.h"
+#include "proto/batch.h"
+
+#define STATE_WINDOWS "windows_log_id"
+
+struct written {
+	struct series_slot *slot;
+};
+
+struct checkpoint {
+	struct fold *fold;
+	struct store *store;
+	uint32_t *id; /* of the views in the store */
+	uint64_t *view_mark; /* committed watermark of each view */
+	uint64_t window_mark;
+	uint32_t keys_stored; /* window label sets in the store */
+
+	bool active; /* a round is on its way */
+	uint64_t round; /* its watermark */
+	size_t view; /* cursor */
+	uint32_t slot;
+	uint64_t rounds;
+
+	/* In the current transaction. */
+	struct series_slot **written;
+	size_t n_written, written_cap;
+	size_t next_view;
+	uint32_t next_slot;
+	bool finishing, flushing;
+	size_t targets_from, targets_written;
+	uint64_t next_window_mark;
+	uint32_t next_keys;
+
+	struct buf labels, state;
+	struct batch_arena *arena; /* while loading */
+	struct ledger *ledger;
+	uint64_t last_id;
+	int err;
+};
+
+int checkpoint_new(struct checkpoint **out, struct fold *f, struct store *st)
+{
+	struct checkpoint *c = calloc(1, sizeof(*c));
+	size_t n = fold_views(f);
+
+	if (!c)
+		return -ENOMEM;
+	c->fold = f;
+	c->store = st;
+	c->id = calloc(n + 1, sizeof(*c->id));
+	c->view_mark = calloc(n + 1, sizeof(*c->view_mark));
+	if (!c->id || !c->view_mark) {
+		checkpoint_free(c);
+		return -ENOMEM;
+	}
+	*out = c;
+	return 0;
+}
+
+void checkpoint_free(struct checkpoint *c)
+{
+	if (!c)
+		return;
+	free(c->id);
+	free(c->view_mark);
+	free(c->written);
+	buf_fini(&c->labels);
+	buf_fini(&c->state);
+	free(c);
+}
+
+uint64_t checkpoint_watermark(const struct checkpoint *c)
+{
+	uint64_t least = c->window_mark;
+
+	for (size_t v = 0; v < fold_views(c->fold); v++)
+		if (c->view_mark[v] < least)
+			least = c->view_mark[v];
+	return least;
+}
+
+uint64_t checkpoint_rounds(const struct checkpoint *c)
+{
+	return c->rounds;
+}
+
+/* ---- one series -------------------------------------------------------- */
+
+static void encode_labels(struct buf *b, const struct series *s, uint32_t slot)
+{
+	const struct interned *const *value = series_labels(s, slot);
+
+	for (size_t i = 0; i < s->n_keys; i++) {
+		if (!value[i]) {
+			varint_put(b, 0);
+			continue;
+		}
+		varint_put(b, (uint64_t)value[i]->len + 1);
+		buf_append(b, value[i]->text, value[i]->len);
+	}
+}
+
+/* Only the cells that are not zero at either end. */
+static void encode_state(struct buf *b, const struct series_slot *slot)
+{
+	const struct span *s = slot->span;
+	unsigned from = 0, to = s ? s->n : 0;
+
+	while (from < to && s->count[from] == 0)
+		from++;
+	while (to > from && s->count[to - 1] == 0)
+		to--;
+	varint_put(b, slot->count);
+	varint_put(b, slot->sum);
+	varint_put_signed(b, slot->created_us);
+	varint_put(b, s ? s->first + from : 0);
+	varint_put(b, to - from);
+	for (unsigned i = from; i < to; i++)
+		varint_put(b, s->count[i]);
+}
+
+static int decode_state(struct series_slot *slot, const struct series *s,
+			const void *data, size_t len)
+{
+	struct varint_reader r = { .at = data, .end = NULL };
+	uint64_t first, n;
+
+	if (!data)
+		return -EUCLEAN;
+	r.end = r.at + len;
+	slot->count = varint_get(&r);
+	slot->sum = varint_get(&r);
+	slot->created_us = varint_get_signed(&r);
+	first = varint_get(&r);
+	n = varint_get(&r);
+	if (r.bad || (n > 0 && (!s->cells || first > s->cells->n ||
+				n > s->cells->n - first)))
+		return -EUCLEAN;
+	if (n > 0) {
+		slot->span = span_new((unsigned)first, (unsigned)n, 0);
+		if (!slot->span)
+			return -ENOMEM;
+	}
+	for (uint64_t i = 0; i < n; i++)
+		slot->span->count[i] = varint_get(&r);
+	return r.bad ? -EUCLEAN : 0;
+}
+
+/* The labels of a stored series, borrowed from data. */
+static int decode_labels(const struct checkpoint *c, const struct series *s,
+			 const void *data, size_t len,
+			 struct label label[LABEL_KEYS])
+{
+	struct varint_reader r = { .at = data, .end = NULL };
+
+	memset(label, 0, LABEL_KEYS * sizeof(*label));
+	if (s->n_keys == 0)
+		return 0;
+	if (!data)
+		return -EUCLEAN;
+	r.end = r.at + len;
+	for (size_t i = 0; i < s->n_keys; i++) {
+		struct label *l = &label[s->keys[i]];
+		uint64_t bytes = varint_get(&r);
+
+		if (bytes == 0)
+			continue;
+		bytes--;
+		if (bytes > (size_t)(r.end - r.at))
+			return -EUCLEAN;
+		l->data = (const char *)r.at;
+		l->len = bytes;
+		l->hash = intern_hash(fold_intern(c->fold), l->data, l->len);
+		r.at += bytes;
+	}
+	return r.bad ? -EUCLEAN : 0;
+}
+
+/* ---- writing ----------------------------------------------------------- */
+
+void checkpoint_begin(struct checkpoint *c, uint64_t now)
+{
+	if (c->active)
+		return;
+	c->active = true;
+	c->round = now;
+	c->view = c->next_view = 0;
+	c->slot = c->next_slot = 0;
+}
+
+bool checkpoint_active(const struct checkpoint *c)
+{
+	return c->active;
+}
+
+static int put_slot(struct checkpoint *c, uint64_t now)
+{
+	struct series *s = fold_series(c->fold, c->next_view);
+	struct series_slot *slot = series_at(s, c->next_slot);
+	struct store_series row = {
+		.view = c->id[c->next_view],
+		.slot = c->next_slot,
+		.log_id = now,
+	};
+
+	if (c->n_written == c->written_cap) {
+		size_t cap = c->written_cap ? 2 * c->written_cap : 1024;
+		void *p = realloc(c->written, cap * sizeof(*c->written));
+
+		if (!p)
+			return -ENOMEM;
+		c->written = p;
+		c->written_cap = cap;
+	}
+	buf_reset(&c->labels);
+	buf_reset(&c->state);
+	if (c->next_slot != SERIES_OVERFLOW)
+		encode_labels(&c->labels, s, c->next_slot);
+	encode_state(&c->state, slot);
+	if (c->labels.err || c->state.err)
+		return -ENOMEM;
+	row.labels = c->labels.data;
+	row.labels_len = c->labels.len;
+	row.state = c->state.data;
+	row.state_len = c->state.len;
+	c->written[c->n_written++] = slot;
+	return store_put_series(c->store, &row);
+}
+
+static int put_views(struct checkpoint *c)
+{
+	int err = 0;
+
+	for (size_t v = 0; v < fold_views(c->fold) && err == 0; v++)
+		err = store_put_view(c->store, c->id[v],
+				     fold_view(c->fold, v)->name,
+				     fold_view_digest(c->fold, v), c->round);
+	return err;
+}
+
+static int put_targets(struct checkpoint *c)
+{
+	size_t n = fold_targets(c->fold);
+	int err = 0;
+
+	for (size_t i = c->targets_from; i < n && err == 0; i++) {
+		const struct target *t = fold_target(c->fold, i);
+		const char *value[STORE_TARGET_FIELDS];
+
+		for (size_t k = 0; k < TARGET_FIELDS; k++)
+			value[k] = t->value[k] ? t->value[k]->text : NULL;
+		err = store_put_target(c->store, value);
+	}
+	c->targets_written = n;
+	return err;
+}
+
+int checkpoint_step(struct checkpoint *c, uint64_t now, unsigned max)
+{
+	int err;
+
+	c->next_view = c->view;
+	c->next_slot = c->slot;
+	for (; c->next_view < fold_views(c->fold); c->next_view++) {
+		struct series *s = fold_series(c->fold, c->next_view);
+
+		for (; c->next_slot < s->n; c->next_slot++) {
+			if (!series_at(s, c->next_slot)->dirty)
+				continue;
+			if (max-- == 0)
+				return 0;
+			err = put_slot(c, now);
+			if (err < 0)
+				return err;
+		}
+		c->next_slot = 0;
+	}
+	c->finishing = true;
+	err = put_targets(c);
+	return err < 0 ? err : put_views(c);
+}
+
+static int put_window_keys(struct checkpoint *c)
+{
+	const struct series *s = fold_window_series(c->fold);
+	int err = 0;
+
+	for (uint32_t i = c->keys_stored; i < s->n && err == 0; i++) {
+		const struct interned *const *label = series_labels(s, i);
+		const char *value[STORE_WINDOW_LABELS];
+
+		for (size_t k = 0; k < STORE_WINDOW_LABELS; k++)
+			value[k] = label[k] ? label[k]->text : NULL;
+		err = store_put_window_key(c->store, i, value);
+	}
+	c->next_keys = s->n;
+	return err;
+}
+
+static size_t native_buckets(const struct cells *cells, const struct span *s,
+			     struct store_bucket out[DURATIONS_MAX])
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; s && i < s->n; i++) {
+		unsigned cell = s->first + i;
+		int native = cell == 0 ? BUCKET_ZERO : cells->native[cell];
+
+		if (s->count[i] == 0)
+			continue;
+		if (n == 0 || out[n - 1].native != native) {
+			out[n].native = native;
+			out[n++].count = 0;
+		}
+		out[n - 1].count += s->count[i];
+	}
+	return n;
+}
+
+int checkpoint_windows(struct checkpoint *c, uint64_t now)
+{
+	const struct cells *cells = fold_duration_cells(c->fold);
+	struct windows *w = fold_windows(c->fold);
+	struct store_bucket bucket[DURATIONS_MAX];
+	int err = put_window_keys(c);
+
+	for (size_t i = 0; i < windows_count(w) && err == 0; i++) {
+		const struct window_delta *d = windows_at(w, i);
+
+		err = store_add_window(c->store, d, bucket,
+				       native_buckets(cells, d->span, bucket));
+	}
+	buf_reset(&c->state);
+	varint_put(&c->state, now);
+	if (err == 0)
+		err = c->state.err;
+	if (err == 0)
+		err = store_put_state(c->store, STATE_WINDOWS, c->state.data,
+				      c->state.len);
+	c->flushing = true;
+	c->next_window_mark = now;
+	return err;
+}
+
+void checkpoint_committed(struct checkpoint *c)
+{
+	for (size_t i = 0; i < c->n_written; i++)
+		c->written[i]->dirty = false;
+	c->n_written = 0;
+	c->view = c->next_view;
+	c->slot = c->next_slot;
+	if (c->finishing) {
+		for (size_t v = 0; v < fold_views(c->fold); v++)
+			c->view_mark[v] = c->round;
+		c->targets_from = c->targets_written;
+		c->active = false;
+		c->rounds++;
+	}
+	if (c->flushing) {
+		windows_clear(fold_windows(c->fold));
+		c->window_mark = c->next_window_mark;
+		c->keys_stored = c->next_keys;
+	}
+	c->finishing = c->flushing = false;
+}
+
+void checkpoint_aborted(struct checkpoint *c)
+{
+	c->n_written = 0;
+	c->next_view = c->view;
+	c->next_slot = c->slot;
+	c->finishing = c->flushing = false;
+}
+
+/* ---- loading ----------------------------------------------------------- */
+
+static int load_series_row(void *arg, const struct store_series *row)
+{
+	struct checkpoint *c = arg;
+	struct series *s = fold_series(c->fold, c->view);
+	struct label label[LABEL_KEYS], *at[LABEL_KEYS];
+	struct series_slot *slot;
+	int err = 0;
+
+	if (row->slot != SERIES_OVERFLOW)
+		err = decode_labels(c, s, row->labels, row->labels_len, label);
+	if (err < 0)
+		return err;
+	for (size_t i = 0; i < LABEL_KEYS; i++)
+		at[i] = &label[i];
+	err = series_restore(s, row->slot, at);
+	if (err < 0)
+		return err == -ENOMEM ? err : -EUCLEAN;
+	slot = series_at(s, row->slot);
+	slot->log_id = row->log_id;
+	if (row->log_id > c->last_id)
+		c->last_id = row->log_id;
+	return decode_state(slot, s, row->state, row->state_len);
+}
+
+struct view_row {
+	uint32_t id;
+	uint64_t digest, log_id;
+	bool found;
+};
+
+struct view_search {
+	struct checkpoint *c;
+	struct view_row *row; /* by view */
+	uint32_t max_id;
+};
+
+static int load_view_row(void *arg, uint32_t id, const char *name,
+			 uint64_t digest, uint64_t log_id)
+{
+	struct view_search *search = arg;
+
+	if (id > search->max_id)
+		search->max_id = id;
+	for (size_t v = 0; v < fold_views(search->c->fold); v++)
+		if (strcmp(fold_view(search->c->fold, v)->name, name) == 0)
+			search->row[v] = (struct view_row){ .id = id,
+							    .digest = digest,
+							    .log_id = log_id,
+							    .found = true };
+	return 0;
+}
+
+static int rebuild_view(struct checkpoint *c, size_t v)
+{
+	int err = store_begin(c->store);
+
+	if (err == 0)
+		err = store_drop_view(c->store, c->id[v]);
+	if (err == 0)
+		err = store_put_view(c->store, c->id[v],
+				     fold_view(c->fold, v)->name,
+				     fold_view_digest(c->fold, v), 0);
+	if (err == 0)
+		err = store_commit(c->store);
+	if (err < 0)
+		store_rollback(c->store);
+	return err;
+}
+
+static int load_view(struct checkpoint *c, size_t v, const struct view_row *row)
+{
+	c->id[v] = row->id;
+	c->view_mark[v] = 0;
+	if (!row->found || row->digest != fold_view_digest(c->fold, v)) {
+		if (row->found)
+			log_info("msg=\"a view has changed: it is folded again "
+				 "from the log\" view=%s",
+				 fold_view(c->fold, v)->name);
+		return rebuild_view(c, v);
+	}
+	c->view_mark[v] = row->log_id;
+	fold_set_loaded_view(c->fold, v, row->log_id);
+	if (row->log_id > c->last_id)
+		c->last_id = row->log_id;
+	c->view = v;
+	return store_each_series(c->store, row->id, load_series_row, c);
+}
+
+static int load_views(struct checkpoint *c)
+{
+	size_t n = fold_views(c->fold);
+	struct view_search search = { .c = c };
+	int err;
+
+	search.row = calloc(n + 1, sizeof(*search.row));
+	if (!search.row)
+		return -ENOMEM;
+	err = store_each_view(c->store, load_view_row, &search);
+	for (size_t v = 0; v < n && err == 0; v++) {
+		if (!search.row[v].found)
+			search.row[v].id = ++search.max_id;
+		err = load_view(c, v, &search.row[v]);
+	}
+	free(search.row);
+	return err;
+}
+
+static int load_target(void *arg, uint32_t id, const char *const *value)
+{
+	struct checkpoint *c = arg;
+
+	(void)id;
+	return fold_add_target(c->fold, value);
+}
+
+static int load_window_key(void *arg, uint32_t id, const char *const *value)
+{
+	struct checkpoint *c = arg;
+	struct series *s = fold_window_series(c->fold);
+	struct label label[LABEL_KEYS], *at[LABEL_KEYS];
+	int err;
+
+	memset(label, 0, sizeof(label));
+	for (size_t i = 0; i < LABEL_KEYS; i++)
+		at[i] = &label[i];
+	for (size_t i = 0; i < STORE_WINDOW_LABELS; i++) {
+		struct label *l = &label[s->keys[i]];
+
+		if (!value[i])
+			continue;
+		l->data = value[i];
+		l->len = strlen(value[i]);
+		l->hash = intern_hash(fold_intern(c->fold), l->data, l->len);
+	}
+	err = series_restore(s, id, at);
+	if (err < 0)
+		return err == -ENOMEM ? err : -EUCLEAN;
+	c->keys_stored = s->n;
+	return 0;
+}
+
+static int load_windows(struct checkpoint *c)
+{
+	struct varint_reader r;
+	void *data = NULL;
+	size_t len;
+	int err = store_each_window_key(c->store, load_window_key, c);
+
+	if (err < 0)
+		return err;
+	err = store_get_state(c->store, STATE_WINDOWS, &data, &len);
+	if (err == -ENOENT)
+		return 0;
+	if (err < 0)
+		return err;
+	r = (struct varint_reader){ .at = data,
+				    .end = (const uint8_t *)data + len };
+	c->window_mark = varint_get(&r);
+	free(data);
+	if (r.bad)
+		return -EUCLEAN;
+	fold_set_loaded_windows(c->fold, c->window_mark);
+	if (c->window_mark > c->last_id)
+		c->last_id = c->window_mark;
+	return 0;
+}
+
+static int load_ledger_row(void *arg, const char *agent, uint64_t epoch,
+			   const struct ledger_state *state)
+{
+	struct checkpoint *c = arg;
+
+	return ledger_restore(c->ledger, agent, epoch, state);
+}
+
+static int load_agent_row(void *arg, const struct ledger_agent *row)
+{
+	struct checkpoint *c = arg;
+	struct ledger_agent *a;
+	struct batch_info info = {
+		.version = row->version,
+		.kernel = row->kernel,
+		.capture = row->capture,
+		.n_probes = row->n_probes,
+		.probes = (const char *const *)row->probes,
+		.probe_attached = row->attached,
+	};
+	int err = ledger_agent_get(c->ledger, row->name, &a);
+
+	if (err == 0)
+		err = ledger_agent_set_info(a, &info);
+	if (err < 0)
+		return err;
+	a->info_dirty = false;
+	a->retired = row->retired;
+	a->retired_epoch = row->retired_epoch;
+	return 0;
+}
+
+static int replay_row(void *arg, const struct store_log *row)
+{
+	struct checkpoint *c = arg;
+	struct fold_batch fb = { .log_id = row->id,
+				 .received_us = row->received_us };
+	struct batch b;
+	const char *reason = NULL;
+	int err = batch_decode(c->arena, row->data, row->len, &b, &reason);
+
+	if (err < 0) {
+		log_error("msg=\"a logged batch cannot be read\" log_id=%llu "
+			  "reason=\"%s\"",
+			  (unsigned long long)row->id, reason ? reason : "");
+		return err == -ENOMEM ? err : -EUCLEAN;
+	}
+	fb.batch = &b;
+	if (row->id > c->last_id)
+		c->last_id = row->id;
+	return fold_batch(c->fold, &fb);
+}
+
+int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)
+{
+	int err = batch_arena_new(&c->arena);
+
+	if (err < 0)
+		return err;
+	c->ledger = l;
+	err = store_each_agent(c->store, load_agent_row, c);
+	if (err == 0)
+		err = store_each_ledger(c->store, load_ledger_row, c);
+	if (err == 0)
+		err = store_each_target(c->store, load_target, c);
+	c->targets_from = fold_targets(c->fold);
+	if (err == 0)
+		err = load_views(c);
+	if (err == 0)
+		err = load_windows(c);
+	if (err == 0)
+		err = store_each_log(c->store, checkpoint_watermark(c),
+				     replay_row, c);
+	batch_arena_free(c->arena);
+	c->arena = NULL;
+	c->view = 0;
+	*last_id = c->last_id;
+	return err;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGGREGATOR_ENGINE_STATE_H
+#define AGGREGATOR_ENGINE_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "aggregator/checkpoint.h"
+#include "aggregator/engine.h"
+#include "aggregator/fold.h"
+#include "aggregator/gate.h"
+#include "aggregator/ledger.h"
+#include "aggregator/store.h"
+#include "common/buf.h"
+
+/* The inside of the engine, for engine.c and snapshot.c only. */
+
+#define GROUP_MAX 256u
+
+struct live_snapshot {
+	uint64_t generation;
+	struct live_snapshot *next; /* newer */
+};
+
+/* One request of the group that shares a transaction. */
+struct item {
+	struct gate_request request;
+	struct batch_arena *arena;
+	struct batch batch;
+	const void *data; /* the batch as it came */
+	size_t len;
+	uint64_t requests, log_id; /* log_id 0: nothing to log */
+	struct ledger_epoch *row;
+	struct reply reply;
+	bool fresh, rubbish;
+};
+
+struct engine {
+	struct engine_options opt;
+	char *store_dir;
+	char **urls;
+	char *cert_file, *key_file, *ca_file;
+	struct store *store;
+	struct fold *fold;
+	struct ledger *ledger;
+	struct checkpoint *checkpoint;
+	struct gate *gate;
+	pthread_t thread;
+	bool started;
+	atomic_bool stop;
+
+	/*
+	 * Guards what snapshots copy: fold, committed ledger, counters, live.
+	 * The engine holds it while a committed group becomes visible.
+	 */
+	pthread_mutex_t mutex;
+	pthread_cond_t served;
+	atomic_uint waiting; /* snapshots that want the mutex */
+	struct live_snapshot *oldest, *newest;
+	struct snapshot_engine counters; /* committed */
+
+	pthread_mutex_t ready_mutex; /* leaf: taken after mutex or alone */
+	bool ready;
+	char why[256];
+
+	/* The engine's thread only. */
+	struct item item[GROUP_MAX];
+	size_t n_items;
+	struct snapshot_engine pending;
+	struct ledger_agent **info; /* agents to write to the store */
+	size_t n_info, info_cap;
+	uint64_t last_id; /* of the log; all up to it are folded */
+	uint64_t next_checkpoint_ns, next_windows_ns, next_retention_ns,
+		next_probe_ns, next_commit_ns;
+	uint64_t commit_ns; /* moving mean */
+	struct buf blob;
+};
+
+#endif /* AGGREGATOR_ENGINE_STATE_H */

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGGREGATOR_GATE_H
+#define AGGREGATOR_GATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/batch.h"
+
+/*
+ * Where agents knock: nng REP over many contexts. Callbacks only move messages
+ * into a bounded queue, or answer BUSY when it is full; one thread collects and
+ * replies. The only file here that sees nng.
+ */
+struct gate;
+
+struct gate_options {
+	const char *const *urls;
+	size_t n_urls;
+	bool allow_plaintext;
+	const char *cert_file, *key_file, *ca_file;
+	unsigned contexts;
+	size_t queue_bytes;
+};
+
+/* One message, of the gate until gate_reply(). */
+struct gate_request {
+	const void *data;
+	size_t len;
+	int64_t received_us; /* wall clock */
+	void *handle;
+};
+
+/*
+ * Listens. Sets *out, released by gate_close(). -EINVAL: a URL, or plain TCP
+ * beyond loopback; -EADDRINUSE; -ENOMEM. Logged.
+ */
+int gate_open(struct gate **out, const struct gate_options *opt);
+void gate_close(struct gate *g); /* NULL is fine; drops what is queued */
+
+/*
+ * Moves what has arrived into out, up to max requests or max_bytes (at least
+ * one). Waits up to timeout_ms for the first. How many.
+ */
+size_t gate_collect(struct gate *g, struct gate_request *out, size_t max,
+		    size_t max_bytes, int timeout_ms);
+/* Queued now. Any thread. */
+size_t gate_queued_bytes(struct gate *g);
+/* Ends a gate_collect() that waits. Any thread. */
+void gate_wake(struct gate *g);
+/* From now on every new message is answered BUSY. Any thread. */
+void gate_stop(struct gate *g);
+
+/*
+ * Answers and gives the message back. rubbish: it was not one of ours; a peer
+ * that keeps sending such is cut off.
+ */
+void gate_reply(struct gate *g, struct gate_request *r,
+		const struct reply *reply, bool rubbish);
+
+struct gate_stats {
+	uint64_t messages, bytes, busy, cut_off;
+};
+void gate_stats(struct gate *g, struct gate_stats *out);
+
+#endif /* AGGREGATOR_GATE_H */

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "aggregator/config.h"
+#include "aggregator/engine.h"
+#include "aggregator/snapshot.h"
+#include "aggregator/web.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/notify.h"
+#include "common/version.h"
+
+int cmd_serve(int argc, char **argv);
+
+static const char doc[] =
+	"Receive batches from agents, count every request once, and expose the "
+	"metrics of the whole fleet on one endpoint.";
+
+struct serve {
+	struct aggregator_flags flags;
+	struct aggregator_config *config;
+	struct engine *engine;
+	struct web *web;
+	pthread_mutex_t reload_mutex; /* config */
+};
+
+/* ---- what the web asks for --------------------------------------------- */
+
+static const struct snapshot *web_take(void *arg)
+{
+	struct serve *s = arg;
+
+	return snapshot_take(s->engine);
+}
+
+static bool web_ready(void *arg, char *why, size_t why_size)
+{
+	struct serve *s = arg;
+
+	return engine_ready(s->engine, why, why_size);
+}
+
+/* What needs a restart is told, not ignored silently. */
+static int web_reload(void *arg, char *why, size_t why_size)
+{
+	struct serve *s = arg;
+	struct aggregator_config *fresh = NULL;
+	int err;
+
+	pthread_mutex_lock(&s->reload_mutex);
+	err = aggregator_config_load(&fresh, &s->flags);
+	if (err < 0) {
+		snprintf(why, why_size, "the configuration is wrong: see the log");
+	} else {
+		aggregator_config_free(s->config);
+		s->config = fresh;
+		log_info("msg=\"configuration reloaded\" note=\"addresses, "
+			 "store and limits change with a restart\"");
+	}
+	pthread_mutex_unlock(&s->reload_mutex);
+	return err;
+}
+
+static void web_quit(void *arg)
+{
+	(void)arg;
+	kill(getpid(), SIGTERM);
+}
+
+/* ---- start and end ----------------------------------------------------- */
+
+/* mkdir -p, for us alone: the log holds paths and addresses. */
+static int make_dir(const char *path)
+{
+	char *copy = strdup(path);
+	int err = 0;
+
+	if (!copy)
+		return -ENOMEM;
+	for (char *at = copy + 1; err == 0; at++) {
+		char kept = *at;
+
+		if (kept != '/' && kept != 0)
+			continue;
+		*at = 0;
+		if (mkdir(copy, 0750) < 0 && errno != EEXIST)
+			err = -errno;
+		*at = kept;
+		if (kept == 0)
+			break;
+	}
+	if (err < 0)
+		log_error("msg=\"cannot make the store's folder\" path=%s "
+			  "reason=\"%s\"",
+			  path, strerror(-err));
+	free(copy);
+	return err;
+}
+
+/* Each agent is a connection. */
+static void raise_fd_limit(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur == r.rlim_max)
+		return;
+	r.rlim_cur = r.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &r);
+}
+
+static int start_engine(struct serve *s)
+{
+	const struct aggregator_config *c = s->config;
+	struct engine_options o = {
+		.store_dir = c->store.dir,
+		.ingest_urls = (const char *const *)c->ingest.listen,
+		.n_ingest_urls = c->ingest.listen_count,
+		.allow_plaintext = c->ingest.allow_plaintext,
+		.cert_file = c->ingest.cert_file,
+		.key_file = c->ingest.key_file,
+		.ca_file = c->ingest.ca_file,
+		.queue_bytes = c->ingest.queue_bytes,
+		.max_agents = c->ingest.max_agents,
+		.commit_interval_ms = c->store.commit_ms,
+		.checkpoint_interval_ms = c->store.checkpoint_s * 1000,
+		.log_retention_s = c->retention.raw_age_s,
+		.log_retention_bytes = c->retention.raw_bytes,
+		.window_retention_s = c->retention.windows_age_s,
+		.window_retention_bytes = c->retention.windows_bytes,
+	};
+	int err = make_dir(c->store.dir);
+
+	if (err == 0)
+		err = engine_new(&s->engine, &o);
+	return err < 0 ? err : engine_start(s->engine);
+}
+
+static int start_web(struct serve *s)
+{
+	const struct aggregator_config *c = s->config;
+	struct web_options o = {
+		.listen = (const char *const *)c->web.listen,
+		.n_listen = c->web.listen_count,
+		.telemetry_path = c->web.telemetry_path,
+		.config_file = c->web.config_file,
+		.enable_lifecycle = c->web.lifecycle,
+		.store_path = engine_store_path(s->engine),
+		.take = web_take,
+		.rele = snapshot_rele,
+		.reload = web_reload,
+		.quit = web_quit,
+		.ready = web_ready,
+		.arg = s,
+	};
+
+	return web_start(&s->web, &o);
+}
+
+static void reload_by_signal(struct serve *s)
+{
+	char why[256] = "";
+	int err = web_reload(s, why, sizeof(why));
+
+	web_set_reload_status(s->web, err == 0, clock_real_us());
+}
+
+static void wait_for_end(struct serve *s, const sigset_t *set)
+{
+	int sig = 0;
+
+	while (sigwait(set, &sig) == 0 && sig != SIGTERM && sig != SIGINT)
+		if (sig == SIGHUP)
+			reload_by_signal(s);
+	log_info("msg=\"stopping\" signal=%d", sig);
+}
+
+static int serve(struct serve *s, const sigset_t *set)
+{
+	int err = start_engine(s);
+
+	if (err == 0)
+		err = start_web(s);
+	if (err < 0) {
+		log_error("msg=\"cannot start\" reason=\"%s\"", strerror(-err));
+	} else {
+		log_info("msg=\"redtap-aggregator is up\" version=%s",
+			 version_string());
+		notify_send("READY=1");
+		wait_for_end(s, set);
+		notify_send("STOPPING=1");
+	}
+	if (s->engine)
+		engine_stop(s->engine);
+	web_stop(s->web);
+	engine_free(s->engine);
+	return err;
+}
+
+int cmd_serve(int argc, char **argv)
+{
+	struct serve s = { .reload_mutex = PTHREAD_MUTEX_INITIALIZER };
+	sigset_t set;
+	int err;
+
+	err = aggregator_config_main(&s.config, &s.flags, doc, argc, argv);
+	if (err != 0)
+		return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	signal(SIGPIPE, SIG_IGN);
+	/* A file size limit is a full disk to us: an error, not an end. */
+	signal(SIGXFSZ, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL); /* threads inherit it */
+	raise_fd_limit();
+	err = serve(&s, &set);
+	aggregator_config_free(s.config);
+	return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
