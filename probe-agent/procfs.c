@@ -218,33 +218,40 @@ static char *find_attribute(const char *list, const char *key)
 	return NULL;
 }
 
+/* What follows the prefix, or NULL if s does not begin with it. */
+static const char *after(const char *s, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return strncmp(s, prefix, n) ? NULL : s + n;
+}
+
+static void take_variable(struct procfs_otel *out, const char *variable)
+{
+	const char *name = after(variable, "OTEL_SERVICE_NAME=");
+	const char *list = after(variable, "OTEL_RESOURCE_ATTRIBUTES=");
+
+	if (name && *name) {
+		free(out->service);
+		out->service = strdup(name);
+	}
+	/* OTEL_SERVICE_NAME wins, wherever it stands. */
+	if (list && !out->service)
+		out->service = find_attribute(list, "service.name");
+	if (list && !out->namespace_)
+		out->namespace_ = find_attribute(list, "service.namespace");
+}
+
 void procfs_otel(int dir, struct procfs_otel *out)
 {
-	static const char name[] = "OTEL_SERVICE_NAME=";
-	static const char attributes[] = "OTEL_RESOURCE_ATTRIBUTES=";
 	struct buf b = { 0 };
 	const char *p, *end;
 
 	*out = (struct procfs_otel){ .service = NULL };
 	if (read_file(&b, dir, "environ", ENVIRON_MAX_BYTES) || !buf_str(&b))
 		goto cleanup;
-	for (p = b.data, end = b.data + b.len; p < end; p += strlen(p) + 1) {
-		if (!strncmp(p, name, sizeof(name) - 1) &&
-		    p[sizeof(name) - 1]) {
-			free(out->service);
-			out->service = strdup(p + sizeof(name) - 1);
-		} else if (!strncmp(p, attributes, sizeof(attributes) - 1)) {
-			const char *list = p + sizeof(attributes) - 1;
-
-			/* OTEL_SERVICE_NAME wins, wherever it stands. */
-			if (!out->service)
-				out->service =
-					find_attribute(list, "service.name");
-			if (!out->namespace_)
-				out->namespace_ = find_attribute(
-					list, "service.namespace");
-		}
-	}
+	for (p = b.data, end = b.data + b.len; p < end; p += strlen(p) + 1)
+		take_variable(out, p);
 cleanup:
 	buf_fini(&b);
 }
