@@ -13,6 +13,7 @@ UNIT_TIMEOUT_S=${UNIT_TIMEOUT_S:-120}
 INTEGRATION_TIMEOUT_S=${INTEGRATION_TIMEOUT_S:-300}
 FUZZ_SECONDS=${FUZZ_SECONDS:-3}
 unset MAKEFLAGS MFLAGS MAKELEVEL
+export PYTHONDONTWRITEBYTECODE=1 # outputs belong under build/
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/redtap-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
