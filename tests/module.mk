@@ -17,7 +17,7 @@ UNIT_TESTS += $$(UNIT_$(1))
 $$(UNIT_$(1)): $(B)/%: $(B)/obj/%.o $(patsubst %,$(B)/lib%.a,$(UNIT_LIBS_$(1)))
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
-	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) $$^ -lcmocka $$(UNIT_EXTRA_$(1)) -o $$@
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) $$(filter %.o,$$^) $$(filter %.a,$$^) -lcmocka $$(UNIT_EXTRA_$(1)) -o $$@
 endef
 $(foreach f,common proto agent aggregator,$(eval $(call unit_folder,$(f))))
 
@@ -33,7 +33,7 @@ $(FUZZERS): $(B)/%: $(B)/obj/%.o $(B)/libagent.a $(B)/libaggregator.a \
 		$(B)/libproto.a $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS) $^ \
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) \
 		$(LIBS_agent) $(LIBS_aggregator) -o $@
 
 # Small programs that drive the integration tests.

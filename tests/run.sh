@@ -65,8 +65,8 @@ tally() {
 		awk '{n += $1} END {print n + 0}')
 	passed=$((passed + good))
 	skipped=$((skipped + skips))
-	grep '^skip - ' "$work/out" | sed "s/^skip - /SKIP $name: /"
-	grep '# SKIP' "$work/out" | sed "s/^.*# SKIP/SKIP $name:/"
+	grep '^skip - ' "$work/out" | sed "s#^skip - #SKIP $name: #"
+	grep '# SKIP' "$work/out" | sed "s@^.*# SKIP@SKIP $name:@"
 	if [ "$bad" -gt 0 ]; then
 		failed=$((failed + bad))
 		failures+=("$name: $bad")
