@@ -41,6 +41,10 @@ typedef _Bool bool;
 #pragma clang attribute push(__attribute__((preserve_access_index)),          \
 			     apply_to = record)
 
+struct list_head {
+	struct list_head *next;
+};
+
 struct in6_addr {
 	union {
 		__u8 u6_addr8[16];
@@ -117,6 +121,21 @@ struct pt_regs {
 #endif
 
 #pragma clang attribute pop
+
+/*
+ * Since 6.2: a typed pointer, so that the fields of what it points to are
+ * plain loads (a fault reads as 0). Before that each field is a call of
+ * bpf_probe_read_kernel(), some 40 ns where returns are mitigated. READ() takes
+ * the better one.
+ */
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
+
+#define READ(type, ptr, field)                                                 \
+	(bpf_rdonly_cast ?                                                     \
+		 ((type *)bpf_rdonly_cast(ptr,                                 \
+					  bpf_core_type_id_kernel(type)))      \
+			 ->field :                                             \
+		 BPF_CORE_READ((type *)(ptr), field))
 
 /* What programs hand to system calls: an ABI, so not relocated. */
 

@@ -13,60 +13,62 @@
  */
 const volatile __u64 tap_socket_fops = 0;
 
-/* The file table entry of fd in the current task; NULL if there is none. */
-static __always_inline struct file *file_of_fd(unsigned int fd)
+/* The task that runs, typed where the kernel can (5.11). */
+static __always_inline struct task_struct *current_task(void)
 {
-	struct file **table, *file = NULL;
-
-	/* Typed pointers (5.11) are read without a call. */
 	if (bpf_core_enum_value_exists(enum bpf_func_id,
-				       BPF_FUNC_get_current_task_btf)) {
-		struct task_struct *task = bpf_get_current_task_btf();
-		struct files_struct *files = task->files;
+				       BPF_FUNC_get_current_task_btf))
+		return bpf_get_current_task_btf();
+	return (void *)bpf_get_current_task();
+}
 
-		if (!files)
-			return NULL;
-		if (fd >= files->fdt->max_fds)
-			return NULL;
-		table = files->fdt->fd;
-	} else {
-		struct task_struct *task = (void *)bpf_get_current_task();
-		struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
+/* The file table entry of fd; NULL if there is none. */
+static __always_inline struct file *file_of_fd(struct task_struct *task,
+					       unsigned int fd)
+{
+	struct files_struct *files = READ(struct task_struct, task, files);
+	struct fdtable *fdt = READ(struct files_struct, files, fdt);
+	struct file **table = READ(struct fdtable, fdt, fd);
+	struct file *file = NULL;
 
-		if (fd >= BPF_CORE_READ(fdt, max_fds))
-			return NULL;
-		table = BPF_CORE_READ(fdt, fd);
-	}
+	if (fd >= READ(struct fdtable, fdt, max_fds))
+		return NULL;
+	/* Any struct that begins with a pointer does to read one. */
+	if (bpf_rdonly_cast)
+		return (void *)READ(struct list_head, table + fd, next);
 	bpf_probe_read_kernel(&file, sizeof(file), table + fd);
 	return file;
 }
 
-/* The TCP socket behind fd of the current task; NULL for anything else. */
-static __always_inline struct sock *sock_of_fd(unsigned int fd)
+/* The socket behind fd; NULL for anything else. */
+static __always_inline struct sock *sock_of_fd(struct task_struct *task,
+					       unsigned int fd)
 {
-	struct file *file = file_of_fd(fd);
+	struct file *file = file_of_fd(task, fd);
 	struct socket *socket;
+	struct inode *inode;
 
 	if (!file)
 		return NULL;
 	if (tap_socket_fops) {
-		if ((__u64)BPF_CORE_READ(file, f_op) != tap_socket_fops)
+		if ((__u64)READ(struct file, file, f_op) != tap_socket_fops)
 			return NULL;
-	} else if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) !=
-		   S_IFSOCK) {
-		return NULL;
+	} else {
+		inode = READ(struct file, file, f_inode);
+		if ((READ(struct inode, inode, i_mode) & S_IFMT) != S_IFSOCK)
+			return NULL;
 	}
-	socket = BPF_CORE_READ(file, private_data);
-	return BPF_CORE_READ(socket, sk);
+	socket = READ(struct file, file, private_data);
+	return READ(struct socket, socket, sk);
 }
 
 static __always_inline bool sock_is_tcp(struct sock *sk)
 {
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	__u16 family = READ(struct sock, sk, __sk_common.skc_family);
 
 	if (family != AF_INET && family != AF_INET6)
 		return false;
-	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP;
+	return READ(struct sock, sk, sk_protocol) == IPPROTO_TCP;
 }
 
 /*
@@ -75,7 +77,7 @@ static __always_inline bool sock_is_tcp(struct sock *sk)
  */
 static __always_inline __u32 sock_tx_seq(struct sock *sk)
 {
-	return BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
+	return READ(struct tcp_sock, sk, write_seq);
 }
 
 /*
@@ -84,10 +86,10 @@ static __always_inline __u32 sock_tx_seq(struct sock *sk)
  */
 static __always_inline __u32 sock_rx_seq(struct sock *sk)
 {
-	__u32 seq = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+	__u32 seq = READ(struct tcp_sock, sk, copied_seq);
 
-	if (BPF_CORE_READ(sk, __sk_common.skc_flags) & (1ul << SOCK_DONE) &&
-	    BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt) == seq)
+	if (READ(struct sock, sk, __sk_common.skc_flags) & (1ul << SOCK_DONE) &&
+	    READ(struct tcp_sock, sk, rcv_nxt) == seq)
 		seq--;
 	return seq;
 }

@@ -34,23 +34,20 @@ struct exit_args {
 const volatile __u32 tap_stack_bytes = 16384;
 
 /* The arguments of the system call that is returning. */
-static __always_inline struct pt_regs *user_regs(void)
+static __always_inline struct pt_regs *user_regs(struct task_struct *task)
 {
-	struct task_struct *task;
-
 	if (bpf_core_enum_value_exists(enum bpf_func_id,
 				       BPF_FUNC_task_pt_regs))
-		return (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	task = (void *)bpf_get_current_task();
-	return BPF_CORE_READ(task, stack) + tap_stack_bytes -
+		return (void *)bpf_task_pt_regs(task);
+	return READ(struct task_struct, task, stack) + tap_stack_bytes -
 	       bpf_core_type_size(struct pt_regs);
 }
 
 #if defined(__TARGET_ARCH_x86)
-#define REG0(r) BPF_CORE_READ(r, di)
-#define REG1(r) BPF_CORE_READ(r, si)
-#define REG2(r) BPF_CORE_READ(r, dx)
-#define REG3(r) BPF_CORE_READ(r, r10)
+#define REG0(r) READ(struct pt_regs, r, di)
+#define REG1(r) READ(struct pt_regs, r, si)
+#define REG2(r) READ(struct pt_regs, r, dx)
+#define REG3(r) READ(struct pt_regs, r, r10)
 enum nr {
 	NR_READV = 19,
 	NR_WRITEV = 20,
@@ -61,10 +58,10 @@ enum nr {
 	NR_SENDMMSG = 307,
 };
 #elif defined(__TARGET_ARCH_arm64)
-#define REG0(r) BPF_CORE_READ(r, orig_x0)
-#define REG1(r) BPF_CORE_READ(r, regs[1])
-#define REG2(r) BPF_CORE_READ(r, regs[2])
-#define REG3(r) BPF_CORE_READ(r, regs[3])
+#define REG0(r) READ(struct pt_regs, r, orig_x0)
+#define REG1(r) READ(struct pt_regs, r, regs[1])
+#define REG2(r) READ(struct pt_regs, r, regs[2])
+#define REG3(r) READ(struct pt_regs, r, regs[3])
 enum nr {
 	NR_READV = 65,
 	NR_WRITEV = 66,
@@ -146,15 +143,17 @@ SEC("tp")
 int syscall_write_enter(struct enter_args *ctx)
 {
 	enum shape shape = shape_of(ctx->nr);
+	struct task_struct *task = current_task();
 	struct tap_call c = {};
 
-	c.sk = sock_of_fd(ctx->arg[0]);
+	c.sk = sock_of_fd(task, ctx->arg[0]);
 	if (!c.sk || !place(&c, shape, ctx->arg[1], ctx->arg[2]))
 		return 0;
 	if (shape == SHAPE_BUF)
 		c.len = ctx->arg[2] < 0x7fffffff ? ctx->arg[2] : 0x7fffffff;
 	else
 		c.len = iov_bytes(&c);
+	c.tgid = READ(struct task_struct, task, tgid);
 	if (c.len)
 		tap_sending(&c);
 	return 0;
@@ -163,13 +162,15 @@ int syscall_write_enter(struct enter_args *ctx)
 SEC("tp")
 int syscall_write_exit(struct exit_args *ctx)
 {
+	struct task_struct *task = current_task();
 	struct tap_call c = {};
 	struct pt_regs *r;
 
 	if (ctx->ret <= 0)
 		return 0;
-	r = user_regs();
-	c.sk = sock_of_fd(REG0(r));
+	r = user_regs(task);
+	c.sk = sock_of_fd(task, REG0(r));
+	c.tgid = READ(struct task_struct, task, tgid);
 	c.len = ctx->ret;
 	if (c.sk && place(&c, shape_of(ctx->nr), REG1(r), REG2(r)))
 		tap_sent(&c);
@@ -180,20 +181,21 @@ SEC("tp")
 int syscall_read_exit(struct exit_args *ctx)
 {
 	enum shape shape = shape_of(ctx->nr);
+	struct task_struct *task = current_task();
 	struct tap_call c = {};
 	struct pt_regs *r;
 	__u64 flags = 0;
 
 	if (ctx->ret < 0)
 		return 0;
-	r = user_regs();
+	r = user_regs(task);
 	if (ctx->nr == NR_RECVMSG)
 		flags = REG2(r);
 	else if (ctx->nr == NR_RECVFROM)
 		flags = REG3(r);
 	if (flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
 		return 0;
-	c.sk = sock_of_fd(REG0(r));
+	c.sk = sock_of_fd(task, REG0(r));
 	if (!c.sk)
 		return 0;
 	if (ctx->ret == 0) {
@@ -206,6 +208,7 @@ int syscall_read_exit(struct exit_args *ctx)
 		tap_moved(c.sk, TAP_RX);
 		return 0;
 	}
+	c.tgid = READ(struct task_struct, task, tgid);
 	c.len = ctx->ret;
 	if (place(&c, shape, REG1(r), REG2(r)))
 		tap_received(&c);
@@ -221,23 +224,23 @@ int syscall_read_exit(struct exit_args *ctx)
 
 struct mmsg {
 	struct sock *sk;
-	const struct mmsghdr *vec; /* the next one */
-	__u32 left; /* messages */
-	__u32 after; /* bytes in them */
+	__u32 tgid;
+	const struct mmsghdr *vec;
+	__u32 n;
+	__u32 after; /* bytes in those that are left */
 	bool read;
 };
 
 static long mmsg_step(__u32 i, struct mmsg *m)
 {
-	struct tap_call c = { .sk = m->sk };
+	struct tap_call c = { .sk = m->sk, .tgid = m->tgid };
+	const struct mmsghdr *msg = m->vec + i;
 
-	if (!m->left)
+	if (i >= m->n)
 		return 1;
-	m->left--;
-	if (bpf_probe_read_user(&c.len, sizeof(c.len), &m->vec->msg_len) ||
-	    !place(&c, SHAPE_MSG, (__u64)&m->vec->msg_hdr, 0))
+	if (bpf_probe_read_user(&c.len, sizeof(c.len), &msg->msg_len) ||
+	    !place(&c, SHAPE_MSG, (__u64)&msg->msg_hdr, 0))
 		return 1;
-	m->vec++;
 	m->after -= c.len;
 	c.after = m->after;
 	if (!c.len)
@@ -252,25 +255,27 @@ static long mmsg_step(__u32 i, struct mmsg *m)
 SEC("tp")
 int syscall_mmsg_exit(struct exit_args *ctx)
 {
-	struct mmsg m = { .left = ctx->ret, .read = ctx->nr == NR_RECVMMSG };
+	struct task_struct *task = current_task();
+	struct mmsg m = { .n = ctx->ret, .read = ctx->nr == NR_RECVMMSG };
 	struct pt_regs *r;
 	__u32 i, len;
 
 	if (ctx->ret <= 0)
 		return 0;
-	r = user_regs();
+	r = user_regs(task);
 	if (m.read && REG3(r) & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
 		return 0;
-	m.sk = sock_of_fd(REG0(r));
+	m.sk = sock_of_fd(task, REG0(r));
+	m.tgid = READ(struct task_struct, task, tgid);
 	m.vec = (const struct mmsghdr *)REG1(r);
 	if (!m.sk)
 		return 0;
-	if (m.left > MMSG_MAX) {
+	if (m.n > MMSG_MAX) {
 		tap_count(TAP_C_TRUNCATED);
-		m.left = MMSG_MAX;
+		m.n = MMSG_MAX;
 	}
 	for (i = 0; i < MMSG_MAX; i++) {
-		if (i >= m.left ||
+		if (i >= m.n ||
 		    bpf_probe_read_user(&len, sizeof(len), &m.vec[i].msg_len))
 			break;
 		m.after += len;
@@ -285,11 +290,12 @@ int syscall_mmsg_exit(struct exit_args *ctx)
 SEC("tp")
 int syscall_sendfile_exit(struct exit_args *ctx)
 {
+	struct task_struct *task = current_task();
 	struct sock *sk;
 
 	if (ctx->ret <= 0)
 		return 0;
-	sk = sock_of_fd(REG0(user_regs()));
+	sk = sock_of_fd(task, REG0(user_regs(task)));
 	if (sk)
 		tap_moved(sk, TAP_TX);
 	return 0;
@@ -298,16 +304,17 @@ int syscall_sendfile_exit(struct exit_args *ctx)
 SEC("tp")
 int syscall_splice_exit(struct exit_args *ctx)
 {
+	struct task_struct *task = current_task();
 	struct pt_regs *r;
 	struct sock *sk;
 
 	if (ctx->ret <= 0)
 		return 0;
-	r = user_regs();
-	sk = sock_of_fd(REG0(r));
+	r = user_regs(task);
+	sk = sock_of_fd(task, REG0(r));
 	if (sk)
 		tap_moved(sk, TAP_RX);
-	sk = sock_of_fd(REG2(r));
+	sk = sock_of_fd(task, REG2(r));
 	if (sk)
 		tap_moved(sk, TAP_TX);
 	return 0;

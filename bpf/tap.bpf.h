@@ -39,7 +39,7 @@ const volatile __u32 tap_self_tgid = 0;
 /* Small pieces get a small record: most requests and responses fit. */
 #define TAP_PIECE_SMALL 256
 /* … and both have room behind them for a step of the scan. */
-#define TAP_PIECE_PAD 32
+#define TAP_PIECE_PAD 64
 /* Turns of the conversation without HTTP, until the verdict. */
 #define TAP_STRIKES 8
 /* Calls between two looks at a connection with the verdict OTHER. */
@@ -50,6 +50,7 @@ const volatile __u32 tap_self_tgid = 0;
 /* One call on a socket, and where its bytes are in the program's memory. */
 struct tap_call {
 	struct sock *sk;
+	__u32 tgid; /* the process that makes it */
 	const char *buf; /* used if iov is NULL */
 	const struct iovec *iov;
 	__u32 iovs;
@@ -231,11 +232,25 @@ static __always_inline __u32 blank_line(__u64 v)
 	return at + 2 + ((crlf >> (at * 8 + 7)) & 1);
 }
 
-#define SCAN_STEP 28 /* bytes looked at in one turn */
+/*
+ * x, with all that the verifier knows of it forgotten: a value from a map can
+ * be anything. It would else tell each turn of a loop from the one before by
+ * it, and never come to an end.
+ */
+static __always_inline __u32 forget(struct tap_conn *conn, __u32 dir, __u32 x)
+{
+	volatile __u32 *scratch = &conn->scratch[dir & 1];
+
+	*scratch = x;
+	return *scratch;
+}
+
+#define SCAN_STEP 56 /* bytes looked at in one turn */
 
 struct scan {
+	struct tap_conn *conn;
 	const __u8 *data;
-	__u32 len;
+	__u32 dir, len;
 	__u32 end; /* result: offset behind the head; 0: not found */
 };
 
@@ -250,7 +265,7 @@ static __always_inline long scan_step(struct scan *s, __u32 at)
 			return 1;
 		end = blank_line(*(const __u64 *)(s->data + at + i));
 		if (end) {
-			s->end = at + i + end;
+			s->end = forget(s->conn, s->dir, at + i + end);
 			return 1;
 		}
 	}
@@ -268,14 +283,16 @@ static long scan_large(__u32 i, struct scan *s)
 }
 
 /*
- * Scans data[0..len) for the end of a head; tail holds the bytes before it,
- * the last in the highest byte. data has cap bytes and TAP_PIECE_PAD more;
+ * Scans data[0..len) for the end of a head; the connection's tail holds the
+ * bytes before it, the last in the highest byte. data has cap bytes and TAP_PIECE_PAD more;
  * those behind len are zero, as far as a step looks.
  */
-static __always_inline __u32 find_head_end(const __u8 *data, __u32 len,
-					   const __u32 cap, __u32 tail)
+static __always_inline __u32 find_head_end(struct tap_conn *conn, __u32 dir,
+					   const __u8 *data, __u32 len,
+					   const __u32 cap)
 {
-	struct scan s = { .data = data, .len = len };
+	struct scan s = { .conn = conn, .data = data, .dir = dir, .len = len };
+	__u32 tail = conn->tail[dir & 1];
 	__u64 v = (__u64)(tail >> 8) | *(const __u64 *)data << 24;
 	__u32 at = blank_line(v & 0xffffffffffffull), i;
 
@@ -294,19 +311,6 @@ static __always_inline __u32 find_head_end(const __u8 *data, __u32 len,
 	return s.end;
 }
 
-/*
- * x, with all that the verifier knows of it forgotten: a value from a map can
- * be anything. It would else tell each turn of a loop from the one before by
- * it, and never come to an end.
- */
-static __always_inline __u32 forget(struct tap_conn *conn, __u32 dir, __u32 x)
-{
-	volatile __u32 *scratch = &conn->scratch[dir & 1];
-
-	*scratch = x;
-	return *scratch;
-}
-
 /* --- records --- */
 
 static __always_inline void fill_record(struct tap_record *r, __u64 sk,
@@ -323,24 +327,19 @@ static __always_inline void fill_record(struct tap_record *r, __u64 sk,
 }
 
 /*
- * Records are not announced one by one: a wake-up costs more than fifty
- * records. The agent drains by a timer; it is woken only if the ring fills.
+ * Records are never announced: a wake-up costs more than fifty records. The
+ * agent drains by a timer, and the ring holds what comes in many of its turns.
  */
 static __always_inline void submit(void *record)
 {
-	__u64 flags = BPF_RB_NO_WAKEUP;
-
-	if (bpf_ringbuf_query(&tap_ring, BPF_RB_AVAIL_DATA) >
-	    bpf_ringbuf_query(&tap_ring, BPF_RB_RING_SIZE) / 4)
-		flags = 0;
-	bpf_ringbuf_submit(record, flags);
-	tap_count(TAP_C_RECORDS);
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 }
 
 /* Tells who has the connection, the first time and when it changes hands. */
 static __noinline int open_record(struct sock *sk, struct tap_conn *conn)
 {
-	struct task_struct *leader;
+	struct task_struct *leader = READ(struct task_struct, current_task(),
+					  group_leader);
 	struct tap_open *o;
 
 	if (!conn)
@@ -350,12 +349,10 @@ static __noinline int open_record(struct sock *sk, struct tap_conn *conn)
 		tap_count(TAP_C_LOST_RECORDS);
 		return -1;
 	}
-	conn->tgid = bpf_get_current_pid_tgid() >> 32;
+	conn->tgid = READ(struct task_struct, leader, tgid);
 	conn->flags |= CONN_OPENED;
 	fill_record(&o->rec, (__u64)sk, conn, TAP_OPEN);
-	leader = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(),
-			       group_leader);
-	o->start_ns = BPF_CORE_READ(leader, start_boottime);
+	o->start_ns = READ(struct task_struct, leader, start_boottime);
 	o->cgroup_id = bpf_get_current_cgroup_id();
 	o->pad = 0;
 	BPF_CORE_READ_INTO(&o->comm, leader, comm);
@@ -423,7 +420,8 @@ static __always_inline void look_for_end(struct copy *c, const __u8 *data,
 			return;
 		}
 	}
-	end = forget(c->conn, c->dir, find_head_end(data, n, cap, *tail));
+	end = forget(c->conn, c->dir,
+		     find_head_end(c->conn, c->dir, data, n, cap));
 	if (end) {
 		head_ended(c, end, n, end < cap ? data[end] : 0);
 		return;
@@ -527,7 +525,7 @@ static __always_inline void copy_call(struct tap_call *call,
 	__u32 dir = c->dir & 1, start = c->pos, i;
 
 	if (!(conn->flags & CONN_OPENED) ||
-	    conn->tgid != bpf_get_current_pid_tgid() >> 32) {
+	    conn->tgid != call->tgid) {
 		if (open_record(call->sk, conn)) {
 			if (c->flags & TAP_F_MESSAGE_START &&
 			    c->look != LOOK_RESPONSE)
@@ -576,7 +574,7 @@ static __always_inline void copy_call(struct tap_call *call,
 /* --- the life of a connection --- */
 
 /* The connection of a socket, made if need be. NULL: none, or table full. */
-static __always_inline struct tap_conn *conn_of(struct sock *sk)
+static __always_inline struct tap_conn *conn_of(struct sock *sk, __u32 tgid)
 {
 	__u64 key = (__u64)sk;
 	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
@@ -589,7 +587,7 @@ static __always_inline struct tap_conn *conn_of(struct sock *sk)
 	new.born_ns = bpf_ktime_get_ns();
 	new.done.rx_seq = sock_rx_seq(sk);
 	new.done.tx_seq = sock_tx_seq(sk);
-	if (bpf_get_current_pid_tgid() >> 32 == tap_self_tgid)
+	if (tgid == tap_self_tgid)
 		new.verdict = VERDICT_IGNORED;
 	bpf_map_update_elem(&tap_conns, &key, &new, BPF_NOEXIST);
 	conn = bpf_map_lookup_elem(&tap_conns, &key);
@@ -690,10 +688,9 @@ static __noinline int tap_received(struct tap_call *c)
 
 	if (!c)
 		return 0;
-	conn = conn_of(c->sk);
+	conn = conn_of(c->sk, c->tgid);
 	if (!conn || conn->verdict == VERDICT_IGNORED)
 		return 0;
-	tap_count(TAP_C_CALLS);
 	if (conn->verdict == VERDICT_OTHER && conn->recheck > 1) {
 		conn->recheck--;
 		return 0;
@@ -728,7 +725,7 @@ static __noinline int tap_sending(struct tap_call *c)
 
 	if (!c)
 		return 0;
-	conn = conn_of(c->sk);
+	conn = conn_of(c->sk, c->tgid);
 	if (!conn || conn->verdict == VERDICT_IGNORED)
 		return 0;
 	if (conn->verdict == VERDICT_OTHER && conn->recheck > 1)
@@ -763,10 +760,9 @@ static __noinline int tap_sent(struct tap_call *c)
 
 	if (!c)
 		return 0;
-	conn = conn_of(c->sk);
+	conn = conn_of(c->sk, c->tgid);
 	if (!conn || conn->verdict == VERDICT_IGNORED)
 		return 0;
-	tap_count(TAP_C_CALLS);
 	kind = conn->tx_kind;
 	if (conn->verdict == VERDICT_OTHER && conn->recheck > 1) {
 		conn->recheck--;
@@ -860,7 +856,7 @@ static __noinline int tap_closed(struct sock *sk)
 			fill_record(&c->rec, key, conn, TAP_CLOSE);
 			c->rec.tgid = 0;
 			c->time_ns = bpf_ktime_get_ns();
-			c->error = BPF_CORE_READ(sk, sk_err);
+			c->error = READ(struct sock, sk, sk_err);
 			c->pad = 0;
 			submit(c);
 		} else {

@@ -129,14 +129,12 @@ enum tap_front {
 
 /* Indexes of the per-CPU counters. */
 enum tap_counter {
-	TAP_C_RECORDS, /* records submitted */
 	TAP_C_LOST_REQUESTS, /* requests whose first record found no room */
 	TAP_C_LOST_RECORDS, /* other records that found no room */
 	TAP_C_CONN_FULL, /* connections not followed: table full */
 	TAP_C_READ_FAULTS, /* bytes of the program that could not be read */
 	TAP_C_TRUNCATED, /* messages longer than the copy limit */
 	TAP_C_NOT_HTTP, /* connections given the verdict "not HTTP" */
-	TAP_C_CALLS, /* calls on TCP sockets that reached the core */
 	TAP_C_MAX,
 };
 

@@ -253,11 +253,6 @@ void tap_close(struct tap *t)
 	free(t);
 }
 
-int tap_fd(const struct tap *t)
-{
-	return ring_buffer__epoll_fd(t->ring);
-}
-
 int tap_drain(struct tap *t, tap_record_fn fn, void *arg)
 {
 	t->fn = fn;

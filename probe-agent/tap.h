@@ -38,12 +38,10 @@ struct tap_probe {
 int tap_open(struct tap **out, const struct tap_options *opt);
 void tap_close(struct tap *t); /* NULL is fine */
 
-/* Becomes readable when the ring is a quarter full; until then use a timer. */
-int tap_fd(const struct tap *t);
-
 typedef int (*tap_record_fn)(void *arg, const void *record, size_t len);
 /*
- * Hands every record in the ring to fn, which lends it until it returns. The
+ * The kernel never announces a record: call this by a timer, some hundred
+ * times a second. Hands every record in the ring to fn, which lends it until it returns. The
  * number of records, or the negative errno.
  */
 int tap_drain(struct tap *t, tap_record_fn fn, void *arg);

@@ -210,7 +210,6 @@ const char *agent_counter_name(unsigned counter)
 		[AGENT_TAP_READ_FAULTS] = "tap_read_faults",
 		[AGENT_TAP_TRUNCATED] = "tap_truncated",
 		[AGENT_TAP_NOT_HTTP] = "tap_not_http",
-		[AGENT_TAP_CALLS] = "tap_calls",
 		[AGENT_MALFORMED] = "malformed",
 		[AGENT_HTTP2] = "http2",
 		[AGENT_UPGRADED] = "upgraded",

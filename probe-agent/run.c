@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * `redtap-agent run`: the kernel's tap as the source. One loop thread owns
+ * everything but the uplink, which has a thread of its own.
+ */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/notify.h"
+#include "common/version.h"
+#include "probe-agent/config.h"
+#include "probe-agent/pipeline.h"
+#include "probe-agent/recording.h"
+#include "probe-agent/tap.h"
+#include "probe-agent/uplink.h"
+#include "proto/limits.h"
+
+int cmd_run(int argc, char **argv);
+
+/* How often the ring is drained. */
+#define DRAIN_MS 10
+/* How often unfinished responses are asked for. */
+#define TICK_MS 200
+/* How long what is left may take to be acknowledged at the end. */
+#define STOP_MS 3000
+
+struct agent {
+	struct agent_config *cfg;
+	struct outbox *outbox;
+	struct tap *tap;
+	struct pipeline *pipeline;
+	struct uplink *uplink;
+	struct recording_writer *recording; /* NULL: none */
+	int epoll, timer, signals;
+	uint64_t ticked_ns, flushed_ns;
+	bool stopping;
+};
+
+static int on_record(void *arg, const void *record, size_t len)
+{
+	struct agent *a = arg;
+
+	if (a->recording)
+		recording_write(a->recording, record, len);
+	return pipeline_feed(a->pipeline, record, len);
+}
+
+static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns)
+{
+	struct agent *a = arg;
+
+	tap_ignore(a->tap, sock, born_ns);
+}
+
+static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
+		       struct tap_progress *out)
+{
+	struct agent *a = arg;
+
+	return tap_progress(a->tap, sock, born_ns, out);
+}
+
+static int set_info(struct agent *a)
+{
+	const struct tap_probe *probe;
+	size_t i, n = tap_probes(a->tap, &probe);
+	const char *names[LIMIT_PROBES];
+	uint32_t attached[LIMIT_PROBES];
+	struct utsname un;
+	struct batch_info info = {
+		.version = version_string(),
+		.capture = tap_capture(a->tap),
+		.probes = names,
+		.probe_attached = attached,
+	};
+
+	if (n > LIMIT_PROBES)
+		n = LIMIT_PROBES;
+	for (i = 0; i < n; i++) {
+		names[i] = probe[i].name;
+		attached[i] = probe[i].attached;
+	}
+	info.n_probes = n;
+	info.kernel = uname(&un) ? "" : un.release;
+	return pipeline_set_info(a->pipeline, &info);
+}
+
+static int watch(int epoll, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.fd = fd };
+
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
+}
+
+static int open_loop(struct agent *a)
+{
+	struct itimerspec every = {
+		.it_interval.tv_nsec = DRAIN_MS * 1000000,
+		.it_value.tv_nsec = DRAIN_MS * 1000000,
+	};
+	sigset_t set;
+	int err;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	/* Before any thread starts, so that all of them inherit it. */
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	a->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	a->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	a->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (a->signals < 0 || a->timer < 0 || a->epoll < 0 ||
+	    timerfd_settime(a->timer, 0, &every, NULL))
+		return -errno;
+	err = watch(a->epoll, a->signals);
+	return err ? err : watch(a->epoll, a->timer);
+}
+
+static int start(struct agent *a)
+{
+	const struct agent_config *cfg = a->cfg;
+	struct outbox_options oo = { .cap_bytes = cfg->outbox.cap_bytes,
+				     .path = cfg->outbox.path };
+	struct tap_options to = {
+		.mode = cfg->capture.mode,
+		.ring_bytes = cfg->capture.ring_bytes,
+		.max_connections = cfg->capture.max_connections,
+		.watch_self = cfg->select.report_self,
+	};
+	struct pipeline_options po = {
+		.cfg = cfg,
+		.ignore = on_ignore,
+		.progress = on_progress,
+		.arg = a,
+	};
+	struct uplink_options uo = {
+		.url = cfg->to,
+		.ca_file = cfg->tls.ca_file,
+		.cert_file = cfg->tls.cert_file,
+		.key_file = cfg->tls.key_file,
+	};
+	int err;
+
+	err = open_loop(a);
+	if (!err)
+		err = outbox_open(&a->outbox, &oo);
+	if (err)
+		return err;
+	po.outbox = a->outbox;
+	err = pipeline_new(&a->pipeline, &po);
+	if (!err && cfg->record)
+		err = recording_create(&a->recording, cfg->record);
+	if (!err)
+		err = tap_open(&a->tap, &to);
+	if (!err)
+		err = set_info(a);
+	if (!err)
+		err = uplink_start(&a->uplink, &uo, a->outbox);
+	return err;
+}
+
+static void flush(struct agent *a, uint64_t now_ns)
+{
+	uint64_t counters[TAP_C_MAX];
+
+	if (!tap_counters(a->tap, counters))
+		pipeline_flush(a->pipeline, counters);
+	a->flushed_ns = now_ns;
+}
+
+static void turn(struct agent *a)
+{
+	const uint64_t flush_ns = a->cfg->flush_ms * CLOCK_NS_PER_MS;
+	uint64_t now_ns, since_ns;
+
+	tap_drain(a->tap, on_record, a);
+	now_ns = clock_mono_ns();
+	if (now_ns - a->ticked_ns >= TICK_MS * CLOCK_NS_PER_MS) {
+		pipeline_tick(a->pipeline, now_ns, clock_real_us());
+		a->ticked_ns = now_ns;
+	}
+	since_ns = now_ns - a->flushed_ns;
+	if ((since_ns >= flush_ns && pipeline_pending(a->pipeline)) ||
+	    since_ns >= HEARTBEAT_MS * CLOCK_NS_PER_MS)
+		flush(a, now_ns);
+}
+
+static void loop(struct agent *a)
+{
+	struct epoll_event ev[4];
+	struct signalfd_siginfo si;
+	uint64_t expired;
+	int i, n;
+
+	while (!a->stopping) {
+		n = epoll_wait(a->epoll, ev, 4, -1);
+		for (i = 0; i < n; i++) {
+			if (ev[i].data.fd == a->timer) {
+				if (read(a->timer, &expired, sizeof(expired)) <
+				    0)
+					continue;
+			} else if (ev[i].data.fd == a->signals) {
+				if (read(a->signals, &si, sizeof(si)) > 0) {
+					log_info("stopping signal=%s",
+						 strsignal((int)si.ssi_signo));
+					a->stopping = true;
+				}
+			}
+		}
+		turn(a);
+	}
+	notify_send("STOPPING=1");
+	flush(a, clock_mono_ns());
+}
+
+static void stop(struct agent *a)
+{
+	uplink_stop(a->uplink, STOP_MS);
+	tap_close(a->tap);
+	recording_close(a->recording);
+	pipeline_free(a->pipeline);
+	outbox_close(a->outbox);
+	if (a->epoll >= 0)
+		close(a->epoll);
+	if (a->timer >= 0)
+		close(a->timer);
+	if (a->signals >= 0)
+		close(a->signals);
+	agent_config_free(a->cfg);
+}
+
+static void say_ready(const struct agent *a)
+{
+	const struct tap_probe *probe;
+	size_t i, up = 0, n = tap_probes(a->tap, &probe);
+
+	for (i = 0; i < n; i++)
+		up += probe[i].attached;
+	log_info("ready node=%s capture=%s probes=%zu/%zu to=%s", a->cfg->node,
+		 tap_capture(a->tap), up, n, a->cfg->to);
+	notify_send("READY=1");
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct agent a = { .epoll = -1, .timer = -1, .signals = -1 };
+	struct agent_flags flags = { 0 };
+	int err;
+
+	err = agent_config_main(&a.cfg, &flags, "Watch this host's HTTP and send "
+						"one event per request on.",
+				argc, argv);
+	if (err)
+		return err < 0;
+	err = start(&a);
+	if (err) {
+		log_error("not started: %s", strerror(-err));
+		stop(&a);
+		return 1;
+	}
+	a.flushed_ns = a.ticked_ns = clock_mono_ns();
+	pipeline_tick(a.pipeline, a.ticked_ns, clock_real_us());
+	flush(&a, a.ticked_ns); /* says hello */
+	say_ready(&a);
+	loop(&a);
+	stop(&a);
+	log_info("stopped");
+	return 0;
+}

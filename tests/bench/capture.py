@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+What capture costs the application: nginx and wrk on loopback, with the agent
+and without in turn, because the machine drifts more than the difference.
+
+    capture.py [--capture=MODE] [--rounds=N] [--seconds=S] [workload ...]
+
+Workloads: saturation (nginx keep-alive, a small file, as fast as it goes),
+latency (one connection at a time), redis (ping-pong that is not HTTP), bulk (a
+transfer that is not HTTP). Prints `bench: NAME VALUE UNIT goal=G ok|short`,
+one line a figure, medians of the rounds.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]
+                       / "integration"))
+import harness  # noqa: E402
+
+WEB, NGINX, REDIS, BULK = 21404, 21590, 21591, 21592
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def bench(name, value, unit, goal=None, least=True):
+    """One figure; goal is the least (or the most) that is good enough."""
+    verdict = ""
+    if goal is not None:
+        good = value >= goal if least else value <= goal
+        sign = ">=" if least else "<="
+        verdict = f" goal={sign}{goal} {'ok' if good else 'short'}"
+    print(f"bench: {name} {value:.4g} {unit}{verdict}", flush=True)
+
+
+def cpu_s(pid):
+    """User and system time of a process, its waited-for children included."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1]
+    return sum(int(x) for x in fields.split()[11:15]) / TICK
+
+
+def rss_mib(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().split("\n"):
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def start_nginx(redtap):
+    root = redtap.dir / "www"
+    root.mkdir()
+    (root / "small.html").write_text("x" * 600 + "\n")
+    conf = redtap.dir / "nginx.conf"
+    conf.write_text(f"""
+daemon off; master_process off; worker_processes 1;
+pid {redtap.dir}/nginx.pid; error_log {redtap.dir}/nginx-error.log;
+events {{ worker_connections 512; }}
+http {{
+  access_log off; sendfile on; keepalive_requests 1000000000;
+  server {{ listen 127.0.0.1:{NGINX}; root {root}; }}
+}}
+""")
+    server = redtap.spawn(["nginx", "-p", redtap.dir, "-c", conf], "nginx")
+    harness.eventually("nginx listens", lambda: harness.port_open(NGINX))
+    return server
+
+
+class Wrk:
+    """One run of wrk: requests, CPU, latencies."""
+
+    def __init__(self, seconds, connections):
+        begin = os.times()
+        out = subprocess.run(
+            ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency",
+             f"http://127.0.0.1:{NGINX}/small.html"],
+            check=True, capture_output=True, text=True).stdout
+        end = os.times()
+        self.cpu_s = (end.children_user - begin.children_user
+                      + end.children_system - begin.children_system)
+        self.requests = int(re.search(r"(\d+) requests in", out).group(1))
+        self.rate = float(re.search(r"Requests/sec:\s+([\d.]+)",
+                                    out).group(1))
+        unit = {"us": 1.0, "ms": 1e3, "s": 1e6}
+        self.us = {
+            q: float(v) * unit[u] for q, v, u in re.findall(
+                r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)$", out, re.M)}
+
+
+def alternate(redtap, rounds, measure):
+    """[(without, with)]: measure(agent or None) in turn."""
+    pairs = []
+    for _ in range(rounds):
+        without = measure(None)
+        redtap.start_agent()
+        pairs.append((without, measure(redtap.agent)))
+        redtap.quiet(still_s=1.0, timeout_s=60)
+        redtap.agent.stop()
+        redtap.agent = None
+    return pairs
+
+
+def median(values):
+    return statistics.median(list(values))
+
+
+def saturation(redtap, opt):
+    nginx = start_nginx(redtap)
+
+    def measure(agent):
+        before = redtap.metrics()
+        app = cpu_s(nginx.pid)
+        own = cpu_s(agent.pid) if agent else 0.0
+        run = Wrk(opt.seconds, 16)
+        run.app_s = cpu_s(nginx.pid) - app + run.cpu_s
+        run.rss = 0.0
+        if agent:
+            redtap.quiet(still_s=1.0, timeout_s=60)
+            run.agent_s = cpu_s(agent.pid) - own
+            run.rss = rss_mib(agent.pid)
+            delta = redtap.metrics().minus(before)
+            run.dropped = delta.sum("redtap_agent_events_dropped_total")
+            run.counted = delta.sum("redtap_http_requests_total")
+        return run
+
+    pairs = alternate(redtap, opt.rounds, measure)
+    tag = opt.capture
+    bench(f"capture-{tag}-throughput-kept",
+          median(b.rate / a.rate for a, b in pairs), "ratio", 0.85)
+    bench(f"capture-{tag}-requests-without",
+          median(a.rate for a, _ in pairs), "1/s")
+    bench(f"capture-{tag}-requests-with", median(b.rate for _, b in pairs),
+          "1/s")
+    bench(f"capture-{tag}-application-cpu-added",
+          median((b.app_s / b.requests - a.app_s / a.requests) * 1e6 / 2
+                 for a, b in pairs), "us/event")
+    bench(f"capture-{tag}-agent-cpu",
+          median(b.agent_s / b.requests * 1e6 / 2 for _, b in pairs),
+          "us/event")
+    bench(f"capture-{tag}-cpu-total",
+          median((b.app_s / b.requests - a.app_s / a.requests
+                  + b.agent_s / b.requests) * 1e6 / 2 for a, b in pairs),
+          "us/event", 2.5, least=False)
+    bench(f"capture-{tag}-agent-rss", max(b.rss for _, b in pairs), "MiB",
+          16, least=False)
+    bench(f"capture-{tag}-dropped", sum(b.dropped for _, b in pairs),
+          "events", 0, least=False)
+    bench(f"capture-{tag}-counted-per-request",
+          sum(b.counted for _, b in pairs)
+          / sum(b.requests for _, b in pairs), "events")
+
+
+def latency(redtap, opt):
+    start_nginx(redtap)
+    pairs = alternate(redtap, opt.rounds, lambda _: Wrk(opt.seconds, 1))
+    for q in "50", "99":
+        bench(f"capture-{opt.capture}-p{q}-added",
+              median(b.us[q] - a.us[q] for a, b in pairs), "us")
+
+
+def redis(redtap, opt):
+    """Both ends are captured; neither is HTTP."""
+    redtap.spawn(["redis-server", "--port", str(REDIS), "--save", "",
+                  "--bind", "127.0.0.1", "--dir", redtap.dir], "redis")
+    harness.eventually("redis listens", lambda: harness.port_open(REDIS))
+
+    def measure(_):
+        out = subprocess.run(
+            ["redis-benchmark", "-p", str(REDIS), "-t", "ping_mbulk", "-q",
+             "-c", "16", "-n", str(opt.seconds * 50000), "--csv"],
+            check=True, capture_output=True, text=True).stdout
+        return float(out.strip().split("\n")[-1].split(",")[1].strip('"'))
+
+    pairs = alternate(redtap, opt.rounds, measure)
+    bench(f"capture-{opt.capture}-redis-throughput-kept",
+          median(b / a for a, b in pairs), "ratio", 0.995)
+
+
+def bulk(redtap, opt):
+    """socat from /dev/zero to /dev/null, as fast as it goes."""
+    redtap.spawn(["socat", "-u", "-b65536",
+                  f"TCP-LISTEN:{BULK},bind=127.0.0.1,fork,reuseaddr",
+                  "OPEN:/dev/null"], "sink")
+    harness.eventually("the sink listens", lambda: harness.port_open(BULK))
+    size = opt.seconds << 30
+
+    def measure(_):
+        begin = time.monotonic()
+        subprocess.run(
+            f"head -c {size} /dev/zero | socat -u -b65536 STDIN "
+            f"TCP:127.0.0.1:{BULK}", shell=True, check=True)
+        return size / (time.monotonic() - begin)
+
+    pairs = alternate(redtap, opt.rounds, measure)
+    bench(f"capture-{opt.capture}-bulk-throughput-kept",
+          median(b / a for a, b in pairs), "ratio", 0.995)
+
+
+def main():
+    workloads = {f.__name__: f for f in (saturation, latency, redis, bulk)}
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--capture", default="auto")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("workload", nargs="*", default=list(workloads))
+    opt = parser.parse_args()
+    for name in opt.workload:
+        with harness.Redtap(WEB, agent_flags=[f"--capture={opt.capture}"]) \
+                as redtap:
+            redtap.start_aggregator()
+            workloads[name](redtap, opt)
+
+
+if __name__ == "__main__":
+    main()
