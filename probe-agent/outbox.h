@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct batch_losses;
+
 /*
  * Encoded batches between the loop thread (push) and the uplink thread (peek,
  * ack), oldest first. A batch stays until it is acknowledged. Own mutex; both
@@ -23,7 +25,10 @@ struct outbox_item {
 	uint64_t epoch, sequence;
 };
 
-/* Sets *out, released by outbox_close(). -EINVAL, -ENOMEM, -EIO. */
+/*
+ * Sets *out, released by outbox_close(). -ENOMEM; with a file -EIO, -ENOSPC,
+ * -EBUSY (another agent has it), -EPROTONOSUPPORT (a newer version's).
+ */
 int outbox_open(struct outbox **out, const struct outbox_options *opt);
 void outbox_close(struct outbox *ob); /* NULL is fine */
 
@@ -32,11 +37,19 @@ void outbox_close(struct outbox *ob); /* NULL is fine */
  * or a new epoch (wall clock, ns) and 0.
  */
 void outbox_epoch(const struct outbox *ob, uint64_t *epoch, uint64_t *sequence);
+/*
+ * Losses as of that sequence, all zero for a new epoch: what the agent counts
+ * goes on from there.
+ */
+void outbox_losses(const struct outbox *ob, struct batch_losses *out);
 
 /*
  * Moves *data in and clears it; events says how many requests it holds, for
- * the loss counter. Never blocks. What makes room for it is the policy in
- * docs/ARCHITECTURE.md (rollups first, drops last).
+ * the loss counter. Waits for no aggregator, but for the disk if there is a
+ * file. When full, the oldest batches that were never sent are folded into one
+ * (rollup.h) that stands for their sequence numbers; only if that frees nothing
+ * are they dropped, and counted. -ENOSPC, -ENOMEM: this batch was dropped and
+ * counted.
  */
 int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 		uint64_t sequence, uint64_t events);

@@ -24,7 +24,7 @@
 
 /* Limits of single values, so that no sum of them overflows. */
 #define LIMIT_TIME_US (UINT64_C(1) << 53) /* wall clock; the year 2255 */
-#define LIMIT_TIME_S (INT64_C(1) << 33)
+#define LIMIT_TIME_S (INT64_C(1) << 34) /* more than LIMIT_TIME_US */
 #define LIMIT_DURATION_US (UINT64_C(1) << 42) /* 50 days */
 #define LIMIT_BODY_BYTES (UINT64_C(1) << 50)
 #define LIMIT_ROLLUP_COUNT (UINT64_C(1) << 40) /* requests of a row */
