@@ -64,3 +64,14 @@ fuzz: ## Fuzz each parser for a few seconds, starting from its corpus
 
 lint: ## Check formatting, include rules, names, scripts, man pages
 	@tests/lint.sh
+
+# tests/bench/*.c are programs that print `bench: NAME VALUE UNIT goal=G ok`.
+.PHONY: bench-scrape
+$(B)/tests/bench/scrape: $(B)/obj/tests/bench/scrape.o $(B)/libaggregator.a \
+		$(B)/libproto.a $(B)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ $(LIBS_aggregator) -o $@
+
+bench-scrape: $(B)/tests/bench/scrape ## What rendering a scrape costs
+	@$<
