@@ -45,8 +45,7 @@ static void on_exchange(void *arg, const struct exchange *x)
 	if (x->end->tgid != 42)
 		buf_printf(b, " tgid=%u", x->end->tgid);
 	if (s->times)
-		buf_printf(b, " %" PRIu64 "+%" PRIu64 "+%" PRIu64,
-			   x->start_ns,
+		buf_printf(b, " %" PRIu64 "+%" PRIu64 "+%" PRIu64, x->start_ns,
 			   x->first_byte_ns ? x->first_byte_ns - x->start_ns
 					    : 0,
 			   x->end_ns - x->start_ns);

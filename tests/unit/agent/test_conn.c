@@ -153,7 +153,8 @@ static void keep_alive(struct scene *c)
 	ASK(c, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
 	ANSWER(c, OK);
 	script_wait(&c->k, 60 * SECOND_NS);
-	ASK(c, "GET /b HTTP/1.1\r\nhost:  y \r\nTraceParent: 00-ab-cd-01\r\n\r\n");
+	ASK(c,
+	    "GET /b HTTP/1.1\r\nhost:  y \r\nTraceParent: 00-ab-cd-01\r\n\r\n");
 	ANSWER(c, "HTTP/1.1 404 Not Found\r\ncontent-length:0\r\n\r\n");
 	ASK(c, "GET /c HTTP/1.0\n\n");
 	ANSWER(c, "HTTP/1.0 500\nContent-Length: 1\n\nx");
@@ -164,11 +165,10 @@ static void counts_each_request_of_a_connection(void **state)
 {
 	(void)state;
 	play_both(keep_alive,
-		  &(struct expect){
-			  .lines = "GET /a 200 complete 0 2 host=x\n"
-				   "GET /b 404 complete 0 0 host=y "
-				   "trace=00-ab-cd-01\n"
-				   "GET /c 500 complete 0 1 v10\n" });
+		  &(struct expect){ .lines = "GET /a 200 complete 0 2 host=x\n"
+					     "GET /b 404 complete 0 0 host=y "
+					     "trace=00-ab-cd-01\n"
+					     "GET /c 500 complete 0 1 v10\n" });
 }
 
 static void pipelined(struct scene *c)
@@ -207,9 +207,9 @@ static void pairs_pipelined_requests_in_order(void **state)
 
 static void methods(struct scene *c)
 {
-	static const char *const names[] = { "GET",  "POST",   "PUT",
-					     "HEAD", "DELETE", "OPTIONS",
-					     "TRACE", "PATCH", "PROPFIND",
+	static const char *const names[] = { "GET",	"POST",	  "PUT",
+					     "HEAD",	"DELETE", "OPTIONS",
+					     "TRACE",	"PATCH",  "PROPFIND",
 					     "M-SEARCH" };
 	char text[100];
 	size_t i;
@@ -335,9 +335,9 @@ static void until_close(struct scene *c)
 static void ends_an_unbounded_response_with_its_connection(void **state)
 {
 	(void)state;
-	play_both(until_close,
-		  &(struct expect){
-			  .lines = "GET /a 200 complete 0 100 v10\n" });
+	play_both(
+		until_close,
+		&(struct expect){ .lines = "GET /a 200 complete 0 100 v10\n" });
 }
 
 static void chunked_unseen(struct scene *c)
@@ -346,7 +346,8 @@ static void chunked_unseen(struct scene *c)
 	ANSWER(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
 	answer_quietly(c, 1000);
 	ASK(c, "GET /b HTTP/1.1\r\n\r\n");
-	ANSWER(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n");
+	ANSWER(c,
+	       "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n");
 	answer_quietly(c, 500);
 	answer_ends(c);
 	script_close(&c->k, 0);
