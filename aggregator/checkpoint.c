@@ -458,8 +458,8 @@ static int load_view(struct checkpoint *c, size_t v, const struct view_row *row)
 	c->view_mark[v] = 0;
 	if (!row->found || row->digest != fold_view_digest(c->fold, v)) {
 		if (row->found)
-			log_info("msg=\"a view has changed: it is folded again "
-				 "from the log\" view=%s",
+			log_info("view %s has changed: it is folded again from "
+				 "the log",
 				 fold_view(c->fold, v)->name);
 		return rebuild_view(c, v);
 	}
@@ -592,8 +592,7 @@ static int replay_row(void *arg, const struct store_log *row)
 	int err = batch_decode(c->arena, row->data, row->len, &b, &reason);
 
 	if (err < 0) {
-		log_error("msg=\"a logged batch cannot be read\" log_id=%llu "
-			  "reason=\"%s\"",
+		log_error("logged batch %llu cannot be read: %s",
 			  (unsigned long long)row->id, reason ? reason : "");
 		return err == -ENOMEM ? err : -EUCLEAN;
 	}

@@ -36,11 +36,9 @@ static void set_ready(struct engine *e, const char *why)
 	snprintf(e->why, sizeof(e->why), "%s", why ? why : "");
 	pthread_mutex_unlock(&e->ready_mutex);
 	if (why)
-		log_error("msg=\"cannot commit; nothing is acknowledged\" "
-			  "reason=\"%s\"",
-			  why);
+		log_error("cannot commit, so nothing is acknowledged: %s", why);
 	else if (!was)
-		log_info("msg=\"commits work\"");
+		log_info("commits work again");
 }
 
 bool engine_ready(struct engine *e, char *why, size_t why_bytes)
@@ -182,10 +180,11 @@ static void judge(struct engine *e, struct item *it, const struct push *p)
 		it->fresh = true;
 		it->reply.status = REPLY_ACCEPTED;
 		e->pending.batches++;
-		e->pending.events += it->batch.events.n;
+		e->pending.events += it->requests;
 		e->pending.rollup_events += it->requests - it->batch.events.n;
 		if (note_info(e, it->row->agent, &it->batch.info) < 0)
-			log_warn("msg=\"out of memory\"");
+			log_warn("out of memory: who %s is was not kept",
+				 it->batch.agent);
 		break;
 	case LEDGER_DUPLICATE:
 		it->reply.status = REPLY_ACCEPTED;
@@ -245,8 +244,7 @@ static void examine(struct engine *e, struct item *it)
 		refuse(it, REPLY_REFUSED, reason ? reason : "not a batch");
 		it->rubbish = true;
 		e->pending.refused++;
-		log_warn("msg=\"refused a message\" reason=\"%s\"",
-			 it->reply.reason);
+		log_warn("refused a message: %s", it->reply.reason);
 		return;
 	}
 	judge(e, it, &p);
@@ -362,8 +360,8 @@ static void fold_or_die(struct engine *e, const struct item *it)
 				 .received_us = it->request.received_us };
 
 	if (fold_batch(e->fold, &fb) < 0) {
-		log_error("msg=\"out of memory while counting; the log has "
-			  "it all: start again\"");
+		log_error("out of memory while counting; the log has it all: "
+			  "start again");
 		abort();
 	}
 }
@@ -477,8 +475,7 @@ static void retention(struct engine *e, uint64_t now_ns)
 	if (err == 0)
 		err = store_commit(e->store);
 	if (err < 0) {
-		log_warn("msg=\"retention failed\" reason=\"%s\"",
-			 store_error(e->store));
+		log_warn("retention failed: %s", store_error(e->store));
 		store_rollback(e->store);
 		e->pending = e->counters;
 	} else {

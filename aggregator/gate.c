@@ -180,13 +180,13 @@ static int listen_on(struct gate *g, const struct gate_options *opt,
 	int rv;
 
 	if (strncmp(url, "tls+tcp://", 10) == 0) {
-		log_error("msg=\"tls+tcp is not in this build\" url=%s", url);
+		log_error("%s: tls+tcp is not in this build", url);
 		return -EINVAL;
 	}
 	if (strncmp(url, "tcp://", 6) == 0 && !is_loopback(url) &&
 	    !opt->allow_plaintext) {
-		log_error("msg=\"plain TCP beyond loopback needs "
-			  "--ingest.allow-plaintext\" url=%s",
+		log_error("%s: plain TCP beyond loopback needs "
+			  "--ingest.allow-plaintext",
 			  url);
 		return -EINVAL;
 	}
@@ -194,8 +194,7 @@ static int listen_on(struct gate *g, const struct gate_options *opt,
 	if (rv == 0)
 		rv = nng_listener_start(l, 0);
 	if (rv != 0)
-		log_error("msg=\"cannot listen\" url=%s reason=\"%s\"", url,
-			  nng_strerror(rv));
+		log_error("cannot listen on %s: %s", url, nng_strerror(rv));
 	return from_nng(rv);
 }
 

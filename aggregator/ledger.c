@@ -284,7 +284,7 @@ static bool in_conflict(struct ledger_agent *a, uint64_t epoch, int64_t now_us)
 		return false;
 	}
 	if (!a->conflict)
-		log_warn("msg=\"two agents use the same id\" node=%s", a->name);
+		log_warn("two agents use the same id: %s", a->name);
 	a->conflict = true;
 	return true;
 }

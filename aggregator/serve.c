@@ -62,8 +62,8 @@ static int web_reload(void *arg, char *why, size_t why_size)
 	} else {
 		aggregator_config_free(s->config);
 		s->config = fresh;
-		log_info("msg=\"configuration reloaded\" note=\"addresses, "
-			 "store and limits change with a restart\"");
+		log_info("configuration read again; addresses, store and "
+			 "limits change with a restart");
 	}
 	pthread_mutex_unlock(&s->reload_mutex);
 	return err;
@@ -98,9 +98,8 @@ static int make_dir(const char *path)
 			break;
 	}
 	if (err < 0)
-		log_error("msg=\"cannot make the store's folder\" path=%s "
-			  "reason=\"%s\"",
-			  path, strerror(-err));
+		log_error("cannot make the folder %s: %s", path,
+			  strerror(-err));
 	free(copy);
 	return err;
 }
@@ -179,7 +178,7 @@ static void wait_for_end(struct serve *s, const sigset_t *set)
 	while (sigwait(set, &sig) == 0 && sig != SIGTERM && sig != SIGINT)
 		if (sig == SIGHUP)
 			reload_by_signal(s);
-	log_info("msg=\"stopping\" signal=%d", sig);
+	log_info("stopping: %s", strsignal(sig));
 }
 
 static int serve(struct serve *s, const sigset_t *set)
@@ -189,10 +188,9 @@ static int serve(struct serve *s, const sigset_t *set)
 	if (err == 0)
 		err = start_web(s);
 	if (err < 0) {
-		log_error("msg=\"cannot start\" reason=\"%s\"", strerror(-err));
+		log_error("cannot start: %s", strerror(-err));
 	} else {
-		log_info("msg=\"redtap-aggregator is up\" version=%s",
-			 version_string());
+		log_info("redtap-aggregator %s is up", version_string());
 		notify_send("READY=1");
 		wait_for_end(s, set);
 		notify_send("STOPPING=1");

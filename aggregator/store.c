@@ -268,8 +268,8 @@ static int migrate(struct store *st)
 	if (err < 0)
 		return err;
 	if (version > migrations_count) {
-		log_error("msg=\"the store was written by a newer version of "
-			  "redtap\" path=%s schema=%llu known=%zu",
+		log_error("%s was written by a newer version of redtap: "
+			  "schema %llu, this one knows %zu",
 			  st->path, (unsigned long long)version,
 			  migrations_count);
 		return -EPROTO;
@@ -380,9 +380,9 @@ static int rename_aside(struct store *st)
 		if (rename(from, to) < 0 && errno != ENOENT)
 			return -errno;
 		if (i == 0)
-			log_error("msg=\"the store is damaged and was set "
-				  "aside; starting empty\" path=%s reason=\"%s\"",
-				  to, st->error);
+			log_error("the store is damaged (%s): set aside as "
+				  "%s, starting empty",
+				  st->error, to);
 	}
 	st->set_aside = true;
 	return 0;
@@ -409,13 +409,11 @@ static int lock_dir(struct store *st)
 	st->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (st->lock_fd < 0) {
 		err = -errno;
-		log_error("msg=\"cannot open the store\" path=%s reason=\"%s\"",
-			  path, strerror(-err));
+		log_error("cannot open the store %s: %s", path, strerror(-err));
 		return err;
 	}
 	if (flock(st->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		log_error("msg=\"another process uses the store\" path=%s",
-			  st->dir);
+		log_error("another process uses the store in %s", st->dir);
 		return -EBUSY;
 	}
 	return 0;
@@ -440,9 +438,8 @@ int store_open(struct store **out, const char *dir)
 	err = open_or_set_aside(st);
 	if (err < 0) {
 		if (err != -EPROTO)
-			log_error("msg=\"cannot open the store\" path=%s "
-				  "reason=\"%s\"",
-				  st->path, st->error);
+			log_error("cannot open the store %s: %s", st->path,
+				  st->error);
 		goto fail;
 	}
 	*out = st;
