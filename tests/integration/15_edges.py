@@ -69,8 +69,8 @@ def routes(rt, report):
         equal("requests", sum(counts.values()), len(sent))
         equal("routes of their own", sum(1 for r in counts if r in sent),
               cases.ROUTE_CAP)
-        equal("others", [n for r, n in counts.items() if r not in sent],
-              [over])
+        equal("others", {r: n for r, n in counts.items() if r not in sent},
+              {"/{overflow}": over})
         equal("routes_overflowed",
               delta.sum("redtap_agent_routes_overflowed_total"), over)
 

@@ -353,8 +353,8 @@ class Redtap:
     def start_aggregator(self, wait=True):
         self.aggregator = Process(
             [AGGREGATOR, "serve", f"--web.listen-address=127.0.0.1:{self.web}",
-             f"--ingest.listen-url=tcp://127.0.0.1:{self.ingest}",
-             f"--storage.path={self.store}", *self.aggregator_flags],
+             f"--ingest.listen=tcp://127.0.0.1:{self.ingest}",
+             f"--store.dir={self.store}", *self.aggregator_flags],
             self.dir / "aggregator.log")
         if wait:
             self.wait_ready()
