@@ -75,3 +75,8 @@ $(B)/tests/bench/scrape: $(B)/obj/tests/bench/scrape.o $(B)/libaggregator.a \
 
 bench-scrape: $(B)/tests/bench/scrape ## What rendering a scrape costs
 	@$<
+
+# Made from metrics.def and the default views; a unit test keeps it true.
+.PHONY: docs/METRICS.md
+docs/METRICS.md: $(B)/tests/unit/aggregator/test_metrics ## Make the page of metrics
+	$(Q)REDTAP_GOLDEN=write $< >/dev/null
