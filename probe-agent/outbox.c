@@ -18,8 +18,8 @@
 #define CAP_DEFAULT ((size_t)64 << 20)
 /* A fold makes at least this part of the cap free, if it can. */
 #define FOLD_PART 16u
-/* Acknowledgements that wait for the next batch to be written with it. */
-#define ACKS_LATE 16u
+/* How far ahead of the oldest batch the file allows to send. */
+#define SEND_AHEAD 32u
 /* Beyond its data, what an item costs in memory. */
 #define ITEM_BYTES (sizeof(struct item) + 32)
 
@@ -29,6 +29,11 @@ struct item {
 	size_t len;
 	bool rollup, stored;
 	bool sealed; /* folding it has not paid */
+	/*
+	 * From the file, and may have been sent before: in a rollup it would
+	 * be counted again, and as a drop it would be counted twice.
+	 */
+	bool maybe_sent;
 };
 
 struct outbox {
@@ -40,7 +45,8 @@ struct outbox {
 	 * or dropped, so what was counted there cannot be sent again here. */
 	struct item *items;
 	size_t head, n, mask;
-	uint64_t epoch, last_sequence, acknowledged_sequence;
+	uint64_t epoch, last_sequence;
+	struct outbox_disk_marks marks; /* as they are; the file's lag */
 	uint64_t forget_later; /* dropped, still in the file; 0: none */
 	struct batch_losses losses; /* as the file told at start */
 	struct outbox_disk *disk; /* NULL: in memory */
@@ -123,15 +129,11 @@ static int restore(void *arg, const struct outbox_disk_row *row)
 		.len = row->len,
 		.rollup = row->rollup,
 		.stored = true,
-		/*
-		 * The file learns of acknowledgements late, so this may have
-		 * been counted already: in a rollup it would be again.
-		 */
-		.sealed = true,
+		.maybe_sent = row->sequence <= ob->marks.sendable,
 	};
 
 	ob->last_sequence = row->sequence;
-	if (row->sequence <= ob->acknowledged_sequence)
+	if (row->sequence <= ob->marks.acknowledged)
 		return 0;
 	return append(ob, &it);
 }
@@ -171,8 +173,8 @@ static int open_disk(struct outbox *ob, const char *path)
 	if (epoch == 0)
 		return outbox_disk_set_epoch(ob->disk, ob->epoch);
 	ob->epoch = epoch;
-	ob->acknowledged_sequence = outbox_disk_acknowledged(ob->disk);
-	ob->last_sequence = ob->acknowledged_sequence;
+	outbox_disk_marks(ob->disk, &ob->marks);
+	ob->last_sequence = ob->marks.acknowledged;
 	err = outbox_disk_each(ob->disk, restore, ob);
 	return err ? err : restore_losses(ob);
 }
@@ -210,7 +212,7 @@ void outbox_close(struct outbox *ob)
 	if (ob == NULL)
 		return;
 	if (ob->disk != NULL)
-		outbox_disk_forget(ob->disk, ob->acknowledged_sequence, 0);
+		outbox_disk_mark(ob->disk, &ob->marks, 0);
 	outbox_disk_close(ob->disk);
 	for (size_t i = 0; i < ob->n; i++)
 		free(at(ob, i)->data);
@@ -236,6 +238,12 @@ void outbox_losses(const struct outbox *ob, struct batch_losses *out)
 
 /* ---- the file; each is nothing without one ---- */
 
+static void allow_sending(struct outbox *ob, uint64_t sequence)
+{
+	if (ob->marks.sendable < sequence + SEND_AHEAD)
+		ob->marks.sendable = sequence + SEND_AHEAD;
+}
+
 static int store(struct outbox *ob, struct item *it)
 {
 	struct outbox_disk_row row = {
@@ -249,18 +257,31 @@ static int store(struct outbox *ob, struct item *it)
 
 	if (ob->disk == NULL || it->stored)
 		return 0;
-	err = outbox_disk_put(ob->disk, &row, it->data,
-			      ob->acknowledged_sequence);
+	allow_sending(ob, ob->n > 0 ? at(ob, 0)->sequence : it->sequence);
+	err = outbox_disk_put(ob->disk, &row, it->data, &ob->marks);
 	if (err)
 		return err;
 	it->stored = true;
 	free(it->data);
 	it->data = NULL;
 	if (ob->forget_later > 0 &&
-	    outbox_disk_forget(ob->disk, ob->acknowledged_sequence,
-			       ob->forget_later) == 0)
+	    outbox_disk_mark(ob->disk, &ob->marks, ob->forget_later) == 0)
 		ob->forget_later = 0;
 	return 0;
+}
+
+/* The file says that this one may be sent, before it is. */
+static int store_sendable(struct outbox *ob, const struct item *it)
+{
+	struct outbox_disk_marks marks;
+
+	if (ob->disk == NULL)
+		return 0;
+	outbox_disk_marks(ob->disk, &marks);
+	if (it->sequence <= marks.sendable)
+		return 0;
+	allow_sending(ob, it->sequence);
+	return outbox_disk_mark(ob->disk, &ob->marks, 0);
 }
 
 static int load(struct outbox *ob, struct item *it)
@@ -295,8 +316,7 @@ static void drop(struct outbox *ob, size_t i)
 
 	ob->stats.dropped_events += it->events;
 	if (it->stored && it->sequence < ob->last_sequence)
-		outbox_disk_forget(ob->disk, ob->acknowledged_sequence,
-				   it->sequence);
+		outbox_disk_mark(ob->disk, &ob->marks, it->sequence);
 	else if (it->stored)
 		ob->forget_later = it->sequence; /* the newest row stays */
 	splice(ob, i, i + 1, NULL);
@@ -356,7 +376,7 @@ static bool find_run(const struct outbox *ob, size_t *from, size_t *to)
 {
 	size_t budget = ob->cap_bytes / FOLD_PART, taken = 0, i = 1;
 
-	while (i < ob->n && at(ob, i)->sealed)
+	while (i < ob->n && (at(ob, i)->sealed || at(ob, i)->maybe_sent))
 		i++;
 	*from = i;
 	while (i < ob->n && !at(ob, i)->sealed &&
@@ -427,22 +447,33 @@ static bool fold_oldest(struct outbox *ob)
 	return true;
 }
 
+/* The oldest that is certainly not counted yet; false if there is none. */
+static bool drop_oldest(struct outbox *ob)
+{
+	size_t i = 1;
+
+	while (i < ob->n && at(ob, i)->maybe_sent)
+		i++;
+	if (i >= ob->n)
+		return false;
+	log_warn("outbox full: oldest batch dropped: events=%llu",
+		 (unsigned long long)at(ob, i)->events);
+	drop(ob, i);
+	return true;
+}
+
+static bool room_for(const struct outbox *ob, size_t len)
+{
+	return ob->bytes + len + ITEM_BYTES <= ob->cap_bytes;
+}
+
 static void make_room(struct outbox *ob, size_t len)
 {
-	bool folded = false;
+	uint64_t before = ob->stats.rolled_up_events;
 
-	while (ob->bytes + len + ITEM_BYTES > ob->cap_bytes) {
-		if (fold_oldest(ob)) {
-			folded = true;
-			continue;
-		}
-		if (ob->n < 2)
-			break;
-		log_warn("outbox full: oldest batch dropped: events=%llu",
-			 (unsigned long long)at(ob, 1)->events);
-		drop(ob, 1);
-	}
-	if (folded)
+	while (!room_for(ob, len) && (fold_oldest(ob) || drop_oldest(ob)))
+		;
+	if (ob->stats.rolled_up_events > before)
 		log_info("outbox full: oldest batches rolled up: "
 			 "batches=%zu bytes=%zu rolled_up_events=%llu",
 			 ob->n, ob->bytes,
@@ -468,7 +499,7 @@ int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 	assert(epoch == ob->epoch && sequence > ob->last_sequence);
 	make_room(ob, len);
 	ob->last_sequence = sequence;
-	if (ob->bytes + len + ITEM_BYTES > ob->cap_bytes && ob->n > 0)
+	if (!room_for(ob, len) && ob->n > 0)
 		err = -ENOSPC;
 	/* What cannot be written now is when it is about to be sent. */
 	if (err == 0)
@@ -503,6 +534,7 @@ static int first_item(struct outbox *ob, struct outbox_item *out)
 	struct item *it = at(ob, 0);
 	int err = store(ob, it);
 
+	err = err ? err : store_sendable(ob, it);
 	err = err ? err : load(ob, it);
 	if (err)
 		return err;
@@ -550,11 +582,8 @@ static void done(struct outbox *ob, uint64_t epoch, uint64_t sequence,
 			ob->stats.refused_events += at(ob, 0)->events;
 		else
 			ob->stats.acknowledged++;
-		ob->acknowledged_sequence = sequence;
+		ob->marks.acknowledged = sequence;
 		splice(ob, 0, 1, NULL);
-		if (ob->disk != NULL &&
-		    sequence >= outbox_disk_acknowledged(ob->disk) + ACKS_LATE)
-			outbox_disk_forget(ob->disk, sequence, 0);
 	}
 	pthread_mutex_unlock(&ob->lock);
 }

@@ -17,7 +17,8 @@ struct outbox_disk {
 	sqlite3 *db;
 	sqlite3_stmt *begin, *commit, *rollback, *put, *get, *forget, *replace,
 		*set, *each;
-	uint64_t epoch, acknowledged;
+	uint64_t epoch;
+	struct outbox_disk_marks marks;
 };
 
 static const char *const schema =
@@ -151,7 +152,9 @@ static int read_state(struct outbox_disk *d)
 		if (key != NULL && strcmp(key, "epoch") == 0)
 			d->epoch = value;
 		else if (key != NULL && strcmp(key, "acknowledged") == 0)
-			d->acknowledged = value;
+			d->marks.acknowledged = value;
+		else if (key != NULL && strcmp(key, "sendable") == 0)
+			d->marks.sendable = value;
 	}
 	if (step != SQLITE_DONE)
 		err = failed(d, "read");
@@ -245,9 +248,10 @@ uint64_t outbox_disk_epoch(const struct outbox_disk *d)
 	return d->epoch;
 }
 
-uint64_t outbox_disk_acknowledged(const struct outbox_disk *d)
+void outbox_disk_marks(const struct outbox_disk *d,
+		       struct outbox_disk_marks *out)
 {
-	return d->acknowledged;
+	*out = d->marks;
 }
 
 static int set(struct outbox_disk *d, const char *key, uint64_t value)
@@ -275,14 +279,17 @@ static int delete_range(struct outbox_disk *d, sqlite3_stmt *s, uint64_t first,
 }
 
 /* Inside a transaction. */
-static int forget(struct outbox_disk *d, uint64_t acknowledged)
+static int put_marks(struct outbox_disk *d,
+		     const struct outbox_disk_marks *marks)
 {
-	int err;
+	int err = 0;
 
-	if (acknowledged <= d->acknowledged)
-		return 0;
-	err = delete_range(d, d->forget, 0, acknowledged);
-	return err ? err : set(d, "acknowledged", acknowledged);
+	if (marks->sendable > d->marks.sendable)
+		err = set(d, "sendable", marks->sendable);
+	if (err || marks->acknowledged <= d->marks.acknowledged)
+		return err;
+	err = delete_range(d, d->forget, 0, marks->acknowledged);
+	return err ? err : set(d, "acknowledged", marks->acknowledged);
 }
 
 static int insert(struct outbox_disk *d, const struct outbox_disk_row *row,
@@ -297,7 +304,8 @@ static int insert(struct outbox_disk *d, const struct outbox_disk_row *row,
 }
 
 /* Ends the transaction one way or the other. */
-static int finish(struct outbox_disk *d, int err, uint64_t acknowledged)
+static int finish(struct outbox_disk *d, int err,
+		  const struct outbox_disk_marks *marks)
 {
 	if (err == 0)
 		err = run(d, d->commit, "commit");
@@ -307,13 +315,15 @@ static int finish(struct outbox_disk *d, int err, uint64_t acknowledged)
 			run(d, d->rollback, "rollback");
 		return err;
 	}
-	if (acknowledged > d->acknowledged)
-		d->acknowledged = acknowledged;
+	if (marks->acknowledged > d->marks.acknowledged)
+		d->marks.acknowledged = marks->acknowledged;
+	if (marks->sendable > d->marks.sendable)
+		d->marks.sendable = marks->sendable;
 	return 0;
 }
 
 int outbox_disk_put(struct outbox_disk *d, const struct outbox_disk_row *row,
-		    const void *data, uint64_t acknowledged)
+		    const void *data, const struct outbox_disk_marks *marks)
 {
 	int err = run(d, d->begin, "begin");
 
@@ -321,21 +331,21 @@ int outbox_disk_put(struct outbox_disk *d, const struct outbox_disk_row *row,
 		return err;
 	err = delete_range(d, d->replace, row->first, row->sequence);
 	err = err ? err : insert(d, row, data);
-	err = err ? err : forget(d, acknowledged);
-	return finish(d, err, acknowledged);
+	err = err ? err : put_marks(d, marks);
+	return finish(d, err, marks);
 }
 
-int outbox_disk_forget(struct outbox_disk *d, uint64_t acknowledged,
-		       uint64_t dropped)
+int outbox_disk_mark(struct outbox_disk *d,
+		     const struct outbox_disk_marks *marks, uint64_t dropped)
 {
 	int err = run(d, d->begin, "begin");
 
 	if (err)
 		return err;
-	err = forget(d, acknowledged);
+	err = put_marks(d, marks);
 	if (err == 0 && dropped > 0)
 		err = delete_range(d, d->forget, dropped, dropped);
-	return finish(d, err, acknowledged);
+	return finish(d, err, marks);
 }
 
 int outbox_disk_get(struct outbox_disk *d, uint64_t sequence, void **data,

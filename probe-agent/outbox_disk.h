@@ -28,19 +28,27 @@ void outbox_disk_close(struct outbox_disk *d); /* NULL is fine */
 /* The epoch of the file; 0: a new file. */
 uint64_t outbox_disk_epoch(const struct outbox_disk *d);
 int outbox_disk_set_epoch(struct outbox_disk *d, uint64_t epoch);
-/* Last acknowledged sequence that was written down; may be behind. */
-uint64_t outbox_disk_acknowledged(const struct outbox_disk *d);
+/*
+ * Two sequence numbers that the file keeps. Acknowledged may be behind, since
+ * it is written with something else. Nothing after sendable has been sent: it
+ * is written first, and ahead, so that it costs little.
+ */
+struct outbox_disk_marks {
+	uint64_t acknowledged, sendable;
+};
+void outbox_disk_marks(const struct outbox_disk *d,
+		       struct outbox_disk_marks *out);
 
 /*
- * Writes a batch, and in the same transaction forgets the acknowledged ones up
- * to acknowledged, and all of first … sequence that it stands for. The newest
- * row stays even when it is acknowledged: it knows the sequence and losses.
+ * Writes a batch and the marks, and in the same transaction forgets what is
+ * acknowledged and all of first … sequence that it stands for. The newest row
+ * stays even when it is acknowledged: it knows the sequence and losses.
  */
 int outbox_disk_put(struct outbox_disk *d, const struct outbox_disk_row *row,
-		    const void *data, uint64_t acknowledged);
-/* Forgets up to acknowledged, and one that was dropped (0: none). */
-int outbox_disk_forget(struct outbox_disk *d, uint64_t acknowledged,
-		       uint64_t dropped);
+		    const void *data, const struct outbox_disk_marks *marks);
+/* Writes the marks, and forgets one that was dropped (0: none). */
+int outbox_disk_mark(struct outbox_disk *d,
+		     const struct outbox_disk_marks *marks, uint64_t dropped);
 
 /* *data is malloc'd and the caller's. -ENOENT. */
 int outbox_disk_get(struct outbox_disk *d, uint64_t sequence, void **data,
