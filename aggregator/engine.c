@@ -35,9 +35,9 @@ static void set_ready(struct engine *e, const char *why)
 	e->ready = why == NULL;
 	snprintf(e->why, sizeof(e->why), "%s", why ? why : "");
 	pthread_mutex_unlock(&e->ready_mutex);
-	if (why)
+	if (why && was)
 		log_error("cannot commit, so nothing is acknowledged: %s", why);
-	else if (!was)
+	if (!why && !was)
 		log_info("commits work again");
 }
 

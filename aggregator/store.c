@@ -370,13 +370,18 @@ static int rename_aside(struct store *st)
 	char from[4096 + 8], to[4096 + 64], stamp[32];
 	time_t now = time(NULL);
 	struct tm tm;
+	unsigned again = 0;
 
 	gmtime_r(&now, &tm);
 	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
+	do /* never over one that was kept before */
+		snprintf(to, sizeof(to), "%s.damaged-%s-%u", st->path, stamp,
+			 ++again);
+	while (access(to, F_OK) == 0);
 	for (size_t i = 0; i < sizeof(suffix) / sizeof(suffix[0]); i++) {
 		snprintf(from, sizeof(from), "%s%s", st->path, suffix[i]);
-		snprintf(to, sizeof(to), "%s.damaged-%s-%d%s", st->path, stamp,
-			 (int)getpid(), suffix[i]);
+		snprintf(to, sizeof(to), "%s.damaged-%s-%u%s", st->path, stamp,
+			 again, suffix[i]);
 		if (rename(from, to) < 0 && errno != ENOENT)
 			return -errno;
 		if (i == 0)
