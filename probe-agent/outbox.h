@@ -48,8 +48,7 @@ void outbox_losses(const struct outbox *ob, struct batch_losses *out);
  * the loss counter. Waits for no aggregator, but for the disk if there is a
  * file. When full, the oldest batches that were never sent are folded into one
  * (rollup.h) that stands for their sequence numbers; only if that frees nothing
- * are they dropped, and counted. -ENOSPC, -ENOMEM: this batch was dropped and
- * counted.
+ * are they dropped, and counted; so may this one be. Always 0.
  */
 int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 		uint64_t sequence, uint64_t events);

@@ -24,6 +24,7 @@ struct pipeline {
 	struct route_table *routes;
 	struct packer *packer;
 	uint64_t epoch;
+	struct batch_losses before; /* of this epoch, in earlier processes */
 	int64_t real_minus_mono_us;
 	uint64_t records; /* fed */
 	uint64_t events; /* packed */
@@ -237,6 +238,11 @@ static int set_up(struct pipeline *p)
 		err = route_new(&p->routes, &ro);
 	if (!err)
 		err = packer_new(&p->packer, cfg->node, p->epoch);
+	if (!err) {
+		/* A durable outbox goes on where the last process ended. */
+		outbox_losses(p->opt.outbox, &p->before);
+		packer_resume(p->packer, sequence, p->before.packed);
+	}
 	if (!err)
 		err = conn_new(&p->conns, &co);
 	return err;
@@ -323,6 +329,16 @@ static void losses(struct pipeline *p, struct batch_losses *l)
 	l->counters[AGENT_ROUTES_OVERFLOWED] = rs.overflowed;
 }
 
+static void add_before(struct batch_losses *l, const struct batch_losses *b)
+{
+	l->captured += b->captured;
+	l->rolled_up += b->rolled_up;
+	for (size_t i = 0; i < LOSS_STAGES; i++)
+		l->dropped[i] += b->dropped[i];
+	for (size_t i = 0; i < AGENT_COUNTERS; i++)
+		l->counters[i] += b->counters[i];
+}
+
 static int take(struct pipeline *p)
 {
 	size_t events = packer_pending(p->packer), len;
@@ -332,6 +348,7 @@ static int take(struct pipeline *p)
 	int err;
 
 	losses(p, &l);
+	add_before(&l, &p->before);
 	err = packer_take(p->packer, &l, &data, &len, &sequence);
 	if (!err)
 		err = outbox_push(p->opt.outbox, &data, len, p->epoch, sequence,
