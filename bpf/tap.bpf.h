@@ -63,6 +63,7 @@ enum tap_look {
 	LOOK_REQUEST,
 	LOOK_REQUEST_BODY, /* of a method that usually brings a body */
 	LOOK_RESPONSE,
+	LOOK_EITHER, /* just an H: of HEAD, or of HTTP/ */
 	LOOK_TLS,
 };
 
@@ -172,8 +173,10 @@ static __always_inline int look_at(const __u8 *p, __u32 n)
 		return look_token(p, n);
 	}
 	/* A start in pieces: HEAD and HTTP/ both begin with H. */
-	if (n >= 2 && p[0] == 'H' && p[1] == 'T')
-		return LOOK_RESPONSE;
+	if (p[0] == 'H')
+		return n == 1 ? LOOK_EITHER :
+		       p[1] == 'T' ? LOOK_RESPONSE :
+				     LOOK_REQUEST;
 	return look_token(p, n);
 }
 
@@ -660,6 +663,8 @@ static __always_inline int judge(struct tap_call *call, struct tap_conn *conn,
 		return CALL_UNKNOWN;
 	}
 	l = forget(conn, dir, look_at(first, n));
+	if (l == LOOK_EITHER)
+		l = conn->role == (dir ^ 1) + 1 ? LOOK_RESPONSE : LOOK_REQUEST;
 	if (l == LOOK_RESPONSE ? conn->role != dir + 1 :
 	    l != LOOK_NONE && l != LOOK_TLS ?
 				 conn->role != (dir ^ 1) + 1 :
