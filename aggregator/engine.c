@@ -413,7 +413,9 @@ static int commit_group(struct engine *e, const struct due *due)
 	e->pending.commit_us_total += took / CLOCK_NS_PER_US;
 	if (wants_round || due->windows)
 		e->pending.checkpoint_us_total += took / CLOCK_NS_PER_US;
+	pthread_mutex_lock(&e->mutex); /* snapshots copy the slots' marks too */
 	checkpoint_committed(e->checkpoint);
+	pthread_mutex_unlock(&e->mutex);
 	e->pending.checkpoints = checkpoint_rounds(e->checkpoint);
 	for (size_t i = 0; i < e->n_info; i++)
 		e->info[i]->info_dirty = false;
