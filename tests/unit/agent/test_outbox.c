@@ -537,7 +537,7 @@ struct shared {
 	volatile uint64_t pushed; /* last sequence that outbox_push() took */
 	volatile uint64_t pushing; /* the one it may have taken */
 	volatile uint64_t got; /* ledger: last sequence counted */
-	volatile uint64_t events, repeats, gaps;
+	volatile uint64_t events, repeats, gaps, rollups;
 };
 
 static void count_in(struct shared *sh, struct world *w, struct outbox_item *it)
@@ -564,15 +564,21 @@ static void count_in(struct shared *sh, struct world *w, struct outbox_item *it)
 
 static void child(struct world *w, struct shared *sh, sigset_t *kill_me)
 {
+	struct outbox_stats stats;
 	struct outbox_item it;
 
-	open_outbox(w, 60000, true);
+	open_outbox(w, 150000, true);
 	for (;;) {
 		sh->pushing = w->sequence + 1;
 		if (push(w, 101) != 0)
 			_exit(4);
 		sh->pushed = w->sequence;
-		for (uint64_t n = next_random(w) % 3; n > 0; n--) {
+		outbox_stats(w->outbox, &stats);
+		if (stats.dropped_events > 0)
+			_exit(5);
+		if (stats.rolled_up_events > 0)
+			sh->rollups = 1;
+		for (uint64_t n = next_random(w) % 5 / 2; n > 0; n--) {
 			if (outbox_peek(w->outbox, &it, 0) != 0)
 				break;
 			/* The aggregator does not die with the agent. */
@@ -617,7 +623,7 @@ static void an_agent_killed_anywhere_loses_and_repeats_nothing(void **state)
 		if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
 			fail_msg("child ended by itself: %x", status);
 	}
-	open_outbox(w, 60000, true);
+	open_outbox(w, 150000, true);
 	/* The push under way when it died is in the file or is not. */
 	assert_true(w->sequence == sh->pushed || w->sequence == sh->pushing);
 	while (outbox_peek(w->outbox, &it, 0) == 0) {
@@ -631,6 +637,7 @@ static void an_agent_killed_anywhere_loses_and_repeats_nothing(void **state)
 		      (unsigned long long)sh->repeats);
 	assert_true(w->sequence > 100);
 	assert_true(sh->repeats > 0);
+	assert_true(sh->rollups > 0);
 	assert_int_equal(sh->gaps, 0);
 	assert_int_equal(sh->got, w->sequence);
 	assert_int_equal(sh->events, w->sequence * 101);
