@@ -169,6 +169,11 @@ static void send_all(int fd, const char *data, size_t len)
 	}
 }
 
+static void send_text(int fd, const char *text)
+{
+	send_all(fd, text, strlen(text));
+}
+
 /* Reads until the peer closes: requests say Connection: close. */
 static void read_answer(int fd, struct answer *a)
 {
@@ -543,7 +548,7 @@ static void a_slow_reader_holds_nobody_up(void **state)
 	start(&f);
 	fd = dial(&f);
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
-	send_all(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 36);
+	send_text(fd, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
 	/* A byte at a time, while others scrape. */
 	for (int i = 0; i < 11; i++) {
 		assert_int_equal(read(fd, &c, 1), 1);
@@ -579,10 +584,8 @@ static void old_renderings_are_cut_before_memory_grows(void **state)
 		char c;
 
 		fd[i] = dial(&f);
-		send_all(fd[i],
-			 "GET /metrics HTTP/1.1\r\nHost: x\r\n"
-			 "Connection: close\r\n\r\n",
-			 55);
+		send_text(fd[i], "GET /metrics HTTP/1.1\r\nHost: x\r\n"
+			 "Connection: close\r\n\r\n");
 		assert_int_equal(read(fd[i], &c, 1), 1);
 		assert_int_equal(c, 'H');
 	}
@@ -675,7 +678,7 @@ static void it_stops_while_scrapers_wait(void **state)
 	start(&f);
 	for (int i = 0; i < 31; i++) {
 		fd[i] = dial(&f);
-		send_all(fd[i], "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 36);
+		send_text(fd[i], "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
 	}
 	usleep(20000);
 	stop(&f);
