@@ -364,6 +364,7 @@ ssize_t http1_parse_response(const char *buf, size_t len,
 int http1_parse_request_cut(const char *buf, size_t len, struct http1_head *out)
 {
 	const char *nl = memchr(buf, '\n', len);
+	const char *p, *end;
 	struct http1_head h;
 	ssize_t target;
 
@@ -378,11 +379,19 @@ int http1_parse_request_cut(const char *buf, size_t len, struct http1_head *out)
 		return 0;
 	}
 	target = parse_method(buf, len, &h);
-	if (target < 0 || (size_t)target == len ||
-	    has_control(buf + target, buf + len))
+	end = buf + len;
+	if (target < 0 || (size_t)target == len)
 		return -EPROTO;
-	h.target = (struct slice){ buf + target, len - (size_t)target };
-	h.target_cut = true;
+	if (end[-1] == '\r')
+		end--;
+	if (has_control(buf + target, end))
+		return -EPROTO;
+	p = memchr(buf + target, ' ', (size_t)(end - buf - target));
+	h.target_cut = !p;
+	h.target.data = buf + target;
+	h.target.len = (size_t)((p ? p : end) - h.target.data);
+	if (h.target.len == 0)
+		return -EPROTO;
 	h.version = 11;
 	h.framing = HTTP1_FRAMING_UNKNOWN;
 	*out = h;
@@ -413,7 +422,7 @@ struct slice http1_authority(struct slice method, struct slice target)
 
 	if (method.len == 7 && memcmp(method.data, "CONNECT", 7) == 0)
 		return target;
-	if (target.len == 0 || *p == '/' || *p == '*')
+	if (!p || p == end || *p == '/' || *p == '*')
 		return (struct slice){ p, 0 };
 	scheme = memmem(p, target.len, "://", 3);
 	if (!scheme || memchr(p, '/', (size_t)(scheme - p)) ||

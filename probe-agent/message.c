@@ -6,8 +6,11 @@
 #include "probe-agent/http1.h"
 #include "probe-agent/pending.h"
 
-/* Below this a head in pieces is parsed whole every time: finds rubbish. */
-#define EARLY_BYTES 64u
+/*
+ * Below this a head in pieces is parsed whole every time: that finds what has
+ * no method. Above, only when its end has come, or it would be quadratic.
+ */
+#define EARLY_BYTES 128u
 #define STRIKES_MAX 3
 #define LONG_BODY_BYTES (1ull << 30) /* half of what 32-bit positions tell */
 
@@ -38,7 +41,8 @@ static void malformed(struct stream_env *env, struct conn *c,
 }
 
 static void frame_request(struct conn *c, struct direction *d,
-			  const struct http1_head *h, struct pending *p)
+			  const struct http1_head *h, struct pending *p,
+			  bool cut)
 {
 	uint64_t length = 0;
 
@@ -64,12 +68,16 @@ static void frame_request(struct conn *c, struct direction *d,
 		p->long_body =
 			d->state != DIR_HEAD || length >= LONG_BODY_BYTES;
 	}
+	/* Where a cut head ends is not known, so neither is its body's size. */
+	if (p && cut)
+		p->body = POSITION_NONE;
 	d->next += length;
 }
 
 static void take_request(struct stream_env *env, struct conn *c,
 			 const struct input *in, const struct http1_head *h,
-			 uint64_t start, uint64_t start_ns, bool at_call_start)
+			 uint64_t start, uint64_t start_ns, bool at_call_start,
+			 bool cut)
 {
 	struct direction *d = &c->dir[in->dir];
 	struct pending *p = NULL;
@@ -93,7 +101,7 @@ static void take_request(struct stream_env *env, struct conn *c,
 		}
 	}
 	c->swallow = false;
-	frame_request(c, d, h, p);
+	frame_request(c, d, h, p, cut);
 }
 
 /* The exchange is over and so is HTTP on this connection. */
@@ -208,7 +216,8 @@ static void took_head(struct stream_env *env, struct conn *c, struct input *in,
 	if (cut)
 		h->framing = HTTP1_FRAMING_UNKNOWN;
 	if (is_request)
-		take_request(env, c, in, h, start, start_ns, at_call_start);
+		take_request(env, c, in, h, start, start_ns, at_call_start,
+			     cut);
 	else
 		take_response(env, c, in, h, start_ns, cut);
 }

@@ -150,16 +150,28 @@ static void gap_in_responses(struct stream_env *env, struct conn *c,
 		pending_lose(env, c);
 }
 
+/* Could the bytes be the start of what travels in their direction? */
+static bool fits_direction(const struct conn *c, const struct input *in)
+{
+	switch (http1_kind(in->data, in->len)) {
+	case HTTP1_KIND_EITHER:
+		return true;
+	case HTTP1_KIND_REQUEST:
+		return !c->role || in->dir == request_dir(c);
+	case HTTP1_KIND_RESPONSE:
+		return !c->role || in->dir != request_dir(c);
+	default:
+		return false;
+	}
+}
+
 /* May a message begin here, although d is inside a body of unknown end? */
 static bool ends_body(struct stream_env *env, struct conn *c,
 		      const struct input *in)
 {
-	enum http1_kind kind = http1_kind(in->data, in->len);
 	struct pending *p = c->first;
 
 	if (in->dir == request_dir(c)) {
-		if (kind != HTTP1_KIND_REQUEST && kind != HTTP1_KIND_EITHER)
-			return false;
 		if (c->last && !c->last->status &&
 		    stream_unseen_message(responses(c))) {
 			pending_lose_all(env, c);
@@ -168,8 +180,6 @@ static bool ends_body(struct stream_env *env, struct conn *c,
 		/* Until it is answered, its body goes on. */
 		return !c->last || c->last->status;
 	}
-	if (kind != HTTP1_KIND_RESPONSE && kind != HTTP1_KIND_EITHER)
-		return false;
 	/* Without a request to answer these are body bytes. */
 	if (!(p && (p->next || !p->status)) &&
 	    !stream_unseen_message(requests(c)))
@@ -223,7 +233,7 @@ static bool find_place(struct stream_env *env, struct conn *c,
 			d->next = in->pos;
 		return true;
 	}
-	if (!marked || in->pos < d->next ||
+	if (!marked || in->pos < d->next || !fits_direction(c, in) ||
 	    (d->state == DIR_BODY && !ends_body(env, c, in)))
 		return false;
 	d->state = DIR_HEAD;
