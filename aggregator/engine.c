@@ -431,8 +431,7 @@ static int commit_group(struct engine *e, const struct due *due)
 static int expire(struct engine *e, uint64_t *batches, uint64_t *windows)
 {
 	int64_t now_us = clock_real_us();
-	int64_t before_us =
-		now_us - (int64_t)e->opt.log_retention_s * 1000000;
+	int64_t before_us = now_us - (int64_t)e->opt.log_retention_s * 1000000;
 	int64_t before_s =
 		now_us / 1000000 - (int64_t)e->opt.window_retention_s;
 	struct store_sizes sizes = { 0 };
@@ -462,9 +461,9 @@ static int expire(struct engine *e, uint64_t *batches, uint64_t *windows)
 	*windows = (uint64_t)n;
 	e->pending.retention_deleted_batches += *batches;
 	e->pending.retention_deleted_windows += *windows;
-	return sizes.free_bytes > 64 * VACUUM_PAGES ?
-		       store_vacuum(e->store, VACUUM_PAGES) :
-		       0;
+	return sizes.free_bytes > 64 * VACUUM_PAGES
+		       ? store_vacuum(e->store, VACUUM_PAGES)
+		       : 0;
 }
 
 static void retention(struct engine *e, uint64_t now_ns)
@@ -488,9 +487,9 @@ static void retention(struct engine *e, uint64_t now_ns)
 	/* More to do: soon again, but ingest goes in between. */
 	e->next_retention_ns =
 		now_ns + ms_ns(err == 0 && (batches == RETENTION_ROWS ||
-					    windows == RETENTION_WINDOWS) ?
-				       20 :
-				       1000);
+					    windows == RETENTION_WINDOWS)
+				       ? 20
+				       : 1000);
 }
 
 static struct due what_is_due(struct engine *e, uint64_t now)

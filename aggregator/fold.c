@@ -194,8 +194,8 @@ int fold_new(struct fold **out, const struct fold_options *opt)
 	if (err == 0)
 		err = windows_new(&f->windows);
 	if (err == 0)
-		err = labels_new(&f->labels, f->intern,
-				 used_labels(opt->views), f->n_views + 1);
+		err = labels_new(&f->labels, f->intern, used_labels(opt->views),
+				 f->n_views + 1);
 	if (err < 0)
 		goto fail;
 	*out = f;
@@ -356,8 +356,8 @@ static int enter_window(struct fold *f, struct row *r, int64_t end_us,
 	r->window_us = start * WINDOW_US;
 	if (!f->windows_on)
 		return 0;
-	r->window = windows_get(f->windows, start * WINDOW_SECONDS,
-				r->window_key);
+	r->window =
+		windows_get(f->windows, start * WINDOW_SECONDS, r->window_key);
 	if (!r->window)
 		return -ENOMEM;
 	r->ref[0] = &r->window->span;
@@ -417,8 +417,8 @@ static int fold_events(struct fold *f, const struct fold_batch *fb)
 		err |= add_all(f, r, MEASURE_DURATION, duration, 1);
 		if (f->wants_ttfb) {
 			uint64_t tail = ev->tail_us[i];
-			uint64_t ttfb = duration - (tail < duration ? tail :
-								     duration);
+			uint64_t ttfb =
+				duration - (tail < duration ? tail : duration);
 
 			r->ttfb += ttfb;
 			err |= add_all(f, r, MEASURE_TTFB, ttfb, 1);
@@ -438,9 +438,9 @@ static int fold_rollup_hist(struct fold *f, struct row *r, enum measure m,
 	int err = 0;
 
 	for (uint32_t k = 0; k < h->buckets[i]; k++, (*at)++) {
-		uint64_t v = m == MEASURE_DURATION ?
-				     bucket_seconds_upper(h->index[*at]) :
-				     bucket_bytes_upper(h->index[*at]);
+		uint64_t v = m == MEASURE_DURATION
+				     ? bucket_seconds_upper(h->index[*at])
+				     : bucket_bytes_upper(h->index[*at]);
 
 		err |= add_all(f, r, m, v, h->count[*at]);
 	}
@@ -456,9 +456,9 @@ static int fold_rollups(struct fold *f, const struct fold_batch *fb)
 
 	for (size_t i = 0; i < ro->n; i++) {
 		struct row *r = &f->row[ro->series[i]];
-		int64_t us = (int64_t)((uint64_t)fb->batch->base_us +
-				       (uint64_t)ro->window_delta_s[i] *
-					       1000000);
+		int64_t us =
+			(int64_t)((uint64_t)fb->batch->base_us +
+				  (uint64_t)ro->window_delta_s[i] * 1000000);
 
 		if (us < 0)
 			us = 0;
@@ -608,9 +608,9 @@ static void target_place(struct fold *f, size_t i)
 {
 	const struct target *t = &f->target[i];
 	size_t mask = f->target_table_cap - 1;
-	size_t at = target_hash(t->value[TARGET_JOB],
-				t->value[TARGET_INSTANCE]) &
-		    mask;
+	size_t at =
+		target_hash(t->value[TARGET_JOB], t->value[TARGET_INSTANCE]) &
+		mask;
 
 	while (f->target_table[at])
 		at = (at + 1) & mask;
@@ -648,8 +648,8 @@ static bool target_known(const struct fold *f, const struct interned *job,
 {
 	size_t mask = f->target_table_cap - 1;
 
-	for (size_t at = target_hash(job, instance) & mask;
-	     f->target_table[at]; at = (at + 1) & mask) {
+	for (size_t at = target_hash(job, instance) & mask; f->target_table[at];
+	     at = (at + 1) & mask) {
 		const struct target *t = &f->target[f->target_table[at] - 1];
 
 		if (t->value[TARGET_JOB] == job &&

@@ -23,8 +23,8 @@ static int native_min(const struct cells *c)
 
 static uint64_t native_upper(const struct cells *c, int index)
 {
-	return c->seconds ? bucket_native_seconds_upper(index) :
-			    bucket_native_bytes_upper(index);
+	return c->seconds ? bucket_native_seconds_upper(index)
+			  : bucket_native_bytes_upper(index);
 }
 
 /* Native buckets below 10 µs or so hold no integer: they get no cell. */

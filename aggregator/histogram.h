@@ -36,8 +36,8 @@ static inline unsigned cells_index(const struct cells *c, uint64_t v)
 	if (v == 0)
 		return 0;
 	i = c->seconds ? c->base[bucket_native_seconds(v) -
-				 BUCKET_NATIVE_SECONDS_MIN] :
-			 c->base[bucket_native_bytes(v)];
+				 BUCKET_NATIVE_SECONDS_MIN]
+		       : c->base[bucket_native_bytes(v)];
 	while (v > c->upper[i])
 		i++;
 	return i;

@@ -215,8 +215,7 @@ int labels_begin(struct labels *l, const struct batch *b)
 	set_text(l, &l->node, b->agent);
 	at = l->text;
 	for (size_t i = 0; i < rs->n; i++) {
-		const struct label *instance =
-			string_label(l, rs->instance[i]);
+		const struct label *instance = string_label(l, rs->instance[i]);
 
 		make_job(l, i, &at);
 		l->instance[i] = instance->data ? *instance : l->node;
@@ -291,9 +290,9 @@ void labels_of(struct labels *l, size_t i, struct labels_row *out)
 	if (!to[LABEL_METHOD]->data)
 		to[LABEL_METHOD] = &l->other_method;
 	to[LABEL_ROUTE] = string_label(l, s->route[i]);
-	to[LABEL_STATUS] = status > 0 && status < STATUS_MAX ?
-				   &l->status[status] :
-				   &l->absent;
+	to[LABEL_STATUS] = status > 0 && status < STATUS_MAX
+				   ? &l->status[status]
+				   : &l->absent;
 	to[LABEL_ERROR] = error_label(l, role, status, s->outcome[i]);
 	to[LABEL_SCHEME] = string_label(l, s->scheme[i]);
 	to[LABEL_VERSION] = version_label(l, s->version[i]);
@@ -375,8 +374,8 @@ static int cache_room(struct labels *l)
 	}
 	if (l->n == l->cap) {
 		size_t cap = l->cap ? 2 * l->cap : 256;
-		void *p = realloc(l->entry,
-				  cap * l->stride * sizeof(*l->entry));
+		void *p =
+			realloc(l->entry, cap * l->stride * sizeof(*l->entry));
 
 		if (!p)
 			return -ENOMEM;

@@ -273,8 +273,7 @@ static bool in_conflict(struct ledger_agent *a, uint64_t epoch, int64_t now_us)
 		a->newest_heard_us = now_us;
 		return false;
 	}
-	if (a->newest_heard_us == 0 ||
-	    now_us - a->newest_heard_us > ALIVE_US) {
+	if (a->newest_heard_us == 0 || now_us - a->newest_heard_us > ALIVE_US) {
 		a->strikes = 0;
 		a->conflict = false;
 		return false;

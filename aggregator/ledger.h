@@ -102,6 +102,7 @@ int ledger_restore(struct ledger *l, const char *agent, uint64_t epoch,
 int ledger_agent_get(struct ledger *l, const char *name,
 		     struct ledger_agent **out);
 /* Copies. -ENOMEM leaves the old one. */
-int ledger_agent_set_info(struct ledger_agent *a, const struct batch_info *info);
+int ledger_agent_set_info(struct ledger_agent *a,
+			  const struct batch_info *info);
 
 #endif /* AGGREGATOR_LEDGER_H */

@@ -59,7 +59,8 @@ static int add_chunk(struct series *s)
 		return -ENOMEM;
 	s->hash = p;
 	s->slot[c] = calloc(SERIES_CHUNK, sizeof(**s->slot));
-	s->label[c] = calloc(SERIES_CHUNK * (s->n_keys + 1), sizeof(**s->label));
+	s->label[c] =
+		calloc(SERIES_CHUNK * (s->n_keys + 1), sizeof(**s->label));
 	s->hash[c] = calloc(SERIES_CHUNK, sizeof(**s->hash));
 	s->n_chunks++; /* series_fini() frees the parts that are there */
 	if (!s->slot[c] || !s->label[c] || !s->hash[c]) {
@@ -215,8 +216,8 @@ static int fill(struct series *s, uint32_t slot, struct label *const *labels,
 		struct label *l = labels[s->keys[i]];
 
 		if (l->data && !l->interned) {
-			l->interned = intern_add(s->intern, l->data, l->len,
-						 l->hash);
+			l->interned =
+				intern_add(s->intern, l->data, l->len, l->hash);
 			if (!l->interned)
 				return -ENOMEM;
 		}

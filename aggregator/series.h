@@ -86,6 +86,7 @@ uint64_t series_demand(const struct series *s);
  * For loading: makes slot (which must be the next or one in a gap) be this
  * label set. -EEXIST, -EINVAL, -ENOMEM.
  */
-int series_restore(struct series *s, uint32_t slot, struct label *const *labels);
+int series_restore(struct series *s, uint32_t slot,
+		   struct label *const *labels);
 
 #endif /* AGGREGATOR_SERIES_H */

@@ -58,7 +58,8 @@ static int web_reload(void *arg, char *why, size_t why_size)
 	pthread_mutex_lock(&s->reload_mutex);
 	err = aggregator_config_load(&fresh, &s->flags);
 	if (err < 0) {
-		snprintf(why, why_size, "the configuration is wrong: see the log");
+		snprintf(why, why_size,
+			 "the configuration is wrong: see the log");
 	} else {
 		aggregator_config_free(s->config);
 		s->config = fresh;

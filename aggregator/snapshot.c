@@ -14,7 +14,8 @@
 
 /* A view as copied under the lock: slots by value, the rest by reference. */
 struct raw_view {
-	const struct series *series; /* keys and cells only: they never change */
+	const struct series
+		*series; /* keys and cells only: they never change */
 	uint32_t n;
 	struct series_slot *slot;
 	const struct interned ***label; /* chunks */
@@ -263,8 +264,8 @@ static void fill_native(struct snapshot_series *out, const struct cells *cells,
 		return;
 	first = cells->native[span->first + i];
 	out->native.first = first;
-	out->native.n = (uint32_t)(cells->native[span->first + end - 1] -
-				   first + 1);
+	out->native.n =
+		(uint32_t)(cells->native[span->first + end - 1] - first + 1);
 	out->native.count = count;
 	for (; i < end; i++)
 		count[cells->native[span->first + i] - first] += span->count[i];

@@ -346,8 +346,8 @@ static int open_db(struct store *st)
 		err = migrate(st);
 	for (size_t i = 0; i < STATEMENTS && err == 0; i++) {
 		rc = sqlite3_prepare_v3(st->db, sql[i], -1,
-					SQLITE_PREPARE_PERSISTENT,
-					&st->stmt[i], NULL);
+					SQLITE_PREPARE_PERSISTENT, &st->stmt[i],
+					NULL);
 		if (rc != SQLITE_OK)
 			err = fail(st, rc);
 	}
@@ -747,8 +747,7 @@ int store_sizes(struct store *st, struct store_sizes *out, bool count_rows)
 		err = ask_u64(st, "SELECT min(id) FROM log",
 			      &out->first_log_id);
 	if (err == 0)
-		err = ask_u64(st, "SELECT max(id) FROM log",
-			      &out->last_log_id);
+		err = ask_u64(st, "SELECT max(id) FROM log", &out->last_log_id);
 	if (err == 0)
 		err = ask_u64(st,
 			      "SELECT received_us FROM log ORDER BY id LIMIT 1",
@@ -767,8 +766,7 @@ int store_sizes(struct store *st, struct store_sizes *out, bool count_rows)
 		err = ask_u64(st, "SELECT sum(length(batch)) FROM log",
 			      &out->log_bytes);
 	if (err == 0)
-		err = ask_u64(st, "SELECT count(*) FROM window",
-			      &out->windows);
+		err = ask_u64(st, "SELECT count(*) FROM window", &out->windows);
 	return err;
 }
 

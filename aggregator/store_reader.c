@@ -98,10 +98,10 @@ int store_reader_windows(struct store_reader *r, int64_t from_s, int64_t to_s,
 		size_t len = (size_t)sqlite3_column_bytes(r->windows, 13);
 
 		read_row(r->windows, &w);
-		w.n_cells = to_cells(bucket,
-				     durations_decode(data, len, bucket,
-						      DURATIONS_MAX),
-				     cell);
+		w.n_cells = to_cells(
+			bucket,
+			durations_decode(data, len, bucket, DURATIONS_MAX),
+			cell);
 		err = fn(arg, &w);
 		if (err != 0)
 			break;

@@ -26,21 +26,20 @@ const char *label_key_name(enum label_key key)
 }
 
 /* OpenTelemetry's advice for http.server.request.duration, in µs. */
-#define DURATION_BOUNDS                                                        \
-	.bounds = { 5000, 10000, 25000, 50000, 75000, 100000, 250000, 500000,  \
-		    750000, 1000000, 2500000, 5000000, 7500000, 10000000 },    \
+#define DURATION_BOUNDS                                                             \
+	.bounds = { 5000,   10000,  25000,   50000,   75000,   100000,	250000,     \
+		    500000, 750000, 1000000, 2500000, 5000000, 7500000, 10000000 }, \
 	.n_bounds = 14
 
 #define SIZE_BOUNDS                                                            \
-	.bounds = { 0,     32,	  64,	 128,	 256,	  512,	   1024,       \
-		    2048,  4096,  8192,	 16384,	 65536,	  262144,  1048576,    \
-		    4194304, 16777216, 67108864 },                             \
+	.bounds = { 0,	    32,	     64,      128,	256,	 512,          \
+		    1024,   2048,    4096,    8192,	16384,	 65536,        \
+		    262144, 1048576, 4194304, 16777216, 67108864 },            \
 	.n_bounds = 17
 
-#define SERVER_LABELS                                                          \
-	.labels = { LABEL_JOB,	  LABEL_INSTANCE, LABEL_METHOD,                \
-		    LABEL_ROUTE,  LABEL_STATUS,	  LABEL_ERROR,                 \
-		    LABEL_SCHEME, LABEL_VERSION },                             \
+#define SERVER_LABELS                                                            \
+	.labels = { LABEL_JOB,	  LABEL_INSTANCE, LABEL_METHOD, LABEL_ROUTE,     \
+		    LABEL_STATUS, LABEL_ERROR,	  LABEL_SCHEME, LABEL_VERSION }, \
 	.n_labels = 8
 
 #define MAX_SERIES 100000

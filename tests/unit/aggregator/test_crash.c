@@ -115,9 +115,8 @@ static int setup(void **state)
 	strcpy(f->dir, "/tmp/redtap-crash-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	snprintf(f->url, sizeof(f->url), "tcp://127.0.0.1:%u", port++);
-	f->traffic = (struct traffic){ .seed = 0xdead,
-				       .services = 2,
-				       .routes = 3 };
+	f->traffic =
+		(struct traffic){ .seed = 0xdead, .services = 2, .routes = 3 };
 	dial(f);
 	*state = f;
 	return 0;
@@ -198,8 +197,7 @@ static void check(struct fixture *f, const struct snapshot_engine *extra)
 			const struct snapshot_series *x =
 				&s->views[v].series[i];
 
-			if (view->source == VIEW_REQUESTS &&
-			    !view->errors_only)
+			if (view->source == VIEW_REQUESTS && !view->errors_only)
 				requests += x->count;
 			if (view->source != VIEW_DURATION)
 				continue;

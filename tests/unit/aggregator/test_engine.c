@@ -76,9 +76,8 @@ static int setup(void **state)
 	strcpy(f->dir, "/tmp/redtap-engine-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	snprintf(f->url, sizeof(f->url), "tcp://127.0.0.1:%u", port++);
-	f->traffic = (struct traffic){ .seed = 0x5eed,
-				       .services = 3,
-				       .routes = 4 };
+	f->traffic =
+		(struct traffic){ .seed = 0x5eed, .services = 3, .routes = 4 };
 	f->engine = start_engine(f);
 	dial(f);
 	*state = f;
@@ -375,10 +374,10 @@ static int check_window(void *arg, const struct store_window *w)
 			    !label_matches(LABEL_STATUS, w->status, e) ||
 			    !label_matches(LABEL_ERROR, w->error, e))
 				continue;
-			in_cell += w->cells[i].upper_us == 0 ?
-					   d == 0 :
-					   d > w->cells[i].lower_us &&
-						   d <= w->cells[i].upper_us;
+			in_cell += w->cells[i].upper_us == 0
+					   ? d == 0
+					   : d > w->cells[i].lower_us &&
+						     d <= w->cells[i].upper_us;
 		}
 		assert_int_equal(w->cells[i].count, in_cell);
 		in_cells += in_cell;
@@ -395,9 +394,8 @@ static void check_windows(struct fixture *f)
 
 	assert_int_equal(store_reader_open(&r, engine_store_path(f->engine)),
 			 0);
-	assert_int_equal(store_reader_windows(r, 0, INT64_MAX, check_window,
-					      &c),
-			 0);
+	assert_int_equal(
+		store_reader_windows(r, 0, INT64_MAX, check_window, &c), 0);
 	assert_int_equal(c.total, f->truth.n);
 	store_reader_close(r);
 }

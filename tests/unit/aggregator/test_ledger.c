@@ -104,9 +104,9 @@ static void a_restart_is_no_conflict(void **state)
 	(void)state;
 	for (uint64_t epoch = 1; epoch <= 20; epoch++)
 		for (uint64_t i = 1; i <= 5; i++)
-			assert_int_equal(offer(l, "a", epoch, i, 1,
-					       (int64_t)epoch * S),
-					 LEDGER_NEW);
+			assert_int_equal(
+				offer(l, "a", epoch, i, 1, (int64_t)epoch * S),
+				LEDGER_NEW);
 	/* A late message of the one before, once. */
 	assert_int_equal(offer(l, "a", 19, 6, 1, 20 * S), LEDGER_NEW);
 	ledger_commit(l);
@@ -136,9 +136,8 @@ static void two_live_agents_with_one_id_are_told_apart(void **state)
 	assert_int_equal(offer(l, "a", 1, 5, 1, 40 * S), LEDGER_NEW);
 	ledger_commit(l);
 	assert_int_equal(totals(l)->conflicts, 0);
-	assert_int_equal(ledger_at(l, 0)->newest->older->committed.totals
-				 .conflicts,
-			 6);
+	assert_int_equal(
+		ledger_at(l, 0)->newest->older->committed.totals.conflicts, 6);
 	ledger_free(l);
 }
 

@@ -239,8 +239,7 @@ static int see_window(void *arg, const struct store_window *w)
 	assert_int_equal(w->cells[1].count, 4);
 	assert_int_equal(w->cells[2].count, 1);
 	assert_int_equal(w->cells[1].upper_us, 1000000);
-	assert_int_equal(w->cells[1].lower_us,
-			 bucket_native_seconds_upper(-1));
+	assert_int_equal(w->cells[1].lower_us, bucket_native_seconds_upper(-1));
 	return 0;
 }
 
@@ -252,8 +251,9 @@ static void adds_late_windows_to_what_is_there(void **state)
 	};
 	const struct store_bucket first[] = { { BUCKET_ZERO, 1 }, { 0, 2 } };
 	const struct store_bucket late[] = { { 0, 2 }, { 40, 1 } };
-	struct window_delta d = { .start_s = 1000, .key = 4, .count = 3,
-				  .errors = 1 };
+	struct window_delta d = {
+		.start_s = 1000, .key = 4, .count = 3, .errors = 1
+	};
 	struct store_reader *r;
 	struct store *st;
 	unsigned n = 0;

@@ -66,9 +66,9 @@ static inline uint32_t strings_add(struct strings *s, const char *text)
 		return 0;
 	s->string = realloc(s->string, (s->n + 1) * sizeof(*s->string));
 	assert(s->string);
-	s->string[s->n] = (struct batch_string){
-		.data = strdup(text), .len = (uint32_t)strlen(text)
-	};
+	s->string[s->n] =
+		(struct batch_string){ .data = strdup(text),
+				       .len = (uint32_t)strlen(text) };
 	return (uint32_t)s->n++;
 }
 
@@ -100,10 +100,10 @@ static inline void traffic_event(struct traffic *t, int64_t now_us,
 	if (e->status == 0)
 		e->outcome = 1 + traffic_random(t) % 4;
 	e->version = traffic_random(t) % 5 ? 11 : 10;
-	e->duration_us = traffic_random(t) % 8 == 0 ?
-				 traffic_random(t) % 3 :
-				 traffic_random(t) >>
-					 (30 + traffic_random(t) % 20);
+	e->duration_us =
+		traffic_random(t) % 8 == 0
+			? traffic_random(t) % 3
+			: traffic_random(t) >> (30 + traffic_random(t) % 20);
 	e->duration_us %= 40000000;
 	e->request_bytes = traffic_random(t) % 3 ? 0 : traffic_random(t) % 9000;
 	e->response_bytes = traffic_random(t) >> (40 + traffic_random(t) % 8);
@@ -169,24 +169,34 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 	*captured += n;
 	b.n_strings = s.n;
 	b.strings = s.string;
-	b.resources = (struct batch_resources){
-		.n = n, .service = col[0], .namespace_ = col[1],
-		.instance = col[2], .container = col[3], .executable = col[4]
-	};
-	b.series = (struct batch_series){
-		.n = n, .resource = col[5], .role = col[6], .method = col[7],
-		.route = col[8], .status = col[9], .outcome = col[10],
-		.version = col[11], .scheme = col[12], .address = col[13],
-		.port = col[14]
-	};
-	b.events = (struct batch_events){
-		.n = n, .series = col[15], .start_delta_us = delta,
-		.duration_us = u64, .tail_us = u64 + n,
-		.request_bytes = u64 + 2 * n, .response_bytes = u64 + 3 * n
-	};
+	b.resources = (struct batch_resources){ .n = n,
+						.service = col[0],
+						.namespace_ = col[1],
+						.instance = col[2],
+						.container = col[3],
+						.executable = col[4] };
+	b.series = (struct batch_series){ .n = n,
+					  .resource = col[5],
+					  .role = col[6],
+					  .method = col[7],
+					  .route = col[8],
+					  .status = col[9],
+					  .outcome = col[10],
+					  .version = col[11],
+					  .scheme = col[12],
+					  .address = col[13],
+					  .port = col[14] };
+	b.events = (struct batch_events){ .n = n,
+					  .series = col[15],
+					  .start_delta_us = delta,
+					  .duration_us = u64,
+					  .tail_us = u64 + n,
+					  .request_bytes = u64 + 2 * n,
+					  .response_bytes = u64 + 3 * n };
 	b.losses.captured = *captured;
 	b.losses.packed = *captured;
-	b.info = (struct batch_info){ .version = "1.0", .kernel = "6.1",
+	b.info = (struct batch_info){ .version = "1.0",
+				      .kernel = "6.1",
 				      .capture = "syscall" };
 	err = batch_encode(&b, data, len);
 	assert(err == 0);
