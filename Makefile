@@ -100,13 +100,13 @@ all: $(BINARIES) $(LIBRARIES)
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(CFLAGS) -MD -MP -c $< -o $@
 
 $(B)/obj/$(GEN)/%.o: $(GEN)/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -Wno-cast-qual -w $(CFLAGS) \
-		-MMD -MP -c $< -o $@
+		-MD -MP -c $< -o $@
 
 # A file that changes when its content would: not on every build.
 $(GEN)/version.gen.h: FORCE
