@@ -66,14 +66,18 @@ lint: ## Check formatting, include rules, names, scripts, man pages
 	@tests/lint.sh
 
 # tests/bench/*.c are programs that print `bench: NAME VALUE UNIT goal=G ok`.
-.PHONY: bench-scrape
-$(B)/tests/bench/scrape: $(B)/obj/tests/bench/scrape.o $(B)/libaggregator.a \
+.PHONY: bench-scrape bench-fold
+BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
+$(BENCHES): $(B)/%: $(B)/obj/%.o $(B)/libaggregator.a \
 		$(B)/libproto.a $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ $(LIBS_aggregator) -o $@
 
 bench-scrape: $(B)/tests/bench/scrape ## What rendering a scrape costs
+	@$<
+
+bench-fold: $(B)/tests/bench/fold ## What decoding and counting an event costs
 	@$<
 
 # Made from metrics.def and the default views; a unit test keeps it true.
