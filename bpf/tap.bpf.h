@@ -425,7 +425,8 @@ static __always_inline void look_for_end(struct copy *c, const __u8 *data,
 	}
 	end = forget(c->conn, c->dir,
 		     find_head_end(c->conn, c->dir, data, n, cap));
-	if (end) {
+	/* \n\r is taken for the end, but its last byte can be in the next call. */
+	if (end && end <= n) {
 		head_ended(c, end, n, end < cap ? data[end] : 0);
 		return;
 	}
