@@ -217,20 +217,18 @@ static size_t head_part(struct script_conn *k, int dir, const uint8_t *data,
 			size_t len)
 {
 	struct script *s = k->s;
-	char *tail = k->tail[dir];
+	uint32_t *tail = &k->tail[dir]; /* the last four bytes */
 	size_t i;
 
 	if (!k->head_open[dir]) {
 		if (!looks_like_message(data, len))
 			return 0;
 		k->head_open[dir] = true;
-		memset(tail, 0, sizeof(k->tail[dir]));
+		*tail = 0;
 	}
 	for (i = 0; i < len; i++) {
-		memmove(tail, tail + 1, 3);
-		tail[3] = (char)data[i];
-		if (memcmp(tail, "\r\n\r\n", 4) != 0 &&
-		    memcmp(tail + 2, "\n\n", 2) != 0)
+		*tail = *tail << 8 | data[i];
+		if (*tail != 0x0d0a0d0a && (*tail & 0xffff) != 0x0a0a)
 			continue;
 		k->head_open[dir] = false;
 		i = (i / s->piece_max + 1) * s->piece_max;

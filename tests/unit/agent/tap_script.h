@@ -39,7 +39,7 @@ struct script_conn {
 	struct tap_progress done;
 	uint64_t now_ns; /* every call takes a microsecond */
 	bool head_open[2];
-	char tail[2][4];
+	uint32_t tail[2];
 };
 
 void script_init(struct script *s, const struct conn_options *opt);
