@@ -378,7 +378,9 @@ static void on_log(void *arg, const char *fmt, va_list ap)
 static int start_daemon(struct web *w, size_t i)
 {
 	const struct web_config *c = web_auth_config(w->auth);
-	unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD |
+	/* Not epoll: libmicrohttpd 0.9.75 uses it edge-triggered and misses a
+	 * FIN that comes with the data, so such a connection stays open. */
+	unsigned flags = MHD_USE_POLL_INTERNAL_THREAD |
 			 MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 	struct MHD_OptionItem tls[4] = { { MHD_OPTION_END, 0, NULL } };
 	unsigned n = 0;
