@@ -12,7 +12,6 @@
 #include "common/log.h"
 #include "proto/limits.h"
 
-#define CHECKPOINT_SLICE 2000u /* series in one transaction */
 #define WINDOWS_PENDING_MAX 100000u /* deltas held before a flush */
 #define RETENTION_ROWS 64u /* batches deleted at once: some 5 MB */
 #define RETENTION_WINDOWS 2000u
@@ -193,6 +192,10 @@ static void judge(struct engine *e, struct item *it, const struct push *p)
 	case LEDGER_CONFLICT:
 		refuse(it, REPLY_CONFLICT, "another agent has this id");
 		break;
+	case LEDGER_OVERLAP:
+		refuse(it, REPLY_REFUSED, "some of it is counted already");
+		e->pending.refused++;
+		break;
 	case LEDGER_EXPIRED:
 		refuse(it, REPLY_REFUSED, "the epoch is too old");
 		e->pending.refused++;
@@ -308,7 +311,7 @@ static int write_group(struct engine *e, const struct due *due, uint64_t *id)
 		err = checkpoint_windows(e->checkpoint, e->last_id);
 	if (err == 0 && due->checkpoint)
 		err = checkpoint_step(e->checkpoint, e->last_id,
-				      CHECKPOINT_SLICE);
+				      e->opt.checkpoint_slice);
 	if (err == 0)
 		err = put_counters(e);
 	if (err == 0)
@@ -628,6 +631,7 @@ static void set_defaults(struct engine_options *o)
 	DEFAULT(group_bytes, (size_t)4 << 20);
 	DEFAULT(commit_interval_ms, 20);
 	DEFAULT(checkpoint_interval_ms, 10000);
+	DEFAULT(checkpoint_slice, 2000);
 	DEFAULT(window_interval_ms, 1000);
 	DEFAULT(log_retention_s, 86400);
 	DEFAULT(log_retention_bytes, (uint64_t)1 << 30);

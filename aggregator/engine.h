@@ -30,6 +30,7 @@ struct engine_options {
 	size_t group_bytes; /* in one transaction [4 MiB] */
 	uint32_t commit_interval_ms; /* at most, between commits [20] */
 	uint32_t checkpoint_interval_ms; /* of the series [10 000] */
+	uint32_t checkpoint_slice; /* series in one transaction [2 000] */
 	uint32_t window_interval_ms; /* least between window flushes [1 000] */
 
 	/* Retention: what is older, or beyond so many bytes, goes. */

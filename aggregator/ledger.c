@@ -323,8 +323,11 @@ int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 	}
 	/* A rollup stands for a range of numbers. */
 	first = b->first_sequence > 0 ? b->first_sequence : b->sequence;
-	if (first > s->sequence + 1)
-		s->totals.gap_batches += first - s->sequence - 1;
+	if (first <= s->sequence) {
+		s->totals.refused++;
+		return LEDGER_OVERLAP;
+	}
+	s->totals.gap_batches += first - s->sequence - 1;
 	s->sequence = b->sequence;
 	s->seen_us = now_us;
 	if (sent_us)

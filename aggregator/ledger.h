@@ -72,6 +72,7 @@ void ledger_free(struct ledger *l); /* NULL is fine */
 enum ledger_verdict {
 	LEDGER_NEW, /* to be logged, counted, acknowledged */
 	LEDGER_DUPLICATE, /* is in, or will be with this group */
+	LEDGER_OVERLAP, /* stands for numbers of which some are in already */
 	LEDGER_CONFLICT, /* somebody else with this id is alive */
 	LEDGER_EXPIRED, /* of an epoch whose row has been expired */
 	LEDGER_FULL, /* too many agents */

@@ -37,7 +37,8 @@ static struct engine *start_engine(const char *dir, const char *url)
 		.store_dir = dir,
 		.ingest_urls = urls,
 		.n_ingest_urls = 1,
-		.checkpoint_interval_ms = 30,
+		.checkpoint_interval_ms = 5,
+		.checkpoint_slice = 7, /* so that rounds get cut off */
 		.window_interval_ms = 10,
 	};
 	struct engine *e = NULL;

@@ -86,6 +86,25 @@ static void counts_numbers_that_were_left_out(void **state)
 	ledger_free(l);
 }
 
+static void a_rollup_stands_for_the_numbers_it_names(void **state)
+{
+	struct ledger *l = make(0);
+	struct batch b = { .agent = "a", .epoch = 1, .sequence = 9 };
+	struct ledger_epoch *row;
+
+	(void)state;
+	assert_int_equal(offer(l, "a", 1, 2, 1, S), LEDGER_NEW);
+	b.first_sequence = 2;
+	assert_int_equal(ledger_offer(l, &b, 70, 0, S, &row), LEDGER_OVERLAP);
+	b.first_sequence = 3;
+	assert_int_equal(ledger_offer(l, &b, 70, 0, S, &row), LEDGER_NEW);
+	assert_int_equal(ledger_offer(l, &b, 70, 0, S, &row), LEDGER_DUPLICATE);
+	ledger_commit(l);
+	assert_int_equal(totals(l)->gap_batches, 1); /* number 1 */
+	assert_int_equal(totals(l)->counted, 71);
+	ledger_free(l);
+}
+
 static void an_older_epoch_is_drained_when_the_newer_is_silent(void **state)
 {
 	struct ledger *l = make(0);
@@ -180,6 +199,7 @@ int main(void)
 		cmocka_unit_test(takes_each_number_once),
 		cmocka_unit_test(an_abort_takes_everything_back),
 		cmocka_unit_test(counts_numbers_that_were_left_out),
+		cmocka_unit_test(a_rollup_stands_for_the_numbers_it_names),
 		cmocka_unit_test(
 			an_older_epoch_is_drained_when_the_newer_is_silent),
 		cmocka_unit_test(a_restart_is_no_conflict),
