@@ -558,9 +558,7 @@ void web_stop(struct web *w)
 
 void web_set_reload_status(struct web *w, bool successful, int64_t time_us)
 {
-	atomic_store(&w->core.config_successful, successful);
-	if (successful)
-		atomic_store(&w->core.config_success_us, (uint64_t)time_us);
+	web_reloaded(&w->core, successful, time_us);
 }
 
 uint16_t web_port(const struct web *w, size_t i)

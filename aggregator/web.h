@@ -54,7 +54,10 @@ int web_start(struct web **out, const struct web_options *options);
 /* Closes the sockets, waits for the threads, frees. NULL is fine. */
 void web_stop(struct web *w);
 
-/* What redtap_config_last_reload_* show; for the program's own reloads. */
+/*
+ * What redtap_config_last_reload_* show: for reloads by a signal. Those by
+ * /-/reload are noted already.
+ */
 void web_set_reload_status(struct web *w, bool successful, int64_t time_us);
 
 /* The port that listen address i got; 0 if there is no such address. */

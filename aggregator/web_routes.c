@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "aggregator/api.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/version.h"
 
@@ -98,16 +99,26 @@ static void run_ready(struct web_request *q)
 	buf_printf(&q->body, " %s\n", *why ? why : "no reason given");
 }
 
+void web_reloaded(struct web_core *core, bool successful, int64_t time_us)
+{
+	atomic_store(&core->config_successful, successful);
+	if (successful)
+		atomic_store(&core->config_success_us, (uint64_t)time_us);
+}
+
 static void run_reload(struct web_request *q)
 {
 	const struct web_options *opt = &q->core->opt;
 	char why[2 * WHY_MAX] = "";
+	int err;
 
 	if (!opt->reload) {
 		web_say(q, 501, "this program cannot reload");
 		return;
 	}
-	if (opt->reload(opt->arg, why, sizeof(why))) {
+	err = opt->reload(opt->arg, why, sizeof(why));
+	web_reloaded(q->core, !err, clock_real_us());
+	if (err) {
 		web_say(q, 500, "failed to reload, the old configuration stays:");
 		q->body.len--;
 		buf_printf(&q->body, " %s\n", why);

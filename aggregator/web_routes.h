@@ -67,6 +67,9 @@ struct web_route {
 const struct web_route *web_route_find(const struct web_core *core,
 				       const char *path);
 
+/* What redtap_config_last_reload_* show. */
+void web_reloaded(struct web_core *core, bool successful, int64_t time_us);
+
 /* A short text as the answer. */
 void web_say(struct web_request *q, unsigned status, const char *text);
 

@@ -401,7 +401,13 @@ static void lifecycle_works_when_enabled(void **state)
 	assert_int_equal(atomic_load(&f.b.reloads), 2);
 	f.b.reload_err = -EINVAL;
 	expect(&f, "POST", "/-/reload", 500, "line 3 is wrong");
-	web_set_reload_status(f.web, false, 5);
+	expect(&f, "GET", "/metrics", 200,
+	       "redtap_config_last_reload_successful 0\n");
+	f.b.reload_err = 0;
+	expect(&f, "POST", "/-/reload", 200, NULL);
+	expect(&f, "GET", "/metrics", 200,
+	       "redtap_config_last_reload_successful 1\n");
+	web_set_reload_status(f.web, false, 5); /* by a signal */
 	expect(&f, "GET", "/metrics", 200,
 	       "redtap_config_last_reload_successful 0\n");
 	web_set_reload_status(f.web, true, 1700000000000000);
