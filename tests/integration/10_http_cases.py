@@ -11,7 +11,42 @@ import sys
 
 import cases
 from conversation import hold
-from harness import Failure, Redtap, Report, agree, equal, note, now
+from harness import FAMILY, Failure, Redtap, Report, agree, equal, note, now
+
+# Sums of body bytes as they were transferred, chunk framing included.
+REQUEST_BYTES = {"upload": 3 * cases.UPLOAD_BYTES, "linesplit": 5 * 4,
+                 "largehead": 5 * 5000, "hundredcontinue": 3 * 5,
+                 "methods": 3 * 20, "keepalive": 0, "bodiless": 0}
+RESPONSE_BYTES = {"slowbody": 2 * cases.BIG, "sendfile": 2 * cases.BIG,
+                  "largehead": 5 * 5000, "untilclose": 6 * 100,
+                  "keepalive": sum(i % 7 for i in range(23)),
+                  "bodiless": 2 * len("with a body"), "upload": 3 * 6,
+                  "coalesced": sum(range(11)), "bytebybyte": 3 * 3,
+                  "pipelinesegments": sum(range(13)), "serverhangsup": 0}
+
+
+def sizes_agree(m, name):
+    for family, sums in (("request", REQUEST_BYTES),
+                         ("response", RESPONSE_BYTES)):
+        if name in sums:
+            equal(f"bytes of {family} bodies", m.sum(
+                f"http_server_{family}_body_size_bytes_sum", job=name),
+                sums[name])
+
+
+def plain_agrees(m, name):
+    """The plain counters say the same as the histograms."""
+    for role, family in FAMILY.items():
+        histogram, errors = m.select(family + "_count", job=name), 0
+        for labels, n in histogram.items():
+            errors += n if "error_type" in dict(labels) else 0
+        equal(f"redtap_http_requests_total of the {role}",
+              m.sum("redtap_http_requests_total", job=name, role=role),
+              sum(histogram.values()))
+        equal(f"redtap_http_request_errors_total of the {role}",
+              m.sum("redtap_http_request_errors_total", job=name, role=role),
+              errors)
+
 
 def main():
     report = Report()
@@ -44,6 +79,8 @@ def main():
                 if conversation.wrong:
                     raise Failure(conversation.wrong)
                 agree(delta, conversation.name, conversation.rows)
+                sizes_agree(delta, conversation.name)
+                plain_agrees(delta, conversation.name)
         with report.case("all requests that the agent counts are the "
                          "drivers' own"):
             if any(c.wrong for c in held):

@@ -245,29 +245,38 @@ def last_flush(rt, steady):
     rt.start_agent()
 
 
-def own_traffic(rt):
-    """Without any selection, neither of our programs shows up as a server."""
+def watch_with(rt, lines, act):
+    """What is counted while an agent with another configuration watches."""
     equal("exit status of the agent", rt.agent.stop(), 0)
     before = rt.metrics()
-    keep = rt.write_config
-    rt.write_config = lambda: everything
-    everything = rt.dir / "everything.yaml"
-    everything.write_text(f"node: {rt.NODE}\n")
+    keep, other = rt.write_config, rt.dir / "other.yaml"
+    other.write_text("\n".join([f"node: {rt.NODE}", *lines]) + "\n")
+    rt.write_config = lambda: other
     try:
         rt.start_agent()
-        for _ in range(23):
-            rt.metrics()
-        time.sleep(1.5)
+        act()
+        time.sleep(1.2)
         equal("exit status of the agent", rt.agent.stop(), 0)
-        delta = rt.metrics().minus(before)
+        return rt.metrics().minus(before)
     finally:
         rt.write_config = keep
         rt.start_agent()
+
+
+def own_traffic(rt):
+    """Without any selection, our own programs do not show up."""
+    def scrape():
+        for _ in range(23):
+            http_get(rt.web, "/-/healthy")
+    delta = watch_with(rt, [], scrape)
     jobs = {dict(labels)["job"] for family in FAMILY.values()
             for labels in delta.samples.get(family + "_count", {})}
     note(f"seen without a selection: {sorted(jobs)}")
-    ours = [j for j in jobs if "redtap" in j or j == "aggregator"]
-    equal("our own programs", ours, [])
+    equal("our own programs", [j for j in jobs if "redtap" in j], [])
+    delta = watch_with(rt, ["select:", "  report_self: true"], scrape)
+    equal("if told to report them", delta.sum(
+        FAMILY["server"] + "_count", job="redtap-aggregator",
+        http_route="/-/healthy"), 23)
 
 
 def newer_store(rt):
@@ -322,7 +331,7 @@ def main():
              lambda: last_flush(rt, steady)),
             ("the windows of the API add up to the counters",
              lambda: windows(rt)),
-            ("neither program reports its own traffic",
+            ("neither program reports its own traffic, unless told to",
              lambda: own_traffic(rt)),
             ("a store of a newer version is refused and left alone",
              lambda: newer_store(rt)),

@@ -720,6 +720,7 @@ def untilclose(side):
 
 
 BIG = 30 << 20
+UPLOAD_BYTES = 5 << 20
 
 
 def big_server(side, route, send):
@@ -781,7 +782,7 @@ def sendfile(side):
 @case
 def upload(side):
     """5 MB uploaded in pieces: the duration begins with the first byte"""
-    body = b"u" * (5 << 20)
+    body = b"u" * UPLOAD_BYTES
 
     def server():
         s = side.accept(side.listen())

@@ -6,6 +6,7 @@ tests compare with comes from the drivers, never from redtap itself.
 """
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -324,6 +325,10 @@ class Redtap:
         self.extra = []
 
     def __enter__(self):
+        # The ports are ours alone: one suite at a time on a machine.
+        self.lock = open("/tmp/redtap-integration.lock", "w",
+                         encoding="ascii")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         return self
 
     def __exit__(self, kind, value, trace):
@@ -335,6 +340,7 @@ class Redtap:
             note(f"kept {self.dir}")
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
+        self.lock.close()
 
     def spawn(self, argv, name, **kwargs):
         """A helper program that ends with us at the latest."""
@@ -368,7 +374,7 @@ class Redtap:
         eventually("the aggregator is ready", ready)
 
     def start_agent(self, wait=True):
-        started = self.metrics() if wait else None
+        started = self.agents() if wait else None
         self.agent = Process(
             [AGENT, "run", f"--to=tcp://127.0.0.1:{self.ingest}",
              f"--config.file={self.write_config()}", *self.agent_flags],
@@ -383,7 +389,7 @@ class Redtap:
 
         def seen():
             check(self.agent.alive(), "the agent ended:\n" + self.agent.tail())
-            m = self.metrics()
+            m = self.agents()
             return m.sum(name, node=self.NODE) > old and \
                 m.sum("redtap_agent_up", node=self.NODE) == 1
         eventually("the agent reports", seen, 20)
@@ -400,6 +406,14 @@ class Redtap:
               "text/plain; version=0.0.4; charset=utf-8")
         return Metrics(body.decode("utf-8"))
 
+    def agents(self):
+        """Only what is said of agents: cheap enough to poll."""
+        body = http_get(self.web, "/metrics")[2].decode("utf-8")
+        return Metrics("".join(
+            line + "\n" for line in body.splitlines()
+            if line.removeprefix("# HELP ").removeprefix("# TYPE ")
+            .startswith("redtap_agent_")))
+
     def audit(self, m):
         """(captured, counted, dropped) of our node."""
         return (m.sum("redtap_agent_events_captured_total", node=self.NODE),
@@ -414,17 +428,27 @@ class Redtap:
         end = now() + timeout_s
         last, since = None, now()
         while True:
-            m = self.metrics()
-            audit = self.audit(m)
+            audit = self.audit(self.agents())
             if audit != last:
                 last, since = audit, now()
             holds = audit[0] == audit[1] + audit[2]
             if holds and now() - since >= still_s:
-                return m
+                return self.metrics()
             if now() > end:
                 raise Failure("not quiet: captured %d, counted %d, dropped %d"
                               % audit)
             time.sleep(0.1)
+
+    def heartbeat(self):
+        """
+        Quiet, and a batch has come since: with no events the agent's own
+        counters travel only with its heartbeat.
+        """
+        since = time.time()
+        name = "redtap_agent_last_seen_timestamp_seconds"
+        eventually("a heartbeat", lambda: self.agents().sum(
+            name, node=self.NODE) > since + 0.6, 15)
+        return self.quiet()
 
     def finish(self, report):
         """Both programs end by SIGTERM with status 0 and were never down."""
