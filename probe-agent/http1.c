@@ -417,12 +417,14 @@ int http1_parse_response_cut(const char *buf, size_t len,
 
 struct slice http1_authority(struct slice method, struct slice target)
 {
-	const char *p = target.data, *end = target.data + target.len;
-	const char *scheme, *at;
+	const char *p = target.data, *end, *scheme, *at;
 
+	if (target.len == 0)
+		return target;
+	end = p + target.len;
 	if (method.len == 7 && memcmp(method.data, "CONNECT", 7) == 0)
 		return target;
-	if (!p || p == end || *p == '/' || *p == '*')
+	if (*p == '/' || *p == '*')
 		return (struct slice){ p, 0 };
 	scheme = memmem(p, target.len, "://", 3);
 	if (!scheme || memchr(p, '/', (size_t)(scheme - p)) ||
