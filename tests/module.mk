@@ -42,7 +42,10 @@ DRIVERS := $(patsubst tests/integration/src/%.c,$(B)/tests/integration/%,\
 $(DRIVERS): $(B)/tests/integration/%: $(B)/obj/tests/integration/src/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ $(DRIVER_LIBS) -o $@
+$(B)/obj/tests/integration/src/push.o: | $(PROTO_GEN).h
+$(B)/tests/integration/push: $(B)/libproto.a $(B)/libcommon.a
+$(B)/tests/integration/push: DRIVER_LIBS := -lnng $(LIBS_proto)
 
 .PHONY: unit-build fuzz-build integration-build test unit integration lint fuzz
 unit-build: $(UNIT_TESTS)

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * push URL AGENT: sends requests to an aggregator as an agent would, so that a
+ * test knows every duration exactly. Lines "DURATION_US STATUS TRACED" on
+ * standard input, one a request of a server; TRACED is 0 or 1. Ends with 0 once
+ * all of them were acknowledged.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/req.h>
+
+#include "common/clock.h"
+#include "proto/batch.h"
+#include "proto/limits.h"
+
+#define STATUSES 64 /* different ones */
+#define FIRST_STRINGS 6
+
+struct requests {
+	uint64_t duration[BATCH_EVENTS], zero[BATCH_EVENTS];
+	int64_t start[BATCH_EVENTS];
+	uint32_t series[BATCH_EVENTS], traced[BATCH_EVENTS];
+	uint8_t ids[BATCH_EVENTS][24];
+	size_t n, n_traced, last_traced;
+};
+
+static uint32_t statuses[STATUSES], n_statuses;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "push: %s\n", what);
+	exit(1);
+}
+
+/* Row of the series with this status; a new one if need be. */
+static uint32_t row_of(unsigned status)
+{
+	for (uint32_t i = 0; i < n_statuses; i++)
+		if (statuses[i] == status)
+			return i;
+	if (n_statuses == STATUSES)
+		die("too many statuses");
+	statuses[n_statuses] = status;
+	return n_statuses++;
+}
+
+static int read_requests(struct requests *r, uint64_t *seen)
+{
+	unsigned long long us;
+	unsigned status, traced;
+
+	r->n = r->n_traced = r->last_traced = 0;
+	while (r->n < BATCH_EVENTS &&
+	       scanf("%llu %u %u", &us, &status, &traced) == 3) {
+		r->duration[r->n] = us;
+		r->series[r->n] = row_of(status);
+		if (traced) {
+			uint64_t id = ++*seen;
+
+			r->traced[r->n_traced] =
+				(uint32_t)(r->n - r->last_traced);
+			r->last_traced = r->n;
+			memset(r->ids[r->n_traced], 0xab, 24);
+			memcpy(r->ids[r->n_traced++] + 16, &id, 8);
+		}
+		r->n++;
+	}
+	return r->n > 0;
+}
+
+static void fill(struct batch *b, const struct requests *r, uint64_t captured)
+{
+	static const struct batch_string strings[] = {
+		{ "", 0 },	 { "pushed", 6 }, { "pushed-1", 8 },
+		{ "GET", 3 },	 { "/x/{id}", 7 }, { "http", 4 },
+	};
+	static uint32_t row[STATUSES], one[STATUSES];
+	static uint32_t method[STATUSES], route[STATUSES], scheme[STATUSES];
+	static uint32_t version[STATUSES];
+	static const uint32_t service = 1, instance = 2, none;
+
+	for (uint32_t i = 0; i < STATUSES; i++) {
+		one[i] = 1; /* server */
+		method[i] = 3;
+		route[i] = 4;
+		scheme[i] = 5;
+		version[i] = 11;
+	}
+	b->n_strings = FIRST_STRINGS;
+	b->strings = strings;
+	b->resources = (struct batch_resources){ 1, &service, &none, &instance,
+						 &none, &none };
+	b->series = (struct batch_series){ .n = n_statuses,
+					   .resource = row,
+					   .role = one,
+					   .method = method,
+					   .route = route,
+					   .status = statuses,
+					   .outcome = row,
+					   .version = version,
+					   .scheme = scheme,
+					   .address = row,
+					   .port = row };
+	b->events = (struct batch_events){ .n = r->n,
+					   .series = r->series,
+					   .start_delta_us = r->start,
+					   .duration_us = r->duration,
+					   .tail_us = r->zero,
+					   .request_bytes = r->zero,
+					   .response_bytes = r->zero,
+					   .n_traced = r->n_traced,
+					   .traced = r->traced,
+					   .trace_ids = r->ids[0] };
+	b->losses.captured = b->losses.packed = captured;
+}
+
+static void send_batch(nng_socket s, const struct batch *b)
+{
+	struct push p = { .protocol = PROTOCOL_VERSION,
+			  .sent_us = clock_real_us() };
+	struct reply reply;
+	void *batch, *head, *answer;
+	size_t len, head_len, answer_len;
+	char *message;
+
+	if (batch_encode(b, &batch, &len))
+		die("cannot encode");
+	p.batch = batch;
+	p.batch_len = len;
+	if (push_encode(&p, &head, &head_len))
+		die("cannot encode the envelope");
+	message = malloc(head_len + len);
+	memcpy(message, head, head_len);
+	memcpy(message + head_len, batch, len);
+	if (nng_send(s, message, head_len + len, 0) ||
+	    nng_recv(s, &answer, &answer_len, NNG_FLAG_ALLOC))
+		die("no answer");
+	if (reply_decode(answer, answer_len, &reply) ||
+	    reply.status != REPLY_ACCEPTED)
+		die(reply.reason);
+	nng_free(answer, answer_len);
+	free(message);
+	free(head);
+	free(batch);
+}
+
+int main(int argc, char **argv)
+{
+	static struct requests r;
+	struct batch b = { .epoch = (uint64_t)clock_real_us() };
+	uint64_t captured = 0, traced = 0;
+	nng_socket s;
+
+	if (argc != 3)
+		die("usage: push URL AGENT");
+	b.agent = argv[2];
+	if (nng_req0_open(&s) || nng_dial(s, argv[1], NULL, 0))
+		die("cannot connect");
+	nng_socket_set_ms(s, NNG_OPT_RECVTIMEO, 10000);
+	while (read_requests(&r, &traced)) {
+		captured += r.n;
+		fill(&b, &r, captured);
+		b.sequence++;
+		b.base_us = clock_real_us() - 1000000;
+		send_batch(s, &b);
+	}
+	nng_close(s);
+	return 0;
+}
