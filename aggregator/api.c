@@ -141,7 +141,8 @@ static int parse_by(struct api_windows *out, const char *by, char *why,
 		unsigned k, i;
 
 		for (k = 0; k < API_BYS; k++)
-			if (strlen(by_name[k]) == n && !memcmp(by, by_name[k], n))
+			if (strlen(by_name[k]) == n &&
+			    !memcmp(by, by_name[k], n))
 				break;
 		if (k == API_BYS) {
 			snprintf(why, why_size,
@@ -177,9 +178,8 @@ int api_windows_parse(struct api_windows *out, const char *from, const char *to,
 		return -EINVAL;
 	}
 	*where = "from";
-	out->from_s = out->to_s > DEFAULT_RANGE_S ?
-			      out->to_s - DEFAULT_RANGE_S :
-			      0;
+	out->from_s =
+		out->to_s > DEFAULT_RANGE_S ? out->to_s - DEFAULT_RANGE_S : 0;
 	if (from && !parse_time(from, &out->from_s)) {
 		snprintf(why, why_size, "%s", time_wanted);
 		return -EINVAL;
@@ -406,7 +406,8 @@ static json_t *group_json(const struct api_windows *q, const struct group *g)
 		if (g->label[i])
 			bad |= json_object_set_new(o, by_name[q->by[i]],
 						   json_string(g->label[i]));
-	bad |= json_object_set_new(o, "count", json_integer((json_int_t)g->count));
+	bad |= json_object_set_new(o, "count",
+				   json_integer((json_int_t)g->count));
 	bad |= json_object_set_new(o, "errors",
 				   json_integer((json_int_t)g->errors));
 	bad |= json_object_set_new(o, "rate",
@@ -416,8 +417,8 @@ static json_t *group_json(const struct api_windows *q, const struct group *g)
 		json_real(g->count ? (double)g->errors / count : 0));
 	bad |= json_object_set_new(
 		o, "mean",
-		json_real(g->count ? (double)g->duration_sum_us / 1e6 / count :
-				     0));
+		json_real(g->count ? (double)g->duration_sum_us / 1e6 / count
+				   : 0));
 	bad |= json_object_set_new(o, "p50", quantile(g, 0.5));
 	bad |= json_object_set_new(o, "p90", quantile(g, 0.9));
 	bad |= json_object_set_new(o, "p99", quantile(g, 0.99));
@@ -515,9 +516,8 @@ unsigned api_windows(struct buf *out, const char *store_path, const char *from,
 	char why[128];
 	int err;
 
-	if (api_windows_parse(&q, from, to, by,
-			      clock_real_us() / 1000000, &where, why,
-			      sizeof(why)))
+	if (api_windows_parse(&q, from, to, by, clock_real_us() / 1000000,
+			      &where, why, sizeof(why)))
 		return say_error(out, 400, why, where);
 	if (!store_path)
 		return say_error(out, 501, "there is no store here", NULL);

@@ -66,9 +66,10 @@ char *expose_put_u64(char *to, uint64_t v)
 
 char *expose_put_number(char *to, struct expose_number v, bool always_point)
 {
-	static const uint64_t power[] = { 1,	  10,	   100,	     1000,
-					  10000,  100000,  1000000,  10000000,
-					  100000000, 1000000000 };
+	static const uint64_t power[] = { 1,	     10,       100,
+					  1000,	     10000,    100000,
+					  1000000,   10000000, 100000000,
+					  1000000000 };
 	uint64_t one = power[v.scale], fraction = v.mantissa % one;
 	unsigned digits = v.scale;
 
@@ -155,7 +156,8 @@ static size_t view_labels(const struct view *v, const struct snapshot_labels *s,
 	size_t n = 0;
 
 	if (s->overflow) {
-		out[0] = (struct expose_label){ "otel_metric_overflow", "true" };
+		out[0] =
+			(struct expose_label){ "otel_metric_overflow", "true" };
 		return 1;
 	}
 	for (size_t i = 0; i < v->n_labels; i++)
@@ -178,9 +180,9 @@ static void put_view(struct expose_writer *w, const struct snapshot_view *sv)
 		.unit = v->unit,
 		.type = counter ? METRIC_COUNTER : METRIC_HISTOGRAM,
 		.view = v,
-		.scale = v->source == VIEW_DURATION || v->source == VIEW_TTFB ?
-				 6 :
-				 0,
+		.scale = v->source == VIEW_DURATION || v->source == VIEW_TTFB
+				 ? 6
+				 : 0,
 	};
 	struct expose_label label[LABELS_MAX];
 
@@ -281,7 +283,8 @@ static void put_agent_dropped(struct expose_writer *w, const struct list_arg *a)
 {
 	for (size_t i = 0; i < a->s->n_agents; i++) {
 		const struct snapshot_agent *g = &a->s->agents[i];
-		struct expose_label l[] = { { "node", g->node }, { "stage", "" } };
+		struct expose_label l[] = { { "node", g->node },
+					    { "stage", "" } };
 
 		for (unsigned k = 0; k < LOSS_STAGES; k++) {
 			l[1].value = loss_stage_name(k);
@@ -324,10 +327,10 @@ static void put_views(struct expose_writer *w, const struct list_arg *a,
 		struct expose_label l = { "view", v->view->name };
 
 		sample(w, &l, 1,
-		       id == METRIC_VIEW_SERIES ? v->n :
-		       id == METRIC_VIEW_LIMIT	? v->view->max_series :
-		       id == METRIC_VIEW_DEMAND ? v->demand :
-						  v->overflowed);
+		       id == METRIC_VIEW_SERIES	  ? v->n
+		       : id == METRIC_VIEW_LIMIT  ? v->view->max_series
+		       : id == METRIC_VIEW_DEMAND ? v->demand
+						  : v->overflowed);
 	}
 }
 
@@ -395,7 +398,8 @@ static void put_list(struct expose_writer *w, enum metric_list id,
 /* ---- the table of metrics.def */
 
 /* Counters are uint64_t; a gauge may be int64_t and below zero. */
-static struct expose_number number_at(const void *record, const struct metric *m)
+static struct expose_number number_at(const void *record,
+				      const struct metric *m)
 {
 	struct expose_number v = { .scale = m->scale };
 
@@ -413,9 +417,9 @@ static void put_metric(struct expose_writer *w, const struct metric *m,
 	struct expose_family f = {
 		.base = m->name,
 		.base_len = strlen(m->name),
-		.suffix = m->type == METRIC_COUNTER ? "_total" :
-			  m->type == METRIC_INFO    ? "_info" :
-						      "",
+		.suffix = m->type == METRIC_COUNTER ? "_total"
+			  : m->type == METRIC_INFO  ? "_info"
+						    : "",
 		.help = m->help,
 		.unit = m->unit,
 		.type = m->type,
@@ -449,8 +453,8 @@ int expose_render(struct buf *out, enum expose_format format,
 		  const struct snapshot *s, const struct metrics_self *self)
 {
 	struct expose_writer w = {
-		.ops = format == EXPOSE_PROTOBUF ? &expose_proto_ops :
-						   &expose_text_ops,
+		.ops = format == EXPOSE_PROTOBUF ? &expose_proto_ops
+						 : &expose_text_ops,
 		.out = out,
 		.openmetrics = format == EXPOSE_OPENMETRICS,
 	};

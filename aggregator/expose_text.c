@@ -134,8 +134,8 @@ static void text_sample(struct expose_writer *w, const struct expose_label *l,
 	to = buf_reserve(w->out, EXPOSE_NUMBER_MAX);
 	if (!to)
 		return;
-	w->out->len = (size_t)(expose_put_number(to, value, false) -
-			       w->out->data);
+	w->out->len =
+		(size_t)(expose_put_number(to, value, false) - w->out->data);
 	buf_putc(w->out, '\n');
 }
 

@@ -126,9 +126,8 @@ static int element_format(const struct element *e)
 		return -1;
 	}
 	if (is(e->name, "text/plain"))
-		return !e->version.len || is(e->version, "0.0.4") ?
-			       EXPOSE_TEXT :
-			       -1;
+		return !e->version.len || is(e->version, "0.0.4") ? EXPOSE_TEXT
+								  : -1;
 	if (is(e->name, "*/*") || is(e->name, "text/*"))
 		return EXPOSE_TEXT;
 	return -1;

@@ -64,12 +64,11 @@ void process_read(struct metrics_self *self)
 	struct rlimit files;
 
 	if (!getrusage(RUSAGE_SELF, &usage))
-		self->process_cpu_us =
-			(uint64_t)(usage.ru_utime.tv_sec +
-				   usage.ru_stime.tv_sec) *
-				1000000 +
-			(uint64_t)(usage.ru_utime.tv_usec +
-				   usage.ru_stime.tv_usec);
+		self->process_cpu_us = (uint64_t)(usage.ru_utime.tv_sec +
+						  usage.ru_stime.tv_sec) *
+					       1000000 +
+				       (uint64_t)(usage.ru_utime.tv_usec +
+						  usage.ru_stime.tv_usec);
 	if (!getrlimit(RLIMIT_NOFILE, &files))
 		self->process_max_fds = files.rlim_cur;
 	self->process_open_fds = count_fds();

@@ -323,8 +323,8 @@ int render_get(struct render *r, enum expose_format format, bool gzip,
 
 	*out = NULL;
 	pthread_mutex_lock(&slot->busy);
-	err = gzip ? render_gzip(r, format, arrived_ns, out) :
-		     render_plain(r, format, arrived_ns, out);
+	err = gzip ? render_gzip(r, format, arrived_ns, out)
+		   : render_plain(r, format, arrived_ns, out);
 	pthread_mutex_unlock(&slot->busy);
 	if (!err) {
 		pthread_mutex_lock(&r->lock);

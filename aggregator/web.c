@@ -60,9 +60,9 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **context,
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
 		info = MHD_get_connection_info(
 			c, MHD_CONNECTION_INFO_CONNECTION_FD);
-		*context = info ? web_conns_add(w->conns, info->connect_fd,
-						HEAD_S) :
-				  NULL;
+		*context =
+			info ? web_conns_add(w->conns, info->connect_fd, HEAD_S)
+			     : NULL;
 	} else if (*context) {
 		web_conns_remove(w->conns, *context);
 		*context = NULL;
@@ -258,8 +258,8 @@ static const char *argument(const struct web_request *q, const char *key)
 
 static bool from_loopback(struct MHD_Connection *c)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-		c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 
 	return info && info->client_addr && web_is_loopback(info->client_addr);
 }
@@ -276,8 +276,8 @@ static enum web_method parse_method(const char *method)
 static struct request *new_request(struct web *w, struct MHD_Connection *c,
 				   const char *url, const char *method)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-		c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 	struct request *r = calloc(1, sizeof(*r));
 	struct web_request *q;
 
@@ -496,8 +496,8 @@ static int start_threads(struct web *w)
 	int err = web_conns_start(&w->conns);
 
 	for (unsigned i = 1; !err && i < WEB_LANES; i++)
-		err = workers_start(&w->lane[i], lane[i].threads,
-				    lane[i].queue, lane[i].name);
+		err = workers_start(&w->lane[i], lane[i].threads, lane[i].queue,
+				    lane[i].name);
 	return err;
 }
 

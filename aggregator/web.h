@@ -46,8 +46,9 @@ struct web_options {
 };
 
 /*
- * Listens and starts the threads. Sets *out, released by web_stop(). -EINVAL: an
- * address or the web configuration is wrong (logged), -EADDRINUSE …, -ENOMEM.
+ * Listens and starts the threads. Sets *out, released by web_stop(). -EINVAL:
+ * an address or the web configuration is wrong (logged), -EADDRINUSE …,
+ * -ENOMEM.
  */
 int web_start(struct web **out, const struct web_options *options);
 

@@ -156,9 +156,9 @@ static int add_user(struct reader *r, const yaml_node_t *key,
 	c->users[c->n_users] =
 		(struct web_user){ strdup(text(key)), strdup(hash) };
 	c->n_users++;
-	return c->users[c->n_users - 1].name && c->users[c->n_users - 1].hash ?
-		       0 :
-		       -ENOMEM;
+	return c->users[c->n_users - 1].name && c->users[c->n_users - 1].hash
+		       ? 0
+		       : -ENOMEM;
 }
 
 typedef int entry_fn(struct reader *r, const yaml_node_t *key,

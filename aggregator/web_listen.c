@@ -64,9 +64,9 @@ static uint16_t port_of(int fd)
 
 	if (getsockname(fd, (struct sockaddr *)&a, &n))
 		return 0;
-	return ntohs(a.ss_family == AF_INET6 ?
-			     ((struct sockaddr_in6 *)&a)->sin6_port :
-			     ((struct sockaddr_in *)&a)->sin_port);
+	return ntohs(a.ss_family == AF_INET6
+			     ? ((struct sockaddr_in6 *)&a)->sin6_port
+			     : ((struct sockaddr_in *)&a)->sin_port);
 }
 
 int web_listen(const char *address, int *fd, uint16_t *port)
@@ -124,7 +124,8 @@ bool web_is_loopback(const struct sockaddr *a)
 
 		if (!memcmp(b, mapped, sizeof(mapped)))
 			return b[12] == 127;
-		return IN6_IS_ADDR_LOOPBACK((const struct in6_addr *)(const void *)b);
+		return IN6_IS_ADDR_LOOPBACK(
+			(const struct in6_addr *)(const void *)b);
 	}
 	return false;
 }

@@ -53,8 +53,8 @@ static void run_landing(struct web_request *q)
 
 static void run_metrics(struct web_request *q)
 {
-	int err = render_get(q->core->render, q->format, q->gzip,
-			     q->arrived_ns, &q->rendering);
+	int err = render_get(q->core->render, q->format, q->gzip, q->arrived_ns,
+			     &q->rendering);
 
 	if (err) {
 		log_error("cannot render the metrics: %s", strerror(-err));
@@ -119,7 +119,8 @@ static void run_reload(struct web_request *q)
 	err = opt->reload(opt->arg, why, sizeof(why));
 	web_reloaded(q->core, !err, clock_real_us());
 	if (err) {
-		web_say(q, 500, "failed to reload, the old configuration stays:");
+		web_say(q, 500,
+			"failed to reload, the old configuration stays:");
 		q->body.len--;
 		buf_printf(&q->body, " %s\n", why);
 		return;
@@ -159,8 +160,8 @@ const struct web_route *web_route_find(const struct web_core *core,
 				       const char *path)
 {
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-		const char *own = routes[i].path ? routes[i].path :
-						   telemetry_path(core);
+		const char *own =
+			routes[i].path ? routes[i].path : telemetry_path(core);
 
 		if (!strcmp(own, path))
 			return &routes[i];

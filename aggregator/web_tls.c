@@ -49,9 +49,9 @@ static int load_chain(gnutls_pcert_st **out, unsigned *n)
 	*n = CHAIN_MAX;
 	/* gnutls_free() is what will release it. */
 	chain = gnutls_calloc(CHAIN_MAX, sizeof(*chain));
-	err = chain ? gnutls_pcert_list_import_x509_raw(
-			      chain, n, &data, GNUTLS_X509_FMT_PEM, 0) :
-		      GNUTLS_E_MEMORY_ERROR;
+	err = chain ? gnutls_pcert_list_import_x509_raw(chain, n, &data,
+							GNUTLS_X509_FMT_PEM, 0)
+		    : GNUTLS_E_MEMORY_ERROR;
 	gnutls_free(data.data);
 	if (err) {
 		gnutls_free(chain);
@@ -95,9 +95,8 @@ void *web_tls_retrieve(void)
 
 const char *web_tls_priorities(const struct web_config *c)
 {
-	return c->tls13_only ?
-		       "NORMAL:-VERS-ALL:+VERS-TLS1.3" :
-		       "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+	return c->tls13_only ? "NORMAL:-VERS-ALL:+VERS-TLS1.3"
+			     : "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 }
 
 int web_tls_check_peer(const struct web_config *c, void *session)
@@ -110,8 +109,8 @@ int web_tls_check_peer(const struct web_config *c, void *session)
 		return -EACCES;
 	gnutls_certificate_get_peers(session, &n);
 	if (!n)
-		return c->client_auth == WEB_CLIENT_VERIFY_IF_GIVEN ? 0 :
-								      -EACCES;
+		return c->client_auth == WEB_CLIENT_VERIFY_IF_GIVEN ? 0
+								    : -EACCES;
 	if (c->client_auth == WEB_CLIENT_ANY)
 		return 0;
 	if (gnutls_certificate_verify_peers2(session, &status) || status)

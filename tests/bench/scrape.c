@@ -103,8 +103,8 @@ static struct fleet *make(size_t n)
 		struct snapshot_series *s = &f->series[i];
 
 		snprintf(f->text[i][0], 48, "shop/service-%02zu", i / 60 % 40);
-		snprintf(f->text[i][1], 48, "service-%02zu-%04zu",
-			 i / 60 % 40, i / 2400);
+		snprintf(f->text[i][1], 48, "service-%02zu-%04zu", i / 60 % 40,
+			 i / 2400);
 		snprintf(f->text[i][2], 48, "/api/v1/orders/{id}/%zu",
 			 i / 6 % 10);
 		s->labels.value[0] = f->text[i][0];

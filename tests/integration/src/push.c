@@ -74,8 +74,8 @@ static int read_requests(struct requests *r, uint64_t *seen)
 static void fill(struct batch *b, const struct requests *r, uint64_t captured)
 {
 	static const struct batch_string strings[] = {
-		{ "", 0 },	 { "pushed", 6 }, { "pushed-1", 8 },
-		{ "GET", 3 },	 { "/x/{id}", 7 }, { "http", 4 },
+		{ "", 0 },    { "pushed", 6 },	{ "pushed-1", 8 },
+		{ "GET", 3 }, { "/x/{id}", 7 }, { "http", 4 },
 	};
 	static uint32_t row[STATUSES], one[STATUSES];
 	static uint32_t method[STATUSES], route[STATUSES], scheme[STATUSES];
@@ -91,8 +91,8 @@ static void fill(struct batch *b, const struct requests *r, uint64_t captured)
 	}
 	b->n_strings = FIRST_STRINGS;
 	b->strings = strings;
-	b->resources = (struct batch_resources){ 1, &service, &none, &instance,
-						 &none, &none };
+	b->resources = (struct batch_resources){ 1,	    &service, &none,
+						 &instance, &none,    &none };
 	b->series = (struct batch_series){ .n = n_statuses,
 					   .resource = row,
 					   .role = one,

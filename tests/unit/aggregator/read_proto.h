@@ -241,11 +241,11 @@ static bool pb_metric(struct buf *out, struct pb p)
 
 	buf_puts(out, "  metric");
 	while (pb_next(&p, &f)) {
-		bool ok = f.number == 1 ? pb_label(out, f.sub) :
-			  f.number == 2 || f.number == 3 ?
-					  pb_number(out, f.sub) :
-			  f.number == 7 ? pb_histogram(out, f.sub) :
-					  false;
+		bool ok = f.number == 1 ? pb_label(out, f.sub)
+			  : f.number == 2 || f.number == 3
+				  ? pb_number(out, f.sub)
+			  : f.number == 7 ? pb_histogram(out, f.sub)
+					  : false;
 		if (!ok)
 			return false;
 	}
@@ -266,9 +266,9 @@ static bool pb_family(struct buf *out, struct pb p)
 		} else if (f.number == 3 && f.v <= 4) {
 			buf_printf(out, "  type %s\n", type[f.v]);
 		} else if (f.number == 1 || f.number == 2 || f.number == 5) {
-			buf_puts(out, f.number == 1 ? "family " :
-				      f.number == 2 ? "  help " :
-						      "  unit ");
+			buf_puts(out, f.number == 1   ? "family "
+				      : f.number == 2 ? "  help "
+						      : "  unit ");
 			pb_text(out, &f.sub);
 			buf_putc(out, '\n');
 		} else {

@@ -62,8 +62,8 @@ static struct read_family *read_find(struct read_text *t, const char *name)
 static struct read_family *read_family_of(struct read_text *t,
 					  const char *sample)
 {
-	static const char *const suffix[] = { "",	"_total", "_info",
-					      "_bucket", "_sum",  "_count" };
+	static const char *const suffix[] = { "",	 "_total", "_info",
+					      "_bucket", "_sum",   "_count" };
 
 	for (size_t i = 0; i < 6; i++) {
 		size_t n = strlen(sample), m = strlen(suffix[i]);
@@ -233,8 +233,7 @@ static const char *read_value(const struct read_text *t, const char *name,
 			      const char *label, const char *value)
 {
 	for (size_t i = 0; i < t->n; i++) {
-		const char *v =
-			label ? read_label(&t->sample[i], label) : NULL;
+		const char *v = label ? read_label(&t->sample[i], label) : NULL;
 
 		if (!strcmp(t->sample[i].name, name) &&
 		    (!label || (v && !strcmp(v, value))))

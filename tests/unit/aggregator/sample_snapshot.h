@@ -127,8 +127,7 @@ static const struct snapshot_target sample_targets[] = {
 	{ .job = "nginx", .instance = "nginx-7", .node = "node-b" },
 };
 
-static const char *const sample_probes[] = { "sys_enter_read",
-					     "sys_exit_read",
+static const char *const sample_probes[] = { "sys_enter_read", "sys_exit_read",
 					     "sys_enter_read" };
 static const uint32_t sample_attached[] = { 1, 0, 0 };
 static const struct snapshot_agent sample_agents[] = {

@@ -90,15 +90,26 @@ static void times_are_seconds_or_rfc3339(void **state)
 static void nonsense_is_refused_with_its_place(void **state)
 {
 	static const char *const bad[] = {
-		"x",		      "-1",
-		"1e9",		      "17000000000000000000000",
-		"999999999999",	      "2023-02-29T00:00:00Z",
-		"2023-13-01T00:00:00Z", "2023-00-01T00:00:00Z",
-		"2023-01-32T00:00:00Z", "2023-01-01T24:00:00Z",
-		"2023-01-01T00:60:00Z", "2023-01-01T00:00:00",
-		"2023-01-01T00:00:00.Z", "2023-01-01T00:00:00Z ",
-		"2023-01-01",	      "2023-01-01T00:00:00+1:00",
-		"1970-01-01T00:00:00+01:00", "1.5.5", " 1", "",
+		"x",
+		"-1",
+		"1e9",
+		"17000000000000000000000",
+		"999999999999",
+		"2023-02-29T00:00:00Z",
+		"2023-13-01T00:00:00Z",
+		"2023-00-01T00:00:00Z",
+		"2023-01-32T00:00:00Z",
+		"2023-01-01T24:00:00Z",
+		"2023-01-01T00:60:00Z",
+		"2023-01-01T00:00:00",
+		"2023-01-01T00:00:00.Z",
+		"2023-01-01T00:00:00Z ",
+		"2023-01-01",
+		"2023-01-01T00:00:00+1:00",
+		"1970-01-01T00:00:00+01:00",
+		"1.5.5",
+		" 1",
+		"",
 	};
 
 	(void)state;
@@ -298,11 +309,12 @@ static const json_t *find(const json_t *window, const char *key,
 	json_t *groups = json_object_get(window, "groups"), *g;
 	size_t i;
 
-	json_array_foreach(groups, i, g) {
+	json_array_foreach(groups, i, g)
+	{
 		const char *v = json_string_value(json_object_get(g, key));
 
-		if (value ? v && !strcmp(v, value) :
-			    !v && !json_object_get(g, "overflow"))
+		if (value ? v && !strcmp(v, value)
+			  : !v && !json_object_get(g, "overflow"))
 			return g;
 	}
 	fail_msg("no group with %s %s", key, value ? value : "absent");
@@ -316,12 +328,13 @@ static void services_add_up_to_the_truth(void **state)
 	size_t i;
 
 	assert_int_equal(json_array_size(windows), WINDOWS);
-	json_array_foreach(windows, i, w) {
+	json_array_foreach(windows, i, w)
+	{
 		const unsigned shop[] = { 1, 2, 3 }, nginx[] = { 4 };
 
 		assert_true(number(w, "start") == (double)(START + 10 * i));
-		assert_int_equal(
-			json_array_size(json_object_get(w, "groups")), 3);
+		assert_int_equal(json_array_size(json_object_get(w, "groups")),
+				 3);
 		check_group(find(w, "service", "shop/cart"), (int)i, shop, 3);
 		check_group(find(w, "service", "nginx"), (int)i, nginx, 1);
 	}
@@ -366,7 +379,8 @@ static void overflow_is_a_group_of_its_own(void **state)
 	size_t i, overflows = 0;
 
 	assert_int_equal(json_array_size(groups), 2);
-	json_array_foreach(groups, i, g) {
+	json_array_foreach(groups, i, g)
+	{
 		if (json_object_get(g, "overflow")) {
 			overflows++;
 			check_group(g, 0, none, 1);

@@ -170,9 +170,9 @@ static void labels_come_back_as_they_went_in(void **state)
 	assert_string_equal(read_value(&t, "sample_http_requests_total",
 				       "otel_metric_overflow", "true"),
 			    "43");
-	assert_string_equal(read_value(&t, "sample_http_requests_total", "role",
-				       "server"),
-			    "18446744073709551615");
+	assert_string_equal(
+		read_value(&t, "sample_http_requests_total", "role", "server"),
+		"18446744073709551615");
 	free(t.sample);
 	buf_fini(&b);
 }
@@ -311,9 +311,9 @@ static void exemplars_fit_and_belong_to_their_bucket(void **state)
 		if (!*s->exemplar)
 			continue;
 		seen++;
-		assert_int_equal(sscanf(s->exemplar, "{%255[^}]} %lf", labels,
-					&value),
-				 2);
+		assert_int_equal(
+			sscanf(s->exemplar, "{%255[^}]} %lf", labels, &value),
+			2);
 		for (const char *c = labels; *c; c++)
 			characters += !strchr("=\",", *c);
 		assert_true(characters <= 128);
@@ -400,7 +400,8 @@ int main(void)
 		cmocka_unit_test(a_strict_reader_accepts_both_texts),
 		cmocka_unit_test(labels_come_back_as_they_went_in),
 		cmocka_unit_test(sums_are_exact_decimals),
-		cmocka_unit_test(numbers_are_written_as_the_library_writes_them),
+		cmocka_unit_test(
+			numbers_are_written_as_the_library_writes_them),
 		cmocka_unit_test(every_agent_counter_has_its_metric),
 		cmocka_unit_test(exemplars_fit_and_belong_to_their_bucket),
 		cmocka_unit_test(nothing_to_show_leaves_no_family),

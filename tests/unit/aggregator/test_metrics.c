@@ -26,9 +26,10 @@ static void names_follow_the_conventions(void **state)
 		bool counter = m->type == METRIC_COUNTER;
 		char unit[32];
 
-		assert_int_equal(strspn(m->name,
-					"abcdefghijklmnopqrstuvwxyz0123456789_"),
-				 strlen(m->name));
+		assert_int_equal(
+			strspn(m->name,
+			       "abcdefghijklmnopqrstuvwxyz0123456789_"),
+			strlen(m->name));
 		assert_int_equal(ends_with(m->name, "_total"), counter);
 		assert_int_equal(ends_with(m->name, "_info"),
 				 m->type == METRIC_INFO);

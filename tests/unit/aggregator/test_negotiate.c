@@ -34,7 +34,7 @@ static void prometheus_2_42_with_native_histograms_gets_protobuf(void **state)
 {
 	(void)state;
 	check(PB "," OM ";version=1.0.0;q=0.8," OM ";version=0.0.1;q=0.75,"
-		  "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+		 "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
 	      EXPOSE_PROTOBUF);
 }
 

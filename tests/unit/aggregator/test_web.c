@@ -436,9 +436,9 @@ static void the_telemetry_path_can_be_moved(void **state)
 
 static void bad_addresses_are_refused(void **state)
 {
-	static const char *const bad[] = { "", "9470", "localhost",
-					   "::1:9470", "127.0.0.1:x",
-					   "127.0.0.1:" };
+	static const char *const bad[] = {
+		"", "9470", "localhost", "::1:9470", "127.0.0.1:x", "127.0.0.1:"
+	};
 	struct fixture f = { 0 };
 	struct web *none;
 
@@ -591,7 +591,7 @@ static void old_renderings_are_cut_before_memory_grows(void **state)
 
 		fd[i] = dial(&f);
 		send_text(fd[i], "GET /metrics HTTP/1.1\r\nHost: x\r\n"
-			 "Connection: close\r\n\r\n");
+				 "Connection: close\r\n\r\n");
 		assert_int_equal(read(fd[i], &c, 1), 1);
 		assert_int_equal(c, 'H');
 	}

@@ -125,16 +125,15 @@ static void what_is_wrong_is_told_by_line_and_column(void **state)
 		struct web_config *c;
 		char why[256] = "";
 
-		assert_int_equal(web_config_load(&c,
-						 write_file("bad.yml",
-							    bad[i].text),
-						 why, sizeof(why)),
-				 -EINVAL);
+		assert_int_equal(
+			web_config_load(&c, write_file("bad.yml", bad[i].text),
+					why, sizeof(why)),
+			-EINVAL);
 		if (!strstr(why, bad[i].place) || !strstr(why, bad[i].reason))
 			fail_msg("%s: %s", bad[i].text, why);
-		assert_int_equal(web_config_check(in_dir("bad.yml"), why,
-						  sizeof(why)),
-				 -EINVAL);
+		assert_int_equal(
+			web_config_check(in_dir("bad.yml"), why, sizeof(why)),
+			-EINVAL);
 	}
 	assert_int_equal(web_config_check("/nonexistent", (char[64]){ "" }, 64),
 			 -ENOENT);
@@ -316,16 +315,14 @@ static void client_certificates_are_verified(void **state)
 	run(NEW_KEY, "localhost -keyout s.key -out s.crt");
 	run(NEW_KEY, "friend -keyout friend.key -out friend.crt");
 	run(NEW_KEY, "stranger -keyout stranger.key -out stranger.crt");
-	port = start(&w,
-		     write_file("mtls.yml",
-				"tls_server_config:\n  cert_file: s.crt\n"
-				"  key_file: s.key\n  client_ca_file: "
-				"friend.crt\n  client_auth_type: "
-				"RequireAndVerifyClientCert\n"));
+	port = start(&w, write_file("mtls.yml",
+				    "tls_server_config:\n  cert_file: s.crt\n"
+				    "  key_file: s.key\n  client_ca_file: "
+				    "friend.crt\n  client_auth_type: "
+				    "RequireAndVerifyClientCert\n"));
 	curl(port, "https", "--cacert s.crt", "/metrics", "403 0");
-	curl(port, "https",
-	     "--cacert s.crt --cert friend.crt --key friend.key", "/metrics",
-	     "200 0");
+	curl(port, "https", "--cacert s.crt --cert friend.crt --key friend.key",
+	     "/metrics", "200 0");
 	curl(port, "https",
 	     "--cacert s.crt --cert stranger.crt --key stranger.key",
 	     "/metrics", "403 0");
@@ -335,10 +332,9 @@ static void client_certificates_are_verified(void **state)
 static void a_wrong_file_does_not_start(void **state)
 {
 	const char *listen[] = { "127.0.0.1:0" };
-	struct web_options o = { .listen = listen,
-				 .n_listen = 1,
-				 .take = take,
-				 .rele = rele };
+	struct web_options o = {
+		.listen = listen, .n_listen = 1, .take = take, .rele = rele
+	};
 	struct web *w;
 
 	(void)state;
