@@ -102,22 +102,18 @@ static int send_batch(struct uplink *up, const struct outbox_item *it)
 	struct push push = {
 		.protocol = PROTOCOL_VERSION,
 		.sent_us = clock_real_us(),
-		.batch = it->data,
 		.batch_len = it->len,
 	};
+	uint8_t head[PUSH_HEAD_MAX];
+	size_t head_len = push_head(&push, head);
 	nng_msg *msg = NULL;
-	void *data;
-	size_t len;
-	int err = push_encode(&push, &data, &len);
+	int err = nng_errno(nng_msg_alloc(&msg, head_len + it->len));
 
 	if (err)
 		return err;
-	err = nng_errno(nng_msg_alloc(&msg, 0));
-	if (err == 0)
-		err = nng_errno(nng_msg_append(msg, data, len));
-	free(data);
-	if (err == 0)
-		err = nng_errno(nng_sendmsg(up->socket, msg, 0));
+	memcpy(nng_msg_body(msg), head, head_len);
+	memcpy((uint8_t *)nng_msg_body(msg) + head_len, it->data, it->len);
+	err = nng_errno(nng_sendmsg(up->socket, msg, 0));
 	if (err) {
 		nng_msg_free(msg); /* not sent: still ours */
 		return err;

@@ -152,8 +152,15 @@ struct push {
 	const void *batch; /* borrowed from the message */
 	size_t batch_len;
 };
-/* Exact size of the envelope in front of batch_len bytes goes into *len. */
+/* A whole message. *data is malloc'd and the caller's. -EMSGSIZE, -ENOMEM. */
 int push_encode(const struct push *p, void **data, size_t *len);
+/*
+ * Only what comes before the batch's bytes, which follow as they are; p->batch
+ * is not used. Returns the length.
+ */
+#define PUSH_HEAD_MAX 26
+size_t push_head(const struct push *p, uint8_t out[PUSH_HEAD_MAX]);
+/* -EPROTO: no envelope, or none around a batch. */
 int push_decode(const void *data, size_t len, struct push *out);
 
 enum reply_status {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/batch.h"
 #include "proto/limits.h"
@@ -114,8 +115,11 @@ static void put_rollups(struct wire *w, const struct batch_rollups *r)
 
 static void put_losses(struct wire *w, const struct batch_losses *l)
 {
+	static const struct batch_losses none;
 	Redtap__Losses *m = &w->losses;
 
+	if (memcmp(l, &none, sizeof(none)) == 0)
+		return;
 	m->captured = l->captured;
 	m->packed = l->packed;
 	m->rolled_up = l->rolled_up;

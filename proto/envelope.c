@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,9 +25,6 @@ enum wire_type {
 #define PUSH_PROTOCOL 1u
 #define PUSH_SENT_US 2u
 #define PUSH_BATCH 3u
-/* Three tags, two varints and the clock. */
-#define PUSH_HEAD_MAX (1 + 5 + 1 + 8 + 1 + 10)
-
 struct reader {
 	const uint8_t *p, *end;
 };
@@ -100,16 +98,13 @@ static uint8_t *put_varint(uint8_t *p, uint64_t v)
 	return p;
 }
 
-int push_encode(const struct push *push, void **data, size_t *len)
-{
-	uint8_t *start, *p;
+/* Three tags, two varints of at most 5 and 10 bytes, and the clock. */
+static_assert(PUSH_HEAD_MAX == 1 + 5 + 1 + 8 + 1 + 10, "room for the head");
 
-	if (push->batch_len > LIMIT_MESSAGE_BYTES)
-		return -EMSGSIZE;
-	start = malloc(PUSH_HEAD_MAX + push->batch_len);
-	if (start == NULL)
-		return -ENOMEM;
-	p = start;
+size_t push_head(const struct push *push, uint8_t out[PUSH_HEAD_MAX])
+{
+	uint8_t *p = out;
+
 	*p++ = PUSH_PROTOCOL << 3 | WIRE_VARINT;
 	p = put_varint(p, push->protocol);
 	*p++ = PUSH_SENT_US << 3 | WIRE_FIXED64;
@@ -117,10 +112,22 @@ int push_encode(const struct push *push, void **data, size_t *len)
 	p += 8;
 	*p++ = PUSH_BATCH << 3 | WIRE_BYTES;
 	p = put_varint(p, push->batch_len);
-	memcpy(p, push->batch, push->batch_len);
-	p += push->batch_len;
-	*data = start;
-	*len = (size_t)(p - start);
+	return (size_t)(p - out);
+}
+
+int push_encode(const struct push *push, void **data, size_t *len)
+{
+	uint8_t *p;
+
+	if (push->batch_len > LIMIT_MESSAGE_BYTES)
+		return -EMSGSIZE;
+	p = malloc(PUSH_HEAD_MAX + push->batch_len);
+	if (p == NULL)
+		return -ENOMEM;
+	*len = push_head(push, p);
+	memcpy(p + *len, push->batch, push->batch_len);
+	*len += push->batch_len;
+	*data = p;
 	return 0;
 }
 
