@@ -83,6 +83,21 @@ bench-scrape: $(B)/tests/bench/scrape ## What rendering a scrape costs
 bench-fold: $(B)/tests/bench/fold ## What decoding and counting an event costs
 	@$<
 
+# Kills programs while a known number of requests is on its way.
+KILLS ?= 50
+.PHONY: crash
+$(B)/tests/crash/crash: $(B)/obj/tests/crash/crash.o $(B)/libagent.a \
+		$(B)/libproto.a $(B)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ $(LIBS_agent) -o $@
+
+crash: $(B)/tests/crash/crash $(B)/redtap-aggregator ## Kill aggregator and agents KILLS times; nothing lost, nothing twice
+	@for who in agents both aggregator; do \
+		$< --who=$$who --kills=$(KILLS) \
+			--aggregator=$(B)/redtap-aggregator || exit 1; \
+	done
+
 # Made from metrics.def and the default views; a unit test keeps it true.
 .PHONY: docs/METRICS.md
 docs/METRICS.md: $(B)/tests/unit/aggregator/test_metrics ## Make the page of metrics

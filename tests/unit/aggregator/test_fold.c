@@ -289,9 +289,9 @@ static void far_off_times_count_as_now(void **state)
 		struct made m;
 
 		make_batch(&m, &t, 1);
-		m.batch.base_us = base[i] - (m.truth.event[0].end_us - NOW);
-		if (i > 2) /* as hostile as it gets */
-			m.batch.base_us = base[i];
+		m.batch.base_us = base[i]; /* the last two: hostile */
+		if (i <= 2)
+			m.batch.base_us -= m.truth.event[0].end_us - NOW;
 		fold(f, &m.batch, i + 1);
 		free_batch(&m);
 	}
