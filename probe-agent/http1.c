@@ -175,6 +175,40 @@ static void take_field(struct http1_head *h, const char *name, size_t n,
 }
 
 /*
+ * One line of fields, its end excluded. Only six names matter: the first letter
+ * tells where their colon would be. A folded line (obs-fold) begins with a
+ * blank; no field of ours needs it. Blanks before a colon are wrong, but read.
+ */
+static void parse_line(const char *p, const char *nl, struct http1_head *h)
+{
+	size_t len = (size_t)(nl - p), n, colon;
+
+	switch (*p | 0x20) {
+	case 'h':
+		n = 4;
+		break;
+	case 'e':
+		n = 6;
+		break;
+	case 'u':
+		n = 7;
+		break;
+	case 't':
+		n = len > 11 && (p[11] == ':' || is_blank(p[11])) ? 11 : 17;
+		break;
+	case 'c':
+		n = 14;
+		break;
+	default:
+		return;
+	}
+	for (colon = n; colon < len && is_blank(p[colon]);)
+		colon++;
+	if (colon < len && p[colon] == ':')
+		take_field(h, p, n, p + colon + 1, nl);
+}
+
+/*
  * Fields from p, up to the empty line. Returns the bytes with it, -EAGAIN, or
  * -EPROTO. A line without a colon is passed over, as many peers do; a NUL is
  * refused, as all do.
@@ -182,46 +216,27 @@ static void take_field(struct http1_head *h, const char *name, size_t n,
 static ssize_t parse_fields(const char *p, const char *end,
 			    struct http1_head *h)
 {
-	const char *start = p;
-	const char *nl, *colon, *name_end;
+	const char *start = p, *nl;
 
 	for (; p < end; p = nl + 1) {
-		if (*p == '\n')
-			return p + 1 - start;
-		if (*p == '\r') {
-			if (p + 1 == end)
-				return -EAGAIN;
-			if (p[1] == '\n')
-				return p + 2 - start;
+		if (*p == '\n') {
+			end = p + 1;
+			break;
+		}
+		if (*p == '\r' && end - p >= 2 && p[1] == '\n') {
+			end = p + 2;
+			break;
 		}
 		nl = memchr(p, '\n', (size_t)(end - p));
-		if (!nl)
-			return memchr(p, 0, (size_t)(end - p)) ? -EPROTO
-							       : -EAGAIN;
-		if (memchr(p, 0, (size_t)(nl - p)))
-			return -EPROTO;
-		if (is_blank(*p))
-			continue; /* obs-fold: none of our fields needs it */
-		/* Only six names matter, told apart by their first letter. */
-		switch (*p | 0x20) {
-		case 'h':
-		case 'e':
-		case 'u':
-		case 't':
-		case 'c':
+		if (!nl) {
+			p = end;
 			break;
-		default:
-			continue;
 		}
-		colon = memchr(p, ':', (size_t)(nl - p));
-		if (!colon)
-			continue;
-		name_end = colon;
-		while (name_end > p && is_blank(name_end[-1]))
-			name_end--;
-		take_field(h, p, (size_t)(name_end - p), colon + 1, nl);
+		parse_line(p, nl, h);
 	}
-	return -EAGAIN;
+	if (memchr(start, 0, (size_t)(end - start)))
+		return -EPROTO;
+	return p < end ? end - start : -EAGAIN;
 }
 
 /* Method and the space after it. Offset of the target, -EAGAIN, -EPROTO. */
@@ -318,9 +333,12 @@ static int parse_status_line(const char *buf, size_t len,
 {
 	static const char shape[] = "HTTP/1.d ddd";
 	const size_t n = sizeof(shape) - 1;
-	size_t i;
+	size_t i = 0;
 
-	for (i = 0; i < len && i < n; i++) {
+	/* All there and as it nearly always is: no need to go through it. */
+	if (len > n && memcmp(buf, "HTTP/1.1 200 ", 13) == 0)
+		i = n;
+	for (; i < len && i < n; i++) {
 		if (shape[i] == 'd' ? buf[i] < '0' || buf[i] > '9'
 				    : buf[i] != shape[i])
 			return -EPROTO;
@@ -419,7 +437,7 @@ struct slice http1_authority(struct slice method, struct slice target)
 {
 	const char *p = target.data, *end, *scheme, *at;
 
-	if (target.len == 0)
+	if (!p || target.len == 0)
 		return target;
 	end = p + target.len;
 	if (method.len == 7 && memcmp(method.data, "CONNECT", 7) == 0)

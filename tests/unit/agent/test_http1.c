@@ -89,6 +89,35 @@ static void reads_what_it_needs_of_a_response(void **state)
 	assert_int_equal(h.framing, HTTP1_FRAMING_CHUNKED);
 }
 
+/* A traceparent whose byte 17 is a blank or a colon is one all the same. */
+static void takes_fields_for_what_they_are(void **state)
+{
+	static const char *const heads[] = {
+		"GET / HTTP/1.1\r\ntraceparent:12345:6\r\n\r\n",
+		"GET / HTTP/1.1\r\ntraceparent:12345 6\r\n\r\n",
+		"GET / HTTP/1.1\r\ntraceparent :1234:6\r\n\r\n",
+		"GET / HTTP/1.1\r\ntraceparent\t :123456\r\n\r\n",
+		"GET / HTTP/1.1\r\nTRACEPARENT: 1\r\n\r\n",
+	};
+	struct http1_head h;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(heads) / sizeof(*heads); i++) {
+		size_t len = strlen(heads[i]);
+
+		assert_int_equal(
+			http1_parse_request(guarded(heads[i], len), len, &h),
+			len);
+		assert_true(h.traceparent.len > 0);
+		assert_int_equal(h.traceparent.data[0], '1');
+	}
+	assert_int_equal(
+		http1_parse_request("GET / HTTP/1.1\nHostess: x\n\n", 27, &h),
+		27);
+	assert_int_equal(h.host.len, 0);
+}
+
 static void asks_for_more_of_every_prefix(void **state)
 {
 	struct http1_head h;
@@ -324,6 +353,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_what_it_needs_of_a_request),
 		cmocka_unit_test(reads_what_it_needs_of_a_response),
+		cmocka_unit_test(takes_fields_for_what_they_are),
 		cmocka_unit_test(asks_for_more_of_every_prefix),
 		cmocka_unit_test(stops_behind_the_empty_line),
 		cmocka_unit_test(refuses_what_is_no_head),
