@@ -299,6 +299,16 @@ struct due {
 	bool windows, checkpoint;
 };
 
+static int put_windows(struct engine *e)
+{
+	uint64_t merged = store_merged_windows(e->store);
+	int err = checkpoint_windows(e->checkpoint, e->last_id);
+
+	e->pending.windows += windows_count(fold_windows(e->fold));
+	e->pending.windows -= store_merged_windows(e->store) - merged;
+	return err;
+}
+
 static int write_group(struct engine *e, const struct due *due, uint64_t *id)
 {
 	int err = store_begin(e->store);
@@ -308,7 +318,7 @@ static int write_group(struct engine *e, const struct due *due, uint64_t *id)
 	if (err == 0)
 		err = put_ledger(e);
 	if (err == 0 && due->windows)
-		err = checkpoint_windows(e->checkpoint, e->last_id);
+		err = put_windows(e);
 	if (err == 0 && due->checkpoint)
 		err = checkpoint_step(e->checkpoint, e->last_id,
 				      e->opt.checkpoint_slice);
@@ -464,6 +474,7 @@ static int expire(struct engine *e, uint64_t *batches, uint64_t *windows)
 	*windows = (uint64_t)n;
 	e->pending.retention_deleted_batches += *batches;
 	e->pending.retention_deleted_windows += *windows;
+	e->pending.windows -= *windows;
 	return sizes.free_bytes > 64 * VACUUM_PAGES
 		       ? store_vacuum(e->store, VACUUM_PAGES)
 		       : 0;

@@ -30,6 +30,7 @@ struct row {
 	uint32_t window_key;
 	bool error;
 	uint8_t n[MEASURES]; /* spans to add to */
+	uint8_t at[MEASURES]; /* where they begin in ref */
 	struct span ***ref;
 	struct series_slot **slot; /* by view; NULL: not counted there */
 	uint64_t total, total_duration, total_ttfb, total_request,
@@ -293,8 +294,8 @@ static int own_span(struct fold *f, struct span **ref)
 
 /* ---- counting ---------------------------------------------------------- */
 
-static int widen(struct fold *f, const struct cells *c, struct span **ref,
-		 unsigned cell)
+static __attribute__((noinline)) int
+widen(struct fold *f, const struct cells *c, struct span **ref, unsigned cell)
 {
 	struct span *wide = span_widen(*ref, cell, c->n, f->generation);
 
@@ -364,29 +365,23 @@ static int enter_window(struct fold *f, struct row *r, int64_t end_us,
 	return 0;
 }
 
-/* Spans of the row for that measure. */
-static struct span ***refs(const struct row *r, enum measure m)
+/* Always with a constant m, so that the compiler drops what it can. */
+static inline __attribute__((always_inline)) int
+add_all(struct fold *f, const struct row *r, enum measure m, uint64_t value,
+	uint64_t count)
 {
-	struct span ***ref = r->ref;
-
-	for (unsigned i = 0; i < (unsigned)m; i++)
-		ref += r->n[i];
-	return ref;
-}
-
-static int add_all(struct fold *f, const struct row *r, enum measure m,
-		   uint64_t value, uint64_t count)
-{
-	const struct cells *c = m <= MEASURE_TTFB ? &f->seconds : &f->bytes;
-	struct span ***ref = refs(r, m);
-	unsigned cell;
+	bool seconds = m == MEASURE_DURATION || m == MEASURE_TTFB;
+	const struct cells *c = seconds ? &f->seconds : &f->bytes;
+	struct span ***ref = r->ref + r->at[m];
+	unsigned cell, n = r->n[m];
 	int err = 0;
 
-	if (r->n[m] == 0)
+	if (n == 0)
 		return 0;
-	cell = cells_index(c, value);
-	for (unsigned i = 0; i < r->n[m] && err == 0; i++)
-		err = add(f, c, ref[i], cell, count);
+	cell = seconds ? cells_index_seconds(c, value)
+		       : cells_index_bytes(c, value);
+	for (unsigned i = 0; i < n; i++)
+		err |= add(f, c, ref[i], cell, count);
 	return err;
 }
 
@@ -442,7 +437,15 @@ static int fold_rollup_hist(struct fold *f, struct row *r, enum measure m,
 				     ? bucket_seconds_upper(h->index[*at])
 				     : bucket_bytes_upper(h->index[*at]);
 
-		err |= add_all(f, r, m, v, h->count[*at]);
+		if (m == MEASURE_DURATION)
+			err |= add_all(f, r, MEASURE_DURATION, v,
+				       h->count[*at]);
+		else if (m == MEASURE_REQUEST_BYTES)
+			err |= add_all(f, r, MEASURE_REQUEST_BYTES, v,
+				       h->count[*at]);
+		else
+			err |= add_all(f, r, MEASURE_RESPONSE_BYTES, v,
+				       h->count[*at]);
 	}
 	return err ? -ENOMEM : 0;
 }
@@ -546,7 +549,9 @@ static int aim_row(struct fold *f, struct row *r, const uint32_t *slot,
 		if (s->log_id < log_id)
 			r->slot[v] = s;
 	}
-	for (unsigned m = 0; m < MEASURES; m++)
+	for (unsigned m = 0; m < MEASURES; m++) {
+		if (m > MEASURE_DURATION)
+			r->at[m] = (uint8_t)(ref - r->ref);
 		for (size_t v = 0; v < f->n_views; v++) {
 			const struct view *view = f->view[v].view;
 
@@ -559,6 +564,7 @@ static int aim_row(struct fold *f, struct row *r, const uint32_t *slot,
 			*ref++ = &r->slot[v]->span;
 			r->n[m]++;
 		}
+	}
 	return 0;
 }
 

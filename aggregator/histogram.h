@@ -29,18 +29,31 @@ int cells_init(struct cells *c, bool seconds, const uint64_t *bounds,
 	       size_t n_bounds);
 void cells_fini(struct cells *c);
 
-static inline unsigned cells_index(const struct cells *c, uint64_t v)
+static inline unsigned cells_find(const struct cells *c, unsigned i, uint64_t v)
 {
-	unsigned i;
-
-	if (v == 0)
-		return 0;
-	i = c->seconds ? c->base[bucket_native_seconds(v) -
-				 BUCKET_NATIVE_SECONDS_MIN]
-		       : c->base[bucket_native_bytes(v)];
+	i = c->base[i];
 	while (v > c->upper[i])
 		i++;
 	return i;
+}
+
+/* The cell of a duration in µs; c->seconds must be set. */
+static inline unsigned cells_index_seconds(const struct cells *c, uint64_t us)
+{
+	if (us == 0)
+		return 0;
+	return cells_find(c,
+			  (unsigned)(bucket_native_seconds(us) -
+				     BUCKET_NATIVE_SECONDS_MIN),
+			  us);
+}
+
+/* The cell of a size; c->seconds must not be set. */
+static inline unsigned cells_index_bytes(const struct cells *c, uint64_t bytes)
+{
+	if (bytes == 0)
+		return 0;
+	return cells_find(c, (unsigned)bucket_native_bytes(bytes), bytes);
 }
 
 /*

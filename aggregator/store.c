@@ -120,6 +120,7 @@ struct store {
 	int lock_fd;
 	bool set_aside;
 	struct buf blob;
+	uint64_t merged; /* windows that were there already */
 	char error[256];
 };
 
@@ -200,11 +201,13 @@ static void bind_blob(struct store *st, enum statement s, int i, const void *v,
 static void sql_durations_add(sqlite3_context *ctx, int argc,
 			      sqlite3_value **argv)
 {
+	struct store *st = sqlite3_user_data(ctx);
 	struct buf out = { 0 };
 	size_t len;
 	void *data;
 
 	(void)argc;
+	st->merged++;
 	durations_add(&out, sqlite3_value_blob(argv[0]),
 		      (size_t)sqlite3_value_bytes(argv[0]),
 		      sqlite3_value_blob(argv[1]),
@@ -335,7 +338,7 @@ static int open_db(struct store *st)
 	sqlite3_extended_result_codes(st->db, 1);
 	sqlite3_busy_timeout(st->db, 5000);
 	rc = sqlite3_create_function(st->db, "durations_add", 2,
-				     SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL,
+				     SQLITE_UTF8 | SQLITE_DETERMINISTIC, st,
 				     sql_durations_add, NULL, NULL);
 	if (rc != SQLITE_OK)
 		return fail(st, rc);
@@ -482,6 +485,11 @@ int store_set_aside(struct store **store, const char *why)
 		*store = NULL;
 	}
 	return err;
+}
+
+uint64_t store_merged_windows(const struct store *st)
+{
+	return st->merged;
 }
 
 const char *store_path(const struct store *st)

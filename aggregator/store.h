@@ -85,6 +85,8 @@ struct store_bucket {
 };
 int store_add_window(struct store *st, const struct window_delta *d,
 		     const struct store_bucket *durations, size_t n);
+/* How many of all that were added were there already, since the start. */
+uint64_t store_merged_windows(const struct store *st);
 int store_put_state(struct store *st, const char *name, const void *data,
 		    size_t len);
 

@@ -329,7 +329,7 @@ static void check_snapshot(struct fixture *f)
 
 struct window_check {
 	const struct truth *truth;
-	uint64_t total;
+	uint64_t total, rows;
 };
 
 static int check_window(void *arg, const struct store_window *w)
@@ -384,12 +384,14 @@ static int check_window(void *arg, const struct store_window *w)
 	}
 	assert_int_equal(in_cells, count);
 	c->total += w->count;
+	c->rows++;
 	return 0;
 }
 
 static void check_windows(struct fixture *f)
 {
 	struct window_check c = { .truth = &f->truth };
+	const struct snapshot *s;
 	struct store_reader *r = NULL;
 
 	assert_int_equal(store_reader_open(&r, engine_store_path(f->engine)),
@@ -398,6 +400,9 @@ static void check_windows(struct fixture *f)
 		store_reader_windows(r, 0, INT64_MAX, check_window, &c), 0);
 	assert_int_equal(c.total, f->truth.n);
 	store_reader_close(r);
+	s = snapshot_take(f->engine);
+	assert_int_equal(s->engine.windows, c.rows);
+	snapshot_rele(s);
 }
 
 static void restart(struct fixture *f)
@@ -416,6 +421,20 @@ static void counts_every_event_in_every_view(void **state)
 	for (uint64_t i = 1; i <= 7; i++)
 		send_batch(f, "node-a", 100, i, 211);
 	send_batch(f, "node-b", 100, 1, 1);
+	check_snapshot(f);
+}
+
+static void late_batches_merge_into_their_windows(void **state)
+{
+	struct fixture *f = *state;
+	struct timespec pause = { 0, 60000000 }; /* longer than a flush */
+
+	for (uint64_t i = 1; i <= 4; i++) {
+		send_batch(f, "node-a", 100, i, 61);
+		nanosleep(&pause, NULL);
+	}
+	engine_stop(f->engine);
+	check_windows(f);
 	check_snapshot(f);
 }
 
@@ -531,6 +550,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		TEST(counts_every_event_in_every_view),
+		TEST(late_batches_merge_into_their_windows),
 		TEST(keeps_everything_over_a_restart),
 		TEST(acknowledges_a_duplicate_and_does_not_count_it),
 		TEST(refuses_rubbish_and_lives_on),
