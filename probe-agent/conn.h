@@ -23,8 +23,7 @@ enum outcome {
 	OUTCOME_ABORTED = 1, /* closed by either side before the end */
 	OUTCOME_RESET = 2, /* connection_reset */
 	OUTCOME_TIMEOUT = 3, /* the kernel gave up: ETIMEDOUT */
-	OUTCOME_MALFORMED =
-		4, /* the answer was not HTTP, or its status invalid */
+	OUTCOME_MALFORMED = 4, /* not HTTP, or not 100 <= status <= 599 */
 };
 
 enum role {
@@ -62,7 +61,12 @@ struct exchange {
 	struct slice host; /* Host header, or the authority of the target */
 	struct slice traceparent; /* empty: none */
 	uint64_t start_ns; /* first request byte, CLOCK_MONOTONIC */
-	uint64_t first_byte_ns; /* first response byte; 0: none */
+	/*
+	 * First byte of the final response, interim ones (1xx) don't count; 0:
+	 * none. A server's bytes go when its write begins, and are gone when
+	 * that returns; a client has them when its read returns.
+	 */
+	uint64_t first_byte_ns;
 	uint64_t end_ns; /* last response byte, or when it ended without */
 	uint64_t request_bytes; /* body as transferred */
 	uint64_t response_bytes; /* body as transferred */
@@ -87,8 +91,7 @@ typedef int (*conn_progress_fn)(void *arg, uint64_t sock, uint64_t born_ns,
 				struct tap_progress *out);
 
 struct conn_options {
-	size_t max_connections; /* 0: 65536; beyond: oldest idle goes, counted
-				 */
+	size_t max_connections; /* 0: 65536; beyond: an idle one goes */
 	/*
 	 * For heads in pieces and requests under way, all connections, on top
 	 * of 256 bytes a connection; 0: 16 MiB.
@@ -119,8 +122,7 @@ struct conn_stats {
 	uint64_t lost_buffer; /* requests lost: buffer or pipeline cap */
 	uint64_t orphans; /* responses whose request was not seen */
 	uint64_t bad_records; /* records that make no sense */
-	uint64_t
-		gaps; /* places where a request was due and bytes are missing */
+	uint64_t gaps; /* times that bytes are missing where requests travel */
 	uint64_t connections; /* now, not a count */
 };
 
