@@ -167,7 +167,7 @@ def kill_nine(rt, steady):
     thread = threading.Thread(target=traffic)
     thread.start()
     for _ in range(3):
-        time.sleep(0.9)
+        time.sleep(0.6)
         equal("exit status", rt.aggregator.stop(9), -9)
         rt.start_aggregator()
     stop.set()
@@ -185,7 +185,7 @@ def kill_nine(rt, steady):
 def conversations_across_kill(rt):
     """Exact label sets although the aggregator is killed meanwhile."""
     before = rt.quiet()
-    names = ["keepalive", "prefork", "serverhangsup", "slowbody"]
+    names = ["keepalive", "prefork", "serverhangsup"]
     held = []
     thread = threading.Thread(target=lambda: held.extend(hold(names)))
     thread.start()

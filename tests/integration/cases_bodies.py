@@ -1,0 +1,491 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conversations about interim responses, bodies and none at all."""
+
+import os
+import socket
+import struct
+import time
+
+from talk import ask_simply, case, length_of, now, Reader, request, response, \
+    send_pieces, serve_simply
+
+# --- 5: interim and bodiless responses ----------------------------------------
+
+@case
+def hundredcontinue(side):
+    """Expect: 100-continue is one request with its final status"""
+    def server():
+        s = side.accept(side.listen())
+        r = Reader(s)
+        for i in range(3):
+            r.head()
+            begin = now()
+            s.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            r.body(5)
+            time.sleep(0.1)
+            last = now()
+            s.sendall(response(201, b"made"))
+            side.server(i, "POST", "/hundredcontinue", 201, begin, last, now())
+
+    def client():
+        s = side.connect()
+        r = Reader(s)
+        for i in range(3):
+            begin = now()
+            s.sendall(request("POST", "/hundredcontinue", extra="Expect: "
+                              "100-continue\r\nContent-Length: 5\r\n"))
+            r.head()
+            s.sendall(b"12345")
+            r.body(length_of(r.head()))
+            side.client(i, "POST", 201, begin, now())
+    return server, client
+
+
+@case
+def interim(side):
+    """102 and 103 before the final status, apart and in one write"""
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+    processing = b"HTTP/1.1 102 Processing\r\n\r\n"
+
+    def server():
+        s = side.accept(side.listen())
+        r = Reader(s)
+        for i in range(4):
+            r.head()
+            begin = now()
+            if i % 2:
+                last = now()
+                s.sendall(processing + early + response(404, b"none"))
+            else:
+                for part in (processing, early, early):
+                    s.sendall(part)
+                    time.sleep(0.05)
+                last = now()
+                s.sendall(response(404, b"none"))
+            side.server(i, "GET", "/interim", 404, begin, last, now())
+
+    def client():
+        s = side.connect()
+        r = Reader(s)
+        for i in range(4):
+            begin = now()
+            s.sendall(request("GET", "/interim"))
+            head = r.head()
+            while b" 404 " not in head:
+                head = r.head()
+            r.body(length_of(head))
+            side.client(i, "GET", 404, begin, now())
+    return server, client
+
+
+@case
+def upgrade(side):
+    """101 ends the request; the frames behind it are not HTTP"""
+    frame = b"\x81\x85\x00\x00\x00\x00hello"
+    extra = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+    def server():
+        s = side.accept(side.listen())
+        serve_simply(side, s, [("/upgrade", 200, 0)])
+        r = Reader(s)
+        r.head()
+        begin = last = now()
+        s.sendall(b"HTTP/1.1 101 Switching Protocols\r\n" + extra.encode()
+                  + b"\r\n")
+        side.server(1, "GET", "/upgrade", 101, begin, last, now())
+        for _ in range(7):
+            s.sendall(r.body(len(frame)))
+        r.rest()
+
+    def client():
+        s = side.connect()
+        ask_simply(side, s, [("/upgrade", 200, 0)])
+        r = Reader(s)
+        begin = now()
+        s.sendall(request("GET", "/upgrade", extra=extra))
+        r.head()
+        side.client(1, "GET", 101, begin, now())
+        for _ in range(7):
+            time.sleep(0.1)
+            s.sendall(frame)
+            r.body(len(frame))
+    return server, client
+
+
+BODILESS = [("HEAD", 200, "Content-Length: 1000\r\n"), ("GET", 200, None),
+            ("GET", 204, ""), ("GET", 304, "Content-Length: 1000\r\n"),
+            ("HEAD", 404, "Transfer-Encoding: chunked\r\n"), ("GET", 200, None),
+            ("GET", 304, ""), ("DELETE", 204, "")]
+
+
+@case
+def bodiless(side):
+    """HEAD, 204 and 304 have no body whatever their headers say"""
+    def server():
+        s = side.accept(side.listen())
+        r = Reader(s)
+        for i, (method, status, extra) in enumerate(BODILESS):
+            r.head()
+            begin = last = now()
+            if extra is None:
+                s.sendall(response(status, b"with a body"))
+            else:
+                s.sendall(response(status, extra=extra, length=False))
+            side.server(i, method, "/bodiless", status, begin, last, now())
+
+    def client():
+        s = side.connect()
+        r = Reader(s)
+        for i, (method, status, extra) in enumerate(BODILESS):
+            begin = now()
+            s.sendall(request(method, "/bodiless"))
+            head = r.head()
+            if extra is None:
+                r.body(length_of(head))
+            side.client(i, method, status, begin, now())
+    return server, client
+
+
+# --- 6: bodies ----------------------------------------------------------------
+
+def chunk(data):
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+@case
+def chunked(side):
+    """chunked bodies, cut inside sizes and data, with trailers"""
+    body = chunk(b"a" * 300) + chunk(b"HTTP/1.1 500 no\r\n\r\n") + chunk(b"c")
+    last_chunk = b"0\r\nX-Trailer: 1\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    data = head + body + last_chunk
+    cuts = [1000, 60, 7, 1, 1000]
+
+    def server():
+        s = side.accept(side.listen())
+        r = Reader(s)
+        for i, size in enumerate(cuts):
+            r.head()
+            begin = now()
+            pieces = [data[at:at + size] for at in range(0, len(data), size)]
+            send_pieces(s, pieces[:-1], 0.001)
+            last = now()
+            s.sendall(pieces[-1])
+            side.server(i, "GET", "/chunked", 200, begin, last, now())
+
+    def client():
+        s = side.connect()
+        r = Reader(s)
+        for i in range(len(cuts)):
+            begin = now()
+            s.sendall(request("GET", "/chunked"))
+            r.body(len(data))
+            side.client(i, "GET", 200, begin, now())
+    return server, client
+
+
+@case
+def chunkedrequest(side):
+    """chunked request bodies on a kept-alive connection"""
+    data = (b"POST /chunkedrequest HTTP/1.1\r\nHost: a.test\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n" + chunk(b"q" * 3000)
+            + chunk(b"GET / HTTP/1.1\r\n\r\n") + b"0\r\n\r\n")
+
+    def server():
+        s = side.accept(side.listen())
+        r = Reader(s)
+        for i in range(5):
+            r.more()
+            begin = r.seen
+            r.body(len(data))
+            last = now()
+            s.sendall(response(200, b"ok"))
+            side.server(i, "POST", "/chunkedrequest", 200, begin, last, now())
+
+    def client():
+        s = side.connect()
+        r = Reader(s)
+        for i in range(5):
+            begin = now()
+            s.sendall(data[:2000])
+            time.sleep(0.02)
+            s.sendall(data[2000:])
+            r.body(length_of(r.head()))
+            side.client(i, "POST", 200, begin, now())
+    return server, client
+
+
+@case
+def untilclose(side):
+    """responses that end with the connection, HTTP/1.0 and 1.1"""
+    def server():
+        listener = side.listen()
+        for i in range(6):
+            version = "1.0" if i % 2 else "1.1"
+            s = side.accept(listener)
+            Reader(s).head()
+            begin = now()
+            s.sendall(response(200, b"p" * 50, version=version, length=False))
+            time.sleep(0.1)
+            last = now()
+            s.sendall(b"q" * 50)
+            end = now()
+            s.close()
+            side.server(i, "GET", "/untilclose", 200, begin, last, end,
+                        version=version)
+
+    def client():
+        for i in range(6):
+            version = "1.0" if i % 2 else "1.1"
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/untilclose", version=version))
+            Reader(s).rest()
+            s.close()
+            side.client(i, "GET", 200, begin, now(), version=version)
+    return server, client
+
+
+BIG = 30 << 20
+UPLOAD_BYTES = 5 << 20
+
+
+def big_server(side, route, send):
+    s = side.accept(side.listen())
+    r = Reader(s)
+    for i in range(2):
+        r.head()
+        begin = now()
+        time.sleep(0.1)
+        s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG)
+        last = send(s)
+        side.server(i, "GET", route, 200, begin, last, now())
+
+
+def big_client(side, route):
+    s = side.connect()
+    r = Reader(s, 1 << 20)
+    for i in range(2):
+        begin = now()
+        s.sendall(request("GET", route))
+        left = length_of(r.head()) - len(r.buf)
+        while left:
+            left -= len(s.recv(min(left, 1 << 20)))
+        r.buf = b""
+        side.client(i, "GET", 200, begin, now())
+
+
+@case
+def slowbody(side):
+    """30 MB written slowly: the duration runs to the last byte"""
+    def send(s):
+        part = b"b" * (BIG // 30)
+        for i in range(30):
+            time.sleep(0.03)
+            last = now()
+            s.sendall(part)
+        return last
+    return (lambda: big_server(side, "/slowbody", send),
+            lambda: big_client(side, "/slowbody"))
+
+
+@case
+def sendfile(side):
+    """30 MB by sendfile in slow steps: the duration runs to the last byte"""
+    def send(s):
+        fd = os.memfd_create("body")
+        os.ftruncate(fd, BIG)
+        at = 0
+        while at < BIG:
+            time.sleep(0.03)
+            last = now()
+            at += os.sendfile(s.fileno(), fd, at, min(BIG // 30, BIG - at))
+        os.close(fd)
+        return last
+    return (lambda: big_server(side, "/sendfile", send),
+            lambda: big_client(side, "/sendfile"))
+
+
+@case
+def upload(side):
+    """5 MB uploaded in pieces: the duration begins with the first byte"""
+    body = b"u" * UPLOAD_BYTES
+
+    def server():
+        s = side.accept(side.listen())
+        r = Reader(s)
+        for i in range(3):
+            r.more()
+            begin = r.seen
+            r.head()
+            r.body(len(body))
+            last = now()
+            s.sendall(response(200, b"thanks"))
+            side.server(i, "PUT", "/upload", 200, begin, last, now())
+
+    def client():
+        s = side.connect()
+        r = Reader(s)
+        data = request("PUT", "/upload", body)
+        for i in range(3):
+            begin = now()
+            s.sendall(data[:100000])
+            time.sleep(0.2)
+            s.sendall(data[100000:])
+            r.body(length_of(r.head()))
+            side.client(i, "PUT", 200, begin, now())
+    return server, client
+
+
+# --- 7: no response -----------------------------------------------------------
+
+def linger_zero(s):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@case
+def serverhangsup(side):
+    """a server that closes without an answer: aborted, no status"""
+    def server():
+        listener = side.listen()
+        for i in range(3):
+            s = side.accept(listener)
+            Reader(s).head()
+            begin = now()
+            time.sleep(0.1)
+            last = now()
+            s.close()
+            side.server(i, "GET", "/serverhangsup", None, begin, last, now(),
+                        error="aborted")
+
+    def client():
+        for i in range(3):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/serverhangsup"))
+            Reader(s).rest()
+            s.close()
+            side.client(i, "GET", None, begin, now(), error="aborted")
+    return server, client
+
+
+@case
+def clientgivesup(side):
+    """a client that stops waiting: aborted on both sides"""
+    def server():
+        listener = side.listen()
+        for i in range(3):
+            s = side.accept(listener)
+            r = Reader(s)
+            r.head()
+            begin = now()
+            r.rest()
+            last = begin
+            s.close()
+            side.server(i, "GET", "/clientgivesup", None, begin, last, now(),
+                        error="aborted")
+
+    def client():
+        for i in range(3):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/clientgivesup"))
+            sent = now()
+            time.sleep(0.2)
+            low = now() - sent
+            s.close()
+            side.client(i, "GET", None, begin, now(), low, error="aborted")
+    return server, client
+
+
+@case
+def reset(side):
+    """a server that resets: connection_reset at the client, no status"""
+    def server():
+        listener = side.listen()
+        for i in range(3):
+            s = side.accept(listener)
+            Reader(s).head()
+            begin = now()
+            linger_zero(s)
+            time.sleep(0.1)
+            last = now()
+            s.close()
+            side.server(i, "GET", "/reset", None, begin, last, now(),
+                        error="aborted")
+
+    def client():
+        for i in range(3):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/reset"))
+            try:
+                s.recv(100)
+                raise RuntimeError("no reset")
+            except ConnectionResetError:
+                s.close()
+            side.client(i, "GET", None, begin, now(), error="connection_reset")
+    return server, client
+
+
+@case
+def timeout(side):
+    """a peer that takes nothing more: ETIMEDOUT is the outcome timeout"""
+    size = 8 << 20
+
+    def server():
+        listener = side.listen()
+        s = side.accept(listener)
+        r = Reader(s, 1)
+        r.more()
+        begin = r.seen
+        r.head()
+        time.sleep(4)
+        last = now()
+        s.close()
+        side.server(0, "POST", "/timeout", None, begin, last, now(),
+                    error="aborted")
+
+    def client():
+        s = side.connect()
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 700)
+        begin = now()
+        s.sendall(request("POST", "/timeout",
+                          extra=f"Content-Length: {size}\r\n"))
+        s.settimeout(None)
+        try:
+            s.sendall(b"t" * size)
+            raise RuntimeError("no timeout")
+        except TimeoutError:
+            pass
+        end = now()
+        s.close()
+        side.client(0, "POST", None, begin, end, 0.5, error="timeout")
+    return server, client
+
+
+@case
+def cutshort(side):
+    """a response cut short keeps its status and is an error"""
+    def server():
+        listener = side.listen()
+        for i in range(3):
+            s = side.accept(listener)
+            Reader(s).head()
+            begin = now()
+            s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
+            time.sleep(0.1)
+            last = begin
+            s.close()
+            side.server(i, "GET", "/cutshort", 200, begin, last, now(),
+                        error="aborted")
+
+    def client():
+        for i in range(3):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/cutshort"))
+            Reader(s).rest()
+            s.close()
+            side.client(i, "GET", 200, begin, now(), error="aborted")
+    return server, client
