@@ -22,8 +22,9 @@
 
 #define SWEEP_CONNS 256u /* looked at per tick */
 #define STALE_NS 60000000000ull /* silent this long: does it still exist? */
-#define IGNORED_NS 10000000000ull /* its last records have long been drained   \
-				   */
+#define IGNORED_NS                                                             \
+	10000000000ull /* its last records have long been drained              \
+			*/
 
 struct conn_table {
 	struct stream_env env;
@@ -297,9 +298,9 @@ static void dispatch(struct conn_table *t, uint32_t index,
 		feed_open(t, c, (const void *)rec);
 		return;
 	}
+	stream_progress(&t->env, c, &rec->done);
 	if (c->ignored)
 		return;
-	stream_progress(&t->env, c, &rec->done);
 	if (rec->type == TAP_DATA)
 		stream_data(&t->env, c, (const void *)rec);
 	else
@@ -386,7 +387,9 @@ static void sweep_one(struct conn_table *t, uint32_t index, uint64_t now_ns)
 	if (c->born_ns > last_ns)
 		last_ns = c->born_ns;
 	if (c->ignored) {
-		if (now_ns > last_ns + IGNORED_NS)
+		/* Who can't be told goes on sending, and is told apart by this.
+		 */
+		if (t->env.opt.ignore && now_ns > last_ns + IGNORED_NS)
 			drop(t, index);
 	} else if (!c->watch && now_ns > last_ns + STALE_NS) {
 		poll_one(t, index, now_ns);

@@ -780,6 +780,25 @@ static void ignores_what_was_not_selected(void **state)
 	finish(&f);
 }
 
+static void forgets_what_it_ignores_once_it_is_silent(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	script_init(&f.s, NULL);
+	f.s.deaf = true;
+	script_open(&f.s, &f.k, 0x1000);
+	script_wait(&f.k, 9 * SECOND_NS);
+	READ(&f.k, GET("/still-in-the-ring"));
+	WRITE(&f.k, OK);
+	conn_tick(f.s.table, f.k.now_ns + 9 * SECOND_NS);
+	assert_int_equal(STAT(&f, connections), 1);
+	conn_tick(f.s.table, f.k.now_ns + 11 * SECOND_NS);
+	assert_int_equal(STAT(&f, connections), 0);
+	assert_int_equal(f.s.ignored, 1);
+	finish(&f);
+}
+
 static void counts_records_that_make_no_sense(void **state)
 {
 	union {
@@ -843,6 +862,7 @@ int main(void)
 		cmocka_unit_test(makes_room_for_new_connections),
 		cmocka_unit_test(follows_a_connection_from_process_to_process),
 		cmocka_unit_test(ignores_what_was_not_selected),
+		cmocka_unit_test(forgets_what_it_ignores_once_it_is_silent),
 		cmocka_unit_test(counts_records_that_make_no_sense),
 	};
 
