@@ -38,6 +38,7 @@ int conffile_read(struct buf *out, const char *path, struct conffile_error *e);
  * next ones where) and makes *e of them; text is what is being parsed.
  */
 void conffile_complaint(struct conffile_error *e, const char *text, size_t len,
-			const char *fmt, va_list ap);
+			const char *fmt, va_list ap)
+	__attribute__((format(printf, 4, 0)));
 
 #endif /* COMMON_CONFFILE_H */
