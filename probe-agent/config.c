@@ -121,6 +121,9 @@ struct parse {
 };
 
 static void complain(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
+	__attribute__((format(printf, 3, 0)));
+
+static void complain(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
 {
 	struct parse *p = ctx;
 
