@@ -740,6 +740,7 @@ int engine_new(struct engine **out, const struct engine_options *opt)
 		return -ENOMEM;
 	pthread_mutex_init(&e->mutex, NULL);
 	pthread_mutex_init(&e->ready_mutex, NULL);
+	pthread_mutex_init(&e->order_mutex, NULL);
 	pthread_cond_init(&e->served, NULL);
 	err = copy_options(e, opt);
 	for (size_t i = 0; i < GROUP_MAX && err == 0; i++)
@@ -749,6 +750,11 @@ int engine_new(struct engine **out, const struct engine_options *opt)
 	if (err < 0) {
 		engine_free(e);
 		return err;
+	}
+	e->order = calloc(fold_views(e->fold) + 1, sizeof(*e->order));
+	if (!e->order) {
+		engine_free(e);
+		return -ENOMEM;
 	}
 	e->ready = true;
 	*out = e;
@@ -800,6 +806,9 @@ void engine_free(struct engine *e)
 	if (!e)
 		return;
 	engine_stop(e);
+	for (size_t v = 0; e->order && v < fold_views(e->fold); v++)
+		free(e->order[v].slot);
+	free(e->order);
 	drop_state(e);
 	store_close(e->store);
 	for (size_t i = 0; i < GROUP_MAX; i++)
@@ -815,6 +824,7 @@ void engine_free(struct engine *e)
 	buf_fini(&e->blob);
 	pthread_cond_destroy(&e->served);
 	pthread_mutex_destroy(&e->ready_mutex);
+	pthread_mutex_destroy(&e->order_mutex);
 	pthread_mutex_destroy(&e->mutex);
 	free(e);
 }

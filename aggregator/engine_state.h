@@ -17,6 +17,12 @@
 
 #define GROUP_MAX 256u
 
+/* Slots of a view by label values; labels never change, so it only grows. */
+struct slot_order {
+	uint32_t *slot;
+	uint32_t n; /* slots [1, n) are in it */
+};
+
 struct live_snapshot {
 	uint64_t generation;
 	struct live_snapshot *next; /* newer */
@@ -58,6 +64,9 @@ struct engine {
 	atomic_uint waiting; /* snapshots that want the mutex */
 	struct live_snapshot *oldest, *newest;
 	struct snapshot_engine counters; /* committed */
+
+	pthread_mutex_t order_mutex; /* leaf */
+	struct slot_order *order; /* by view */
 
 	pthread_mutex_t ready_mutex; /* leaf: taken after mutex or alone */
 	bool ready;

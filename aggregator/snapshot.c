@@ -19,7 +19,8 @@ struct raw_view {
 	uint32_t n;
 	struct series_slot *slot;
 	const struct interned ***label; /* chunks */
-	uint64_t demand;
+	size_t chunks; /* that slot and label have room for */
+	struct series sketch; /* for series_demand() only */
 };
 
 /* Memory that goes with the snapshot. */
@@ -63,6 +64,21 @@ static char *take_text(struct taken *t, const char *s)
 
 /* ---- under the lock ---------------------------------------------------- */
 
+/*
+ * Room for the slots there are and some more, written to now: the first touch
+ * of each page would otherwise cost its time under the lock.
+ */
+static int reserve_view(struct taken *t, struct raw_view *raw, size_t chunks)
+{
+	raw->chunks = chunks;
+	raw->slot = take_memory(t, chunks * SERIES_CHUNK, sizeof(*raw->slot));
+	raw->label = take_memory(t, chunks, sizeof(*raw->label));
+	if (!raw->slot || !raw->label)
+		return -ENOMEM;
+	memset(raw->slot, 1, chunks * SERIES_CHUNK * sizeof(*raw->slot));
+	return 0;
+}
+
 static int copy_view(struct taken *t, struct raw_view *raw,
 		     const struct series *s)
 {
@@ -70,9 +86,7 @@ static int copy_view(struct taken *t, struct raw_view *raw,
 
 	raw->series = s;
 	raw->n = s->n;
-	raw->slot = take_memory(t, s->n, sizeof(*raw->slot));
-	raw->label = take_memory(t, chunks, sizeof(*raw->label));
-	if (!raw->slot || !raw->label)
+	if (chunks > raw->chunks && reserve_view(t, raw, chunks) < 0)
 		return -ENOMEM;
 	for (size_t c = 0; c < chunks; c++) {
 		size_t from = c * SERIES_CHUNK, n = s->n - from;
@@ -82,6 +96,7 @@ static int copy_view(struct taken *t, struct raw_view *raw,
 		memcpy(raw->slot + from, s->slot[c], n * sizeof(*raw->slot));
 		raw->label[c] = s->label[c];
 	}
+	memcpy(raw->sketch.sketch, s->sketch, sizeof(s->sketch));
 	return 0;
 }
 
@@ -196,9 +211,6 @@ static int copy_state(struct taken *t, struct engine *e)
 	size_t n = fold_views(e->fold);
 	int err = 0;
 
-	t->raw = take_memory(t, n, sizeof(*t->raw));
-	if (!t->raw)
-		return -ENOMEM;
 	for (size_t v = 0; v < n && err == 0; v++)
 		err = copy_view(t, &t->raw[v], fold_series(e->fold, v));
 	if (err == 0)
@@ -227,23 +239,76 @@ static int compare_text(const struct interned *a, const struct interned *b)
 	return strcmp(a->text, b->text);
 }
 
-/* By label values; the overflow series (slot 0) last. */
 static int compare_slots(const void *pa, const void *pb, void *arg)
 {
 	const struct raw_view *raw = arg;
-	uint32_t a = *(const uint32_t *)pa, b = *(const uint32_t *)pb;
-	const struct interned *const *la = raw_labels(raw, a);
-	const struct interned *const *lb = raw_labels(raw, b);
+	const struct interned *const *a =
+		raw_labels(raw, *(const uint32_t *)pa);
+	const struct interned *const *b =
+		raw_labels(raw, *(const uint32_t *)pb);
 
-	if (a == SERIES_OVERFLOW || b == SERIES_OVERFLOW)
-		return (a == SERIES_OVERFLOW) - (b == SERIES_OVERFLOW);
 	for (size_t i = 0; i < raw->series->n_keys; i++) {
-		int c = compare_text(la[i], lb[i]);
+		int c = compare_text(a[i], b[i]);
 
 		if (c != 0)
 			return c;
 	}
 	return 0;
+}
+
+/* Adds slots [o->n, raw->n) to the order: sorts those, then merges. */
+static int extend_order(struct slot_order *o, struct raw_view *raw)
+{
+	uint32_t had = o->n ? o->n - 1 : 0, from = o->n ? o->n : 1;
+	uint32_t fresh = raw->n - from, i = 0, k = 0;
+	uint32_t *all = malloc((raw->n + 1) * sizeof(*all));
+	uint32_t *sorted = malloc((fresh + 1) * sizeof(*sorted));
+
+	if (!all || !sorted) {
+		free(all);
+		free(sorted);
+		return -ENOMEM;
+	}
+	for (uint32_t n = 0; n < fresh; n++)
+		sorted[n] = from + n;
+	qsort_r(sorted, fresh, sizeof(*sorted), compare_slots, raw);
+	for (uint32_t n = 0; n < had + fresh; n++) {
+		bool old = k == fresh ||
+			   (i < had &&
+			    compare_slots(&o->slot[i], &sorted[k], raw) <= 0);
+
+		all[n] = old ? o->slot[i++] : sorted[k++];
+	}
+	free(sorted);
+	free(o->slot);
+	o->slot = all;
+	o->n = raw->n;
+	return 0;
+}
+
+/*
+ * The slots by label values, the overflow series (slot 0) last; how many. A
+ * snapshot that is older than the order leaves out what it does not have.
+ */
+static int order_slots(struct engine *e, size_t view, struct raw_view *raw,
+		       uint32_t *out, size_t *n)
+{
+	struct slot_order *o = &e->order[view];
+	int err = 0;
+
+	*n = 0;
+	if (raw->n == 0)
+		return 0;
+	pthread_mutex_lock(&e->order_mutex);
+	if (o->n < raw->n)
+		err = extend_order(o, raw);
+	for (uint32_t i = 0; err == 0 && i + 1 < o->n; i++)
+		if (o->slot[i] < raw->n)
+			out[(*n)++] = o->slot[i];
+	pthread_mutex_unlock(&e->order_mutex);
+	if (raw->slot[SERIES_OVERFLOW].count > 0)
+		out[(*n)++] = SERIES_OVERFLOW;
+	return err;
 }
 
 static void fill_native(struct snapshot_series *out, const struct cells *cells,
@@ -336,19 +401,20 @@ static int build_histograms(struct taken *t, const struct raw_view *raw,
 	return 0;
 }
 
-static int build_view(struct taken *t, struct raw_view *raw,
-		      const struct view *v, struct snapshot_view *out)
+static int build_view(struct taken *t, size_t view, struct snapshot_view *out)
 {
+	struct raw_view *raw = &t->raw[view];
+	const struct view *v = fold_view(t->engine->fold, view);
 	uint32_t *order = take_memory(t, raw->n, sizeof(*order));
 	struct snapshot_series *series;
-	size_t n = 0;
+	size_t n;
+	int err;
 
 	if (!order)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < raw->n; i++)
-		if (i != SERIES_OVERFLOW || raw->slot[i].count > 0)
-			order[n++] = i;
-	qsort_r(order, n, sizeof(*order), compare_slots, raw);
+	err = order_slots(t->engine, view, raw, order, &n);
+	if (err < 0)
+		return err;
 	series = take_memory(t, n, sizeof(*series));
 	if (!series)
 		return -ENOMEM;
@@ -357,7 +423,7 @@ static int build_view(struct taken *t, struct raw_view *raw,
 	out->view = v;
 	out->n = n;
 	out->series = series;
-	out->demand = raw->demand;
+	out->demand = series_demand(&raw->sketch);
 	out->overflowed = raw->n ? raw->slot[SERIES_OVERFLOW].count : 0;
 	if (v->kind != VIEW_HISTOGRAM)
 		return 0;
@@ -373,12 +439,42 @@ static int build(struct taken *t, struct engine *e)
 	if (!view)
 		return -ENOMEM;
 	for (size_t v = 0; v < n && err == 0; v++)
-		err = build_view(t, &t->raw[v], fold_view(e->fold, v),
-				 &view[v]);
+		err = build_view(t, v, &view[v]);
 	t->pub.views = view;
 	t->pub.n_views = n;
 	t->pub.ready = engine_ready(e, t->pub.not_ready_why,
 				    sizeof(t->pub.not_ready_why));
+	return err;
+}
+
+/* The engine lets those who wait go first. */
+static void lock_as_snapshot(struct engine *e)
+{
+	atomic_fetch_add(&e->waiting, 1);
+	pthread_mutex_lock(&e->mutex);
+}
+
+static void unlock_as_snapshot(struct engine *e)
+{
+	atomic_fetch_sub(&e->waiting, 1);
+	pthread_cond_signal(&e->served);
+	pthread_mutex_unlock(&e->mutex);
+}
+
+static int reserve(struct taken *t, struct engine *e)
+{
+	size_t n = fold_views(e->fold);
+	int err = 0;
+
+	t->raw = take_memory(t, n, sizeof(*t->raw));
+	if (!t->raw)
+		return -ENOMEM;
+	lock_as_snapshot(e);
+	for (size_t v = 0; v < n; v++)
+		t->raw[v].chunks = fold_series(e->fold, v)->n_chunks;
+	unlock_as_snapshot(e);
+	for (size_t v = 0; v < n && err == 0; v++)
+		err = reserve_view(t, &t->raw[v], t->raw[v].chunks + 1);
 	return err;
 }
 
@@ -387,21 +483,27 @@ static int enter(struct taken *t, struct engine *e)
 {
 	int err;
 
-	atomic_fetch_add(&e->waiting, 1);
-	pthread_mutex_lock(&e->mutex);
+	lock_as_snapshot(e);
 	err = copy_state(t, e);
-	for (size_t v = 0; v < fold_views(e->fold) && err == 0; v++)
-		t->raw[v].demand = series_demand(fold_series(e->fold, v));
 	t->live.generation = fold_share(e->fold);
 	if (e->newest)
 		e->newest->next = &t->live;
 	else
 		e->oldest = &t->live;
 	e->newest = &t->live;
-	atomic_fetch_sub(&e->waiting, 1);
-	pthread_cond_signal(&e->served);
-	pthread_mutex_unlock(&e->mutex);
+	unlock_as_snapshot(e);
 	return err;
+}
+
+static void free_blocks(struct taken *t)
+{
+	while (t->blocks) {
+		struct block *b = t->blocks;
+
+		t->blocks = b->next;
+		free(b);
+	}
+	free(t);
 }
 
 const struct snapshot *snapshot_take(struct engine *e)
@@ -412,6 +514,11 @@ const struct snapshot *snapshot_take(struct engine *e)
 	if (!t)
 		return NULL;
 	t->engine = e;
+	err = reserve(t, e);
+	if (err < 0) {
+		free_blocks(t);
+		return NULL;
+	}
 	err = enter(t, e);
 	if (err == 0)
 		err = build(t, e);
@@ -447,11 +554,5 @@ void snapshot_rele(const struct snapshot *s)
 	/* pub is the first member, and taken was never const. */
 	t = (struct taken *)(uintptr_t)s;
 	leave(t);
-	while (t->blocks) {
-		struct block *b = t->blocks;
-
-		t->blocks = b->next;
-		free(b);
-	}
-	free(t);
+	free_blocks(t);
 }

@@ -11,7 +11,9 @@
 #include <math.h>
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -545,6 +547,81 @@ static void a_snapshot_stays_as_it_was(void **state)
 	check_snapshot(f);
 }
 
+/* Bucket sums, native sums and what agents are told to have counted agree. */
+static void check_consistent(const struct snapshot *s)
+{
+	uint64_t requests = 0, counted = 0;
+
+	for (size_t v = 0; v < s->n_views; v++) {
+		const struct view *view = s->views[v].view;
+
+		for (size_t i = 0; i < s->views[v].n; i++) {
+			const struct snapshot_series *x =
+				&s->views[v].series[i];
+			uint64_t classic = 0, native = x->native.zero;
+
+			if (view->source == VIEW_REQUESTS && !view->errors_only)
+				requests += x->count;
+			if (view->kind != VIEW_HISTOGRAM)
+				continue;
+			for (size_t b = 0; b <= view->n_bounds; b++)
+				classic += x->bucket[b];
+			for (size_t b = 0; b < x->native.n; b++)
+				native += x->native.count[b];
+			assert_int_equal(classic, x->count);
+			assert_int_equal(native, x->count);
+		}
+	}
+	for (size_t i = 0; i < s->n_agents; i++)
+		counted += s->agents[i].counted;
+	assert_int_equal(counted, requests);
+	assert_int_equal(s->engine.events, requests);
+}
+
+struct scraper {
+	struct engine *engine;
+	atomic_bool stop;
+	unsigned n;
+};
+
+static void *scrape_on(void *arg)
+{
+	struct scraper *sc = arg;
+
+	while (!atomic_load(&sc->stop)) {
+		const struct snapshot *s = snapshot_take(sc->engine);
+
+		assert_non_null(s);
+		check_consistent(s);
+		snapshot_rele(s);
+		sc->n++;
+	}
+	return NULL;
+}
+
+static void every_snapshot_is_consistent_while_batches_come(void **state)
+{
+	struct fixture *f = *state;
+	struct scraper sc[3];
+	pthread_t thread[3];
+
+	f->traffic.services = 20;
+	f->traffic.routes = 30;
+	for (int i = 0; i < 3; i++) {
+		sc[i] = (struct scraper){ .engine = f->engine };
+		assert_int_equal(
+			pthread_create(&thread[i], NULL, scrape_on, &sc[i]), 0);
+	}
+	for (uint64_t i = 1; i <= 101; i++)
+		send_batch(f, i % 2 ? "node-a" : "node-b", 1, i, 43);
+	for (int i = 0; i < 3; i++) {
+		atomic_store(&sc[i].stop, true);
+		pthread_join(thread[i], NULL);
+		assert_true(sc[i].n > 0);
+	}
+	check_snapshot(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -556,6 +633,7 @@ int main(void)
 		TEST(refuses_rubbish_and_lives_on),
 		TEST(answers_a_foreign_protocol_with_version),
 		TEST(a_snapshot_stays_as_it_was),
+		TEST(every_snapshot_is_consistent_while_batches_come),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
