@@ -70,6 +70,9 @@ static const struct hook hooks[] = {
 static_assert(sizeof(hooks) / sizeof(hooks[0]) < PROBES_MAX, "probe table");
 
 static int print_libbpf(enum libbpf_print_level level, const char *fmt,
+			va_list args) __attribute__((format(printf, 2, 0)));
+
+static int print_libbpf(enum libbpf_print_level level, const char *fmt,
 			va_list args)
 {
 	char line[512];
