@@ -36,7 +36,10 @@ typedef _Bool bool;
 #define TCP_ESTABLISHED 1
 #define TCP_FIN_WAIT1 4
 #define TCP_CLOSE 7
+#define TCP_CLOSE_WAIT 8
 #define TCP_LAST_ACK 9
+
+struct iovec; /* not relocated: see below */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)),          \
 			     apply_to = record)
@@ -60,6 +63,37 @@ struct sock_common {
 	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
+};
+
+/*
+ * Where the bytes of a call on a socket are. Before 5.14 the kind shares its
+ * field with the direction; before 6.4 __iov was called iov, and before 6.0
+ * there was no ubuf.
+ */
+struct iov_iter {
+	__u8 iter_type;
+	unsigned long iov_offset;
+	unsigned long count;
+	void *ubuf;
+	const struct iovec *__iov;
+	unsigned long nr_segs;
+};
+
+struct iov_iter___v6_3 {
+	const struct iovec *iov;
+};
+
+struct iov_iter___v5_13 {
+	unsigned int type;
+};
+
+enum iter_type {
+	ITER_UBUF = 0,
+	ITER_IOVEC = 1,
+};
+
+struct msghdr {
+	struct iov_iter msg_iter;
 };
 
 struct sock {
@@ -109,7 +143,7 @@ struct task_struct {
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long r10, r8, dx, si, di;
+	unsigned long r10, r8, ax, cx, dx, si, di;
 };
 #elif defined(__TARGET_ARCH_arm64)
 struct pt_regs {

@@ -51,12 +51,25 @@ const volatile __u32 tap_self_tgid = 0;
 struct tap_call {
 	struct sock *sk;
 	__u32 tgid; /* the process that makes it */
-	const char *buf; /* used if iov is NULL */
+	const char *buf; /* if iov is NULL; also the first ones: see first */
 	const struct iovec *iov;
 	__u32 iovs;
 	__u32 len; /* bytes moved, or to be moved */
 	__u32 after; /* bytes that the same system call moved behind them */
+	__u32 first; /* bytes at buf, before those in iov; <= len */
 };
+
+/*
+ * System calls have their iovecs in the program's memory. Calls inside the
+ * kernel have copies of them, and may begin in the midst of one.
+ */
+#ifdef TAP_KERNEL_IOVEC
+#define READ_IOVEC bpf_probe_read_kernel
+#define FIRST(call) ((call)->first)
+#else
+#define READ_IOVEC bpf_probe_read_user
+#define FIRST(call) 0
+#endif
 
 enum tap_look {
 	LOOK_NONE,
@@ -188,11 +201,13 @@ static __always_inline int peek(const struct tap_call *c, __u8 *to)
 	struct iovec v;
 	int i;
 
-	if (c->iov) {
+	if (c->iov && FIRST(c)) {
+		n = FIRST(c);
+	} else if (c->iov) {
 		for (i = 0; i < 4; i++) {
 			if (i >= c->iovs)
 				return -1;
-			if (bpf_probe_read_user(&v, sizeof(v), c->iov + i))
+			if (READ_IOVEC(&v, sizeof(v), c->iov + i))
 				return -1;
 			if (v.iov_len)
 				break;
@@ -490,7 +505,7 @@ static long copy_step(__u32 i, struct copy *c)
 
 		if (!c->iovs)
 			return 1;
-		if (bpf_probe_read_user(&v, sizeof(v), c->iov)) {
+		if (READ_IOVEC(&v, sizeof(v), c->iov)) {
 			tap_count(TAP_C_READ_FAULTS);
 			return 1;
 		}
@@ -541,7 +556,7 @@ static __always_inline void copy_call(struct tap_call *call,
 	c->sk = (__u64)call->sk;
 	c->from = call->buf;
 	c->left = call->len;
-	c->seg_left = call->iov ? 0 : call->len;
+	c->seg_left = call->iov ? FIRST(call) : call->len;
 	c->budget = call->len < TAP_CALL_MAX ? call->len : TAP_CALL_MAX;
 	c->iov = call->iov;
 	c->iovs = call->iov ? call->iovs : 0;
@@ -577,23 +592,31 @@ static __always_inline void copy_call(struct tap_call *call,
 
 /* --- the life of a connection --- */
 
-/* The connection of a socket, made if need be. NULL: none, or table full. */
-static __always_inline struct tap_conn *conn_of(struct sock *sk, __u32 tgid)
+/* A function of its own: its stack is not there while a call is copied. */
+static __noinline int make_conn(struct sock *sk, __u32 tgid)
 {
 	__u64 key = (__u64)sk;
-	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
 	struct tap_conn new = {};
 
-	if (conn)
-		return conn;
 	if (!sock_is_tcp(sk))
-		return NULL;
+		return -1;
 	new.born_ns = bpf_ktime_get_ns();
 	new.done.rx_seq = sock_rx_seq(sk);
 	new.done.tx_seq = sock_tx_seq(sk);
 	if (tgid == tap_self_tgid)
 		new.verdict = VERDICT_IGNORED;
 	bpf_map_update_elem(&tap_conns, &key, &new, BPF_NOEXIST);
+	return 0;
+}
+
+/* The connection of a socket, made if need be. NULL: none, or table full. */
+static __always_inline struct tap_conn *conn_of(struct sock *sk, __u32 tgid)
+{
+	__u64 key = (__u64)sk;
+	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
+
+	if (conn || make_conn(sk, tgid))
+		return conn;
 	conn = bpf_map_lookup_elem(&tap_conns, &key);
 	if (!conn)
 		tap_count(TAP_C_CONN_FULL);

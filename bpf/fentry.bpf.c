@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+
+/*
+ * Front-end `fentry`: tcp_sendmsg() and tcp_recvmsg(), entered and left, the
+ * cheapest. Sees whatever reaches them: system calls of any mode, io_uring,
+ * and by their progress sendfile and splice. Needs a kernel with BTF, and for
+ * arm64 Linux 6.0.
+ */
+
+#define TAP_FRONT TAP_FRONT_FENTRY
+#define TCP_TYPED
+
+#include "bpf/tcp.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/*
+ * What the function returns, behind its args arguments. Their number varies
+ * with the kernel, so it is asked where it can be (5.17); before, it did not.
+ */
+#define RETURNED(ctx, args)                                                    \
+	({                                                                     \
+		__u64 ret_ = 0;                                                \
+		if (bpf_core_enum_value_exists(enum bpf_func_id,               \
+					       BPF_FUNC_get_func_ret))         \
+			bpf_get_func_ret(ctx, &ret_);                          \
+		else                                                           \
+			ret_ = (ctx)[args];                                    \
+		(int)ret_;                                                     \
+	})
+
+SEC("fentry/tcp_sendmsg")
+int fentry_sendmsg(__u64 *ctx)
+{
+	tcp_sending((struct sock *)ctx[0], (struct msghdr *)ctx[1]);
+	return 0;
+}
+
+SEC("fexit/tcp_sendmsg")
+int fexit_sendmsg(__u64 *ctx)
+{
+	int ret = RETURNED(ctx, 3);
+
+	if (ret > 0)
+		tcp_sent((struct sock *)ctx[0], (struct msghdr *)ctx[1], ret);
+	return 0;
+}
+
+SEC("fexit/tcp_recvmsg")
+int fexit_recvmsg(__u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	int ret = RETURNED(ctx, 6);
+	__u32 flags;
+
+	if (ret < 0)
+		return 0;
+	flags = TCP_RECVMSG_FLAGS(ctx[3], ctx[4]);
+	if (flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
+		return 0;
+	if (ret == 0) {
+		/* EOF, unless nothing was asked for. */
+		if (ctx[2])
+			tap_ended(sk, TAP_RX);
+		return 0;
+	}
+	if (flags & MSG_TRUNC)
+		tap_moved(sk, TAP_RX);
+	else
+		tcp_received(sk, (struct msghdr *)ctx[1], ret);
+	return 0;
+}
+
+/* Before 6.5; since then sendfile and splice come through tcp_sendmsg(). */
+SEC("fexit/tcp_sendpage")
+int fexit_sendpage(__u64 *ctx)
+{
+	if (RETURNED(ctx, 5) > 0)
+		tap_moved((struct sock *)ctx[0], TAP_TX);
+	return 0;
+}
+
+SEC("fexit/tcp_splice_read")
+int fexit_splice_read(__u64 *ctx)
+{
+	if (RETURNED(ctx, 5) > 0)
+		tap_moved(((struct socket *)ctx[0])->sk, TAP_RX);
+	return 0;
+}
+
+SEC("raw_tp/inet_sock_set_state")
+int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct sock *sk = (struct sock *)ctx->args[0];
+	int state = ctx->args[2];
+
+	if (state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK)
+		tap_ended(sk, TAP_TX);
+	else if (state == TCP_CLOSE)
+		tap_closed(sk);
+	return 0;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef BPF_TCP_BPF_H
+#define BPF_TCP_BPF_H
+
+/*
+ * What the front-ends inside TCP share: finding the bytes of tcp_sendmsg() and
+ * tcp_recvmsg() by the message's iterator. It has moved on by what the call
+ * has done when the call returns, so the bytes are then found by going back.
+ * Iovecs are in the kernel's memory here: the system call has copied them.
+ */
+
+#define TAP_KERNEL_IOVEC
+
+#include "bpf/tap.bpf.h"
+
+/*
+ * Reads one field of a kernel object. Programs of fentry have typed arguments
+ * and may simply look.
+ */
+#ifdef TCP_TYPED
+#define TCP_READ(p, field) ((p)->field)
+#else
+#define TCP_READ(p, field) BPF_CORE_READ(p, field)
+#endif
+
+/* Iovecs of one call that are gone back over at most: see TAP_STEPS_MAX. */
+#define TCP_BACK_MAX TAP_STEPS_MAX
+
+/*
+ * Where tcp_recvmsg() has its flags: 3, and before 5.19, which dropped the
+ * argument nonblock, 4. Set by the agent, which reads the kernel's BTF.
+ */
+const volatile __u32 tcp_recvmsg_flags_arg = 3;
+
+/* Loads of an argument that the compiler must not make one of a chosen one. */
+#define TCP_RECVMSG_FLAGS(arg3, arg4)                                          \
+	({                                                                     \
+		__u32 flags_;                                                  \
+		if (tcp_recvmsg_flags_arg == 3) {                              \
+			flags_ = (arg3);                                       \
+			asm volatile("" : "+r"(flags_));                       \
+		} else {                                                       \
+			flags_ = (arg4);                                       \
+			asm volatile("" : "+r"(flags_));                       \
+		}                                                              \
+		flags_;                                                        \
+	})
+
+/* Only these can be read: others (pages, kernel memory) are not HTTP heads. */
+enum tcp_where {
+	TCP_ELSEWHERE,
+	TCP_UBUF, /* one buffer */
+	TCP_IOVEC,
+};
+
+static __always_inline enum tcp_where where(struct msghdr *msg)
+{
+	struct iov_iter___v5_13 *old = (void *)&msg->msg_iter;
+	__u32 type;
+
+	if (bpf_core_field_exists(msg->msg_iter.iter_type))
+		type = TCP_READ(msg, msg_iter.iter_type);
+	else
+		type = BPF_CORE_READ(old, type) & ~1;
+	if (bpf_core_enum_value_exists(enum iter_type, ITER_UBUF) &&
+	    type == bpf_core_enum_value(enum iter_type, ITER_UBUF))
+		return TCP_UBUF;
+	if (type == bpf_core_enum_value(enum iter_type, ITER_IOVEC))
+		return TCP_IOVEC;
+	return TCP_ELSEWHERE;
+}
+
+static __always_inline const struct iovec *iovecs(struct msghdr *msg)
+{
+	struct iov_iter___v6_3 *old = (void *)&msg->msg_iter;
+
+	if (bpf_core_field_exists(msg->msg_iter.__iov))
+		return BPF_CORE_READ(msg, msg_iter.__iov);
+	return BPF_CORE_READ(old, iov);
+}
+
+/* Where the bytes are that the call is about to take. False: nowhere. */
+static __always_inline bool place_ahead(struct tap_call *c, struct msghdr *msg)
+{
+	__u64 off = TCP_READ(msg, msg_iter.iov_offset), segs;
+	enum tcp_where at = where(msg);
+	const struct iovec *iov;
+	struct iovec v;
+
+	if (at == TCP_UBUF) {
+		c->buf = BPF_CORE_READ(msg, msg_iter.ubuf) + off;
+		return true;
+	}
+	if (at != TCP_IOVEC)
+		return false;
+	iov = iovecs(msg);
+	segs = TCP_READ(msg, msg_iter.nr_segs);
+	if (!segs || bpf_probe_read_kernel(&v, sizeof(v), iov))
+		return false;
+	c->buf = v.iov_base + off;
+	if (segs > 1) {
+		c->first = v.iov_len - off < c->len ? v.iov_len - off : c->len;
+		c->iov = iov + 1;
+		c->iovs = segs < 1024 ? segs - 1 : 1023;
+	}
+	return true;
+}
+
+/* Going back over the iovecs that a call has used up. */
+struct back {
+	const struct iovec *iov;
+	struct iovec v; /* *iov */
+	__u32 need; /* bytes before iov */
+	__u32 steps;
+};
+
+/* One iovec back. 1: that is where the call began, or it can't be read. */
+static long back_step(__u32 i, struct back *b)
+{
+	b->iov--;
+	b->steps++;
+	if (bpf_probe_read_kernel(&b->v, sizeof(b->v), b->iov))
+		return 1;
+	if (b->v.iov_len >= b->need) {
+		b->v.iov_base += b->v.iov_len - b->need;
+		b->v.iov_len = b->need;
+		b->need = 0;
+		return 1;
+	}
+	b->need -= b->v.iov_len;
+	return 0;
+}
+
+/* Where the last c->len bytes are that the iterator went over. */
+static __always_inline bool place_behind(struct tap_call *c, struct msghdr *msg)
+{
+	__u64 off = TCP_READ(msg, msg_iter.iov_offset);
+	enum tcp_where at = where(msg);
+	struct back b = {};
+	int i;
+
+	if (at == TCP_UBUF) {
+		c->buf = BPF_CORE_READ(msg, msg_iter.ubuf) + off - c->len;
+		return off >= c->len;
+	}
+	if (at != TCP_IOVEC)
+		return false;
+	b.iov = iovecs(msg);
+	if (off >= c->len) {
+		if (bpf_probe_read_kernel(&b.v, sizeof(b.v), b.iov))
+			return false;
+		c->buf = b.v.iov_base + off - c->len;
+		return true;
+	}
+	b.need = c->len - off;
+	if (back_step(0, &b) && b.need)
+		return false;
+	if (b.need) {
+		if (bpf_core_enum_value_exists(enum bpf_func_id,
+					       BPF_FUNC_loop)) {
+			bpf_loop(TCP_BACK_MAX, back_step, &b, 0);
+		} else {
+			for (i = 1; i < TAP_STEPS_SHORT; i++)
+				if (back_step(i, &b))
+					break;
+		}
+		if (b.need)
+			return false;
+	}
+	c->buf = b.v.iov_base;
+	if (b.v.iov_len < c->len) {
+		c->first = b.v.iov_len;
+		c->iov = b.iov + 1;
+		/* The one the iterator is in, too. */
+		c->iovs = b.steps - 1 + (off > 0);
+	}
+	return true;
+}
+
+static __always_inline __u32 caller(void)
+{
+	return bpf_get_current_pid_tgid() >> 32;
+}
+
+/* tcp_sendmsg() begins. */
+static __always_inline void tcp_sending(struct sock *sk, struct msghdr *msg)
+{
+	struct tap_call c = { .sk = sk, .tgid = caller() };
+	__u64 len = TCP_READ(msg, msg_iter.count);
+
+	c.len = len < 0x7fffffff ? len : 0x7fffffff;
+	if (c.len && place_ahead(&c, msg))
+		tap_sending(&c);
+}
+
+/* … and returns: it took len > 0 bytes. */
+static __always_inline void tcp_sent(struct sock *sk, struct msghdr *msg,
+				     __u32 len)
+{
+	struct tap_call c = { .sk = sk, .tgid = caller(), .len = len };
+
+	if (place_behind(&c, msg))
+		tap_sent(&c);
+	else
+		tap_moved(sk, TAP_TX);
+}
+
+/* tcp_recvmsg() has put len > 0 bytes into msg. */
+static __always_inline void tcp_received(struct sock *sk, struct msghdr *msg,
+					 __u32 len)
+{
+	struct tap_call c = { .sk = sk, .tgid = caller(), .len = len };
+
+	if (place_behind(&c, msg))
+		tap_received(&c);
+	else
+		tap_moved(sk, TAP_RX);
+}
+
+#endif /* BPF_TCP_BPF_H */
