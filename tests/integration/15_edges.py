@@ -194,15 +194,14 @@ def verdict_cost(rt, report):
                 capture_output=True, text=True, timeout=60)
             ns, runs = (b - a for a, b in zip((ns, runs), stats.read()))
         equal("exit status of the driver", done.returncode, 0)
-        per_call = ns / (4 * turns)
-        note(f"after the verdict: {per_call:.0f} ns a call in "
+        # Other programs of the host run ours too, so per run is the bound.
+        note(f"after the verdict: {ns / (4 * turns):.0f} ns a call in "
              f"{runs / (4 * turns):.1f} program runs (a turn of four calls "
              f"takes {done.stdout.strip()} ns)")
-        no_events(rt, before, "pingpong")
-        delta = rt.metrics().minus(before)
-        records = delta.sum("redtap_agent_tap_records_total")
-        check(records < turns / 100, f"{records} records of {turns} turns")
-        check(per_call < 3000, f"{per_call:.0f} ns a call")
+        delta = no_events(rt, before, "pingpong")
+        verdicts = delta.sum("redtap_agent_tap_not_http_total")
+        check(verdicts >= 2, f"{verdicts} verdicts, but two sides")
+        check(ns / runs < 3000, f"{ns / runs:.0f} ns a run")
 
 
 def main():
