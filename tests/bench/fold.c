@@ -66,8 +66,8 @@ static struct made make_batch(uint64_t *seed, unsigned from, unsigned n)
 		u32[1][i] = 3;
 	}
 	for (unsigned i = 0; i < n; i++) {
-		snprintf(text[n_strings], sizeof(text[0]), "/api/v1/thing%u/{id}",
-			 (from + i) / SERVICES);
+		snprintf(text[n_strings], sizeof(text[0]),
+			 "/api/v1/thing%u/{id}", (from + i) / SERVICES);
 		u32[2][i] = (from + i) % SERVICES;
 		u32[3][i] = 1;
 		u32[4][i] = 1;

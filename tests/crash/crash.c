@@ -150,11 +150,16 @@ static int run_agent(char **argv)
 	struct outbox_options oo = { .path = *path ? path : NULL };
 	struct uplink_options uo = { .url = url, .reply_timeout_ms = 300 };
 	struct agent a = { .name = argv[0] };
+	sigset_t term;
 	FILE *f;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	log_init(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
+	/* Blocked by start_agent(), so that none is too early. */
 	signal(SIGTERM, on_term);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	pthread_sigmask(SIG_UNBLOCK, &term, NULL);
 	if (outbox_open(&a.outbox, &oo) < 0)
 		die("outbox_open");
 	outbox_epoch(a.outbox, &a.epoch, &a.sequence);
@@ -394,14 +399,18 @@ static pid_t start_agent(const struct run *r, unsigned i)
 {
 	bool killed = strcmp(r->who, "aggregator") != 0;
 	char name[32], url[64], path[96], done[96];
+	sigset_t term;
 	pid_t pid;
 
 	snprintf(name, sizeof(name), "crash-%u", i);
 	snprintf(url, sizeof(url), "tcp://127.0.0.1:%u", r->port + 1);
 	snprintf(path, sizeof(path), "%s/outbox-%u", r->dir, i);
 	snprintf(done, sizeof(done), "%s/done-%u", r->dir, i);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
 	pid = fork();
 	if (pid == 0) {
+		pthread_sigmask(SIG_BLOCK, &term, NULL);
 		execl(r->self, "crash", "agent", name, url, killed ? path : "",
 		      done, (char *)NULL);
 		_exit(127);
