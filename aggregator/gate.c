@@ -15,8 +15,9 @@
 #include "proto/limits.h"
 
 #define BUSY_RETRY_MS 200u
-#define RUBBISH_MAX 8u /* of such messages from one peer, then it is cut off   \
-			*/
+#define RUBBISH_MAX                                                            \
+	8u /* of such messages from one peer, then it is cut off               \
+	    */
 #define RUBBISH_PEERS 256u
 
 enum slot_state {
