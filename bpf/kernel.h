@@ -12,8 +12,8 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
 
 typedef _Bool bool;
 #define true 1
@@ -26,6 +26,7 @@ typedef _Bool bool;
 #define IPPROTO_TCP 6
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
+#define PROT_EXEC 0x4
 #define SOCK_DONE 1 /* a bit of skc_flags: the peer's FIN has come */
 #define MSG_OOB 0x1
 #define MSG_PEEK 0x2
@@ -41,7 +42,7 @@ typedef _Bool bool;
 
 struct iovec; /* not relocated: see below */
 
-#pragma clang attribute push(__attribute__((preserve_access_index)),          \
+#pragma clang attribute push(__attribute__((preserve_access_index)),           \
 			     apply_to = record)
 
 struct list_head {
@@ -113,11 +114,35 @@ struct socket {
 	struct sock *sk;
 };
 
+struct super_block {
+	__u32 s_dev;
+};
+
 struct inode {
 	unsigned short i_mode;
+	struct super_block *i_sb;
+	unsigned long i_ino;
+	long long i_size;
+};
+
+struct qstr {
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct qstr d_name;
+};
+
+struct path {
+	struct dentry *dentry;
+};
+
+struct linux_binprm {
+	struct file *file;
 };
 
 struct file {
+	struct path f_path;
 	void *private_data;
 	struct inode *f_inode;
 	const void *f_op;
@@ -143,11 +168,12 @@ struct task_struct {
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long r10, r8, ax, cx, dx, si, di;
+	unsigned long r10, r8, ax, cx, dx, si, di, sp;
 };
 #elif defined(__TARGET_ARCH_arm64)
 struct pt_regs {
 	__u64 regs[31];
+	__u64 sp;
 	__u64 orig_x0;
 };
 #else
@@ -165,11 +191,10 @@ struct pt_regs {
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 
 #define READ(type, ptr, field)                                                 \
-	(bpf_rdonly_cast ?                                                     \
-		 ((type *)bpf_rdonly_cast(ptr,                                 \
-					  bpf_core_type_id_kernel(type)))      \
-			 ->field :                                             \
-		 BPF_CORE_READ((type *)(ptr), field))
+	(bpf_rdonly_cast ? ((type *)bpf_rdonly_cast(                           \
+				    ptr, bpf_core_type_id_kernel(type)))       \
+				   ->field                                     \
+			 : BPF_CORE_READ((type *)(ptr), field))
 
 /* What programs hand to system calls: an ABI, so not relocated. */
 

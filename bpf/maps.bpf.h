@@ -2,10 +2,11 @@
 #ifndef BPF_MAPS_BPF_H
 #define BPF_MAPS_BPF_H
 
-/* Every map, with its sizing argument. */
+/* The maps that front-ends share, each with its sizing argument. */
 
 #include "bpf/kernel.h"
 #include "bpf/tap.h"
+#include "bpf/tls.h"
 
 /*
  * 8 MiB hold 80 ms of 100,000 requests/s with both roles captured (four
@@ -18,7 +19,7 @@ struct {
 } tap_ring SEC(".maps");
 
 /*
- * One entry per TCP socket that moved bytes: 112 bytes each. LRU, because a
+ * One entry per TCP socket that moved bytes: 120 bytes each. LRU, because a
  * close can be missed (a program is skipped when it interrupts itself): a
  * leaked entry then ages out instead of staying for ever.
  */
@@ -35,5 +36,16 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } tap_counters SEC(".maps");
+
+/*
+ * Threads that make TLS calls, or read TLS sockets: 100 bytes each. One entry
+ * only if TLS is not captured. LRU: threads end without a word.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64); /* pid_tgid */
+	__type(value, struct tls_thread);
+} tls_threads SEC(".maps");
 
 #endif /* BPF_MAPS_BPF_H */

@@ -23,8 +23,15 @@
 #include "bpf/sock.bpf.h"
 #include "bpf/tap.h"
 
+/* Flags that the later pieces of a call have too. */
+#ifndef TAP_F_KEEP
+#define TAP_F_KEEP TAP_F_ENTRY
+#endif
+
 /* The agent itself: never followed. */
 const volatile __u32 tap_self_tgid = 0;
+/* The plain text of TLS is captured too, by tls.bpf.c. */
+const volatile bool tap_tls = false;
 
 /* Bytes of one call that are copied at most, … */
 #define TAP_CALL_MAX (64 * 1024)
@@ -57,6 +64,7 @@ struct tap_call {
 	__u32 len; /* bytes moved, or to be moved */
 	__u32 after; /* bytes that the same system call moved behind them */
 	__u32 first; /* bytes at buf, before those in iov; <= len */
+	__u32 twin; /* TAP_TWIN: it is the plain text of the socket's TLS */
 };
 
 /*
@@ -84,8 +92,13 @@ static __always_inline void tap_count(__u32 counter)
 {
 	__u64 *v = bpf_map_lookup_elem(&tap_counters, &counter);
 
+#ifdef TAP_PREEMPTIBLE
+	if (v)
+		__sync_fetch_and_add(v, 1);
+#else
 	if (v)
 		(*v)++;
+#endif
 }
 
 #define ONES 0x0101010101010101ull
@@ -174,7 +187,8 @@ static __always_inline int look_at(const __u8 *p, __u32 n)
 			return p[4] == '/' ? LOOK_RESPONSE : LOOK_NONE;
 		if (w == FOURCC('G', 'E', 'T', ' ') && p[4] == '/')
 			return LOOK_REQUEST;
-		if (p[0] == 0x16 && p[1] == 3)
+		/* Any TLS record, for a start in mid-connection. */
+		if (p[0] - 0x14u < 4 && p[1] == 3 && p[2] <= 4 && p[3] <= 0x41)
 			return LOOK_TLS;
 		if (!is_upper(p[0]))
 			return LOOK_NONE;
@@ -187,9 +201,9 @@ static __always_inline int look_at(const __u8 *p, __u32 n)
 	}
 	/* A start in pieces: HEAD and HTTP/ both begin with H. */
 	if (p[0] == 'H')
-		return n == 1 ? LOOK_EITHER :
-		       p[1] == 'T' ? LOOK_RESPONSE :
-				     LOOK_REQUEST;
+		return n == 1	     ? LOOK_EITHER
+		       : p[1] == 'T' ? LOOK_RESPONSE
+				     : LOOK_REQUEST;
 	return look_token(p, n);
 }
 
@@ -302,8 +316,8 @@ static long scan_large(__u32 i, struct scan *s)
 
 /*
  * Scans data[0..len) for the end of a head; the connection's tail holds the
- * bytes before it, the last in the highest byte. data has cap bytes and TAP_PIECE_PAD more;
- * those behind len are zero, as far as a step looks.
+ * bytes before it, the last in the highest byte. data has cap bytes and
+ * TAP_PIECE_PAD more; those behind len are zero, as far as a step looks.
  */
 static __always_inline __u32 find_head_end(struct tap_conn *conn, __u32 dir,
 					   const __u8 *data, __u32 len,
@@ -354,10 +368,11 @@ static __always_inline void submit(void *record)
 }
 
 /* Tells who has the connection, the first time and when it changes hands. */
-static __noinline int open_record(struct sock *sk, struct tap_conn *conn)
+static __noinline int open_record(struct sock *sk, __u32 twin,
+				  struct tap_conn *conn)
 {
-	struct task_struct *leader = READ(struct task_struct, current_task(),
-					  group_leader);
+	struct task_struct *leader =
+		READ(struct task_struct, current_task(), group_leader);
 	struct tap_open *o;
 
 	if (!conn)
@@ -369,7 +384,7 @@ static __noinline int open_record(struct sock *sk, struct tap_conn *conn)
 	}
 	conn->tgid = READ(struct task_struct, leader, tgid);
 	conn->flags |= CONN_OPENED;
-	fill_record(&o->rec, (__u64)sk, conn, TAP_OPEN);
+	fill_record(&o->rec, (__u64)sk + twin, conn, TAP_OPEN);
 	o->start_ns = READ(struct task_struct, leader, start_boottime);
 	o->cgroup_id = bpf_get_current_cgroup_id();
 	o->pad = 0;
@@ -440,7 +455,8 @@ static __always_inline void look_for_end(struct copy *c, const __u8 *data,
 	}
 	end = forget(c->conn, c->dir,
 		     find_head_end(c->conn, c->dir, data, n, cap));
-	/* \n\r is taken for the end, but its last byte can be in the next call. */
+	/* \n\r is taken for the end, but its last byte can be in the next call.
+	 */
 	if (end && end <= n) {
 		head_ended(c, end, n, end < cap ? data[end] : 0);
 		return;
@@ -459,8 +475,8 @@ static __always_inline void look_for_end(struct copy *c, const __u8 *data,
 static __always_inline int copy_piece(struct copy *c, __u32 n, const __u32 cap)
 {
 	struct tap_data *d;
-	bool request = c->flags & TAP_F_MESSAGE_START &&
-		       c->look != LOOK_RESPONSE;
+	bool request =
+		c->flags & TAP_F_MESSAGE_START && c->look != LOOK_RESPONSE;
 
 	d = bpf_ringbuf_reserve(&tap_ring, sizeof(*d) + cap + TAP_PIECE_PAD, 0);
 	if (!d) {
@@ -527,7 +543,7 @@ static long copy_step(__u32 i, struct copy *c)
 		err = copy_piece(c, n, TAP_PIECE_MAX);
 	if (err)
 		return 1;
-	c->flags = forget(c->conn, c->dir, c->flags & TAP_F_ENTRY);
+	c->flags = forget(c->conn, c->dir, c->flags & TAP_F_KEEP);
 	c->scan = forget(c->conn, c->dir, c->scan);
 	c->whole = forget(c->conn, c->dir, c->whole);
 	c->from += n;
@@ -543,9 +559,8 @@ static __always_inline void copy_call(struct tap_call *call,
 {
 	__u32 dir = c->dir & 1, start = c->pos, i;
 
-	if (!(conn->flags & CONN_OPENED) ||
-	    conn->tgid != call->tgid) {
-		if (open_record(call->sk, conn)) {
+	if (!(conn->flags & CONN_OPENED) || conn->tgid != call->tgid) {
+		if (open_record(call->sk, call->twin, conn)) {
 			if (c->flags & TAP_F_MESSAGE_START &&
 			    c->look != LOOK_RESPONSE)
 				tap_count(TAP_C_LOST_REQUESTS);
@@ -553,7 +568,7 @@ static __always_inline void copy_call(struct tap_call *call,
 		}
 	}
 	c->conn = conn;
-	c->sk = (__u64)call->sk;
+	c->sk = (__u64)call->sk + call->twin;
 	c->from = call->buf;
 	c->left = call->len;
 	c->seg_left = call->iov ? FIRST(call) : call->len;
@@ -586,8 +601,7 @@ static __always_inline void copy_call(struct tap_call *call,
 				break;
 	}
 	conn->head_bytes[dir] += c->pos - start;
-	conn->head_open[dir] =
-		c->scan && conn->head_bytes[dir] < TAP_HEAD_MAX;
+	conn->head_open[dir] = c->scan && conn->head_bytes[dir] < TAP_HEAD_MAX;
 }
 
 /* --- the life of a connection --- */
@@ -630,15 +644,90 @@ static __always_inline void not_http(struct tap_conn *conn)
 	tap_count(TAP_C_NOT_HTTP);
 }
 
-/* A call that began no message. A body in many calls counts once. */
-static __always_inline void strike(struct tap_conn *conn, __u8 dir, int look)
+/*
+ * A call moves bytes of a socket that has to do with TLS, or may have. Inside a
+ * TLS call it tells whose socket that is; outside, a read is remembered for
+ * sessions that are fed from memory. True: it was inside.
+ */
+static __noinline int tls_touched(__u64 sock, struct tap_conn *conn,
+				  __u32 read_len)
 {
-	if (conn->verdict != VERDICT_NEW)
-		return;
-	if (look == LOOK_TLS) {
-		not_http(conn);
+	__u64 id = bpf_get_current_pid_tgid();
+	struct tls_thread *t = bpf_map_lookup_elem(&tls_threads, &id);
+	struct tls_thread none = {};
+
+	if (!conn)
+		return false;
+	if (t && t->session) {
+		if (t->sock && t->sock != sock)
+			t->flags |= TLS_F_MANY;
+		t->sock = sock;
+		t->born_ns = conn->born_ns;
+		return true;
+	}
+	if (!read_len || conn->verdict == VERDICT_NEW)
+		return false;
+	if (!t) {
+		bpf_map_update_elem(&tls_threads, &id, &none, BPF_NOEXIST);
+		t = bpf_map_lookup_elem(&tls_threads, &id);
+		if (!t)
+			return false;
+	}
+	t->read_sock = sock;
+	t->read_born_ns = conn->born_ns;
+	t->read_session = 0;
+	t->read_len = read_len;
+	return false;
+}
+
+/* The connection is encrypted: for good, HTTP can't be seen on it. */
+static __always_inline void is_tls(struct tap_conn *conn)
+{
+	if (conn->verdict != VERDICT_OTHER)
+		tap_count(TAP_C_NOT_HTTP);
+	conn->verdict = VERDICT_TLS;
+	conn->session = 0;
+}
+
+/*
+ * Nothing to be looked at: encrypted, or the agent said so. What is new, and
+ * used by a TLS call, is encrypted.
+ */
+static __always_inline bool
+is_opaque(struct tap_conn *conn, const struct tap_call *call, __u32 read_len)
+{
+	if (conn->verdict == VERDICT_HTTP || conn->verdict == VERDICT_OTHER)
+		return false;
+	if (tap_tls && tls_touched((__u64)call->sk, conn, read_len) &&
+	    conn->verdict == VERDICT_NEW)
+		is_tls(conn);
+	return conn->verdict != VERDICT_NEW;
+}
+
+/* It looks like TLS. After CONNECT that is so if a TLS call makes it. */
+static __always_inline void looks_encrypted(const struct tap_call *call,
+					    struct tap_conn *conn, __u8 dir)
+{
+	__u32 read_len = dir == TAP_RX ? call->len : 0;
+
+	if (conn->verdict == VERDICT_HTTP) {
+		if (tap_tls && tls_touched((__u64)call->sk, conn, 0))
+			is_tls(conn);
 		return;
 	}
+	is_tls(conn);
+	if (tap_tls && !call->twin)
+		tls_touched((__u64)call->sk, conn, read_len);
+}
+
+/* A call that began no message. A body in many calls counts once. */
+static __always_inline void strike(const struct tap_call *call,
+				   struct tap_conn *conn, __u8 dir, int look)
+{
+	if (look == LOOK_TLS)
+		looks_encrypted(call, conn, dir);
+	if (conn->verdict != VERDICT_NEW)
+		return;
 	if (conn->last_dir != dir + 1 && ++conn->strikes >= TAP_STRIKES)
 		not_http(conn);
 	conn->last_dir = dir + 1;
@@ -689,15 +778,14 @@ static __always_inline int judge(struct tap_call *call, struct tap_conn *conn,
 	l = forget(conn, dir, look_at(first, n));
 	if (l == LOOK_EITHER)
 		l = conn->role == (dir ^ 1) + 1 ? LOOK_RESPONSE : LOOK_REQUEST;
-	if (l == LOOK_RESPONSE ? conn->role != dir + 1 :
-	    l != LOOK_NONE && l != LOOK_TLS ?
-				 conn->role != (dir ^ 1) + 1 :
-				 0) {
+	if (l == LOOK_RESPONSE		      ? conn->role != dir + 1
+	    : l != LOOK_NONE && l != LOOK_TLS ? conn->role != (dir ^ 1) + 1
+					      : 0) {
 		*look = l;
 		message_begins(conn, dir, l, pos);
 		return CALL_COPY;
 	}
-	strike(conn, dir, l);
+	strike(call, conn, dir, l);
 	if (conn->flags & CONN_PIPELINED ||
 	    (conn->flags & CONN_WHOLE_ONCE && conn->role != dir + 1))
 		return CALL_COPY;
@@ -718,7 +806,7 @@ static __noinline int tap_received(struct tap_call *c)
 	if (!c)
 		return 0;
 	conn = conn_of(c->sk, c->tgid);
-	if (!conn || conn->verdict == VERDICT_IGNORED)
+	if (!conn || is_opaque(conn, c, c->len))
 		return 0;
 	if (conn->verdict == VERDICT_OTHER && conn->recheck > 1) {
 		conn->recheck--;
@@ -755,7 +843,7 @@ static __noinline int tap_sending(struct tap_call *c)
 	if (!c)
 		return 0;
 	conn = conn_of(c->sk, c->tgid);
-	if (!conn || conn->verdict == VERDICT_IGNORED)
+	if (!conn || conn->verdict == VERDICT_TLS || is_opaque(conn, c, 0))
 		return 0;
 	if (conn->verdict == VERDICT_OTHER && conn->recheck > 1)
 		return 0;
@@ -790,7 +878,7 @@ static __noinline int tap_sent(struct tap_call *c)
 	if (!c)
 		return 0;
 	conn = conn_of(c->sk, c->tgid);
-	if (!conn || conn->verdict == VERDICT_IGNORED)
+	if (!conn || is_opaque(conn, c, 0))
 		return 0;
 	kind = conn->tx_kind;
 	if (conn->verdict == VERDICT_OTHER && conn->recheck > 1) {
@@ -840,45 +928,74 @@ static __noinline int tap_moved(struct sock *sk, int dir)
 	return 0;
 }
 
-/* One direction is over: the program read EOF, or shut its side down. */
-static __noinline int tap_ended(struct sock *sk, int dir)
+/*
+ * One direction of a socket, or of its twin, is over. Returns the connection's
+ * verdict.
+ */
+static __noinline int end_conn(struct sock *sk, __u32 twin, int dir)
 {
 	__u8 flag = dir == TAP_RX ? CONN_ENDED_RX : CONN_ENDED_TX;
-	__u64 key = (__u64)sk;
+	__u64 key = (__u64)sk + twin;
 	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
 	struct tap_end *e;
 
-	if (!conn || conn->flags & flag)
-		return 0;
+	if (!conn)
+		return VERDICT_NEW;
+	if (conn->flags & flag)
+		return conn->verdict;
 	/* The state changes before the FIN is made: not counted yet. */
-	if (dir == TAP_TX)
+	if (dir == TAP_TX && !twin)
 		conn->done.tx_seq = sock_tx_seq(sk);
 	conn->flags |= flag;
 	if (!(conn->flags & CONN_OPENED) || conn->verdict == VERDICT_IGNORED)
-		return 0;
+		return conn->verdict;
 	e = bpf_ringbuf_reserve(&tap_ring, sizeof(*e), 0);
 	if (!e) {
 		tap_count(TAP_C_LOST_RECORDS);
-		return 0;
+		return conn->verdict;
 	}
 	fill_record(&e->rec, key, conn, TAP_END);
 	e->rec.dir = dir;
 	e->time_ns = bpf_ktime_get_ns();
 	submit(e);
+	return conn->verdict;
+}
+
+/*
+ * One direction is over: the program read EOF, or shut its side down. What is
+ * read inside TLS ends when the TLS call says so.
+ */
+static __noinline int tap_ended(struct sock *sk, int dir)
+{
+	__u64 id;
+	struct tls_thread *t;
+
+	if (end_conn(sk, 0, dir) == VERDICT_HTTP || !tap_tls)
+		return 0;
+	if (dir == TAP_TX) {
+		end_conn(sk, TAP_TWIN, dir);
+		return 0;
+	}
+	id = bpf_get_current_pid_tgid();
+	t = bpf_map_lookup_elem(&tls_threads, &id);
+	if (t && t->session)
+		t->flags |= TLS_F_EOF;
 	return 0;
 }
 
-/* The socket is closed: nothing of it may reach the next one at its address. */
-static __noinline int tap_closed(struct sock *sk)
+/* The last of a socket, or of its twin. Returns the connection's verdict. */
+static __noinline int close_conn(struct sock *sk, __u32 twin)
 {
-	__u64 key = (__u64)sk;
+	__u64 key = (__u64)sk + twin;
 	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
 	struct tap_close *c;
+	int verdict;
 
 	if (!conn)
-		return 0;
-	if (conn->flags & CONN_OPENED && conn->verdict != VERDICT_IGNORED) {
-		if (!(conn->flags & CONN_ENDED_TX))
+		return VERDICT_NEW;
+	verdict = conn->verdict;
+	if (conn->flags & CONN_OPENED && verdict != VERDICT_IGNORED) {
+		if (!(conn->flags & CONN_ENDED_TX) && !twin)
 			conn->done.tx_seq = sock_tx_seq(sk);
 		c = bpf_ringbuf_reserve(&tap_ring, sizeof(*c), 0);
 		if (c) {
@@ -893,6 +1010,14 @@ static __noinline int tap_closed(struct sock *sk)
 		}
 	}
 	bpf_map_delete_elem(&tap_conns, &key);
+	return verdict;
+}
+
+/* The socket is closed: nothing of it may reach the next one at its address. */
+static __noinline int tap_closed(struct sock *sk)
+{
+	if (close_conn(sk, 0) != VERDICT_HTTP && tap_tls)
+		close_conn(sk, TAP_TWIN);
 	return 0;
 }
 

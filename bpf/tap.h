@@ -23,8 +23,8 @@
 /* kernel.h has the types */
 #else
 #include <assert.h>
-#include <stddef.h>
 #include <linux/types.h>
+#include <stddef.h>
 #endif
 
 enum tap_type {
@@ -76,7 +76,7 @@ struct tap_record {
 	__u8 front; /* front-end that saw it, enum tap_front */
 	__u32 tgid; /* process that made the call; 0 in CLOSE */
 	/* Connection identity: never (pid, fd). */
-	__u64 sock; /* struct sock address */
+	__u64 sock; /* struct sock address; with TAP_TWIN: what is in its TLS */
 	__u64 born_ns; /* when the tap first saw it: the generation */
 	struct tap_progress done;
 };
@@ -135,6 +135,10 @@ enum tap_counter {
 	TAP_C_READ_FAULTS, /* bytes of the program that could not be read */
 	TAP_C_TRUNCATED, /* messages longer than the copy limit */
 	TAP_C_NOT_HTTP, /* connections given the verdict "not HTTP" */
+	TAP_C_TLS_CALLS, /* TLS calls that moved plain text */
+	TAP_C_TLS_UNKNOWN, /* of these, those whose socket could not be told */
+	TAP_C_TLS_MOVED, /* TLS sessions seen on another socket than before */
+	TAP_C_TLS_EVENTS_LOST, /* program starts the agent was not told of */
 	TAP_C_MAX,
 };
 
@@ -143,6 +147,7 @@ enum tap_verdict {
 	VERDICT_HTTP,
 	VERDICT_OTHER, /* does not look like HTTP; looked at now and then */
 	VERDICT_IGNORED, /* the agent said so: never looked at again */
+	VERDICT_TLS, /* encrypted: never looked at; see bpf/tls.h */
 };
 
 enum tap_conn_flag {
@@ -175,6 +180,7 @@ struct tap_conn {
 	__u64 born_ns;
 	struct tap_progress done;
 	__u64 tx_entry_ns; /* the write that is being made */
+	__u64 session; /* TLS session that the socket belongs to, in tgid */
 	__u32 tgid;
 	__u32 request_pos; /* where the last request began */
 	__u32 tail[2]; /* last bytes of an open head, per direction */
@@ -190,8 +196,12 @@ struct tap_conn {
 	__u8 tx_kind; /* enum tap_call_kind */
 	__u8 tx_look; /* what it begins; 0: nothing */
 	__u8 last_dir; /* + 1 */
-	__u8 pad[7];
+	__u8 front; /* enum tap_front, of a twin */
+	__u8 pad[6];
 };
+
+/* In a socket's address: the plain text of its TLS, a connection of its own. */
+#define TAP_TWIN 1
 
 #define TAP_PIECE_MAX 1024 /* data bytes in one DATA record */
 
@@ -202,7 +212,7 @@ static_assert(sizeof(struct tap_open) == 120, "wire of the ring");
 static_assert(offsetof(struct tap_data, data) == 80, "wire of the ring");
 static_assert(sizeof(struct tap_end) == 56, "wire of the ring");
 static_assert(sizeof(struct tap_close) == 64, "wire of the ring");
-static_assert(sizeof(struct tap_conn) == 96, "value of tap_conns");
+static_assert(sizeof(struct tap_conn) == 104, "value of tap_conns");
 #endif
 
 #endif /* BPF_TAP_H */

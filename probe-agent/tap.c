@@ -44,25 +44,23 @@ struct hook {
 
 static const struct hook hooks[] = {
 #define ENTER(call)                                                            \
-	{ "syscall_write_enter", "sys_enter_" call, "syscall/enter_" call }
+	{                                                                      \
+		"syscall_write_enter", "sys_enter_" call,                      \
+			"syscall/enter_" call                                  \
+	}
 #define EXIT(prog, call)                                                       \
-	{ "syscall_" prog "_exit", "sys_exit_" call, "syscall/exit_" call }
-	ENTER("write"),
-	ENTER("writev"),
-	ENTER("sendto"),
-	ENTER("sendmsg"),
-	ENTER("sendmmsg"),
-	EXIT("write", "write"),
-	EXIT("write", "writev"),
-	EXIT("write", "sendto"),
-	EXIT("write", "sendmsg"),
-	EXIT("mmsg", "sendmmsg"),
-	EXIT("read", "read"),
-	EXIT("read", "readv"),
-	EXIT("read", "recvfrom"),
-	EXIT("read", "recvmsg"),
-	EXIT("mmsg", "recvmmsg"),
-	EXIT("sendfile", "sendfile64"),
+	{                                                                      \
+		"syscall_" prog "_exit", "sys_exit_" call,                     \
+			"syscall/exit_" call                                   \
+	}
+	ENTER("write"),		  ENTER("writev"),
+	ENTER("sendto"),	  ENTER("sendmsg"),
+	ENTER("sendmmsg"),	  EXIT("write", "write"),
+	EXIT("write", "writev"),  EXIT("write", "sendto"),
+	EXIT("write", "sendmsg"), EXIT("mmsg", "sendmmsg"),
+	EXIT("read", "read"),	  EXIT("read", "readv"),
+	EXIT("read", "recvfrom"), EXIT("read", "recvmsg"),
+	EXIT("mmsg", "recvmmsg"), EXIT("sendfile", "sendfile64"),
 	EXIT("splice", "splice"),
 #undef ENTER
 #undef EXIT
@@ -139,6 +137,9 @@ static int load(struct tap *t, const struct tap_options *opt)
 		return -errno;
 	s->rodata->tap_self_tgid = opt->watch_self ? 0 : (uint32_t)getpid();
 	s->rodata->tap_socket_fops = kernel_symbol("socket_file_ops");
+	s->rodata->tap_tls = opt->tls;
+	if (!opt->tls)
+		bpf_map__set_max_entries(s->maps.tls_threads, 1);
 	bpf_map__set_max_entries(s->maps.tap_ring, opt->ring_bytes);
 	bpf_map__set_max_entries(s->maps.tap_conns, opt->max_connections);
 	err = syscall_bpf__load(s);
@@ -320,6 +321,16 @@ size_t tap_probes(const struct tap *t, const struct tap_probe **out)
 {
 	*out = t->probe;
 	return t->probes;
+}
+
+void tap_tls_maps(const struct tap *t, struct tls_maps *out)
+{
+	*out = (struct tls_maps){
+		.ring = bpf_map__fd(t->skel->maps.tap_ring),
+		.conns = t->conns_fd,
+		.counters = t->counters_fd,
+		.threads = bpf_map__fd(t->skel->maps.tls_threads),
+	};
 }
 
 const char *tap_capture(const struct tap *t)

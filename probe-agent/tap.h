@@ -7,11 +7,12 @@
 #include <stdint.h>
 
 #include "bpf/tap.h"
+#include "probe-agent/tls.h"
 
 /*
- * The kernel side, from here: load, attach, drain, ask and tell. The only
- * file that sees the BPF skeletons and libbpf. Not locked: the agent's loop
- * thread owns it.
+ * The kernel side, from here: load, attach, drain, ask and tell. With tls.c
+ * the only file that sees the BPF skeletons and libbpf. Not locked: the agent's
+ * loop thread owns it.
  */
 struct tap;
 
@@ -20,6 +21,7 @@ struct tap_options {
 	uint32_t ring_bytes; /* a power of two, of pages */
 	uint32_t max_connections;
 	bool watch_self; /* follow this process's own connections too */
+	bool tls; /* tell tls.c which socket calls are made for TLS */
 };
 
 /* One attach point. Static for the life of the tap. */
@@ -41,8 +43,8 @@ void tap_close(struct tap *t); /* NULL is fine */
 typedef int (*tap_record_fn)(void *arg, const void *record, size_t len);
 /*
  * The kernel never announces a record: call this by a timer, some hundred
- * times a second. Hands every record in the ring to fn, which lends it until it returns. The
- * number of records, or the negative errno.
+ * times a second. Hands every record in the ring to fn, which lends it until it
+ * returns. The number of records, or the negative errno.
  */
 int tap_drain(struct tap *t, tap_record_fn fn, void *arg);
 
@@ -56,6 +58,8 @@ void tap_ignore(struct tap *t, uint64_t sock, uint64_t born_ns);
 int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX]);
 
 size_t tap_probes(const struct tap *t, const struct tap_probe **out);
+/* What tls.c shares with the tap, if opt->tls was set. Borrowed. */
+void tap_tls_maps(const struct tap *t, struct tls_maps *out);
 /* The front-ends in use: "syscall". Static. */
 const char *tap_capture(const struct tap *t);
 

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+
+/*
+ * Front-end for TLS: uprobes on the calls of OpenSSL and GnuTLS that take and
+ * give plain text. They need a front-end for sockets beside them, which tells
+ * what socket each TLS call used (tls_touched() in the core).
+ *
+ * The plain text of a connection is a connection of its own to the core: the
+ * twin, whose key is the socket's address with TAP_TWIN set, and whose
+ * positions count bytes of plain text.
+ *
+ * Uprobe programs can be preempted, also by another one on the same CPU, so
+ * nothing here or in the core may live in per-CPU memory across a line: state
+ * is kept by thread and by connection, counters are added to atomically.
+ */
+
+#define TAP_FRONT conn->front
+#define TAP_F_KEEP TAP_F_TLS
+#define TAP_PREEMPTIBLE
+
+/* What the core has for sockets is not all used here. */
+#pragma clang diagnostic ignored "-Wunused-function"
+
+#include "bpf/tap.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#if defined(__TARGET_ARCH_x86)
+#define ARG0(r) ((r)->di)
+#define ARG1(r) ((r)->si)
+#define ARG2(r) ((r)->dx)
+#define ARG3(r) ((r)->cx)
+#define RESULT(r) ((r)->ax)
+#define STACK(r) ((r)->sp)
+#define RETURN_POPS 8 /* the return address */
+#elif defined(__TARGET_ARCH_arm64)
+#define ARG0(r) ((r)->regs[0])
+#define ARG1(r) ((r)->regs[1])
+#define ARG2(r) ((r)->regs[2])
+#define ARG3(r) ((r)->regs[3])
+#define RESULT(r) ((r)->regs[0])
+#define STACK(r) ((r)->sp)
+#define RETURN_POPS 0
+#endif
+
+/*
+ * Sessions whose socket is known: 64 bytes each. LRU: sessions end without a
+ * word.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct tls_key);
+	__type(value, struct tls_session);
+} tls_sessions SEC(".maps");
+
+/* A few program starts in a row; lost ones are counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 64 * 1024);
+} tls_events SEC(".maps");
+
+/* Programs without TLS calls, as the agent found them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct tls_file);
+	__type(value, __u8);
+} tls_dull SEC(".maps");
+
+/* A call that has not returned for so long is taken for one that never will. */
+#define TLS_STALE_NS 10000000000ull
+
+/* --- the way in --- */
+
+/* A TLS call begins. */
+static __noinline int entered(struct pt_regs *ctx, __u32 op, __u32 flags,
+			      __u32 front)
+{
+	__u64 id = bpf_get_current_pid_tgid(), now = bpf_ktime_get_ns();
+	struct tls_thread *t, none = {};
+
+	if (id >> 32 == tap_self_tgid)
+		return 0;
+	t = bpf_map_lookup_elem(&tls_threads, &id);
+	if (!t) {
+		bpf_map_update_elem(&tls_threads, &id, &none, BPF_NOEXIST);
+		t = bpf_map_lookup_elem(&tls_threads, &id);
+		if (!t)
+			return 0;
+	}
+	/* What the library calls in a call of its own is part of that. */
+	if (t->session && STACK(ctx) < t->sp &&
+	    now - t->entry_ns < TLS_STALE_NS)
+		return 0;
+	t->session = ARG0(ctx);
+	t->buf = ARG1(ctx);
+	t->count = ARG3(ctx);
+	t->sp = STACK(ctx);
+	t->entry_ns = now;
+	t->sock = 0;
+	t->op = op;
+	t->flags = flags;
+	t->front = front;
+	if (t->read_sock && !t->read_session)
+		t->read_session = t->session;
+	return 0;
+}
+
+SEC("uprobe")
+int openssl_handshake(struct pt_regs *ctx)
+{
+	return entered(ctx, TLS_HANDSHAKE, 0, TAP_FRONT_OPENSSL);
+}
+
+SEC("uprobe")
+int openssl_read(struct pt_regs *ctx)
+{
+	return entered(ctx, TLS_READ, 0, TAP_FRONT_OPENSSL);
+}
+
+SEC("uprobe")
+int openssl_read_ex(struct pt_regs *ctx)
+{
+	return entered(ctx, TLS_READ, TLS_F_COUNT, TAP_FRONT_OPENSSL);
+}
+
+SEC("uprobe")
+int openssl_write(struct pt_regs *ctx)
+{
+	return entered(ctx, TLS_WRITE, 0, TAP_FRONT_OPENSSL);
+}
+
+SEC("uprobe")
+int openssl_write_ex(struct pt_regs *ctx)
+{
+	return entered(ctx, TLS_WRITE, TLS_F_COUNT, TAP_FRONT_OPENSSL);
+}
+
+SEC("uprobe")
+int gnutls_handshake(struct pt_regs *ctx)
+{
+	return entered(ctx, TLS_HANDSHAKE, 0, TAP_FRONT_GNUTLS);
+}
+
+SEC("uprobe")
+int gnutls_recv(struct pt_regs *ctx)
+{
+	return entered(ctx, TLS_READ, TLS_F_LONG, TAP_FRONT_GNUTLS);
+}
+
+SEC("uprobe")
+int gnutls_send(struct pt_regs *ctx)
+{
+	return entered(ctx, TLS_WRITE, TLS_F_LONG, TAP_FRONT_GNUTLS);
+}
+
+/* --- whose call was it? --- */
+
+/* The socket's own entry, if it is still that socket. */
+static __always_inline struct tap_conn *socket_conn(__u64 sock, __u64 born_ns)
+{
+	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &sock);
+
+	if (!sock || !conn || conn->born_ns != born_ns)
+		return NULL;
+	return conn;
+}
+
+/* Remembers whose socket it is, on both sides. */
+static __always_inline void bind(const struct tls_key *key,
+				 struct tls_session *s, struct tap_conn *conn,
+				 __u64 sock)
+{
+	struct tls_session new = { .sock = sock, .born_ns = conn->born_ns };
+
+	conn->session = key->session;
+	conn->tgid = key->tgid;
+	if (s) {
+		s->sock = sock;
+		s->born_ns = conn->born_ns;
+	} else {
+		bpf_map_update_elem(&tls_sessions, key, &new, BPF_ANY);
+	}
+}
+
+/*
+ * May the socket that was read last be the session's? Only if no other session
+ * was touched since then, it is nobody else's, and there was enough of it.
+ */
+static __always_inline bool fits(const struct tls_thread *t,
+				 const struct tls_key *key,
+				 const struct tap_conn *conn, long moved)
+{
+	if (t->read_session != key->session)
+		return false;
+	if (t->op == TLS_READ && moved > (long)t->read_len)
+		return false;
+	return !conn->session ||
+	       (conn->session == key->session && conn->tgid == key->tgid);
+}
+
+/* The socket behind the call that t describes; 0: not to be found. */
+static __noinline __u64 socket_of(struct tls_thread *t, __u32 tgid, long moved)
+{
+	struct tls_key key = { .tgid = tgid };
+	struct tls_session *s;
+	struct tap_conn *conn;
+
+	if (!t)
+		return 0;
+	key.session = t->session;
+	s = bpf_map_lookup_elem(&tls_sessions, &key);
+	if (t->sock && !(t->flags & TLS_F_MANY)) {
+		conn = socket_conn(t->sock, t->born_ns);
+		if (!conn)
+			return 0;
+		if (s && s->sock == t->sock && s->born_ns == t->born_ns)
+			return s->sock;
+		if (s && socket_conn(s->sock, s->born_ns))
+			tap_count(TAP_C_TLS_MOVED);
+		bind(&key, s, conn, t->sock);
+		return t->sock;
+	}
+	if (s && socket_conn(s->sock, s->born_ns))
+		return s->sock;
+	conn = socket_conn(t->read_sock, t->read_born_ns);
+	if (!conn || !fits(t, &key, conn, moved))
+		return 0;
+	bind(&key, s, conn, t->read_sock);
+	return t->read_sock;
+}
+
+/* --- the plain text --- */
+
+/* The twin of a socket, made if need be. */
+static __always_inline struct tap_conn *twin_of(__u64 sock, __u8 front)
+{
+	__u64 key = sock | TAP_TWIN;
+	struct tap_conn *own = bpf_map_lookup_elem(&tap_conns, &sock);
+	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
+	struct tap_conn new = {};
+
+	if (!own)
+		return NULL;
+	/* A twin that is older than its socket is another socket's. */
+	if (conn && conn->born_ns >= own->born_ns)
+		return conn;
+	new.born_ns = bpf_ktime_get_ns();
+	new.front = front;
+	bpf_map_update_elem(&tap_conns, &key, &new, BPF_ANY);
+	conn = bpf_map_lookup_elem(&tap_conns, &key);
+	if (!conn)
+		tap_count(TAP_C_CONN_FULL);
+	return conn;
+}
+
+/* A TLS call has moved c->len > 0 bytes of plain text. */
+static __noinline int plain_moved(struct tap_call *c, __u32 dir, __u64 first_ns,
+				  __u32 front)
+{
+	struct tap_conn *conn;
+	struct copy copy = {};
+	__u64 now = bpf_ktime_get_ns();
+	__u32 pos;
+	__u8 look;
+
+	if (!c)
+		return 0;
+	conn = twin_of((__u64)c->sk, front);
+	if (!conn || conn->verdict == VERDICT_IGNORED ||
+	    conn->verdict == VERDICT_TLS)
+		return 0;
+	pos = dir == TAP_RX ? conn->done.rx_seq : conn->done.tx_seq;
+	if (judge(c, conn, dir & 1, pos, &look) == CALL_COPY) {
+		copy.dir = dir & 1;
+		copy.pos = pos;
+		copy.first_ns = dir == TAP_RX ? now : first_ns;
+		copy.last_ns = now;
+		copy.look = look;
+		copy.flags = TAP_F_TLS;
+		if (look)
+			copy.flags |= TAP_F_MESSAGE_START;
+		copy_call(c, conn, &copy);
+	}
+	if (dir == TAP_RX) {
+		conn->done.rx_seq = pos + c->len;
+		conn->done.rx_ns = now;
+	} else {
+		conn->done.tx_seq = pos + c->len;
+		conn->done.tx_ns = now;
+	}
+	return 0;
+}
+
+/*
+ * Remembers when a write was made first that has to be made again: then its
+ * bytes began their way. Returns when the write that moved bytes did.
+ */
+static __noinline __u64 first_try(struct tls_thread *t, __u32 tgid, long moved)
+{
+	struct tls_key key = { .tgid = tgid };
+	struct tls_session *s;
+	__u64 ns;
+
+	if (!t)
+		return 0;
+	ns = t->entry_ns;
+	key.session = t->session;
+	s = bpf_map_lookup_elem(&tls_sessions, &key);
+	if (!s)
+		return ns;
+	if (s->retry_ns) {
+		ns = s->retry_ns;
+		/* GnuTLS has it, and may be asked with no buffer at all. */
+		if (!t->buf)
+			t->buf = s->retry_buf;
+	}
+	s->retry_ns = moved > 0 ? 0 : ns;
+	s->retry_buf = t->buf;
+	return ns;
+}
+
+/* Bytes of plain text that the call moved; < 0: none, 0: it is at the end. */
+static __always_inline long moved_by(const struct tls_thread *t,
+				     struct pt_regs *ctx)
+{
+	long ret = RESULT(ctx);
+	__u64 n;
+
+	if (!(t->flags & TLS_F_LONG))
+		ret = (int)ret;
+	if (t->flags & TLS_F_COUNT) {
+		/* Its 0 is any failure. */
+		if (ret != 1)
+			return -1;
+		if (bpf_probe_read_user(&n, sizeof(n), (void *)t->count)) {
+			tap_count(TAP_C_READ_FAULTS);
+			return -1;
+		}
+		ret = n;
+	}
+	return ret < 0x7fffffff ? ret : 0x7fffffff;
+}
+
+/* Any of these calls returns. */
+SEC("uretprobe")
+int tls_return(struct pt_regs *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid(), first_ns;
+	struct tls_thread *t = bpf_map_lookup_elem(&tls_threads, &id);
+	struct tap_call c = { .tgid = id >> 32, .twin = TAP_TWIN };
+	__u32 dir;
+	long moved;
+
+	if (!t || !t->session || STACK(ctx) != t->sp + RETURN_POPS)
+		return 0;
+	moved = t->op == TLS_HANDSHAKE ? -1 : moved_by(t, ctx);
+	c.sk = (struct sock *)socket_of(t, c.tgid, moved);
+	dir = t->op == TLS_READ ? TAP_RX : TAP_TX;
+	first_ns = t->op == TLS_WRITE ? first_try(t, c.tgid, moved) : 0;
+	c.buf = (const char *)t->buf;
+	t->session = 0;
+	if (moved > 0) {
+		tap_count(TAP_C_TLS_CALLS);
+		c.len = moved;
+		if (c.sk)
+			plain_moved(&c, dir, first_ns, t->front);
+		else
+			tap_count(TAP_C_TLS_UNKNOWN);
+	} else if (c.sk && t->op == TLS_READ &&
+		   (moved == 0 || t->flags & TLS_F_EOF)) {
+		end_conn(c.sk, TAP_TWIN, TAP_RX);
+	}
+	return 0;
+}
+
+/* --- who uses a TLS library? --- */
+
+static __always_inline void tell(__u32 kind, const struct tls_file *file)
+{
+	struct tls_event *e;
+
+	e = bpf_ringbuf_reserve(&tls_events, sizeof(*e), 0);
+	if (!e) {
+		tap_count(TAP_C_TLS_EVENTS_LOST);
+		return;
+	}
+	e->tgid = bpf_get_current_pid_tgid() >> 32;
+	e->kind = kind;
+	e->file = *file;
+	bpf_ringbuf_submit(e, 0);
+}
+
+static __always_inline void identify(struct tls_file *f, struct inode *inode)
+{
+	f->device = BPF_CORE_READ(inode, i_sb, s_dev);
+	f->inode = BPF_CORE_READ(inode, i_ino);
+	f->size = BPF_CORE_READ(inode, i_size);
+}
+
+/* Programs that were looked into and have no TLS calls are not told again. */
+SEC("raw_tp/sched_process_exec")
+int process_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct linux_binprm *bprm = (struct linux_binprm *)ctx->args[2];
+	struct tls_file file = {};
+
+	identify(&file, BPF_CORE_READ(bprm, file, f_inode));
+	if (!bpf_map_lookup_elem(&tls_dull, &file))
+		tell(TLS_EXEC, &file);
+	return 0;
+}
+
+struct mmap_args {
+	__u64 common;
+	__u32 nr;
+	__u32 pad;
+	__u64 addr, len, prot, flags, fd, off;
+};
+
+/* The first 12 characters, a terminator among them. */
+static __always_inline bool is_tls_library(const char *name)
+{
+	const __u32 *w = (const __u32 *)name;
+
+	if (w[0] == FOURCC('l', 'i', 'b', 's'))
+		return (__u16)w[1] == ('s' | 'l' << 8);
+	return w[0] == FOURCC('l', 'i', 'b', 'g') &&
+	       w[1] == FOURCC('n', 'u', 't', 'l') && (__u8)w[2] == 's';
+}
+
+/* The code of a library is being mapped: is it called like one of ours? */
+SEC("tp")
+int library_map(struct mmap_args *ctx)
+{
+	struct tls_file file = {};
+	struct dentry *dentry;
+	struct file *f;
+	char name[12] __attribute__((aligned(4))) = {};
+
+	if (!(ctx->prot & PROT_EXEC) || (int)ctx->fd < 0)
+		return 0;
+	f = file_of_fd(current_task(), ctx->fd);
+	if (!f)
+		return 0;
+	dentry = BPF_CORE_READ(f, f_path.dentry);
+	bpf_probe_read_kernel_str(name, sizeof(name),
+				  BPF_CORE_READ(dentry, d_name.name));
+	if (!is_tls_library(name))
+		return 0;
+	identify(&file, BPF_CORE_READ(f, f_inode));
+	tell(TLS_MAPS, &file);
+	return 0;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef BPF_TLS_H
+#define BPF_TLS_H
+
+/*
+ * What the uprobes on TLS libraries keep, and what they tell the agent. Shared
+ * by both, so fixed-width types only.
+ *
+ * A TLS call names a session (an SSL *), and no socket. Two things tell which
+ * socket is behind it:
+ *   - the socket calls made inside the TLS call, by the same thread
+ *   - for sessions that are fed from memory (node, asyncio): the socket was
+ *     read by this thread last, and no other session was touched since then
+ * Once found it is remembered, and compared with what later calls show.
+ */
+
+#ifdef __bpf__
+/* kernel.h has the types */
+#else
+#include <assert.h>
+#include <linux/types.h>
+#endif
+
+enum tls_op {
+	TLS_READ,
+	TLS_WRITE,
+	TLS_HANDSHAKE, /* moves no plain text; tells the socket early */
+};
+
+enum tls_thread_flag {
+	TLS_F_EOF = 1 << 0, /* the socket was read to its end in the call */
+	TLS_F_MANY = 1 << 1, /* more than one socket was used in it */
+	TLS_F_COUNT = 1 << 2, /* returns 1, and a count by pointer */
+	TLS_F_LONG = 1 << 3, /* returns a long, not an int */
+};
+
+/* By thread (pid_tgid). */
+struct tls_thread {
+	/* The TLS call that is being made. */
+	__u64 session; /* 0: none is */
+	__u64 buf;
+	__u64 count; /* where TLS_F_COUNT calls put theirs */
+	__u64 sp; /* tells it from calls inside it */
+	__u64 entry_ns;
+	/* The socket used inside it; 0: none yet. */
+	__u64 sock;
+	__u64 born_ns;
+	/* The last read of a TLS socket outside any TLS call. */
+	__u64 read_sock;
+	__u64 read_born_ns;
+	__u64 read_session; /* first one touched after it; 0: none yet */
+	__u32 read_len;
+	__u8 op; /* enum tls_op */
+	__u8 flags; /* enum tls_thread_flag */
+	__u8 front; /* enum tap_front */
+	__u8 pad;
+};
+
+struct tls_key {
+	__u64 session;
+	__u32 tgid;
+	__u32 pad;
+};
+
+/* The connection of a session, as far as it is known. */
+struct tls_session {
+	__u64 sock; /* 0: not known */
+	__u64 born_ns; /* of the socket's own entry in tap_conns */
+	/* A write that was refused and will be made again. */
+	__u64 retry_ns; /* when it was made first; 0: none */
+	__u64 retry_buf;
+};
+
+/* A file, as the kernel tells files apart. */
+struct tls_file {
+	__u64 device;
+	__u64 inode;
+	__u64 size;
+};
+
+enum tls_event_kind {
+	TLS_EXEC = 1, /* a process runs another program now */
+	TLS_MAPS = 2, /* a process is mapping a TLS library */
+};
+
+struct tls_event {
+	__u32 tgid;
+	__u32 kind; /* enum tls_event_kind */
+	struct tls_file file;
+};
+
+#ifndef __bpf__
+static_assert(sizeof(struct tls_thread) == 88, "value of tls_threads");
+static_assert(sizeof(struct tls_event) == 32, "wire of the event ring");
+#endif
+
+#endif /* BPF_TLS_H */

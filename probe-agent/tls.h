@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROBE_AGENT_TLS_H
+#define PROBE_AGENT_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The plain text inside TLS: finds the OpenSSL and GnuTLS that processes use,
+ * as libraries or in executables, and attaches uprobes to them, one set a file,
+ * whoever uses it; detaches some time after the last user has ended. Records
+ * come out of the same ring as those of the tap, which must stay open longer.
+ *
+ * It has a thread of its own: reading symbol tables and attaching take
+ * milliseconds, and a process that has just started doesn't wait.
+ */
+struct tls;
+
+/* Descriptors of the tap's maps: borrowed until tls_start() has returned. */
+struct tls_maps {
+	int ring, conns, counters, threads;
+};
+
+struct tls_options {
+	struct tls_maps maps;
+	bool watch_self; /* this process's own sessions too */
+	uint64_t linger_ns; /* from the last user to detaching; 0: 10 s */
+};
+
+/* The state of what is or should be attached, by name of the file. */
+struct tls_probe {
+	char name[64]; /* "tls/libssl.so.3" */
+	bool attached; /* to all files of that name that are in use */
+};
+
+/*
+ * Looks at all processes before it returns, and at new ones from then on. Sets
+ * *out, released by tls_stop(). -ENOTSUP: no uprobes here; or the error of
+ * loading.
+ */
+int tls_start(struct tls **out, const struct tls_options *opt);
+void tls_stop(struct tls *t); /* waits; NULL is fine */
+
+/*
+ * Fills out with at most cap; their number. *generation changes whenever they
+ * do. Any thread.
+ */
+size_t tls_probes(struct tls *t, struct tls_probe *out, size_t cap,
+		  uint64_t *generation);
+
+#endif /* PROBE_AGENT_TLS_H */
