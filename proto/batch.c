@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/batch_columns.h"
 #include "proto/buckets.h"
 #include "proto/limits.h"
 #include "proto/redtap.pb-c.h"
 #include "proto/utf8.h"
+#include "proto/wire.h"
 
 /*
  * Memory of one decoded batch: a bump allocator under protobuf-c. Freeing is
@@ -655,6 +657,65 @@ static const char *take(struct batch_arena *a, const Redtap__Batch *m,
 	return reason;
 }
 
+#define BATCH_EVENTS_FIELD 8u
+
+/* Where the events are, if there is one field of them. */
+static bool find_events(const uint8_t *data, size_t len, const uint8_t **start,
+			struct wire_field *out)
+{
+	struct wire_reader r = { data, data + len };
+	struct wire_field f = { 0 };
+	bool found = false;
+
+	while (r.p < r.end) {
+		const uint8_t *at = r.p;
+
+		if (!wire_next(&r, &f))
+			return false;
+		if (f.id != BATCH_EVENTS_FIELD)
+			continue;
+		if (found || f.type != WIRE_BYTES)
+			return false;
+		found = true;
+		*start = at;
+		*out = f;
+	}
+	return found;
+}
+
+/*
+ * The events by our own decoder and what is around them by protobuf-c. NULL:
+ * protobuf-c must look at all of it.
+ */
+static Redtap__Batch *unpack_quickly(struct batch_arena *a, const uint8_t *data,
+				     size_t len)
+{
+	const uint8_t *start, *end;
+	struct wire_field f;
+	Redtap__Events *events;
+	Redtap__Batch *m;
+	uint8_t *rest;
+	size_t n;
+
+	if (!find_events(data, len, &start, &f))
+		return NULL;
+	events = arena_alloc(a, sizeof(*events));
+	if (events == NULL || batch_columns_events(f.data, (size_t)f.value,
+						   events, arena_alloc, a) != 0)
+		return NULL;
+	end = f.data + f.value;
+	n = (size_t)(start - data) + (size_t)(data + len - end);
+	rest = arena_alloc(a, n);
+	if (rest == NULL)
+		return NULL;
+	memcpy(rest, data, (size_t)(start - data));
+	memcpy(rest + (start - data), end, (size_t)(data + len - end));
+	m = redtap__batch__unpack(&a->allocator, n, rest);
+	if (m != NULL)
+		m->events = events;
+	return m;
+}
+
 int batch_decode(struct batch_arena *a, const void *data, size_t len,
 		 struct batch *out, const char **reason)
 {
@@ -666,7 +727,11 @@ int batch_decode(struct batch_arena *a, const void *data, size_t len,
 	if (len > LIMIT_MESSAGE_BYTES) {
 		why = "message: over LIMIT_MESSAGE_BYTES";
 	} else {
-		m = redtap__batch__unpack(&a->allocator, len, data);
+		m = unpack_quickly(a, data, len);
+		if (m == NULL) {
+			arena_reset(a);
+			m = redtap__batch__unpack(&a->allocator, len, data);
+		}
 		why = m != NULL ? take(a, m, out) : "message: not a batch";
 	}
 	if (why == NULL)

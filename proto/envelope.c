@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,87 +8,16 @@
 #include "proto/batch.h"
 #include "proto/limits.h"
 #include "proto/redtap.pb-c.h"
+#include "proto/wire.h"
 
 /*
  * Push and Reply. A push is taken apart and put together by hand: protobuf-c
  * would copy the batch, which is nearly all of it.
  */
 
-enum wire_type {
-	WIRE_VARINT = 0,
-	WIRE_FIXED64 = 1,
-	WIRE_BYTES = 2,
-	WIRE_FIXED32 = 5,
-};
-
 #define PUSH_PROTOCOL 1u
 #define PUSH_SENT_US 2u
 #define PUSH_BATCH 3u
-struct reader {
-	const uint8_t *p, *end;
-};
-
-static bool read_varint(struct reader *r, uint64_t *out)
-{
-	uint64_t v = 0;
-
-	for (unsigned shift = 0; shift < 64 && r->p < r->end; shift += 7) {
-		uint8_t c = *r->p++;
-
-		v |= (uint64_t)(c & 0x7f) << shift;
-		if (c < 0x80) {
-			*out = v;
-			return true;
-		}
-	}
-	return false;
-}
-
-/* The next field. A varint's or fixed number's value, or a slice. */
-struct field {
-	uint32_t id;
-	enum wire_type type;
-	uint64_t value; /* or the length of data */
-	const uint8_t *data;
-};
-
-static bool read_data(struct reader *r, size_t n, struct field *f)
-{
-	if (n > (size_t)(r->end - r->p))
-		return false;
-	f->data = r->p;
-	r->p += n;
-	return true;
-}
-
-static bool read_field(struct reader *r, struct field *f)
-{
-	uint64_t tag;
-
-	if (!read_varint(r, &tag) || tag >> 3 == 0 || tag > UINT32_MAX)
-		return false;
-	f->id = (uint32_t)(tag >> 3);
-	f->type = tag & 7;
-	f->value = 0;
-	switch (tag & 7) {
-	case WIRE_VARINT:
-		return read_varint(r, &f->value);
-	case WIRE_FIXED64:
-		if (!read_data(r, 8, f))
-			return false;
-		memcpy(&f->value, f->data, 8);
-		return true;
-	case WIRE_BYTES:
-		return read_varint(r, &f->value) &&
-		       f->value <= LIMIT_MESSAGE_BYTES &&
-		       read_data(r, (size_t)f->value, f);
-	case WIRE_FIXED32:
-		return read_data(r, 4, f);
-	default:
-		return false; /* groups were never ours */
-	}
-}
-
 static uint8_t *put_varint(uint8_t *p, uint64_t v)
 {
 	for (; v >= 0x80; v >>= 7)
@@ -133,12 +61,12 @@ int push_encode(const struct push *push, void **data, size_t *len)
 
 int push_decode(const void *data, size_t len, struct push *out)
 {
-	struct reader r = { data, (const uint8_t *)data + len };
-	struct field f = { 0 };
+	struct wire_reader r = { data, (const uint8_t *)data + len };
+	struct wire_field f = { 0 };
 
 	memset(out, 0, sizeof(*out));
 	while (r.p < r.end) {
-		if (!read_field(&r, &f))
+		if (!wire_next(&r, &f))
 			return -EPROTO;
 		if (f.id == PUSH_PROTOCOL && f.type == WIRE_VARINT) {
 			if (f.value > UINT32_MAX)
