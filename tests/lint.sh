@@ -55,8 +55,8 @@ fi
 # ---- who may include what (the table of the house style)
 {
 	for f in $(in_folder bpf); do
-		[ "$f" = bpf/tap.h ] || includes '[^"]*/' "$f" | grep -v '"bpf/'
-		[ "$f" = bpf/tap.h ] && includes '' "$f"
+		[[ $f == bpf/t[al][ps].h ]] || includes '[^"]*/' "$f" | grep -v '"bpf/'
+		[[ $f == bpf/t[al][ps].h ]] && includes '' "$f"
 	done
 	for f in $(in_folder common); do
 		includes '[^"]*/' "$f" | grep -v '"common/'
@@ -66,7 +66,7 @@ fi
 	done
 	for f in $(in_folder probe-agent); do
 		includes '[^"]*/' "$f" |
-			grep -vE '"(common/|proto/|probe-agent/|bpf/tap\.h")'
+			grep -vE '"(common/|proto/|probe-agent/|bpf/(tap|tls)\.h")'
 	done
 	for f in $(in_folder aggregator); do
 		includes '[^"]*/' "$f" | grep -vE '"(common|proto|aggregator)/'
@@ -100,8 +100,8 @@ fi
 	jansson aggregator/(api|query)
 	zlib aggregator/render
 	cap-ng probe-agent/check
-	bpf/(libbpf|bpf)\.h probe-agent/tap
-	[a-z_]*\.skel\.h probe-agent/tap
+	bpf/(libbpf|bpf)\.h probe-agent/(tap|tls)
+	[a-z_]*\.skel\.h probe-agent/(tap|tls)
 	(proto/)?redtap\.pb-c proto/(batch|batch_[a-z]+|envelope)
 	bpf/bpf_ bpf/[a-z_.]+
 	TABLE
