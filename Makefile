@@ -74,7 +74,7 @@ ifneq ($(findstring clang,$(CC)),)
 CFLAGS_ALL += -Wno-cast-qual
 endif
 
-LIBS_proto := -lprotobuf-c
+LIBS_proto := -lprotobuf-c -lzstd
 LIBS_agent := -lbpf -lelf -lz -lzstd -lnng -lsqlite3 -lcyaml -lcap-ng \
 	$(LIBS_proto) -lm
 LIBS_aggregator := -lnng -lmicrohttpd -lsqlite3 -lcyaml -lyaml -ljansson -lgnutls -lz -lzstd \
