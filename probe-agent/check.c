@@ -164,6 +164,23 @@ static void check_probe_kinds(void)
 	}
 }
 
+/* Which ways to capture there are here, and why not the others. */
+static void check_fronts(const struct agent_config *cfg)
+{
+	const struct tap_options opt = {
+		.mode = "auto",
+		.ring_bytes = cfg->capture.ring_bytes,
+		.max_connections = cfg->capture.max_connections,
+	};
+	struct tap_trial trial[8];
+	size_t n = tap_try(&opt, trial, sizeof(trial) / sizeof(*trial));
+
+	for (size_t i = 0; i < n; i++)
+		say(trial[i].err ? MARK_NOTE : MARK_GOOD, "capture", "%s%s%s",
+		    trial[i].front, trial[i].err ? ": " : " can be used",
+		    trial[i].err ? trial[i].why : "");
+}
+
 /* What counts in the end. The tap logs why if nothing attaches. */
 static int check_hooks(const struct agent_config *cfg)
 {
@@ -212,6 +229,8 @@ int cmd_check(int argc, char **argv)
 	check_capabilities();
 	check_probe_kinds();
 	/* The tap's own log lines go between ours. */
+	fflush(stdout);
+	check_fronts(cfg);
 	fflush(stdout);
 	err = check_hooks(cfg);
 	agent_config_free(cfg);

@@ -17,55 +17,19 @@
 #include <bpf/libbpf.h>
 
 #include "common/log.h"
-#include "syscall.skel.h"
+#include "probe-agent/tap_front.h"
 
 #define TRACEFS "/sys/kernel/tracing"
-#define PROBES_MAX 64
 
 struct tap {
-	struct syscall_bpf *skel;
+	struct tap_front_state front;
 	struct ring_buffer *ring;
-	struct bpf_link *link[PROBES_MAX];
-	struct tap_probe probe[PROBES_MAX];
-	size_t probes;
 	int conns_fd, counters_fd;
 	int cpus;
 	uint64_t *per_cpu; /* cpus values */
 	tap_record_fn fn; /* during tap_drain() */
 	void *arg;
 };
-
-/* Which program serves which system call, on its way in or out. */
-struct hook {
-	const char *program;
-	const char *event; /* of tracefs' events/syscalls */
-	const char *probe; /* name as reported */
-};
-
-static const struct hook hooks[] = {
-#define ENTER(call)                                                            \
-	{                                                                      \
-		"syscall_write_enter", "sys_enter_" call,                      \
-			"syscall/enter_" call                                  \
-	}
-#define EXIT(prog, call)                                                       \
-	{                                                                      \
-		"syscall_" prog "_exit", "sys_exit_" call,                     \
-			"syscall/exit_" call                                   \
-	}
-	ENTER("write"),		  ENTER("writev"),
-	ENTER("sendto"),	  ENTER("sendmsg"),
-	ENTER("sendmmsg"),	  EXIT("write", "write"),
-	EXIT("write", "writev"),  EXIT("write", "sendto"),
-	EXIT("write", "sendmsg"), EXIT("mmsg", "sendmmsg"),
-	EXIT("read", "read"),	  EXIT("read", "readv"),
-	EXIT("read", "recvfrom"), EXIT("read", "recvmsg"),
-	EXIT("mmsg", "recvmmsg"), EXIT("sendfile", "sendfile64"),
-	EXIT("splice", "splice"),
-#undef ENTER
-#undef EXIT
-};
-static_assert(sizeof(hooks) / sizeof(hooks[0]) < PROBES_MAX, "probe table");
 
 static int print_libbpf(enum libbpf_print_level level, const char *fmt,
 			va_list args) __attribute__((format(printf, 2, 0)));
@@ -86,104 +50,65 @@ static int print_libbpf(enum libbpf_print_level level, const char *fmt,
 	return 0;
 }
 
-/* Tracepoints are looked up in tracefs: mounts it where it is not. */
-static int mount_tracefs(void)
+/*
+ * Tracepoints are looked up in tracefs: mounts it where it is not. Front-ends
+ * that need it tell if it isn't there.
+ */
+static void mount_tracefs(void)
 {
 	struct statfs fs;
 
 	if (!statfs(TRACEFS, &fs) && fs.f_type == TRACEFS_MAGIC)
-		return 0;
+		return;
 	if (!access("/sys/kernel/debug/tracing/events", F_OK))
-		return 0;
-	if (mount("nodev", TRACEFS, "tracefs", 0, NULL)) {
-		int err = -errno;
+		return;
+	if (mount("nodev", TRACEFS, "tracefs", 0, NULL))
+		log_warn("tracefs is not mounted and mounting it on " TRACEFS
+			 " failed: %s; run as root, or mount it first",
+			 strerror(errno));
+	else
+		log_info("mounted tracefs on " TRACEFS);
+}
 
-		log_error("tracefs is not mounted and mounting it on " TRACEFS
-			  " failed: %s; run as root, or mount it first",
-			  strerror(-err));
-		return err;
+/* The first front-end that can be used. -ENOTSUP: mode not known. */
+static int start_front(struct tap *t, const struct tap_options *opt)
+{
+	const bool any = !strcmp(opt->mode, "auto");
+	int err = -ENOTSUP;
+	bool known = false;
+	char why[256];
+	size_t i;
+
+	for (i = 0; i < tap_front_count; i++) {
+		const struct tap_frontend *front = tap_front_list[i];
+
+		if (!any && strcmp(opt->mode, front->name))
+			continue;
+		known = true;
+		err = tap_front_start(&t->front, front, opt, why, sizeof(why));
+		if (!err)
+			break;
+		if (any)
+			log_info("capture=%s can't be used here: %s",
+				 front->name, why);
+		else
+			log_error("capture=%s can't be used here: %s; "
+				  "--log.level=debug shows more",
+				  front->name, why);
 	}
-	log_info("mounted tracefs on " TRACEFS);
-	return 0;
-}
-
-/*
- * Address of a kernel symbol, or 0 if kallsyms does not tell (kptr_restrict):
- * then the program does without.
- */
-static uint64_t kernel_symbol(const char *name)
-{
-	FILE *f = fopen("/proc/kallsyms", "re");
-	unsigned long long addr, found = 0;
-	char line[512], sym[256];
-
-	if (!f)
-		return 0;
-	while (!found && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%llx %*c %255s", &addr, sym) == 2 &&
-		    !strcmp(sym, name))
-			found = addr;
-	fclose(f);
-	return found;
-}
-
-static int load(struct tap *t, const struct tap_options *opt)
-{
-	struct syscall_bpf *s;
-	int err;
-
-	s = t->skel = syscall_bpf__open();
-	if (!s)
-		return -errno;
-	s->rodata->tap_self_tgid = opt->watch_self ? 0 : (uint32_t)getpid();
-	s->rodata->tap_socket_fops = kernel_symbol("socket_file_ops");
-	s->rodata->tap_tls = opt->tls;
-	if (!opt->tls)
-		bpf_map__set_max_entries(s->maps.tls_threads, 1);
-	bpf_map__set_max_entries(s->maps.tap_ring, opt->ring_bytes);
-	bpf_map__set_max_entries(s->maps.tap_conns, opt->max_connections);
-	err = syscall_bpf__load(s);
-	if (err == -EPERM || err == -EACCES)
-		log_error("the kernel refused to load BPF programs: %s; run as "
-			  "root, or with CAP_BPF and CAP_PERFMON",
-			  strerror(-err));
-	else if (err)
-		log_error("loading the BPF programs failed: %s; "
-			  "--log.level=debug shows the verifier's word",
-			  strerror(-err));
+	if (!known)
+		log_error("capture mode \"%s\" is not known", opt->mode);
+	else if (err && any)
+		log_error("no way to capture works here: see above");
+	else if (!err && any)
+		log_info("capture=%s is the cheapest that can be used here",
+			 t->front.front->name);
 	return err;
 }
 
-static void attached(struct tap *t, const char *name, struct bpf_link *link)
+static int map_fd(const struct tap *t, const char *name)
 {
-	struct tap_probe *p = &t->probe[t->probes];
-
-	p->name = name;
-	p->attached = link != NULL;
-	p->err = link ? 0 : -errno;
-	if (!link)
-		log_warn("probe=%s not attached: %s", name, strerror(-p->err));
-	t->link[t->probes++] = link;
-}
-
-static int attach(struct tap *t)
-{
-	struct bpf_program *p;
-	size_t i, up = 0;
-
-	/* First: a connection that closes must not leave its state behind. */
-	attached(t, "inet_sock_set_state",
-		 bpf_program__attach(t->skel->progs.inet_sock_set_state));
-	for (i = 0; i < sizeof(hooks) / sizeof(hooks[0]); i++) {
-		p = bpf_object__find_program_by_name(t->skel->obj,
-						     hooks[i].program);
-		attached(t, hooks[i].probe,
-			 bpf_program__attach_tracepoint(p, "syscalls",
-							hooks[i].event));
-	}
-	for (i = 0; i < t->probes; i++)
-		up += t->probe[i].attached;
-	return up ? 0 : t->probe[0].err;
+	return bpf_object__find_map_fd_by_name(t->front.obj, name);
 }
 
 static int on_record(void *arg, void *data, size_t len)
@@ -198,23 +123,19 @@ static int set_up(struct tap *t, const struct tap_options *opt)
 {
 	int err;
 
-	err = mount_tracefs();
-	if (!err)
-		err = load(t, opt);
-	if (!err)
-		err = attach(t);
+	mount_tracefs();
+	err = start_front(t, opt);
 	if (err)
 		return err;
-	t->conns_fd = bpf_map__fd(t->skel->maps.tap_conns);
-	t->counters_fd = bpf_map__fd(t->skel->maps.tap_counters);
+	t->conns_fd = map_fd(t, "tap_conns");
+	t->counters_fd = map_fd(t, "tap_counters");
 	t->cpus = libbpf_num_possible_cpus();
 	if (t->cpus < 0)
 		return t->cpus;
 	t->per_cpu = calloc((size_t)t->cpus, sizeof(*t->per_cpu));
 	if (!t->per_cpu)
 		return -ENOMEM;
-	t->ring = ring_buffer__new(bpf_map__fd(t->skel->maps.tap_ring),
-				   on_record, t, NULL);
+	t->ring = ring_buffer__new(map_fd(t, "tap_ring"), on_record, t, NULL);
 	return t->ring ? 0 : -errno;
 }
 
@@ -224,12 +145,6 @@ int tap_open(struct tap **out, const struct tap_options *opt)
 	int err;
 
 	*out = NULL;
-	if (strcmp(opt->mode, "auto") && strcmp(opt->mode, "syscall")) {
-		log_error("capture mode \"%s\" is not known; use auto or "
-			  "syscall",
-			  opt->mode);
-		return -ENOTSUP;
-	}
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
@@ -245,14 +160,10 @@ int tap_open(struct tap **out, const struct tap_options *opt)
 
 void tap_close(struct tap *t)
 {
-	size_t i;
-
 	if (!t)
 		return;
-	for (i = 0; i < t->probes; i++)
-		bpf_link__destroy(t->link[i]);
 	ring_buffer__free(t->ring);
-	syscall_bpf__destroy(t->skel);
+	tap_front_stop(&t->front);
 	free(t->per_cpu);
 	free(t);
 }
@@ -319,22 +230,38 @@ int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX])
 
 size_t tap_probes(const struct tap *t, const struct tap_probe **out)
 {
-	*out = t->probe;
-	return t->probes;
+	*out = t->front.probe;
+	return t->front.probes;
 }
 
 void tap_tls_maps(const struct tap *t, struct tls_maps *out)
 {
 	*out = (struct tls_maps){
-		.ring = bpf_map__fd(t->skel->maps.tap_ring),
+		.ring = map_fd(t, "tap_ring"),
 		.conns = t->conns_fd,
 		.counters = t->counters_fd,
-		.threads = bpf_map__fd(t->skel->maps.tls_threads),
+		.threads = map_fd(t, "tls_threads"),
 	};
 }
 
 const char *tap_capture(const struct tap *t)
 {
-	(void)t;
-	return "syscall";
+	return t->front.front->name;
+}
+
+size_t tap_try(const struct tap_options *opt, struct tap_trial *out, size_t cap)
+{
+	struct tap_front_state s;
+	size_t i;
+
+	libbpf_set_print(print_libbpf);
+	mount_tracefs();
+	for (i = 0; i < tap_front_count && i < cap; i++) {
+		out[i].front = tap_front_list[i]->name;
+		out[i].err = tap_front_start(&s, tap_front_list[i], opt,
+					     out[i].why, sizeof(out[i].why));
+		if (!out[i].err)
+			tap_front_stop(&s);
+	}
+	return i;
 }

@@ -10,14 +10,14 @@
 #include "probe-agent/tls.h"
 
 /*
- * The kernel side, from here: load, attach, drain, ask and tell. With tls.c
- * the only file that sees the BPF skeletons and libbpf. Not locked: the agent's
- * loop thread owns it.
+ * The kernel side, from here: load, attach, drain, ask and tell. With
+ * tap_front*.c and tls.c the only files that see the BPF skeletons and libbpf.
+ * Not locked: the agent's loop thread owns it.
  */
 struct tap;
 
 struct tap_options {
-	const char *mode; /* "auto", "syscall", … */
+	const char *mode; /* "auto", "fentry", "kprobe" or "syscall" */
 	uint32_t ring_bytes; /* a power of two, of pages */
 	uint32_t max_connections;
 	bool watch_self; /* follow this process's own connections too */
@@ -62,5 +62,19 @@ size_t tap_probes(const struct tap *t, const struct tap_probe **out);
 void tap_tls_maps(const struct tap *t, struct tls_maps *out);
 /* The front-ends in use: "syscall". Static. */
 const char *tap_capture(const struct tap *t);
+
+/* What a front-end would do here; for people. */
+struct tap_trial {
+	const char *front; /* static */
+	int err; /* 0: it works */
+	char why[256]; /* not */
+};
+
+/*
+ * Tries each front-end, the cheapest first, and takes it back at once. How many
+ * are in out.
+ */
+size_t tap_try(const struct tap_options *opt, struct tap_trial *out,
+	       size_t cap);
 
 #endif /* PROBE_AGENT_TAP_H */

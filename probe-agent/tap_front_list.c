@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Which front-ends there are, and which programs they have where. */
+
+#include "probe-agent/tap_front.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+#include "fentry.skel.h"
+#include "kprobe.skel.h"
+#include "syscall.skel.h"
+
+static uint32_t self(const struct tap_options *opt)
+{
+	return opt->watch_self ? 0 : (uint32_t)getpid();
+}
+
+/*
+ * Address of a kernel symbol, or 0 if kallsyms does not tell (kptr_restrict):
+ * then the program does without.
+ */
+static uint64_t kernel_symbol(const char *name)
+{
+	FILE *f = fopen("/proc/kallsyms", "re");
+	unsigned long long addr, found = 0;
+	char line[512], sym[256];
+
+	if (!f)
+		return 0;
+	while (!found && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%llx %*c %255s", &addr, sym) == 2 &&
+		    !strcmp(sym, name))
+			found = addr;
+	fclose(f);
+	return found;
+}
+
+/* Which argument of tcp_recvmsg() is called flags: 3 or, before 5.19, 4. */
+static uint32_t recvmsg_flags_arg(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	const struct btf_type *t;
+	const struct btf_param *p;
+	uint32_t arg = 3;
+	int id, i;
+
+	if (!btf)
+		return arg;
+	id = btf__find_by_name_kind(btf, "tcp_recvmsg", BTF_KIND_FUNC);
+	t = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
+	t = t ? btf__type_by_id(btf, t->type) : NULL;
+	if (t && btf_is_func_proto(t)) {
+		p = btf_params(t);
+		for (i = 0; i < btf_vlen(t); i++) {
+			const char *name =
+				btf__name_by_offset(btf, p[i].name_off);
+
+			if (name && !strcmp(name, "flags"))
+				arg = (uint32_t)i;
+		}
+	}
+	btf__free(btf);
+	return arg;
+}
+
+/* --- syscall --- */
+
+static const struct tap_hook syscall_hooks[] = {
+	/* First: a connection that closes must not leave its state behind. */
+	{ .program = "inet_sock_set_state",
+	  .probe = "inet_sock_set_state",
+	  .required = true },
+#define ENTER(call)                                                            \
+	{                                                                      \
+		.program = "syscall_write_enter",                              \
+		.probe = "syscall/enter_" call, .event = "sys_enter_" call     \
+	}
+#define EXIT(prog, call)                                                       \
+	{                                                                      \
+		.program = "syscall_" prog "_exit",                            \
+		.probe = "syscall/exit_" call, .event = "sys_exit_" call       \
+	}
+	ENTER("write"),
+	ENTER("writev"),
+	ENTER("sendto"),
+	ENTER("sendmsg"),
+	ENTER("sendmmsg"),
+	EXIT("write", "write"),
+	EXIT("write", "writev"),
+	EXIT("write", "sendto"),
+	EXIT("write", "sendmsg"),
+	EXIT("mmsg", "sendmmsg"),
+	EXIT("read", "read"),
+	EXIT("read", "readv"),
+	EXIT("read", "recvfrom"),
+	EXIT("read", "recvmsg"),
+	EXIT("mmsg", "recvmmsg"),
+	EXIT("sendfile", "sendfile64"),
+	EXIT("splice", "splice"),
+#undef ENTER
+#undef EXIT
+};
+
+static void *syscall_open(const struct tap_options *opt,
+			  struct bpf_object **obj)
+{
+	struct syscall_bpf *s = syscall_bpf__open();
+
+	if (!s)
+		return NULL;
+	s->rodata->tap_self_tgid = self(opt);
+	s->rodata->tap_tls = opt->tls;
+	s->rodata->tap_socket_fops = kernel_symbol("socket_file_ops");
+	*obj = s->obj;
+	return s;
+}
+
+static void syscall_destroy(void *skel)
+{
+	syscall_bpf__destroy(skel);
+}
+
+static const char *syscall_lacks(void)
+{
+	if (access("/sys/kernel/tracing/events/syscalls", F_OK) &&
+	    access("/sys/kernel/debug/tracing/events/syscalls", F_OK))
+		return "no syscall tracepoints (CONFIG_FTRACE_SYSCALLS), or "
+		       "tracefs is not mounted";
+	return NULL;
+}
+
+static const struct tap_frontend syscall_front = {
+	.name = "syscall",
+	.hooks = syscall_hooks,
+	.n_hooks = sizeof(syscall_hooks) / sizeof(*syscall_hooks),
+	.open = syscall_open,
+	.destroy = syscall_destroy,
+	.lacks = syscall_lacks,
+};
+
+/* --- fentry --- */
+
+static const struct tap_hook fentry_hooks[] = {
+	{ .program = "inet_sock_set_state",
+	  .probe = "inet_sock_set_state",
+	  .required = true },
+	{ .program = "fexit_sendmsg",
+	  .probe = "fexit/tcp_sendmsg",
+	  .function = "tcp_sendmsg",
+	  .required = true },
+	{ .program = "fentry_sendmsg",
+	  .probe = "fentry/tcp_sendmsg",
+	  .function = "tcp_sendmsg",
+	  .required = true },
+	{ .program = "fexit_recvmsg",
+	  .probe = "fexit/tcp_recvmsg",
+	  .function = "tcp_recvmsg",
+	  .required = true },
+	{ .program = "fexit_sendpage",
+	  .probe = "fexit/tcp_sendpage",
+	  .function = "tcp_sendpage" },
+	{ .program = "fexit_splice_read",
+	  .probe = "fexit/tcp_splice_read",
+	  .function = "tcp_splice_read" },
+};
+
+static void *fentry_open(const struct tap_options *opt, struct bpf_object **obj)
+{
+	struct fentry_bpf *s = fentry_bpf__open();
+
+	if (!s)
+		return NULL;
+	s->rodata->tap_self_tgid = self(opt);
+	s->rodata->tap_tls = opt->tls;
+	s->rodata->tcp_recvmsg_flags_arg = recvmsg_flags_arg();
+	*obj = s->obj;
+	return s;
+}
+
+static void fentry_destroy(void *skel)
+{
+	fentry_bpf__destroy(skel);
+}
+
+static const char *fentry_lacks(void)
+{
+	if (access("/sys/kernel/btf/vmlinux", R_OK))
+		return "no BTF (CONFIG_DEBUG_INFO_BTF)";
+	return NULL;
+}
+
+static const struct tap_frontend fentry_front = {
+	.name = "fentry",
+	.hooks = fentry_hooks,
+	.n_hooks = sizeof(fentry_hooks) / sizeof(*fentry_hooks),
+	.open = fentry_open,
+	.destroy = fentry_destroy,
+	.lacks = fentry_lacks,
+};
+
+/* --- kprobe --- */
+
+static const struct tap_hook kprobe_hooks[] = {
+	{ .program = "inet_sock_set_state",
+	  .probe = "inet_sock_set_state",
+	  .required = true },
+	{ .program = "kretprobe_sendmsg",
+	  .probe = "kretprobe/tcp_sendmsg",
+	  .function = "tcp_sendmsg",
+	  .required = true },
+	{ .program = "kprobe_sendmsg",
+	  .probe = "kprobe/tcp_sendmsg",
+	  .function = "tcp_sendmsg",
+	  .required = true },
+	{ .program = "tcp_rcv_space_adjust",
+	  .probe = "tcp_rcv_space_adjust",
+	  .required = true },
+	{ .program = "kprobe_recvmsg",
+	  .probe = "kprobe/tcp_recvmsg",
+	  .function = "tcp_recvmsg",
+	  .required = true },
+	/* Else the bytes of a splice would be looked for where there are none.
+	 */
+	{ .program = "kprobe_splice_read",
+	  .probe = "kprobe/tcp_splice_read",
+	  .function = "tcp_splice_read",
+	  .required = true },
+	{ .program = "kretprobe_sendpage",
+	  .probe = "kretprobe/tcp_sendpage",
+	  .function = "tcp_sendpage" },
+	{ .program = "kprobe_sendpage",
+	  .probe = "kprobe/tcp_sendpage",
+	  .function = "tcp_sendpage" },
+};
+
+static void *kprobe_open(const struct tap_options *opt, struct bpf_object **obj)
+{
+	struct kprobe_bpf *s = kprobe_bpf__open();
+
+	if (!s)
+		return NULL;
+	s->rodata->tap_self_tgid = self(opt);
+	s->rodata->tap_tls = opt->tls;
+	s->rodata->tcp_recvmsg_flags_arg = recvmsg_flags_arg();
+	*obj = s->obj;
+	return s;
+}
+
+static void kprobe_destroy(void *skel)
+{
+	kprobe_bpf__destroy(skel);
+}
+
+static const char *kprobe_lacks(void)
+{
+	if (access("/sys/bus/event_source/devices/kprobe", F_OK))
+		return "no kprobes (CONFIG_KPROBE_EVENTS)";
+	return NULL;
+}
+
+static const struct tap_frontend kprobe_front = {
+	.name = "kprobe",
+	.hooks = kprobe_hooks,
+	.n_hooks = sizeof(kprobe_hooks) / sizeof(*kprobe_hooks),
+	.open = kprobe_open,
+	.destroy = kprobe_destroy,
+	.lacks = kprobe_lacks,
+};
+
+const struct tap_frontend *const tap_front_list[] = {
+	&fentry_front,
+	&syscall_front,
+	&kprobe_front,
+};
+const size_t tap_front_count = sizeof(tap_front_list) / sizeof(*tap_front_list);
