@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import cases
-from harness import FIRST_TRAFFIC_PORT, Request
+from harness import FIRST_TRAFFIC_PORT, PATIENCE, Request
 
 CASES_FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)),
                           "cases.py")
@@ -28,7 +28,7 @@ class Conversation:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, env=env,
             start_new_session=True)
-        guard = threading.Timer(35, self.kill)
+        guard = threading.Timer(35 * PATIENCE, self.kill)
         guard.start()
         try:
             self.read()

@@ -26,6 +26,10 @@ AGENT = BUILD / "redtap-agent"
 AGGREGATOR = BUILD / "redtap-aggregator"
 FIRST_TRAFFIC_PORT, LAST_PORT = 21410, 21599  # 21400 to 21409 are ours
 VERSION_LABEL = "network_protocol_version"
+# The front-end that the agents use ("" for their own choice), and how many
+# times slower than usual this machine is.
+CAPTURE = os.environ.get("REDTAP_CAPTURE", "")
+PATIENCE = float(os.environ.get("REDTAP_PATIENCE", "1"))
 
 now = time.monotonic
 
@@ -90,6 +94,7 @@ def check(condition, message):
 
 def eventually(what, probe, timeout_s=10.0, every_s=0.05):
     """The first true answer of probe(); Failure after timeout_s."""
+    timeout_s *= PATIENCE
     end = now() + timeout_s
     while True:
         last = probe()
@@ -277,7 +282,7 @@ class Process:
         if self.alive():
             self.popen.send_signal(sig)
         try:
-            return self.popen.wait(timeout_s)
+            return self.popen.wait(timeout_s * PATIENCE)
         except subprocess.TimeoutExpired:
             self.popen.kill()
             self.popen.wait()
@@ -287,7 +292,8 @@ class Process:
 
 def http_get(port, path, headers=None, timeout_s=10.0):
     """(status, headers, body) of one GET on loopback."""
-    conn = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    conn = http.client.HTTPConnection("127.0.0.1", port,
+                                      timeout=timeout_s * PATIENCE)
     try:
         conn.request("GET", path, headers=headers or {})
         response = conn.getresponse()
@@ -320,6 +326,8 @@ class Redtap:
         self.store.mkdir()
         self.config = list(config)  # lines of YAML behind select.include
         self.agent_flags = list(agent_flags)
+        if CAPTURE:
+            self.agent_flags.append(f"--capture={CAPTURE}")
         self.aggregator_flags = list(aggregator_flags)
         self.agent = self.aggregator = None
         self.extra = []
@@ -425,7 +433,7 @@ class Redtap:
         The scrape once nothing has changed for still_s and the audit holds:
         captured = counted + dropped.
         """
-        end = now() + timeout_s
+        end = now() + timeout_s * PATIENCE
         last, since = None, now()
         while True:
             audit = self.audit(self.agents())
