@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "aggregator/store.h"
+#include "aggregator/trace_export.h"
 #include "common/clock.h"
 #include "proto/limits.h"
 
@@ -542,5 +543,40 @@ unsigned api_windows(struct buf *out, const char *store_path, const char *from,
 		return say_error(out, 500, "cannot read the store",
 				 strerror(-err));
 	buf_puts(out, "]}\n");
+	return 200;
+}
+
+int api_time_parse(const char *text, int64_t *out)
+{
+	return parse_time(text, out) ? 0 : -EINVAL;
+}
+
+unsigned api_trace(struct buf *out, int *fd, const char *store_path,
+		   const char *from, const char *to, const char *service)
+{
+	static const char wanted[] =
+		"neither seconds since 1970 nor an RFC 3339 time";
+	int64_t to_s = clock_real_us() / 1000000 + 1, from_s;
+	struct trace_export e = { .store_path = store_path,
+				  .service = service };
+	int err;
+
+	if (to && !parse_time(to, &to_s))
+		return say_error(out, 400, wanted, "to");
+	from_s = to_s > DEFAULT_RANGE_S ? to_s - DEFAULT_RANGE_S : 0;
+	if (from && !parse_time(from, &from_s))
+		return say_error(out, 400, wanted, "from");
+	if (from_s >= to_s)
+		return say_error(out, 400, "not before to", "from");
+	if (!store_path)
+		return say_error(out, 501, "there is no store here", NULL);
+	e.from_us = from_s * 1000000;
+	e.to_us = to_s * 1000000;
+	err = trace_export_temporary(&e, fd);
+	if (err == -EINVAL)
+		return say_error(out, 400, "not a service's name", "service");
+	if (err)
+		return say_error(out, 503, "cannot write the trace",
+				 strerror(-err));
 	return 200;
 }

@@ -63,4 +63,15 @@ int api_windows_parse(struct api_windows *out, const char *from, const char *to,
 unsigned api_windows(struct buf *out, const char *store_path, const char *from,
 		     const char *to, const char *by);
 
+/* RFC 3339, or seconds since 1970; in seconds. -EINVAL. */
+int api_time_parse(const char *text, int64_t *out);
+
+/*
+ * GET /api/v1/trace?from=&to=&service=: batches received in [from, to) as a
+ * trace file; default: the last five minutes. Returns the HTTP status; with 200
+ * *fd is an unnamed file and the caller's, else out has the error as above.
+ */
+unsigned api_trace(struct buf *out, int *fd, const char *store_path,
+		   const char *from, const char *to, const char *service);
+
 #endif /* AGGREGATOR_API_H */

@@ -176,4 +176,19 @@ int store_reader_windows(struct store_reader *r, int64_t from_s, int64_t to_s,
 double store_cells_quantile_us(const struct store_cell *cells, size_t n,
 			       double q);
 
+/* ---- reader of the log: for one thread ------------------------------- */
+
+struct store_log_reader;
+
+/*
+ * The batches that were received in [from_us, to_us), in the order in which
+ * they were counted. Rows that retention removes meanwhile are left out. Sets
+ * *out, released by store_log_close(). -ENOENT, -EIO, -ENOMEM.
+ */
+int store_log_open(struct store_log_reader **out, const char *path,
+		   int64_t from_us, int64_t to_us);
+void store_log_close(struct store_log_reader *r); /* NULL is fine */
+/* 1, and a row borrowed until the next call; 0 at the end; -EIO. */
+int store_log_next(struct store_log_reader *r, struct store_log *row);
+
 #endif /* AGGREGATOR_STORE_H */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "aggregator/negotiate.h"
@@ -87,6 +88,7 @@ static void release_rendering(void *arg)
 static struct MHD_Response *make_response(struct web_request *q)
 {
 	struct MHD_Response *r;
+	struct stat st;
 	void *data;
 	size_t len;
 
@@ -96,6 +98,15 @@ static struct MHD_Response *make_response(struct web_request *q)
 			read_rendering, q->rendering, release_rendering);
 		if (r)
 			q->rendering = NULL;
+		return r;
+	}
+	if (q->file >= 0) {
+		if (fstat(q->file, &st))
+			return NULL;
+		r = MHD_create_response_from_fd64((uint64_t)st.st_size,
+						  q->file);
+		if (r)
+			q->file = -1; /* closed with the response */
 		return r;
 	}
 	data = buf_take(&q->body, &len);
@@ -292,6 +303,7 @@ static struct request *new_request(struct web *w, struct MHD_Connection *c,
 	r->authorization = MHD_lookup_connection_value(c, MHD_HEADER_KIND,
 						       "Authorization");
 	q = &r->q;
+	q->file = -1;
 	q->core = &w->core;
 	q->route = web_route_find(&w->core, url);
 	q->arrived_ns = clock_mono_ns();
@@ -341,6 +353,8 @@ static void on_completed(void *arg, struct MHD_Connection *c, void **context,
 	if (r->connection)
 		web_conns_deadline(r->web->conns, r->connection, IDLE_S);
 	rendering_rele(r->q.rendering);
+	if (r->q.file >= 0)
+		close(r->q.file);
 	buf_fini(&r->q.body);
 	free(r);
 	*context = NULL;

@@ -143,6 +143,15 @@ static void run_windows(struct web_request *q)
 	q->type = "application/json";
 }
 
+static void run_trace(struct web_request *q)
+{
+	q->status = api_trace(&q->body, &q->file, q->core->opt.store_path,
+			      q->argument(q, "from"), q->argument(q, "to"),
+			      q->argument(q, "service"));
+	q->type = q->status == 200 ? "application/octet-stream"
+				   : "application/json";
+}
+
 static const struct web_route routes[] = {
 	{ NULL, WEB_GET, "GET, HEAD", WEB_LANE_RENDER, run_metrics, false },
 	{ "/", WEB_GET, "GET, HEAD", WEB_INLINE, run_landing, false },
@@ -153,6 +162,8 @@ static const struct web_route routes[] = {
 	{ "/-/quit", WEB_POST | WEB_PUT, "POST, PUT", WEB_LANE_API, run_quit,
 	  true },
 	{ "/api/v1/windows", WEB_GET, "GET, HEAD", WEB_LANE_API, run_windows,
+	  false },
+	{ "/api/v1/trace", WEB_GET, "GET, HEAD", WEB_LANE_API, run_trace,
 	  false },
 };
 

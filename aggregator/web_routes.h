@@ -51,6 +51,7 @@ struct web_request {
 	const char *type; /* Content-Type; static */
 	const char *allow; /* with 405; static */
 	struct rendering *rendering; /* the body, or: */
+	int file; /* the body, or: -1 */
 	struct buf body;
 };
 
