@@ -249,13 +249,11 @@ static void add_timestamp(struct buf *b, unsigned field, int64_t time_us)
 static void add_exemplars(struct expose_writer *w,
 			  const struct snapshot_series *s)
 {
-	for (size_t i = 0; i <= w->family->view->n_bounds; i++) {
+	for (size_t i = 0; i < s->n_exemplars; i++) {
 		const struct snapshot_exemplar *e = &s->exemplar[i];
 		struct expose_exemplar x;
 		size_t at;
 
-		if (e->value == UINT64_MAX)
-			continue;
 		expose_exemplar_labels(&x, e);
 		add_varint(w->out, 16 << 3 | WIRE_BYTES);
 		at = open_message(w->out);
@@ -291,8 +289,7 @@ static void proto_histogram(struct expose_writer *w,
 	add_native(w->out, &s->native, &w->message);
 	if (s->created_us > 0)
 		add_timestamp(w->out, 15, s->created_us);
-	if (s->exemplar)
-		add_exemplars(w, s);
+	add_exemplars(w, s);
 	close_message(w->out, histogram);
 	close_message(w->out, metric);
 }

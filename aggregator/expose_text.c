@@ -188,7 +188,7 @@ static void text_histogram(struct expose_writer *w,
 {
 	const struct expose_family *f = w->family;
 	size_t lines = f->view->n_bounds + 1, prefix_len;
-	bool exemplars = w->openmetrics && s->exemplar;
+	size_t exemplars = w->openmetrics ? s->n_exemplars : 0, x = 0;
 	uint64_t sum = 0;
 	const char *prefix;
 	char *to;
@@ -207,7 +207,7 @@ static void text_histogram(struct expose_writer *w,
 	prefix_len = w->prefix.len;
 	to = buf_reserve(w->out,
 			 (lines + 2) * (prefix_len + LINE_EXTRA) +
-				 (exemplars ? lines * EXEMPLAR_EXTRA : 0));
+				 exemplars * EXEMPLAR_EXTRA);
 	if (!to)
 		return;
 	for (size_t i = 0; i < lines; i++) {
@@ -215,8 +215,8 @@ static void text_histogram(struct expose_writer *w,
 		to = put(to, prefix, prefix_len);
 		to = put(to, w->le[i], w->le_len[i]);
 		to = expose_put_u64(to, sum);
-		if (exemplars && s->exemplar[i].value != UINT64_MAX)
-			to = put_exemplar(to, &s->exemplar[i], f->scale);
+		if (x < exemplars && s->exemplar[x].bucket == i)
+			to = put_exemplar(to, &s->exemplar[x++], f->scale);
 		*to++ = '\n';
 	}
 	to = put_plain(to, w, "_sum", 4);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aggregator/exemplar.h"
 #include "aggregator/labelset.h"
 #include "proto/limits.h"
 
@@ -25,6 +26,9 @@ enum measure {
 struct row {
 	/* Since the window was last changed. */
 	uint64_t count, duration, ttfb, request, response;
+	bool used; /* something of the batch is counted in it */
+	bool exemplars; /* a view wants some */
+	struct slowest_row slowest;
 	int64_t window_us; /* start; INT64_MIN: none yet */
 	struct window_delta *window;
 	uint32_t window_key;
@@ -44,7 +48,7 @@ struct fold_view_state {
 };
 
 struct retired {
-	struct span *span;
+	void *memory; /* a span or exemplars */
 	uint64_t generation; /* newest snapshot that can have it */
 };
 
@@ -61,6 +65,7 @@ struct fold {
 	uint64_t windows_loaded;
 	uint64_t future_us, past_us, clamped;
 
+	struct slowest *slowest;
 	struct row *row;
 	struct span ***ref; /* memory of the rows */
 	struct series_slot **slot;
@@ -197,6 +202,8 @@ int fold_new(struct fold **out, const struct fold_options *opt)
 	if (err == 0)
 		err = labels_new(&f->labels, f->intern, used_labels(opt->views),
 				 f->n_views + 1);
+	if (err == 0)
+		err = slowest_new(&f->slowest, &f->seconds, opt->views);
 	if (err < 0)
 		goto fail;
 	*out = f;
@@ -211,7 +218,7 @@ void fold_free(struct fold *f)
 	if (!f)
 		return;
 	for (size_t i = f->retired_head; i < f->n_retired; i++)
-		free(f->retired[i].span);
+		free(f->retired[i].memory);
 	free(f->retired);
 	for (size_t i = 0; i < f->n_views; i++)
 		series_fini(&f->view[i].series);
@@ -219,6 +226,7 @@ void fold_free(struct fold *f)
 	series_fini(&f->window_series);
 	windows_free(f->windows);
 	labels_free(f->labels);
+	slowest_free(f->slowest);
 	intern_free(f->intern);
 	cells_fini(&f->seconds);
 	cells_fini(&f->bytes);
@@ -245,12 +253,12 @@ void fold_unshare(struct fold *f, uint64_t oldest)
 		f->any_shared = false;
 	while (f->retired_head < f->n_retired &&
 	       f->retired[f->retired_head].generation < oldest)
-		free(f->retired[f->retired_head++].span);
+		free(f->retired[f->retired_head++].memory);
 	if (f->retired_head == f->n_retired)
 		f->retired_head = f->n_retired = 0;
 }
 
-static int retire(struct fold *f, struct span *s)
+static int retire(struct fold *f, void *memory)
 {
 	if (f->n_retired == f->retired_cap) {
 		size_t cap = f->retired_cap ? 2 * f->retired_cap : 256;
@@ -262,7 +270,8 @@ static int retire(struct fold *f, struct span *s)
 		f->retired_cap = cap;
 	}
 	f->retired[f->n_retired++] =
-		(struct retired){ .span = s, .generation = f->newest_shared };
+		(struct retired){ .memory = memory,
+				  .generation = f->newest_shared };
 	return 0;
 }
 
@@ -287,6 +296,32 @@ static int own_span(struct fold *f, struct span **ref)
 		return -ENOMEM;
 	}
 	memcpy(copy, s, bytes);
+	copy->generation = f->generation;
+	*ref = copy;
+	return 0;
+}
+
+/* Likewise. */
+static int own_exemplars(struct fold *f, struct exemplars **ref)
+{
+	struct exemplars *e = *ref, *copy;
+	size_t bytes;
+
+	if (!e || e->generation == f->generation)
+		return 0;
+	if (!f->any_shared || e->generation > f->newest_shared) {
+		e->generation = f->generation;
+		return 0;
+	}
+	bytes = sizeof(*e) + e->n * sizeof(e->at[0]);
+	copy = malloc(bytes);
+	if (!copy)
+		return -ENOMEM;
+	if (retire(f, e) < 0) {
+		free(copy);
+		return -ENOMEM;
+	}
+	memcpy(copy, e, bytes);
 	copy->generation = f->generation;
 	*ref = copy;
 	return 0;
@@ -410,6 +445,11 @@ static int fold_events(struct fold *f, const struct fold_batch *fb)
 		r->request += ev->request_bytes[i];
 		r->response += ev->response_bytes[i];
 		err |= add_all(f, r, MEASURE_DURATION, duration, 1);
+		f->slowest->end_us[i] = end;
+		if (r->exemplars)
+			slowest_note(f->slowest, &r->slowest,
+				     cells_index_seconds(&f->seconds, duration),
+				     duration, i);
 		if (f->wants_ttfb) {
 			uint64_t tail = ev->tail_us[i];
 			uint64_t ttfb =
@@ -463,6 +503,8 @@ static int fold_rollups(struct fold *f, const struct fold_batch *fb)
 			(int64_t)((uint64_t)fb->batch->base_us +
 				  (uint64_t)ro->window_delta_s[i] * 1000000);
 
+		if (ro->count[i] == 0)
+			continue;
 		if (us < 0)
 			us = 0;
 		if ((uint64_t)us - (uint64_t)r->window_us >=
@@ -528,6 +570,11 @@ static int resolve_slots(struct fold *f, const struct labels_row *lr,
 	return 0;
 }
 
+static bool wants_exemplars(const struct view *v)
+{
+	return v->kind == VIEW_HISTOGRAM && v->source == VIEW_DURATION;
+}
+
 /* Points the row at the slots and spans that its events are added to. */
 static int aim_row(struct fold *f, struct row *r, const uint32_t *slot,
 		   uint64_t log_id)
@@ -546,8 +593,10 @@ static int aim_row(struct fold *f, struct row *r, const uint32_t *slot,
 		if (slot[v] == LABELS_NO_SLOT || log_id <= f->view[v].loaded)
 			continue;
 		s = series_at(&f->view[v].series, slot[v]);
-		if (s->log_id < log_id)
-			r->slot[v] = s;
+		if (s->log_id >= log_id)
+			continue;
+		r->slot[v] = s;
+		r->exemplars |= wants_exemplars(f->view[v].view);
 	}
 	for (unsigned m = 0; m < MEASURES; m++) {
 		if (m > MEASURE_DURATION)
@@ -568,6 +617,20 @@ static int aim_row(struct fold *f, struct row *r, const uint32_t *slot,
 	return 0;
 }
 
+/*
+ * A row that nothing is counted in makes no series: or a batch without events
+ * could use up the budget of every view.
+ */
+static void find_used(struct fold *f, const struct batch *b)
+{
+	memset(f->row, 0, b->series.n * sizeof(*f->row));
+	for (size_t i = 0; i < b->events.n; i++)
+		f->row[b->events.series[i]].used = true;
+	for (size_t i = 0; i < b->rollups.n; i++)
+		if (b->rollups.count[i])
+			f->row[b->rollups.series[i]].used = true;
+}
+
 static int resolve_rows(struct fold *f, const struct fold_batch *fb)
 {
 	size_t n = fb->batch->series.n, per_row = f->n_views + 1;
@@ -575,12 +638,17 @@ static int resolve_rows(struct fold *f, const struct fold_batch *fb)
 
 	if (err == 0)
 		err = labels_begin(f->labels, fb->batch);
+	if (err == 0)
+		err = slowest_begin(f->slowest, fb->batch);
+	if (err == 0)
+		find_used(f, fb->batch);
 	for (size_t i = 0; i < n && err == 0; i++) {
 		struct row *r = &f->row[i];
 		struct labels_row lr;
 		uint32_t *slot;
 
-		memset(r, 0, sizeof(*r));
+		if (!r->used)
+			continue;
 		r->window_us = INT64_MIN;
 		r->ref = f->ref + i * per_row;
 		r->slot = f->slot + i * per_row;
@@ -596,6 +664,8 @@ static int resolve_rows(struct fold *f, const struct fold_batch *fb)
 		}
 		if (err == 0)
 			err = aim_row(f, r, slot, fb->log_id);
+		if (r->exemplars)
+			slowest_row(f->slowest, i, &r->slowest);
 	}
 	return err;
 }
@@ -743,8 +813,29 @@ static uint64_t source_sum(const struct row *r, enum view_source source)
 	return r->total;
 }
 
-static void finish_row(struct fold *f, struct row *r, uint64_t log_id)
+static int keep_exemplars(struct fold *f, const struct row *r, size_t v,
+			  uint64_t log_id)
 {
+	const struct view *view = f->view[v].view;
+	struct exemplars **ref = &r->slot[v]->exemplars;
+	int err;
+
+	if (!wants_exemplars(view) ||
+	    !slowest_wins(&r->slowest, view, f->generation, *ref))
+		return 0;
+	err = own_exemplars(f, ref);
+	if (err == 0)
+		err = slowest_merge(f->slowest, &r->slowest, view, log_id,
+				    f->generation, ref);
+	if (*ref)
+		(*ref)->generation = f->generation;
+	return err;
+}
+
+static int finish_row(struct fold *f, struct row *r, uint64_t log_id)
+{
+	int err = 0;
+
 	settle(r);
 	for (size_t v = 0; v < f->n_views; v++) {
 		struct series_slot *s = r->slot[v];
@@ -755,7 +846,10 @@ static void finish_row(struct fold *f, struct row *r, uint64_t log_id)
 		s->sum += source_sum(r, f->view[v].view->source);
 		s->log_id = log_id;
 		s->dirty = true;
+		if (r->exemplars)
+			err |= keep_exemplars(f, r, v, log_id);
 	}
+	return err ? -ENOMEM : 0;
 }
 
 int fold_batch(struct fold *f, const struct fold_batch *fb)
@@ -772,9 +866,10 @@ int fold_batch(struct fold *f, const struct fold_batch *fb)
 		err = note_targets(f, fb->batch);
 	if (err < 0)
 		return err;
-	for (size_t i = 0; i < fb->batch->series.n; i++)
-		finish_row(f, &f->row[i], fb->log_id);
-	return 0;
+	for (size_t i = 0; i < fb->batch->series.n && err == 0; i++)
+		if (f->row[i].used)
+			err = finish_row(f, &f->row[i], fb->log_id);
+	return err;
 }
 
 uint64_t fold_requests(const struct batch *b)

@@ -27,8 +27,10 @@ int series_init(struct series *s, const enum label_key *keys, size_t n_keys,
 void series_fini(struct series *s)
 {
 	for (size_t c = 0; c < s->n_chunks; c++) {
-		for (size_t i = 0; s->slot[c] && i < SERIES_CHUNK; i++)
+		for (size_t i = 0; s->slot[c] && i < SERIES_CHUNK; i++) {
 			free(s->slot[c][i].span);
+			free(s->slot[c][i].exemplars);
+		}
 		free(s->slot[c]);
 		free(s->label[c]);
 		free(s->hash[c]);

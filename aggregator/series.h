@@ -32,6 +32,7 @@ struct series_slot {
 	uint64_t count;
 	uint64_t sum;
 	struct span *span; /* NULL: nothing counted, or a counter */
+	struct exemplars *exemplars; /* NULL: none */
 	uint64_t log_id; /* the last batch that is in it */
 	int64_t created_us;
 	bool dirty; /* the store's copy is older */

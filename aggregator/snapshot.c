@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "aggregator/engine_state.h"
+#include "aggregator/exemplar.h"
 #include "common/clock.h"
 #include "proto/limits.h"
 
@@ -372,6 +373,10 @@ static void fill_series(struct snapshot_series *out, const struct raw_view *raw,
 	out->count = s->count;
 	out->sum = s->sum;
 	out->created_us = s->created_us;
+	if (s->exemplars) {
+		out->n_exemplars = s->exemplars->n;
+		out->exemplar = s->exemplars->at;
+	}
 }
 
 static int build_histograms(struct taken *t, const struct raw_view *raw,

@@ -34,11 +34,13 @@ struct snapshot_native {
 };
 
 struct snapshot_exemplar {
-	uint64_t value; /* in the source's integer unit; UINT64_MAX: none */
+	uint32_t bucket; /* the classic bucket it is in */
+	uint32_t event;
+	uint64_t value; /* in the source's integer unit */
 	int64_t time_us;
 	uint8_t trace[24]; /* trace id, span id; all zero: none */
 	uint64_t log_id; /* with event: the request id "log_id-event" */
-	uint32_t event;
+	uint64_t generation; /* the engine's */
 };
 
 struct snapshot_series {
@@ -47,7 +49,8 @@ struct snapshot_series {
 	uint64_t sum; /* histogram: exact, in the source's integer unit */
 	const uint64_t *bucket; /* n_bounds + 1 counts, not cumulative */
 	struct snapshot_native native;
-	const struct snapshot_exemplar *exemplar; /* n_bounds + 1, or NULL */
+	size_t n_exemplars;
+	const struct snapshot_exemplar *exemplar; /* ascending by bucket */
 	int64_t created_us;
 };
 

@@ -70,13 +70,11 @@ static const struct snapshot_exemplar sample_exemplar_a[] = {
 		     0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7 },
 	  .log_id = 12,
 	  .event = 34 },
-	{ .value = UINT64_MAX },
-	{ .value = 500000,
+	{ .bucket = 2,
+	  .value = 500000,
 	  .time_us = 1700000001000000,
 	  .log_id = UINT64_MAX,
 	  .event = UINT32_MAX },
-	{ .value = UINT64_MAX },
-	{ .value = UINT64_MAX },
 };
 static const uint64_t sample_bucket_b[] = { 0, 0, 0, 0, 0 };
 static const uint64_t sample_bucket_c[] = { 1, 1, 1, 1, 2 };
@@ -87,6 +85,7 @@ static const struct snapshot_series sample_duration_series[] = {
 	  .sum = 24012003,
 	  .bucket = sample_bucket_a,
 	  .native = { .first = -63, .n = 99, .count = sample_native_a },
+	  .n_exemplars = 2,
 	  .exemplar = sample_exemplar_a,
 	  .created_us = 1699999990000000 },
 	{ .labels.value = { "shop/cart", "GET", "/users/{id}", "500", "500" },

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/exemplar.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TRACE_BYTES 24u
+
+/* Beyond SLOWEST_GROUPS the highest ones share one: some go unnoticed. */
+static void make_groups(struct slowest *s, const struct cells *cells,
+			const struct views *views)
+{
+	uint64_t before = 0;
+	unsigned group = 0;
+
+	for (size_t c = 0; c < cells->n; c++) {
+		bool first = false;
+
+		for (size_t v = 0; v < views->n && c > 0; v++) {
+			const struct view *view = &views->view[v];
+
+			if (view->kind != VIEW_HISTOGRAM ||
+			    view->source != VIEW_DURATION)
+				continue;
+			for (size_t i = 0; i < view->n_bounds; i++)
+				first |= view->bounds[i] == before;
+		}
+		if (first && group + 1 < SLOWEST_GROUPS)
+			group++;
+		s->group[c] = (uint8_t)group;
+		before = cells->upper[c];
+	}
+	s->n_groups = group + 1;
+}
+
+int slowest_new(struct slowest **out, const struct cells *cells,
+		const struct views *views)
+{
+	struct slowest *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->group = calloc(cells->n, sizeof(*s->group));
+	if (!s->group) {
+		slowest_free(s);
+		return -ENOMEM;
+	}
+	make_groups(s, cells, views);
+	*out = s;
+	return 0;
+}
+
+void slowest_free(struct slowest *s)
+{
+	if (!s)
+		return;
+	free(s->group);
+	free(s->best);
+	free(s->end_us);
+	free(s->traced);
+	free(s);
+}
+
+static int grow(void *ref, size_t *cap, size_t n, size_t size)
+{
+	void *p;
+
+	if (n <= *cap)
+		return 0;
+	p = calloc(n, size);
+	if (!p)
+		return -ENOMEM;
+	free(*(void **)ref);
+	*(void **)ref = p;
+	*cap = n;
+	return 0;
+}
+
+int slowest_begin(struct slowest *s, const struct batch *b)
+{
+	uint32_t at = 0;
+	int err = grow(&s->best, &s->best_cap, b->series.n * s->n_groups,
+		       sizeof(*s->best));
+
+	s->batch = b;
+	if (err == 0)
+		err = grow(&s->end_us, &s->event_cap, b->events.n,
+			   sizeof(*s->end_us));
+	if (err == 0)
+		err = grow(&s->traced, &s->traced_cap, b->events.n_traced,
+			   sizeof(*s->traced));
+	for (size_t i = 0; err == 0 && i < b->events.n_traced; i++) {
+		at += b->events.traced[i];
+		s->traced[i] = at;
+	}
+	return err;
+}
+
+void slowest_row(struct slowest *s, size_t row, struct slowest_row *out)
+{
+	out->groups = 0;
+	out->best = s->best + row * s->n_groups;
+	memset(out->best, 0, s->n_groups * sizeof(*out->best));
+}
+
+static uint32_t bucket_of(const struct view *v, uint64_t value)
+{
+	uint32_t b = 0;
+
+	while (b < v->n_bounds && value > v->bounds[b])
+		b++;
+	return b;
+}
+
+/* Where bucket is or belongs. */
+static uint32_t place_of(const struct exemplars *e, uint32_t bucket)
+{
+	uint32_t i = 0;
+
+	while (e && i < e->n && e->at[i].bucket < bucket)
+		i++;
+	return i;
+}
+
+static bool wins(const struct exemplars *e, uint32_t bucket, uint64_t value,
+		 uint64_t generation)
+{
+	uint32_t i = place_of(e, bucket);
+
+	return !e || i == e->n || e->at[i].bucket != bucket ||
+	       e->at[i].generation != generation || value > e->at[i].value;
+}
+
+bool slowest_wins(const struct slowest_row *r, const struct view *v,
+		  uint64_t generation, const struct exemplars *e)
+{
+	for (uint64_t left = r->groups; left; left &= left - 1) {
+		uint64_t value = r->best[__builtin_ctzll(left)] >> 16;
+
+		if (wins(e, bucket_of(v, value), value, generation))
+			return true;
+	}
+	return false;
+}
+
+static void set_trace(const struct slowest *s, uint32_t event,
+		      struct snapshot_exemplar *out)
+{
+	size_t low = 0, high = s->batch->events.n_traced;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (s->traced[mid] < event)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low < s->batch->events.n_traced && s->traced[low] == event)
+		memcpy(out->trace,
+		       s->batch->events.trace_ids + low * TRACE_BYTES,
+		       TRACE_BYTES);
+}
+
+/* The entry of the bucket, made if there is none. NULL: out of memory. */
+static struct snapshot_exemplar *entry(struct exemplars **ref, uint32_t bucket)
+{
+	struct exemplars *e = *ref;
+	uint32_t n = e ? e->n : 0, i = place_of(e, bucket);
+
+	if (i < n && e->at[i].bucket == bucket)
+		return &e->at[i];
+	e = realloc(e, sizeof(*e) + (n + 1) * sizeof(e->at[0]));
+	if (!e)
+		return NULL;
+	if (!*ref)
+		e->generation = 0;
+	*ref = e;
+	memmove(&e->at[i + 1], &e->at[i], (n - i) * sizeof(e->at[0]));
+	e->n = n + 1;
+	return &e->at[i];
+}
+
+int slowest_merge(const struct slowest *s, const struct slowest_row *r,
+		  const struct view *v, uint64_t log_id, uint64_t generation,
+		  struct exemplars **ref)
+{
+	for (uint64_t left = r->groups; left; left &= left - 1) {
+		uint64_t best = r->best[__builtin_ctzll(left)];
+		uint32_t event = best & 0xffff;
+		uint32_t bucket = bucket_of(v, best >> 16);
+		struct snapshot_exemplar *x;
+
+		if (!wins(*ref, bucket, best >> 16, generation))
+			continue;
+		x = entry(ref, bucket);
+		if (!x)
+			return -ENOMEM;
+		*x = (struct snapshot_exemplar){
+			.bucket = bucket,
+			.value = best >> 16,
+			.time_us = s->end_us[event],
+			.log_id = log_id,
+			.event = event,
+			.generation = generation,
+		};
+		set_trace(s, event, x);
+	}
+	return 0;
+}
