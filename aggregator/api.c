@@ -483,8 +483,8 @@ static int on_window(void *arg, const struct store_window *w)
 	return merge_cells(g, w->cells, w->n_cells);
 }
 
-static unsigned say_error(struct buf *out, unsigned status, const char *what,
-			  const char *where)
+unsigned api_error(struct buf *out, unsigned status, const char *what,
+		   const char *where)
 {
 	json_t *o = json_object();
 
@@ -519,12 +519,12 @@ unsigned api_windows(struct buf *out, const char *store_path, const char *from,
 
 	if (api_windows_parse(&q, from, to, by, clock_real_us() / 1000000,
 			      &where, why, sizeof(why)))
-		return say_error(out, 400, why, where);
+		return api_error(out, 400, why, where);
 	if (!store_path)
-		return say_error(out, 501, "there is no store here", NULL);
+		return api_error(out, 501, "there is no store here", NULL);
 	err = store_reader_open(&reader, store_path);
 	if (err)
-		return say_error(out, 503, "cannot open the store",
+		return api_error(out, 503, "cannot open the store",
 				 strerror(-err));
 	put_head(out, &q);
 	err = store_reader_windows(reader, q.from_s, q.to_s, on_window, &a);
@@ -535,12 +535,12 @@ unsigned api_windows(struct buf *out, const char *store_path, const char *from,
 	free(a.group);
 	free(a.table);
 	if (err == -E2BIG)
-		return say_error(out, 422,
+		return api_error(out, 422,
 				 "the answer would be too large: ask for a "
 				 "shorter time or fewer labels",
 				 "from");
 	if (err)
-		return say_error(out, 500, "cannot read the store",
+		return api_error(out, 500, "cannot read the store",
 				 strerror(-err));
 	buf_puts(out, "]}\n");
 	return 200;
@@ -562,21 +562,21 @@ unsigned api_trace(struct buf *out, int *fd, const char *store_path,
 	int err;
 
 	if (to && !parse_time(to, &to_s))
-		return say_error(out, 400, wanted, "to");
+		return api_error(out, 400, wanted, "to");
 	from_s = to_s > DEFAULT_RANGE_S ? to_s - DEFAULT_RANGE_S : 0;
 	if (from && !parse_time(from, &from_s))
-		return say_error(out, 400, wanted, "from");
+		return api_error(out, 400, wanted, "from");
 	if (from_s >= to_s)
-		return say_error(out, 400, "not before to", "from");
+		return api_error(out, 400, "not before to", "from");
 	if (!store_path)
-		return say_error(out, 501, "there is no store here", NULL);
+		return api_error(out, 501, "there is no store here", NULL);
 	e.from_us = from_s * 1000000;
 	e.to_us = to_s * 1000000;
 	err = trace_export_temporary(&e, fd);
 	if (err == -EINVAL)
-		return say_error(out, 400, "not a service's name", "service");
+		return api_error(out, 400, "not a service's name", "service");
 	if (err)
-		return say_error(out, 503, "cannot write the trace",
+		return api_error(out, 503, "cannot write the trace",
 				 strerror(-err));
 	return 200;
 }

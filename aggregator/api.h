@@ -8,7 +8,7 @@
 #include "common/buf.h"
 
 /*
- * The JSON side: questions to the store. The only file that sees jansson. Each
+ * The JSON side: questions to the store. Only api*.c see jansson. Each
  * answer opens a read-only connection of its own, so a writer never waits.
  *
  * GET /api/v1/windows?from=&to=&by=
@@ -73,5 +73,26 @@ int api_time_parse(const char *text, int64_t *out);
  */
 unsigned api_trace(struct buf *out, int *fd, const char *store_path,
 		   const char *from, const char *to, const char *service);
+
+/*
+ * GET /api/v1/requests/ID: the stored event of an exemplar's request_id, which
+ * is "LOG_ID-EVENT". Times are in seconds; what the event does not have is
+ * absent; 404 once the log has given its batch up:
+ *
+ *	{"request_id": "12-34", "node": "web-1", "service": "cart",
+ *	 "namespace": …, "instance": …, "container": …, "executable": …,
+ *	 "role": "server", "method": "GET", "route": "/users/{id}", "scheme": …,
+ *	 "address": …, "port": …, "status": 500, "error": "500", "start": …,
+ *	 "duration": …, "time_to_first_byte": …, "request_bytes": …,
+ *	 "response_bytes": …, "trace_id": …, "span_id": …, "received": …,
+ *	 "epoch": …, "sequence": …}
+ */
+unsigned api_request(struct buf *out, const char *store_path, const char *id);
+/* -EINVAL: not one. */
+int api_request_parse(const char *id, uint64_t *log_id, uint32_t *event);
+
+/* For api*.c: out becomes the error as JSON; returns status. */
+unsigned api_error(struct buf *out, unsigned status, const char *what,
+		   const char *where);
 
 #endif /* AGGREGATOR_API_H */

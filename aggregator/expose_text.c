@@ -205,9 +205,8 @@ static void text_histogram(struct expose_writer *w,
 		return;
 	prefix = w->prefix.data;
 	prefix_len = w->prefix.len;
-	to = buf_reserve(w->out,
-			 (lines + 2) * (prefix_len + LINE_EXTRA) +
-				 exemplars * EXEMPLAR_EXTRA);
+	to = buf_reserve(w->out, (lines + 2) * (prefix_len + LINE_EXTRA) +
+					 exemplars * EXEMPLAR_EXTRA);
 	if (!to)
 		return;
 	for (size_t i = 0; i < lines; i++) {

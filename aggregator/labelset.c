@@ -2,6 +2,7 @@
 #include "aggregator/labelset.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,6 @@ struct labels {
 	/* Constant ones, hashed once. */
 	struct label absent, role[3], version[4], other_method, other_outcome,
 		unknown_service, outcome[N_OUTCOMES], status[STATUS_MAX];
-	char status_text[STATUS_MAX][4];
 
 	/* Cache: ids of the labels and role/error, then the slots. */
 	uint32_t *entry, *table, *scratch;
@@ -65,6 +65,17 @@ static void set_text(const struct labels *l, struct label *out, const char *s)
 	set_label(l, out, s, strlen(s));
 }
 
+/* Statuses as text, so that every one of them has a static name. */
+static char status_names[STATUS_MAX][4];
+static pthread_once_t status_names_once = PTHREAD_ONCE_INIT;
+
+static void make_status_names(void)
+{
+	for (unsigned i = 0; i < STATUS_MAX; i++)
+		snprintf(status_names[i], sizeof(status_names[i]), "%u",
+			 i % STATUS_MAX);
+}
+
 static void make_constants(struct labels *l)
 {
 	set_text(l, &l->role[0], "unknown");
@@ -79,11 +90,9 @@ static void make_constants(struct labels *l)
 	set_text(l, &l->unknown_service, "unknown_service");
 	for (size_t i = 1; i < N_OUTCOMES; i++)
 		set_text(l, &l->outcome[i], outcome_names[i]);
-	for (unsigned i = 0; i < STATUS_MAX; i++) {
-		snprintf(l->status_text[i], sizeof(l->status_text[i]), "%u",
-			 i % STATUS_MAX);
-		set_text(l, &l->status[i], l->status_text[i]);
-	}
+	pthread_once(&status_names_once, make_status_names);
+	for (unsigned i = 0; i < STATUS_MAX; i++)
+		set_text(l, &l->status[i], status_names[i]);
 }
 
 int labels_new(struct labels **out, struct intern *intern, uint32_t used,
@@ -258,7 +267,23 @@ static struct label *port_label(struct labels *l, uint32_t port)
 	return &l->port;
 }
 
-/* absent on success; see docs/METRICS.md for what counts as an error. */
+/* See docs/METRICS.md for what counts as an error. */
+static bool is_error_status(uint32_t role, uint32_t status)
+{
+	return status < STATUS_MAX &&
+	       status >= (role == ROLE_CLIENT ? 400u : 500u);
+}
+
+const char *labels_error_name(uint32_t role, uint32_t status, uint32_t outcome)
+{
+	pthread_once(&status_names_once, make_status_names);
+	if (outcome >= N_OUTCOMES)
+		return "_OTHER";
+	if (outcome > 0)
+		return outcome_names[outcome];
+	return is_error_status(role, status) ? status_names[status] : NULL;
+}
+
 static struct label *error_label(struct labels *l, uint32_t role,
 				 uint32_t status, uint32_t outcome)
 {
@@ -266,10 +291,7 @@ static struct label *error_label(struct labels *l, uint32_t role,
 		return &l->other_outcome;
 	if (outcome > 0)
 		return &l->outcome[outcome];
-	if (status < STATUS_MAX &&
-	    status >= (role == ROLE_CLIENT ? 400u : 500u))
-		return &l->status[status];
-	return &l->absent;
+	return is_error_status(role, status) ? &l->status[status] : &l->absent;
 }
 
 void labels_of(struct labels *l, size_t i, struct labels_row *out)

@@ -38,6 +38,9 @@ struct labels_row {
 /* Labels of row i of the series table. Valid until the next call. */
 void labels_of(struct labels *l, size_t i, struct labels_row *out);
 
+/* error_type of a request, NULL on success. Static. */
+const char *labels_error_name(uint32_t role, uint32_t status, uint32_t outcome);
+
 /* Labels of row i of the resources table. */
 const struct label *labels_job(const struct labels *l, size_t i);
 const struct label *labels_instance(const struct labels *l, size_t i);

@@ -190,5 +190,8 @@ int store_log_open(struct store_log_reader **out, const char *path,
 void store_log_close(struct store_log_reader *r); /* NULL is fine */
 /* 1, and a row borrowed until the next call; 0 at the end; -EIO. */
 int store_log_next(struct store_log_reader *r, struct store_log *row);
+/* The row with this id, for as long as store_log_next() has. -ENOENT, -EIO. */
+int store_log_find(struct store_log_reader *r, uint64_t id,
+		   struct store_log *row);
 
 #endif /* AGGREGATOR_STORE_H */

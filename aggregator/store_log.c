@@ -118,3 +118,17 @@ int store_log_next(struct store_log_reader *r, struct store_log *row)
 	row->len = (size_t)sqlite3_column_bytes(s, 6);
 	return 1;
 }
+
+int store_log_find(struct store_log_reader *r, uint64_t id,
+		   struct store_log *row)
+{
+	int n;
+
+	if (id == 0 || id > r->last)
+		return -ENOENT;
+	r->at = id - 1;
+	n = store_log_next(r, row);
+	if (n < 0)
+		return n;
+	return n == 0 || row->id != id ? -ENOENT : 0;
+}

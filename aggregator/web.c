@@ -306,6 +306,9 @@ static struct request *new_request(struct web *w, struct MHD_Connection *c,
 	q->file = -1;
 	q->core = &w->core;
 	q->route = web_route_find(&w->core, url);
+	if (q->route && q->route->prefix)
+		snprintf(q->rest, sizeof(q->rest), "%s",
+			 url + strlen(q->route->path));
 	q->arrived_ns = clock_mono_ns();
 	q->format = negotiate_format(
 		MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Accept"));

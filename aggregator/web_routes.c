@@ -152,20 +152,38 @@ static void run_trace(struct web_request *q)
 				   : "application/json";
 }
 
+static void run_request(struct web_request *q)
+{
+	q->status = api_request(&q->body, q->core->opt.store_path, q->rest);
+	q->type = "application/json";
+}
+
 static const struct web_route routes[] = {
-	{ NULL, WEB_GET, "GET, HEAD", WEB_LANE_RENDER, run_metrics, false },
-	{ "/", WEB_GET, "GET, HEAD", WEB_INLINE, run_landing, false },
-	{ "/-/healthy", WEB_GET, "GET, HEAD", WEB_INLINE, run_healthy, false },
-	{ "/-/ready", WEB_GET, "GET, HEAD", WEB_LANE_READY, run_ready, false },
+	{ NULL, WEB_GET, "GET, HEAD", WEB_LANE_RENDER, run_metrics, false,
+	  false },
+	{ "/", WEB_GET, "GET, HEAD", WEB_INLINE, run_landing, false, false },
+	{ "/-/healthy", WEB_GET, "GET, HEAD", WEB_INLINE, run_healthy, false,
+	  false },
+	{ "/-/ready", WEB_GET, "GET, HEAD", WEB_LANE_READY, run_ready, false,
+	  false },
 	{ "/-/reload", WEB_POST | WEB_PUT, "POST, PUT", WEB_LANE_API,
-	  run_reload, true },
+	  run_reload, true, false },
 	{ "/-/quit", WEB_POST | WEB_PUT, "POST, PUT", WEB_LANE_API, run_quit,
-	  true },
+	  true, false },
 	{ "/api/v1/windows", WEB_GET, "GET, HEAD", WEB_LANE_API, run_windows,
+	  false, false },
+	{ "/api/v1/trace", WEB_GET, "GET, HEAD", WEB_LANE_API, run_trace, false,
 	  false },
-	{ "/api/v1/trace", WEB_GET, "GET, HEAD", WEB_LANE_API, run_trace,
-	  false },
+	{ "/api/v1/requests/", WEB_GET, "GET, HEAD", WEB_LANE_API, run_request,
+	  false, true },
 };
+
+static bool path_goes_on(const char *own, const char *path)
+{
+	size_t n = strlen(own);
+
+	return !strncmp(own, path, n) && path[n];
+}
 
 const struct web_route *web_route_find(const struct web_core *core,
 				       const char *path)
@@ -174,7 +192,8 @@ const struct web_route *web_route_find(const struct web_core *core,
 		const char *own =
 			routes[i].path ? routes[i].path : telemetry_path(core);
 
-		if (!strcmp(own, path))
+		if (routes[i].prefix ? path_goes_on(own, path)
+				     : !strcmp(own, path))
 			return &routes[i];
 	}
 	return NULL;

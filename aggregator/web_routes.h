@@ -40,6 +40,7 @@ struct web_request {
 	struct job job; /* first */
 	struct web_core *core;
 	const struct web_route *route; /* NULL: 404 */
+	char rest[64]; /* of the path, behind a route that is a prefix */
 	uint64_t arrived_ns;
 	enum expose_format format; /* as negotiated */
 	bool gzip; /* taken, and worth it for this peer */
@@ -62,6 +63,7 @@ struct web_route {
 	enum web_lane lane;
 	void (*run)(struct web_request *q); /* fills in the answer */
 	bool lifecycle; /* only if enabled */
+	bool prefix; /* any path that begins like this and goes on */
 };
 
 /* NULL: no such path. Static. */

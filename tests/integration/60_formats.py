@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import subprocess
 import threading
@@ -205,6 +206,39 @@ def quiet_promtool(rt):
     equal("its status", said.returncode, 0)
 
 
+def exemplars(rt, values):
+    """The slowest request of each bucket, and the API knows each of them."""
+    _, _, body = http_get(rt.web, "/metrics", {
+        "Accept": "application/openmetrics-text;version=1.0.0"})
+    seen, traced = {}, 0
+    for line in body.decode().splitlines():
+        found = re.match(FAMILY + r"_bucket\{.*status_code=\"(\d+)\".*"
+                         r"le=\"([^\"]+)\"\} \d+ # \{(.*)\} ([0-9.]+) ", line)
+        if not found:
+            continue
+        status, le = int(found[1]), float(found[2])
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', found[3]))
+        seen[status, le] = round(float(found[4]) * 1e6)
+        code, _, answer = http_get(
+            rt.web, "/api/v1/requests/" + labels["request_id"])
+        equal("status of the request's page", code, 200)
+        event = json.loads(answer)
+        equal("duration of " + labels["request_id"],
+              round(event["duration"] * 1e6), seen[status, le])
+        equal("status of " + labels["request_id"], event["status"], status)
+        for key in ("trace_id", "span_id"):
+            equal(key, event.get(key), labels.get(key))
+        traced += "trace_id" in labels
+    truth = {}
+    for status, all_us in values.items():
+        for us in all_us:
+            le = min([b for b in BOUNDS if us <= b * 1e6], default=math.inf)
+            truth[status, le] = max(us, truth.get((status, le), 0))
+    truth = {k: v for k, v in truth.items() if k[1] != 0}
+    equal("slowest request by status and bucket", seen, truth)
+    check("some were traced and some not", 0 < traced < len(seen))
+
+
 def main():
     report = Report()
     values = durations()
@@ -216,6 +250,9 @@ def main():
             quiet_promtool(rt)
         with report.case("protobuf and text are served as asked for"):
             sizes(rt)
+        with report.case("each bucket's exemplar is its slowest request, and "
+                         "its request_id finds it"):
+            exemplars(rt, values)
         with text_proxy(rt):
             for name in PROMETHEUS:
                 with report.case("Prometheus agrees with the raw durations "
