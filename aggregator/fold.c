@@ -159,7 +159,8 @@ static int make_views(struct fold *f, const struct views *views)
 	return 0;
 }
 
-static uint32_t used_labels(const struct views *views)
+/* Labels that make up the slots of rows with this role. */
+static uint32_t used_labels(const struct views *views, unsigned role)
 {
 	uint32_t used = 0;
 
@@ -167,13 +168,15 @@ static uint32_t used_labels(const struct views *views)
 		used |= 1u << window_keys[i];
 	for (size_t i = 0; i < views->n; i++)
 		for (size_t k = 0; k < views->view[i].n_labels; k++)
-			used |= 1u << views->view[i].labels[k];
+			if (views->view[i].roles >> role & 1)
+				used |= 1u << views->view[i].labels[k];
 	return used;
 }
 
 int fold_new(struct fold **out, const struct fold_options *opt)
 {
 	struct fold *f = calloc(1, sizeof(*f));
+	uint32_t used[LABELS_ROLES];
 	int err = -ENOMEM;
 
 	if (!f)
@@ -199,9 +202,10 @@ int fold_new(struct fold **out, const struct fold_options *opt)
 				  f->intern);
 	if (err == 0)
 		err = windows_new(&f->windows);
+	for (unsigned role = 0; role < LABELS_ROLES; role++)
+		used[role] = used_labels(opt->views, role);
 	if (err == 0)
-		err = labels_new(&f->labels, f->intern, used_labels(opt->views),
-				 f->n_views + 1);
+		err = labels_new(&f->labels, f->intern, used, f->n_views + 1);
 	if (err == 0)
 		err = slowest_new(&f->slowest, &f->seconds, opt->views);
 	if (err < 0)

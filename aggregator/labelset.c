@@ -24,7 +24,7 @@ static const char *const outcome_names[] = {
 
 struct labels {
 	struct intern *intern;
-	uint32_t used;
+	uint32_t used[LABELS_ROLES];
 	size_t n_slots;
 	const struct batch *batch;
 
@@ -95,15 +95,15 @@ static void make_constants(struct labels *l)
 		set_text(l, &l->status[i], status_names[i]);
 }
 
-int labels_new(struct labels **out, struct intern *intern, uint32_t used,
-	       size_t n_slots)
+int labels_new(struct labels **out, struct intern *intern,
+	       const uint32_t used[LABELS_ROLES], size_t n_slots)
 {
 	struct labels *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return -ENOMEM;
 	l->intern = intern;
-	l->used = used;
+	memcpy(l->used, used, sizeof(l->used));
 	l->n_slots = n_slots;
 	l->stride = KEY_WORDS + n_slots;
 	l->table_cap = 1024;
@@ -294,11 +294,16 @@ static struct label *error_label(struct labels *l, uint32_t role,
 	return is_error_status(role, status) ? &l->status[status] : &l->absent;
 }
 
+static uint32_t used_by(const struct labels *l, uint32_t role)
+{
+	return l->used[role < LABELS_ROLES ? role : 0];
+}
+
 void labels_of(struct labels *l, size_t i, struct labels_row *out)
 {
 	const struct batch_series *s = &l->batch->series;
 	uint32_t resource = s->resource[i], role = s->role[i];
-	uint32_t status = s->status[i];
+	uint32_t status = s->status[i], used = used_by(l, role);
 	struct label **to = out->label;
 
 	out->role = role;
@@ -319,7 +324,8 @@ void labels_of(struct labels *l, size_t i, struct labels_row *out)
 	to[LABEL_SCHEME] = string_label(l, s->scheme[i]);
 	to[LABEL_VERSION] = version_label(l, s->version[i]);
 	to[LABEL_ADDRESS] = string_label(l, s->address[i]);
-	to[LABEL_PORT] = port_label(l, s->port[i]);
+	to[LABEL_PORT] = used >> LABEL_PORT & 1 ? port_label(l, s->port[i])
+						: &l->absent;
 	out->error = to[LABEL_ERROR]->data != NULL;
 }
 
@@ -329,11 +335,13 @@ void labels_of(struct labels *l, size_t i, struct labels_row *out)
 static bool make_key(struct labels *l, struct labels_row *lr,
 		     uint32_t key[KEY_WORDS])
 {
+	uint32_t used = used_by(l, lr->role);
+
 	for (size_t k = 0; k < LABEL_KEYS; k++) {
 		struct label *v = lr->label[k];
 
 		key[k] = 0;
-		if (!v->data || !(l->used >> k & 1))
+		if (!v->data || !(used >> k & 1))
 			continue;
 		if (!v->interned)
 			v->interned = intern_find(l->intern, v->data, v->len,

@@ -17,13 +17,16 @@
 struct labels;
 
 #define LABELS_NO_SLOT UINT32_MAX
+#define LABELS_ROLES 3u /* by wire value; 0: any other */
 
 /*
- * used: bit 1 << label_key for every label that some view has; n_slots: how
- * many slots a cache entry holds. Borrows the intern table. -ENOMEM.
+ * used: bit 1 << label_key for every label that some view of that role has (a
+ * value that no series is made of is never interned, so it must not be part of
+ * the key); n_slots: how many slots a cache entry holds. Borrows the intern
+ * table. -ENOMEM.
  */
-int labels_new(struct labels **out, struct intern *intern, uint32_t used,
-	       size_t n_slots);
+int labels_new(struct labels **out, struct intern *intern,
+	       const uint32_t used[LABELS_ROLES], size_t n_slots);
 void labels_free(struct labels *l); /* NULL is fine */
 
 /* Starts on a batch, borrowed until the next one. -ENOMEM. */
