@@ -58,6 +58,7 @@ static const cyaml_schema_field_t capture_fields[] = {
 	TEXT("mode", struct agent_config, capture.mode),
 	UINT("ring_bytes", struct agent_config, capture.ring_bytes),
 	UINT("max_connections", struct agent_config, capture.max_connections),
+	TEXT("tls", struct agent_config, capture.tls),
 	CYAML_FIELD_END,
 };
 
@@ -176,6 +177,7 @@ enum {
 	KEY_CAPTURE,
 	KEY_RING,
 	KEY_CONNECTIONS,
+	KEY_CAPTURE_TLS,
 	KEY_INCLUDE_PORT,
 	KEY_INCLUDE_EXECUTABLE,
 	KEY_INCLUDE_CONTAINER,
@@ -205,9 +207,11 @@ static const struct argp_option options[] = {
 	  2 },
 	{ "capture", KEY_CAPTURE, "MODE", 0,
 	  "auto (default), syscall, fentry, kprobe", 3 },
-	{ "capture.ring", KEY_RING, "BYTES", 0, "Ring buffer (8MiB)", 3 },
+	{ "capture.ring", KEY_RING, "BYTES", 0, "Ring buffer (4MiB)", 3 },
 	{ "capture.max-connections", KEY_CONNECTIONS, "N", 0,
 	  "Connections followed at once (65536)", 3 },
+	{ "capture.tls", KEY_CAPTURE_TLS, "MODE", 0,
+	  "Plain text inside TLS: auto (default), off", 3 },
 	{ "record", KEY_RECORD, "FILE", 0, "Record what the tap sees", 3 },
 	{ "include.port", KEY_INCLUDE_PORT, "PORT[-PORT]", 0,
 	  "Follow only these; each may be repeated", 4 },
@@ -356,6 +360,8 @@ static int apply_flag(struct agent_config *cfg, int key, const char *value)
 		return err;
 	case KEY_CONNECTIONS:
 		return set_number(&cfg->capture.max_connections, value);
+	case KEY_CAPTURE_TLS:
+		return set_text(&cfg->capture.tls, value);
 	case KEY_REPORT_SELF:
 	case KEY_NO_REPORT_SELF:
 		cfg->select.report_self = key == KEY_REPORT_SELF;
@@ -396,12 +402,14 @@ static int fill_defaults(struct agent_config *cfg)
 		err = default_text(&cfg->to, "tcp://127.0.0.1:9471");
 	if (!err)
 		err = default_text(&cfg->capture.mode, "auto");
+	if (!err)
+		err = default_text(&cfg->capture.tls, "auto");
 	if (!cfg->flush_ms)
 		cfg->flush_ms = BATCH_FLUSH_MS;
 	if (!cfg->outbox.cap_bytes)
 		cfg->outbox.cap_bytes = 64u << 20;
 	if (!cfg->capture.ring_bytes)
-		cfg->capture.ring_bytes = 8u << 20;
+		cfg->capture.ring_bytes = 4u << 20;
 	if (!cfg->capture.max_connections)
 		cfg->capture.max_connections = 65536;
 	if (!cfg->routes.cap)
@@ -421,6 +429,8 @@ static const char *check(const struct agent_config *cfg)
 		known |= !strcmp(cfg->capture.mode, modes[i]);
 	if (!known)
 		return "capture mode: none of auto, syscall, fentry, kprobe";
+	if (strcmp(cfg->capture.tls, "auto") && strcmp(cfg->capture.tls, "off"))
+		return "capture tls: neither auto nor off";
 	if (!*cfg->node || strlen(cfg->node) > LIMIT_AGENT_BYTES)
 		return "node: empty, or longer than 253 bytes";
 	if (strncmp(cfg->to, "tcp://", 6) && strncmp(cfg->to, "tls+tcp://", 10))

@@ -49,6 +49,7 @@ struct agent_config {
 		char *mode; /* auto, syscall, fentry, kprobe */
 		uint32_t ring_bytes; /* a power of two, of pages */
 		uint32_t max_connections;
+		char *tls; /* auto, off */
 	} capture;
 	struct {
 		struct agent_match include; /* empty lists: everything */

@@ -35,9 +35,9 @@ struct pipeline {
 /* RFC 9110 and RFC 5789; anything else is one label value. */
 static const char *method_name(struct slice m)
 {
-	static const char *const known[] = { "GET",	"POST",	   "PUT",
-					     "DELETE",	"HEAD",	   "OPTIONS",
-					     "PATCH",	"CONNECT", "TRACE" };
+	static const char *const known[] = { "GET",    "POST",	  "PUT",
+					     "DELETE", "HEAD",	  "OPTIONS",
+					     "PATCH",  "CONNECT", "TRACE" };
 	size_t i;
 
 	for (i = 0; i < sizeof(known) / sizeof(*known); i++)
@@ -327,6 +327,10 @@ static void losses(struct pipeline *p, struct batch_losses *l)
 	l->counters[AGENT_UPGRADED] = cs.upgraded;
 	l->counters[AGENT_ORPHANS] = cs.orphans;
 	l->counters[AGENT_ROUTES_OVERFLOWED] = rs.overflowed;
+	l->counters[AGENT_TLS_CALLS] = p->tap[TAP_C_TLS_CALLS];
+	l->counters[AGENT_TLS_UNKNOWN] = p->tap[TAP_C_TLS_UNKNOWN];
+	l->counters[AGENT_TLS_MOVED] = p->tap[TAP_C_TLS_MOVED];
+	l->counters[AGENT_TLS_EVENTS_LOST] = p->tap[TAP_C_TLS_EVENTS_LOST];
 }
 
 static void add_before(struct batch_losses *l, const struct batch_losses *b)

@@ -23,13 +23,14 @@
 #include "probe-agent/pipeline.h"
 #include "probe-agent/recording.h"
 #include "probe-agent/tap.h"
+#include "probe-agent/tls.h"
 #include "probe-agent/uplink.h"
 #include "proto/limits.h"
 
 int cmd_run(int argc, char **argv);
 
 /* How often the ring is drained. */
-#define DRAIN_MS 10
+#define DRAIN_MS 5
 /* How often unfinished responses are asked for. */
 #define TICK_MS 200
 /* How long what is left may take to be acknowledged at the end. */
@@ -39,6 +40,8 @@ struct agent {
 	struct agent_config *cfg;
 	struct outbox *outbox;
 	struct tap *tap;
+	struct tls *tls; /* NULL: not captured */
+	uint64_t tls_generation; /* of the probes told of */
 	struct pipeline *pipeline;
 	struct uplink *uplink;
 	struct recording_writer *recording; /* NULL: none */
@@ -71,10 +74,14 @@ static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
 	return tap_progress(a->tap, sock, born_ns, out);
 }
 
+/* Files with TLS calls that are told of; more are only logged. */
+#define TLS_PROBES 64
+
 static int set_info(struct agent *a)
 {
 	const struct tap_probe *probe;
-	size_t i, n = tap_probes(a->tap, &probe);
+	struct tls_probe tls[TLS_PROBES];
+	size_t i, k, n = tap_probes(a->tap, &probe);
 	const char *names[LIMIT_PROBES];
 	uint32_t attached[LIMIT_PROBES];
 	struct utsname un;
@@ -90,6 +97,12 @@ static int set_info(struct agent *a)
 	for (i = 0; i < n; i++) {
 		names[i] = probe[i].name;
 		attached[i] = probe[i].attached;
+	}
+	k = a->tls ? tls_probes(a->tls, tls, TLS_PROBES, &a->tls_generation)
+		   : 0;
+	for (i = 0; i < k && n < LIMIT_PROBES; i++, n++) {
+		names[n] = tls[i].name;
+		attached[n] = tls[i].attached;
 	}
 	info.n_probes = n;
 	info.kernel = uname(&un) ? "" : un.release;
@@ -127,6 +140,32 @@ static int open_loop(struct agent *a)
 	return err ? err : watch(a->epoll, a->timer);
 }
 
+/* What TLS hides stays hidden, then; all else goes on. */
+static void start_tls(struct agent *a)
+{
+	struct tls_options opt = { .watch_self = a->cfg->select.report_self };
+	int err;
+
+	tap_tls_maps(a->tap, &opt.maps);
+	err = tls_start(&a->tls, &opt);
+	if (err)
+		log_warn("requests inside TLS are not captured: %s",
+			 strerror(-err));
+}
+
+/* Tells of probes that came or went. */
+static void check_tls(struct agent *a)
+{
+	struct tls_probe none;
+	uint64_t generation;
+
+	if (!a->tls)
+		return;
+	tls_probes(a->tls, &none, 0, &generation);
+	if (generation != a->tls_generation && set_info(a))
+		log_warn("the probes can't be told of: out of memory");
+}
+
 static int start(struct agent *a)
 {
 	const struct agent_config *cfg = a->cfg;
@@ -152,6 +191,7 @@ static int start(struct agent *a)
 	};
 	int err;
 
+	to.tls = strcmp(cfg->capture.tls, "off");
 	err = open_loop(a);
 	if (!err)
 		err = outbox_open(&a->outbox, &oo);
@@ -163,6 +203,8 @@ static int start(struct agent *a)
 		err = recording_create(&a->recording, cfg->record);
 	if (!err)
 		err = tap_open(&a->tap, &to);
+	if (!err && to.tls)
+		start_tls(a);
 	if (!err)
 		err = set_info(a);
 	if (!err)
@@ -188,6 +230,7 @@ static void turn(struct agent *a)
 	now_ns = clock_mono_ns();
 	if (now_ns - a->ticked_ns >= TICK_MS * CLOCK_NS_PER_MS) {
 		pipeline_tick(a->pipeline, now_ns, clock_real_us());
+		check_tls(a);
 		a->ticked_ns = now_ns;
 	}
 	since_ns = now_ns - a->flushed_ns;
@@ -227,6 +270,7 @@ static void loop(struct agent *a)
 static void stop(struct agent *a)
 {
 	uplink_stop(a->uplink, STOP_MS);
+	tls_stop(a->tls);
 	tap_close(a->tap);
 	recording_close(a->recording);
 	pipeline_free(a->pipeline);
@@ -258,8 +302,9 @@ int cmd_run(int argc, char **argv)
 	struct agent_flags flags = { 0 };
 	int err;
 
-	err = agent_config_main(&a.cfg, &flags, "Watch this host's HTTP and send "
-						"one event per request on.",
+	err = agent_config_main(&a.cfg, &flags,
+				"Watch this host's HTTP and send "
+				"one event per request on.",
 				argc, argv);
 	if (err)
 		return err < 0;

@@ -39,6 +39,10 @@ enum agent_counter {
 	AGENT_UPGRADED,
 	AGENT_ORPHANS,
 	AGENT_ROUTES_OVERFLOWED,
+	AGENT_TLS_CALLS,
+	AGENT_TLS_UNKNOWN,
+	AGENT_TLS_MOVED,
+	AGENT_TLS_EVENTS_LOST,
 	AGENT_COUNTERS,
 };
 /* Metric suffix, like "tap_records"; NULL if out of range. Static. */

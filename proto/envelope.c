@@ -150,6 +150,10 @@ const char *agent_counter_name(unsigned counter)
 		[AGENT_UPGRADED] = "upgraded",
 		[AGENT_ORPHANS] = "orphans",
 		[AGENT_ROUTES_OVERFLOWED] = "routes_overflowed",
+		[AGENT_TLS_CALLS] = "tls_calls",
+		[AGENT_TLS_UNKNOWN] = "tls_unknown",
+		[AGENT_TLS_MOVED] = "tls_moved",
+		[AGENT_TLS_EVENTS_LOST] = "tls_events_lost",
 	};
 
 	return counter < AGENT_COUNTERS ? names[counter] : NULL;
