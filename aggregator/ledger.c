@@ -263,6 +263,26 @@ static void take_losses(struct ledger_totals *t, const struct batch_losses *l)
 }
 
 /*
+ * What the agent has packed is here, or it says where it was lost; what is left
+ * was in the numbers that were left out. An agent may say where only later:
+ * that is not another loss then.
+ */
+static void take_gap(struct ledger_totals *t, uint64_t batches)
+{
+	uint64_t explained = t->counted + t->gap_requests +
+			     t->dropped[LOSS_OUTBOX] +
+			     t->dropped[LOSS_REFUSED] - t->told_late;
+
+	t->gap_batches += batches;
+	if (batches > 0 && explained < t->packed)
+		t->gap_requests += t->packed - explained;
+	else if (explained > t->packed && t->gap_requests > 0)
+		t->told_late += explained - t->packed;
+	if (t->told_late > t->gap_requests)
+		t->told_late = t->gap_requests;
+}
+
+/*
  * An agent has one epoch at a time, so an older one that has something new to
  * say while the newer one is alive too is another agent with the same id. Late
  * messages of a restart look like that once: hence the strikes.
@@ -294,7 +314,7 @@ int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 	struct ledger_agent *a;
 	struct ledger_epoch *e;
 	struct ledger_state *s;
-	uint64_t first;
+	uint64_t first, gap;
 	int err = ledger_agent_get(l, b->agent, &a);
 
 	*row = NULL;
@@ -327,7 +347,7 @@ int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 		s->totals.refused++;
 		return LEDGER_OVERLAP;
 	}
-	s->totals.gap_batches += first - s->sequence - 1;
+	gap = first - s->sequence - 1;
 	s->sequence = b->sequence;
 	s->seen_us = now_us;
 	if (sent_us)
@@ -335,6 +355,7 @@ int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 	s->totals.batches++;
 	s->totals.counted += requests;
 	take_losses(&s->totals, &b->losses);
+	take_gap(&s->totals, gap);
 	return LEDGER_NEW;
 }
 

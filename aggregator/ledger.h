@@ -27,6 +27,8 @@ struct ledger_totals {
 	uint64_t counted; /* requests */
 	uint64_t batches, duplicates, refused, conflicts;
 	uint64_t gap_batches; /* numbers that were left out */
+	uint64_t gap_requests; /* in them, as far as nothing else says so */
+	uint64_t told_late; /* dropped[] that gap_requests has already */
 };
 #define LEDGER_TOTALS_N (sizeof(struct ledger_totals) / sizeof(uint64_t))
 

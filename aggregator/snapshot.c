@@ -129,6 +129,15 @@ static int copy_targets(struct taken *t, struct fold *f)
 	return 0;
 }
 
+/* One loss is shown once: where it was seen first. */
+static void take_off(uint64_t *dropped, uint64_t *late)
+{
+	uint64_t n = *late < *dropped ? *late : *dropped;
+
+	*dropped -= n;
+	*late -= n;
+}
+
 static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
 {
 	struct ledger_totals sum = a->retired;
@@ -149,7 +158,9 @@ static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
 	out->rolled_up = sum.rolled_up;
 	memcpy(out->dropped, sum.dropped, sizeof(out->dropped));
 	memcpy(out->counters, sum.counters, sizeof(out->counters));
-	out->dropped_sequence_gap = sum.gap_batches;
+	take_off(&out->dropped[LOSS_OUTBOX], &sum.told_late);
+	take_off(&out->dropped[LOSS_REFUSED], &sum.told_late);
+	out->dropped_sequence_gap = sum.gap_requests;
 	out->batches = sum.batches;
 	out->duplicates = sum.duplicates;
 	out->refused = sum.refused;

@@ -76,7 +76,7 @@ struct snapshot_agent {
 	/* All of these are sums over the agent's epochs: they never go back. */
 	uint64_t captured, counted, rolled_up;
 	uint64_t dropped[LOSS_STAGES];
-	uint64_t dropped_sequence_gap; /* batches that never came */
+	uint64_t dropped_sequence_gap; /* requests that never came */
 	uint64_t counters[AGENT_COUNTERS];
 	uint64_t batches, duplicates, refused, conflicts;
 	size_t n_probes;

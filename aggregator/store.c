@@ -575,6 +575,10 @@ static int get_totals(struct ledger_totals *t, const void *data, size_t len)
 	t->refused = varint_get(&r);
 	t->conflicts = varint_get(&r);
 	t->gap_batches = varint_get(&r);
+	if (r.at < r.end) {
+		t->gap_requests = varint_get(&r);
+		t->told_late = varint_get(&r);
+	}
 	return r.bad ? -EUCLEAN : 0;
 }
 

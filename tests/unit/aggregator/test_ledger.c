@@ -193,12 +193,51 @@ static void an_agents_losses_never_go_back(void **state)
 	ledger_free(l);
 }
 
+/* Batch number n of events each; told: dropped by the outbox, it says. */
+static void offer_packed(struct ledger *l, uint64_t n, uint64_t packed,
+			 uint64_t told)
+{
+	struct batch b = { .agent = "a", .epoch = 1, .sequence = n };
+	struct ledger_epoch *row;
+
+	b.losses.captured = b.losses.packed = packed;
+	b.losses.dropped[LOSS_OUTBOX] = told;
+	assert_int_equal(ledger_offer(l, &b, 10, 0, S, &row), LEDGER_NEW);
+	ledger_commit(l);
+}
+
+static void a_gap_is_counted_in_requests_and_once(void **state)
+{
+	struct ledger *l = make(0);
+
+	(void)state;
+	offer_packed(l, 1, 10, 0);
+	offer_packed(l, 4, 47, 0); /* 27 in numbers 2 and 3 */
+	assert_int_equal(totals(l)->gap_batches, 2);
+	assert_int_equal(totals(l)->gap_requests, 27);
+	offer_packed(l, 5, 57, 0);
+	/* The agent had dropped them, it says now: no other loss. */
+	offer_packed(l, 6, 67, 27);
+	assert_int_equal(totals(l)->gap_requests, 27);
+	assert_int_equal(totals(l)->told_late, 27);
+	/* This one is told in time. */
+	offer_packed(l, 8, 100, 50);
+	assert_int_equal(totals(l)->gap_requests, 27);
+	assert_int_equal(totals(l)->told_late, 27);
+	assert_int_equal(totals(l)->packed,
+			 totals(l)->counted + totals(l)->gap_requests +
+				 totals(l)->dropped[LOSS_OUTBOX] -
+				 totals(l)->told_late);
+	ledger_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_each_number_once),
 		cmocka_unit_test(an_abort_takes_everything_back),
 		cmocka_unit_test(counts_numbers_that_were_left_out),
+		cmocka_unit_test(a_gap_is_counted_in_requests_and_once),
 		cmocka_unit_test(a_rollup_stands_for_the_numbers_it_names),
 		cmocka_unit_test(
 			an_older_epoch_is_drained_when_the_newer_is_silent),
