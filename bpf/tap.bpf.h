@@ -38,15 +38,18 @@ const volatile bool tap_tls = false;
 /* … and of one that brings a request with a body. */
 #define TAP_BODY_MAX (16 * 1024)
 /* Pieces and iovecs of one call that are gone through at most … */
-#define TAP_STEPS_MAX 128
+#define TAP_STEPS_MAX 192
 /* … and before bpf_loop() (5.17), where the verifier walks each of them. */
-#define TAP_STEPS_SHORT 8
+#define TAP_STEPS_SHORT 16
 /* A head this long that has not ended is given up. */
 #define TAP_HEAD_MAX (64 * 1024)
-/* Small pieces get a small record: most requests and responses fit. */
+/*
+ * A record is small, or has room for TAP_PIECE_MAX: the ring is what a burst
+ * must fit into. Most requests are small, and most response heads.
+ */
 #define TAP_PIECE_SMALL 256
 /* … and both have room behind them for a step of the scan. */
-#define TAP_PIECE_PAD 64
+#define TAP_PIECE_PAD 32
 /* Turns of the conversation without HTTP, until the verdict. */
 #define TAP_STRIKES 8
 /* Calls between two looks at a connection with the verdict OTHER. */
@@ -277,7 +280,7 @@ static __always_inline __u32 forget(struct tap_conn *conn, __u32 dir, __u32 x)
 	return *scratch;
 }
 
-#define SCAN_STEP 56 /* bytes looked at in one turn */
+#define SCAN_STEP 28 /* bytes looked at in one turn */
 
 struct scan {
 	struct tap_conn *conn;
@@ -304,14 +307,16 @@ static __always_inline long scan_step(struct scan *s, __u32 at)
 	return 0;
 }
 
+#define SCAN_TURNS(cap) ((cap) / SCAN_STEP + 1)
+
 static long scan_small(__u32 i, struct scan *s)
 {
-	return i > TAP_PIECE_SMALL / SCAN_STEP || scan_step(s, i * SCAN_STEP);
+	return i >= SCAN_TURNS(TAP_PIECE_SMALL) || scan_step(s, i * SCAN_STEP);
 }
 
 static long scan_large(__u32 i, struct scan *s)
 {
-	return i > TAP_PIECE_MAX / SCAN_STEP || scan_step(s, i * SCAN_STEP);
+	return i >= SCAN_TURNS(TAP_PIECE_MAX) || scan_step(s, i * SCAN_STEP);
 }
 
 /*
@@ -336,9 +341,9 @@ static __always_inline __u32 find_head_end(struct tap_conn *conn, __u32 dir,
 			if (scan_step(&s, i))
 				break;
 	} else if (cap == TAP_PIECE_SMALL) {
-		bpf_loop(TAP_PIECE_SMALL / SCAN_STEP + 1, scan_small, &s, 0);
+		bpf_loop(SCAN_TURNS(cap), scan_small, &s, 0);
 	} else {
-		bpf_loop(TAP_PIECE_MAX / SCAN_STEP + 1, scan_large, &s, 0);
+		bpf_loop(SCAN_TURNS(cap), scan_large, &s, 0);
 	}
 	return s.end;
 }
@@ -786,6 +791,12 @@ static __always_inline int judge(struct tap_call *call, struct tap_conn *conn,
 		return CALL_COPY;
 	}
 	strike(call, conn, dir, l);
+	/* Whatever answers a request is shown, HTTP or not. */
+	if (conn->verdict == VERDICT_HTTP && conn->role == (dir ^ 1) + 1 &&
+	    !(conn->flags & CONN_ANSWERED)) {
+		conn->flags |= CONN_ANSWERED;
+		return CALL_COPY;
+	}
 	if (conn->flags & CONN_PIPELINED ||
 	    (conn->flags & CONN_WHOLE_ONCE && conn->role != dir + 1))
 		return CALL_COPY;

@@ -203,7 +203,7 @@ struct tap_conn {
 /* In a socket's address: the plain text of its TLS, a connection of its own. */
 #define TAP_TWIN 1
 
-#define TAP_PIECE_MAX 1024 /* data bytes in one DATA record */
+#define TAP_PIECE_MAX 512 /* data bytes in one DATA record */
 
 #ifndef __bpf__
 static_assert(sizeof(struct tap_progress) == 24, "wire of the ring");

@@ -103,7 +103,7 @@ static void is_complete_without_a_word(void **state)
 	assert_string_equal(f->cfg->capture.mode, "auto");
 	assert_int_equal(f->cfg->flush_ms, 500);
 	assert_int_equal(f->cfg->outbox.cap_bytes, 64 << 20);
-	assert_int_equal(f->cfg->capture.ring_bytes, 8 << 20);
+	assert_int_equal(f->cfg->capture.ring_bytes, 4 << 20);
 	assert_int_equal(f->cfg->capture.max_connections, 65536);
 	assert_int_equal(f->cfg->routes.cap, 1000);
 	assert_null(f->cfg->outbox.path);
