@@ -206,6 +206,7 @@ static __noinline __u64 socket_of(struct tls_thread *t, __u32 tgid, long moved)
 	struct tls_key key = { .tgid = tgid };
 	struct tls_session *s;
 	struct tap_conn *conn;
+	bool known;
 
 	if (!t)
 		return 0;
@@ -217,18 +218,22 @@ static __noinline __u64 socket_of(struct tls_thread *t, __u32 tgid, long moved)
 			return 0;
 		if (s && s->sock == t->sock && s->born_ns == t->born_ns)
 			return s->sock;
-		if (s && socket_conn(s->sock, s->born_ns))
+		/* A handshake begins another connection at the same address. */
+		if (s && t->op != TLS_HANDSHAKE &&
+		    socket_conn(s->sock, s->born_ns))
 			tap_count(TAP_C_TLS_MOVED);
 		bind(&key, s, conn, t->sock);
 		return t->sock;
 	}
-	if (s && socket_conn(s->sock, s->born_ns))
-		return s->sock;
+	known = s && socket_conn(s->sock, s->born_ns);
 	conn = socket_conn(t->read_sock, t->read_born_ns);
-	if (!conn || !fits(t, &key, conn, moved))
-		return 0;
-	bind(&key, s, conn, t->read_sock);
-	return t->read_sock;
+	/* A socket that is nobody's: the session's address is used again. */
+	if (conn && fits(t, &key, conn, moved) &&
+	    (!known || (t->op != TLS_WRITE && !conn->session))) {
+		bind(&key, s, conn, t->read_sock);
+		return t->read_sock;
+	}
+	return known ? s->sock : 0;
 }
 
 /* --- the plain text --- */
