@@ -330,8 +330,7 @@ static void release(struct uplink *up)
 	free(up);
 }
 
-int uplink_start(struct uplink **out, const struct uplink_options *opt,
-		 struct outbox *ob)
+int uplink_open(struct uplink **out, const struct uplink_options *opt)
 {
 	struct uplink *up;
 	pthread_condattr_t attr;
@@ -348,7 +347,6 @@ int uplink_start(struct uplink **out, const struct uplink_options *opt,
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&up->wake, &attr);
 	pthread_condattr_destroy(&attr);
-	up->outbox = ob;
 	up->reply_timeout_ms = opt->reply_timeout_ms > 0 ? opt->reply_timeout_ms
 							 : REPLY_TIMEOUT_MS;
 	up->url = strdup(opt->url);
@@ -356,8 +354,39 @@ int uplink_start(struct uplink **out, const struct uplink_options *opt,
 		err = -ENOMEM;
 	if (err == 0)
 		err = open_socket(up, opt);
-	if (err == 0)
-		err = -pthread_create(&up->thread, NULL, run, up);
+	if (err) {
+		release(up);
+		return err;
+	}
+	*out = up;
+	return 0;
+}
+
+void uplink_close(struct uplink *up)
+{
+	if (up != NULL)
+		release(up);
+}
+
+int uplink_exchange(struct uplink *up, const void *batch, size_t len,
+		    struct reply *out)
+{
+	struct outbox_item it = { .data = batch, .len = len };
+	int err = send_batch(up, &it);
+
+	return err ? err : receive_reply(up, out);
+}
+
+int uplink_start(struct uplink **out, const struct uplink_options *opt,
+		 struct outbox *ob)
+{
+	struct uplink *up;
+	int err = uplink_open(&up, opt);
+
+	if (err)
+		return err;
+	up->outbox = ob;
+	err = -pthread_create(&up->thread, NULL, run, up);
 	if (err) {
 		release(up);
 		return err;

@@ -28,6 +28,20 @@ int uplink_start(struct uplink **out, const struct uplink_options *opt,
  */
 void uplink_stop(struct uplink *up, uint32_t drain_ms);
 
+/*
+ * Without a thread, for who brings batches himself: one at a time, by one
+ * thread. Sets *out, released by uplink_close(). Errors as above.
+ */
+int uplink_open(struct uplink **out, const struct uplink_options *opt);
+void uplink_close(struct uplink *up); /* NULL is fine */
+/*
+ * Sends one batch and waits for the answer. -ETIMEDOUT: none in time; -EPROTO:
+ * one that makes no sense; -EIO.
+ */
+struct reply;
+int uplink_exchange(struct uplink *up, const void *batch, size_t len,
+		    struct reply *out);
+
 struct uplink_stats {
 	uint64_t sent, acknowledged, refused, busy, timeouts, connects;
 	uint64_t conflicts; /* another agent has our id */
