@@ -100,8 +100,8 @@ fi
 	jansson aggregator/(api|query)
 	zlib aggregator/render
 	cap-ng probe-agent/check
-	bpf/(libbpf|bpf)\.h probe-agent/(tap|tls)
-	[a-z_]*\.skel\.h probe-agent/(tap|tls)
+	bpf/(libbpf|bpf)\.h probe-agent/(tap(_front(_list)?)?|tls)
+	[a-z_]*\.skel\.h probe-agent/(tap(_front(_list)?)?|tls)
 	(proto/)?redtap\.pb-c proto/(batch|batch_[a-z]+|envelope)
 	bpf/bpf_ bpf/[a-z_.]+
 	TABLE

@@ -102,3 +102,14 @@ crash: $(B)/tests/crash/crash $(B)/redtap-aggregator ## Kill aggregator and agen
 .PHONY: docs/METRICS.md
 docs/METRICS.md: $(B)/tests/unit/aggregator/test_metrics ## Make the page of metrics
 	$(Q)REDTAP_GOLDEN=write $< >/dev/null
+
+# Other kernels: their verifier, every front-end, exact counts.
+KERNEL ?=
+.PHONY: vm
+$(B)/tests/vm/verifier: $(B)/obj/tests/vm/verifier.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ -lbpf -lelf -lz -o $@
+
+vm: all integration-build $(B)/tests/vm/verifier ## Boot stock kernels and run the suite on each (KERNEL=6.12, VERIFIER=write)
+	@VERIFIER='$(VERIFIER)' tests/vm/run.sh $(KERNEL)

@@ -1,0 +1,131 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# run.sh [KERNEL…]: boots the stock kernels of the distribution, one after the
+# other, and runs suite.sh in each. 6.1 and 6.12 if none is named; "newest" is
+# the newest one that apt knows. VERIFIER=write makes docs/VERIFIER.md anew from
+# what these kernels say; else what they say must be near what is there.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+cache=build/vm
+table=docs/VERIFIER.md
+bad=0
+seen=$(mktemp)
+trap 'rm -f "$seen" "$seen".*' EXIT
+
+skip() {
+	echo "skip - the suite on other kernels: $1"
+	exit 0
+}
+
+need() {
+	local p missing=
+	for p in qemu-system-x86 busybox-static kmod zstd lz4; do
+		dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null |
+			grep -q '^ii' || missing="$missing $p"
+	done
+	[ -z "$missing" ] && return
+	# shellcheck disable=SC2086 # a list of names
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+		--no-install-recommends $missing >/dev/null 2>&1
+}
+
+# Name of the package with the kernel: the one that the meta-package of the
+# series depends on.
+package_of() {
+	local meta=linux-image-$1-amd64
+	case $1 in
+	6.1) meta=linux-image-amd64 ;;
+	newest)
+		apt-cache search --names-only '^linux-image-[0-9.]+[+~a-z0-9.-]*-amd64$' |
+			awk '{print $1}' | grep -v unsigned | sort -V | tail -1
+		return
+		;;
+	esac
+	apt-cache depends "$meta" 2>/dev/null |
+		awk '/Depends: linux-image/ {print $2; exit}'
+}
+
+# Downloads and unpacks; prints where.
+kernel_dir() {
+	local package dir
+	package=$(package_of "$1")
+	[ -n "$package" ] || return 1
+	dir=$cache/$package
+	if [ ! -d "$dir" ]; then
+		mkdir -p "$cache/cache" && rm -rf "$dir.new" || return 1
+		(cd "$cache/cache" &&
+			{ ls "$package"_*.deb || apt-get download "$package"; }) \
+			>/dev/null 2>&1
+		dpkg-deb -x "$cache/cache/$package"_*.deb "$dir.new" || return 1
+		mv "$dir.new" "$dir"
+	fi
+	echo "$dir"
+}
+
+# What the guest says, with the verifier's figures put aside.
+run() {
+	local dir
+	if ! dir=$(kernel_dir "$1"); then
+		echo "skip - the suite on $1: apt has no such kernel"
+		return
+	fi
+	tests/vm/guest.py --timeout 600 "$dir" -- tests/vm/suite.sh "$1" |
+		awk -v k="$1" -v f="$seen" '$1 == "verifier" {
+			print k, $2, $3, $4 >>f; next } {print; fflush()}'
+	[ "${PIPESTATUS[0]}" = 0 ] || {
+		echo "not ok - $1: the guest's suite ended with status 0"
+		bad=1
+	}
+}
+
+write_table() {
+	{
+		cat <<-'END'
+			# What the verifier makes of our programs
+
+			Instructions that a kernel's verifier goes through for each program
+			(it gives up at 1,000,000), on the stock kernels of Debian 12. Made
+			by `make vm VERIFIER=write`; `make vm` fails if a program has become
+			dearer by more than a quarter, or can't be loaded.
+
+			| kernel | front-end | program | instructions |
+			|---|---|---|---:|
+		END
+		awk '{printf "| %s | %s | %s | %d |\n", $1, $2, $3, $4}' "$seen"
+	} >"$table"
+	echo "# wrote $table"
+}
+
+# Each figure against the table's; a new program has none yet.
+compare() {
+	local sentence="no program has become dearer to verify by a quarter"
+	if [ ! -f "$table" ]; then
+		echo "not ok - $sentence: there is no $table"
+		bad=1
+		return
+	fi
+	awk -F '[ |]+' -v table="$table" '
+		BEGIN { while ((getline line <table) > 0) {
+			split(line, c, /[ |]+/); was[c[2] c[3] c[4]] = c[5] } }
+		!(($1 $2 $3) in was) { print $1, $2, $3 ": not in the table" }
+		($1 $2 $3) in was && $4 > was[$1 $2 $3] * 1.25 + 100 {
+			print $1, $2, $3 ": " $4 " instructions, " \
+				was[$1 $2 $3] " in the table" }' "$seen" >"$seen.worse"
+	if [ -s "$seen.worse" ]; then
+		echo "not ok - $sentence: see below"
+		sed 's/^/# /' "$seen.worse"
+		bad=1
+	else
+		echo "ok - $sentence"
+	fi
+}
+
+[ "$(uname -m)" = x86_64 ] || skip "the guests are x86_64"
+need || skip "QEMU can't be installed here"
+for kernel in "${@:-6.1}"; do run "$kernel"; done
+[ $# -gt 0 ] || run 6.12
+if [ -s "$seen" ]; then
+	if [ "${VERIFIER:-}" = write ]; then write_table; else compare; fi
+fi
+exit $bad
