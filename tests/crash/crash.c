@@ -37,7 +37,7 @@
 #include "probe-agent/uplink.h"
 
 #define AGENTS_MAX 64u
-#define TICK_MS 4
+#define TICK_US 4000u
 #define DRAIN_MS 60000u
 
 static void die(const char *what)
@@ -143,16 +143,33 @@ static void add_batch(struct agent *a)
 		die("outbox_push");
 }
 
-/* path "": in memory. Writes the last sequence to done when told to end. */
-static int run_agent(char **argv)
+static unsigned number(const char *text, unsigned max);
+
+static void sleep_us(unsigned us)
+{
+	struct timespec t = { us / 1000000, (long)(us % 1000000) * 1000 };
+
+	nanosleep(&t, NULL);
+}
+
+/*
+ * NAME URL OUTBOX DONE [CAP_BYTES TICK_US]. OUTBOX "": in memory. Writes the
+ * last sequence to DONE when told to end, once all is acknowledged.
+ */
+static int run_agent(int argc, char **argv)
 {
 	const char *url = argv[1], *path = argv[2], *done = argv[3];
 	struct outbox_options oo = { .path = *path ? path : NULL };
+	unsigned tick_us = TICK_US;
 	struct uplink_options uo = { .url = url, .reply_timeout_ms = 300 };
 	struct agent a = { .name = argv[0] };
 	sigset_t term;
 	FILE *f;
 
+	if (argc == 6) {
+		oo.cap_bytes = number(argv[4], 1u << 31);
+		tick_us = number(argv[5], 1u << 31);
+	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	log_init(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
 	/* Blocked by start_agent(), so that none is too early. */
@@ -171,7 +188,7 @@ static int run_agent(char **argv)
 	packer_resume(a.packer, a.sequence, a.before.packed);
 	while (!agent_ends) {
 		add_batch(&a);
-		sleep_ms(TICK_MS);
+		sleep_us(tick_us);
 	}
 	add_batch(&a); /* its losses are the last word */
 	uplink_stop(a.uplink, DRAIN_MS);
@@ -645,8 +662,8 @@ int main(int argc, char **argv)
 			 .seed = (uint64_t)clock_real_ns() };
 	int c;
 
-	if (argc == 6 && strcmp(argv[1], "agent") == 0)
-		return run_agent(argv + 2);
+	if ((argc == 6 || argc == 8) && strcmp(argv[1], "agent") == 0)
+		return run_agent(argc - 2, argv + 2);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 'w':
