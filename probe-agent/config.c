@@ -189,6 +189,7 @@ enum {
 	KEY_ROUTE,
 	KEY_ROUTES_CAP,
 	KEY_RECORD,
+	KEY_RECORD_TAP,
 	KEY_END,
 };
 
@@ -212,7 +213,10 @@ static const struct argp_option options[] = {
 	  "Connections followed at once (65536)", 3 },
 	{ "capture.tls", KEY_CAPTURE_TLS, "MODE", 0,
 	  "Plain text inside TLS: auto (default), off", 3 },
-	{ "record", KEY_RECORD, "FILE", 0, "Record what the tap sees", 3 },
+	{ "record", KEY_RECORD, "FILE", 0,
+	  "Write what is sent to a trace too, for replay", 3 },
+	{ "record.tap", KEY_RECORD_TAP, "FILE", 0,
+	  "Record what the tap sees, heads of requests as they are", 3 },
 	{ "include.port", KEY_INCLUDE_PORT, "PORT[-PORT]", 0,
 	  "Follow only these; each may be repeated", 4 },
 	{ "include.executable", KEY_INCLUDE_EXECUTABLE, "GLOB", 0, NULL, 4 },
@@ -370,6 +374,8 @@ static int apply_flag(struct agent_config *cfg, int key, const char *value)
 		return set_number(&cfg->routes.cap, value);
 	case KEY_RECORD:
 		return set_text(&cfg->record, value);
+	case KEY_RECORD_TAP:
+		return set_text(&cfg->record_tap, value);
 	default:
 		return apply_list_flag(cfg, key, value);
 	}
@@ -495,6 +501,7 @@ void agent_config_free(struct agent_config *cfg)
 	if (!cfg)
 		return;
 	free(cfg->record); /* not in the schema */
+	free(cfg->record_tap);
 	cyaml_free(&cyaml_plain, &schema, cfg, 0);
 }
 

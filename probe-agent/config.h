@@ -63,7 +63,8 @@ struct agent_config {
 	} routes;
 	struct agent_service_rule *services;
 	unsigned services_count;
-	char *record; /* file for tap records; NULL: none. Flag only */
+	char *record; /* file for a trace of our batches; NULL: none */
+	char *record_tap; /* file for tap records; flags only, both */
 };
 
 /*

@@ -354,6 +354,8 @@ static int take(struct pipeline *p)
 	losses(p, &l);
 	add_before(&l, &p->before);
 	err = packer_take(p->packer, &l, &data, &len, &sequence);
+	if (!err && p->opt.batch)
+		p->opt.batch(p->opt.arg, data, len);
 	if (!err)
 		err = outbox_push(p->opt.outbox, &data, len, p->epoch, sequence,
 				  events);

@@ -22,7 +22,9 @@ struct pipeline_options {
 	struct outbox *outbox; /* borrowed likewise */
 	conn_ignore_fn ignore; /* see conn.h; may be NULL */
 	conn_progress_fn progress; /* see conn.h; may be NULL */
-	void *arg; /* of these two */
+	/* Every batch, before it goes to the outbox; may be NULL. */
+	void (*batch)(void *arg, const void *data, size_t len);
+	void *arg; /* of these */
 };
 
 /* Sets *out, released by pipeline_free(). -EINVAL, -ENOMEM. */

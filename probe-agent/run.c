@@ -7,10 +7,12 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -26,6 +28,7 @@
 #include "probe-agent/tls.h"
 #include "probe-agent/uplink.h"
 #include "proto/limits.h"
+#include "proto/trace.h"
 
 int cmd_run(int argc, char **argv);
 
@@ -45,6 +48,8 @@ struct agent {
 	struct pipeline *pipeline;
 	struct uplink *uplink;
 	struct recording_writer *recording; /* NULL: none */
+	struct trace_writer *trace; /* likewise */
+	FILE *trace_file;
 	int epoll, timer, signals;
 	uint64_t ticked_ns, flushed_ns;
 	bool stopping;
@@ -57,6 +62,53 @@ static int on_record(void *arg, const void *record, size_t len)
 	if (a->recording)
 		recording_write(a->recording, record, len);
 	return pipeline_feed(a->pipeline, record, len);
+}
+
+/* A copy for later is not worth losing what is counted now. */
+static void on_batch(void *arg, const void *data, size_t len)
+{
+	struct agent *a = arg;
+	int err;
+
+	if (!a->trace)
+		return;
+	err = trace_write(a->trace, data, len);
+	if (!err)
+		err = trace_flush(a->trace);
+	if (!err && fflush(a->trace_file))
+		err = -errno;
+	if (!err)
+		return;
+	log_error("recording ends: file=%s error=\"%s\"", a->cfg->record,
+		  strerror(-err));
+	trace_writer_free(a->trace);
+	a->trace = NULL;
+}
+
+static int open_trace(struct agent *a)
+{
+	char by[64];
+	struct trace_origin origin = { .created_by = by,
+				       .source = a->cfg->node,
+				       .from_us = clock_real_us() };
+
+	snprintf(by, sizeof(by), "redtap-agent %s", version_string());
+	/* Paths and ids of requests: for us alone. Never overwrites. */
+	umask(umask(0077) | 0077);
+	a->trace_file = fopen(a->cfg->record, "wxe");
+	if (!a->trace_file)
+		return -errno;
+	return trace_writer_new(&a->trace, &origin, trace_to_file,
+				a->trace_file);
+}
+
+static void close_trace(struct agent *a)
+{
+	if (a->trace && trace_end(a->trace))
+		log_error("recording has no end: file=%s", a->cfg->record);
+	trace_writer_free(a->trace);
+	if (a->trace_file && fclose(a->trace_file))
+		log_error("recording: file=%s error=\"%m\"", a->cfg->record);
 }
 
 static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns)
@@ -181,6 +233,7 @@ static int start(struct agent *a)
 		.cfg = cfg,
 		.ignore = on_ignore,
 		.progress = on_progress,
+		.batch = on_batch,
 		.arg = a,
 	};
 	struct uplink_options uo = {
@@ -200,7 +253,9 @@ static int start(struct agent *a)
 	po.outbox = a->outbox;
 	err = pipeline_new(&a->pipeline, &po);
 	if (!err && cfg->record)
-		err = recording_create(&a->recording, cfg->record);
+		err = open_trace(a);
+	if (!err && cfg->record_tap)
+		err = recording_create(&a->recording, cfg->record_tap);
 	if (!err)
 		err = tap_open(&a->tap, &to);
 	if (!err && to.tls)
@@ -273,6 +328,7 @@ static void stop(struct agent *a)
 	tls_stop(a->tls);
 	tap_close(a->tap);
 	recording_close(a->recording);
+	close_trace(a);
 	pipeline_free(a->pipeline);
 	outbox_close(a->outbox);
 	if (a->epoll >= 0)

@@ -97,7 +97,9 @@ fi
 	crypt\.h aggregator/web_auth
 	cyaml probe-agent/config|aggregator/config
 	yaml\.h aggregator/web_config
-	jansson aggregator/(api|query)
+	jansson aggregator/(api|query)|probe-agent/import_json
+	zstd proto/trace
+	curl/ aggregator/client
 	zlib aggregator/render
 	cap-ng probe-agent/check
 	bpf/(libbpf|bpf)\.h probe-agent/(tap(_front(_list)?)?|tls)
