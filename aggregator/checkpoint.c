@@ -11,6 +11,7 @@
 #include "proto/batch.h"
 
 #define STATE_WINDOWS "windows_log_id"
+#define STATE_CELLS "cells"
 
 struct written {
 	struct series_slot *slot;
@@ -41,7 +42,10 @@ struct checkpoint {
 	uint32_t next_keys;
 
 	struct buf labels, state;
-	struct batch_arena *arena; /* while loading */
+	/* While loading, by seconds: cell of now by stored cell; NULL: same. */
+	uint16_t *cell_of[2];
+	size_t stored_cells[2];
+	struct batch_arena *arena;
 	struct ledger *ledger;
 	uint64_t last_id;
 	int err;
@@ -73,6 +77,8 @@ void checkpoint_free(struct checkpoint *c)
 	free(c->id);
 	free(c->view_mark);
 	free(c->written);
+	free(c->cell_of[0]);
+	free(c->cell_of[1]);
 	buf_fini(&c->labels);
 	buf_fini(&c->state);
 	free(c);
@@ -126,13 +132,38 @@ static void encode_state(struct buf *b, const struct series_slot *slot)
 	varint_put(b, to - from);
 	for (unsigned i = from; i < to; i++)
 		varint_put(b, s->count[i]);
+	varint_put_signed(b, slot->active_us);
 }
 
-static int decode_state(struct series_slot *slot, const struct series *s,
-			const void *data, size_t len)
+/* Reads n counts into the cells of now. */
+static int decode_cells(const struct checkpoint *c, const struct cells *cells,
+			struct varint_reader *r, uint64_t first, uint64_t n,
+			struct series_slot *slot)
+{
+	const uint16_t *to = c->cell_of[cells->seconds];
+	uint64_t stored = to ? c->stored_cells[cells->seconds] : cells->n;
+	unsigned from, end;
+
+	if (n == 0)
+		return 0;
+	if (first > stored || n > stored - first)
+		return -EUCLEAN;
+	from = to ? to[first] : (unsigned)first;
+	end = to ? to[first + n - 1] : (unsigned)(first + n - 1);
+	slot->span = span_new(from, end - from + 1, 0);
+	if (!slot->span)
+		return -ENOMEM;
+	for (uint64_t i = first; i < first + n; i++)
+		slot->span->count[(to ? to[i] : i) - from] += varint_get(r);
+	return 0;
+}
+
+static int decode_state(const struct checkpoint *c, struct series_slot *slot,
+			const struct series *s, const void *data, size_t len)
 {
 	struct varint_reader r = { .at = data, .end = NULL };
 	uint64_t first, n;
+	int err;
 
 	if (!data)
 		return -EUCLEAN;
@@ -142,16 +173,12 @@ static int decode_state(struct series_slot *slot, const struct series *s,
 	slot->created_us = varint_get_signed(&r);
 	first = varint_get(&r);
 	n = varint_get(&r);
-	if (r.bad || (n > 0 && (!s->cells || first > s->cells->n ||
-				n > s->cells->n - first)))
+	if (r.bad || (n > 0 && !s->cells))
 		return -EUCLEAN;
-	if (n > 0) {
-		slot->span = span_new((unsigned)first, (unsigned)n, 0);
-		if (!slot->span)
-			return -ENOMEM;
-	}
-	for (uint64_t i = 0; i < n; i++)
-		slot->span->count[i] = varint_get(&r);
+	err = s->cells ? decode_cells(c, s->cells, &r, first, n, slot) : 0;
+	if (err < 0)
+		return err;
+	slot->active_us = varint_get_signed(&r);
 	return r.bad ? -EUCLEAN : 0;
 }
 
@@ -404,7 +431,7 @@ static int load_series_row(void *arg, const struct store_series *row)
 	slot->log_id = row->log_id;
 	if (row->log_id > c->last_id)
 		c->last_id = row->log_id;
-	return decode_state(slot, s, row->state, row->state_len);
+	return decode_state(c, slot, s, row->state, row->state_len);
 }
 
 struct view_row {
@@ -417,22 +444,156 @@ struct view_search {
 	struct checkpoint *c;
 	struct view_row *row; /* by view */
 	uint32_t max_id;
+	uint32_t gone[VIEWS_MAX]; /* ids of views that are no more */
+	size_t n_gone;
 };
 
 static int load_view_row(void *arg, uint32_t id, const char *name,
 			 uint64_t digest, uint64_t log_id)
 {
 	struct view_search *search = arg;
+	bool found = false;
 
 	if (id > search->max_id)
 		search->max_id = id;
 	for (size_t v = 0; v < fold_views(search->c->fold); v++)
-		if (strcmp(fold_view(search->c->fold, v)->name, name) == 0)
+		if (strcmp(fold_view(search->c->fold, v)->name, name) == 0) {
 			search->row[v] = (struct view_row){ .id = id,
 							    .digest = digest,
 							    .log_id = log_id,
 							    .found = true };
+			found = true;
+		}
+	if (!found && search->n_gone < VIEWS_MAX) {
+		log_info("view %s is no more: its series are dropped", name);
+		search->gone[search->n_gone++] = id;
+	}
 	return 0;
+}
+
+/*
+ * The log does not wait for a view that is not folded, so what is stored of it
+ * would have a hole if it came back: then it is folded from the log again.
+ */
+static int drop_gone(struct checkpoint *c, const struct view_search *search)
+{
+	int err = search->n_gone ? store_begin(c->store) : 0;
+
+	for (size_t i = 0; i < search->n_gone && err == 0; i++)
+		err = store_drop_view(c->store, search->gone[i]);
+	if (search->n_gone && err == 0)
+		err = store_commit(c->store);
+	if (err < 0)
+		store_rollback(c->store);
+	return err;
+}
+
+/* ---- which cells the stored spans are of ------------------------------- */
+
+static int put_cells(struct checkpoint *c)
+{
+	buf_reset(&c->state);
+	for (int seconds = 0; seconds < 2; seconds++) {
+		const struct cells *cells = fold_cells(c->fold, seconds);
+
+		varint_put(&c->state, cells->n);
+		for (size_t i = 0; i < cells->n; i++)
+			varint_put(&c->state, cells->upper[i]);
+	}
+	if (c->state.err)
+		return c->state.err;
+	return store_put_state(c->store, STATE_CELLS, c->state.data,
+			       c->state.len);
+}
+
+/*
+ * A bound that another view gained or lost cuts cells anew. What a stored cell
+ * counted goes to the cell that has its upper end: that is in the same native
+ * bucket, and in the same bucket of every view whose own bounds are as before.
+ */
+static int map_cells(struct checkpoint *c, struct varint_reader *r,
+		     bool seconds, bool *same)
+{
+	const struct cells *cells = fold_cells(c->fold, seconds);
+	uint64_t n = varint_get(r), below = 0;
+	uint16_t *to;
+
+	if (r->bad || n == 0 || n > UINT16_MAX)
+		return -EUCLEAN;
+	to = calloc(n, sizeof(*to));
+	if (!to)
+		return -ENOMEM;
+	c->cell_of[seconds] = to;
+	c->stored_cells[seconds] = n;
+	*same &= n == cells->n;
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t upper = varint_get(r);
+
+		if (r->bad || (i > 0 && upper <= below))
+			return -EUCLEAN;
+		to[i] = (uint16_t)(seconds ? cells_index_seconds(cells, upper)
+					   : cells_index_bytes(cells, upper));
+		*same &= i < cells->n && cells->upper[i] == upper;
+		below = upper;
+	}
+	return 0;
+}
+
+static void forget_cells(struct checkpoint *c)
+{
+	for (int i = 0; i < 2; i++) {
+		free(c->cell_of[i]);
+		c->cell_of[i] = NULL;
+	}
+}
+
+/* *same: stored spans, if any, can be read as they are. */
+static int load_cells(struct checkpoint *c, bool *same)
+{
+	struct varint_reader r;
+	void *data = NULL;
+	size_t len;
+	int err = store_get_state(c->store, STATE_CELLS, &data, &len);
+
+	*same = err == 0;
+	if (err == -ENOENT)
+		return 0;
+	if (err < 0)
+		return err;
+	r = (struct varint_reader){ .at = data,
+				    .end = (const uint8_t *)data + len };
+	for (int seconds = 0; seconds < 2 && err == 0; seconds++)
+		err = map_cells(c, &r, seconds, same);
+	free(data);
+	if (err == 0 && *same)
+		forget_cells(c);
+	return err;
+}
+
+/* One transaction, as rows of both kinds could not be told apart. */
+static int store_cells_anew(struct checkpoint *c)
+{
+	int err = store_begin(c->store);
+
+	for (size_t v = 0; v < fold_views(c->fold) && err == 0; v++) {
+		struct series *s = fold_series(c->fold, v);
+
+		c->next_view = v;
+		for (c->next_slot = 0; c->next_slot < s->n && err == 0;
+		     c->next_slot++)
+			if (s->cells)
+				err = put_slot(
+					c, series_at(s, c->next_slot)->log_id);
+	}
+	if (err == 0)
+		err = put_cells(c);
+	if (err == 0)
+		err = store_commit(c->store);
+	if (err < 0)
+		store_rollback(c->store);
+	c->n_written = 0;
+	forget_cells(c);
+	return err;
 }
 
 static int rebuild_view(struct checkpoint *c, size_t v)
@@ -475,19 +636,25 @@ static int load_views(struct checkpoint *c)
 {
 	size_t n = fold_views(c->fold);
 	struct view_search search = { .c = c };
-	int err;
+	bool same;
+	int err = load_cells(c, &same);
+
+	if (err < 0)
+		return err;
 
 	search.row = calloc(n + 1, sizeof(*search.row));
 	if (!search.row)
 		return -ENOMEM;
 	err = store_each_view(c->store, load_view_row, &search);
+	if (err == 0)
+		err = drop_gone(c, &search);
 	for (size_t v = 0; v < n && err == 0; v++) {
 		if (!search.row[v].found)
 			search.row[v].id = ++search.max_id;
 		err = load_view(c, v, &search.row[v]);
 	}
 	free(search.row);
-	return err;
+	return err == 0 && !same ? store_cells_anew(c) : err;
 }
 
 static int load_target(void *arg, uint32_t id, const char *const *value)

@@ -444,9 +444,10 @@ static int commit_group(struct engine *e, const struct due *due)
 static int expire(struct engine *e, uint64_t *batches, uint64_t *windows)
 {
 	int64_t now_us = clock_real_us();
-	int64_t before_us = now_us - (int64_t)e->opt.log_retention_s * 1000000;
+	int64_t before_us =
+		now_us - (int64_t)atomic_load(&e->log_retention_s) * 1000000;
 	int64_t before_s =
-		now_us / 1000000 - (int64_t)e->opt.window_retention_s;
+		now_us / 1000000 - (int64_t)atomic_load(&e->window_retention_s);
 	struct store_sizes sizes = { 0 };
 	uint64_t bytes = 0, used;
 	int n, err = store_sizes(e->store, &sizes, false);
@@ -455,10 +456,11 @@ static int expire(struct engine *e, uint64_t *batches, uint64_t *windows)
 		return err;
 	used = sizes.file_bytes - sizes.free_bytes;
 	e->pending.store_bytes = sizes.file_bytes;
-	if (e->pending.log_bytes > e->opt.log_retention_bytes)
+	if (e->pending.log_bytes > atomic_load(&e->log_retention_bytes))
 		before_us = INT64_MAX;
 	if (used > e->pending.log_bytes &&
-	    used - e->pending.log_bytes > e->opt.window_retention_bytes)
+	    used - e->pending.log_bytes >
+		    atomic_load(&e->window_retention_bytes))
 		before_s = sizes.first_window_s + 1;
 	n = store_expire_log(e->store, before_us,
 			     checkpoint_watermark(e->checkpoint),
@@ -654,6 +656,18 @@ static void set_defaults(struct engine_options *o)
 #undef DEFAULT
 }
 
+void engine_set_limits(struct engine *e, const struct engine_options *opt)
+{
+	struct engine_options o = *opt;
+
+	set_defaults(&o);
+	atomic_store(&e->series_idle_s, o.series_idle_s);
+	atomic_store(&e->log_retention_s, o.log_retention_s);
+	atomic_store(&e->log_retention_bytes, o.log_retention_bytes);
+	atomic_store(&e->window_retention_s, o.window_retention_s);
+	atomic_store(&e->window_retention_bytes, o.window_retention_bytes);
+}
+
 static int copy_text(char **out, const char *text)
 {
 	*out = text ? strdup(text) : NULL;
@@ -664,6 +678,7 @@ static int copy_options(struct engine *e, const struct engine_options *opt)
 {
 	e->opt = *opt;
 	set_defaults(&e->opt);
+	engine_set_limits(e, opt);
 	if (!opt->store_dir)
 		return -EINVAL;
 	if (copy_text(&e->store_dir, opt->store_dir) < 0 ||

@@ -38,6 +38,9 @@ struct engine_options {
 	uint64_t log_retention_bytes; /* [1 GiB] */
 	uint64_t window_retention_s; /* [7 days] */
 	uint64_t window_retention_bytes; /* [1 GiB] */
+	/* Series that nothing is counted in for so long are not shown until
+	 * something is again; they keep their value. [0: always shown] */
+	uint64_t series_idle_s;
 
 	size_t max_agents; /* ids that are remembered [65 536] */
 	size_t max_window_series; /* label sets of windows [100 000] */
@@ -56,6 +59,9 @@ int engine_new(struct engine **out, const struct engine_options *opt);
 
 /* Listens and starts the thread. -EADDRINUSE, -EINVAL (a URL), -EPERM. */
 int engine_start(struct engine *e);
+
+/* Retention and idle time of opt, as in engine_options. Any thread. */
+void engine_set_limits(struct engine *e, const struct engine_options *opt);
 
 /*
  * Stops listening, commits what is held, writes a last checkpoint and waits

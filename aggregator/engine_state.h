@@ -62,6 +62,9 @@ struct engine {
 	pthread_mutex_t mutex;
 	pthread_cond_t served;
 	atomic_uint waiting; /* snapshots that want the mutex */
+	/* What can change while it runs: see engine_set_limits(). */
+	atomic_uint_fast64_t series_idle_s, log_retention_s,
+		log_retention_bytes, window_retention_s, window_retention_bytes;
 	struct live_snapshot *oldest, *newest;
 	struct snapshot_engine counters; /* committed */
 

@@ -330,8 +330,51 @@ static void put_views(struct expose_writer *w, const struct list_arg *a,
 		       id == METRIC_VIEW_SERIES	  ? v->n
 		       : id == METRIC_VIEW_LIMIT  ? v->view->max_series
 		       : id == METRIC_VIEW_DEMAND ? v->demand
+		       : id == METRIC_VIEW_IDLE	  ? v->idle
 						  : v->overflowed);
 	}
+}
+
+/* The first of those with the most; n_labels if there are none. */
+static size_t worst_label(const struct snapshot_view *v)
+{
+	size_t worst = v->view->n_labels;
+
+	for (size_t i = 0; v->values && i < v->view->n_labels; i++)
+		if (v->values[i].demand > 0 &&
+		    (worst == v->view->n_labels ||
+		     v->values[i].demand > v->values[worst].demand))
+			worst = i;
+	return worst;
+}
+
+static void put_view_values(struct expose_writer *w,
+			    const struct snapshot_view *v, enum metric_list id)
+{
+	size_t worst = worst_label(v);
+
+	for (size_t i = 0; v->values && i < v->view->n_labels; i++) {
+		const struct snapshot_values *x = &v->values[i];
+		const struct expose_label l[] = {
+			{ "view", v->view->name },
+			{ "label", label_key_name(v->view->labels[i]) },
+		};
+
+		if (id == METRIC_VIEW_WORST && i != worst)
+			continue;
+		sample(w, l, 2,
+		       id == METRIC_VIEW_WORST		? 1
+		       : id == METRIC_VIEW_LABEL_VALUES ? x->n
+		       : id == METRIC_VIEW_LABEL_LIMIT	? x->limit
+							: x->demand);
+	}
+}
+
+static void put_labels(struct expose_writer *w, const struct list_arg *a,
+		       enum metric_list id)
+{
+	for (size_t i = 0; i < a->s->n_views; i++)
+		put_view_values(w, &a->s->views[i], id);
 }
 
 static void put_formats(struct expose_writer *w, const struct list_arg *a,
@@ -383,7 +426,14 @@ static void put_list(struct expose_writer *w, enum metric_list id,
 	case METRIC_VIEW_LIMIT:
 	case METRIC_VIEW_DEMAND:
 	case METRIC_VIEW_OVERFLOWED:
+	case METRIC_VIEW_IDLE:
 		put_views(w, a, id);
+		break;
+	case METRIC_VIEW_LABEL_VALUES:
+	case METRIC_VIEW_LABEL_LIMIT:
+	case METRIC_VIEW_LABEL_DEMAND:
+	case METRIC_VIEW_WORST:
+		put_labels(w, a, id);
 		break;
 	case METRIC_SCRAPES:
 	case METRIC_RENDERS:

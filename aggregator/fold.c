@@ -2,6 +2,7 @@
 #include "aggregator/fold.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,7 @@ struct fold {
 	struct fold_view_state *view;
 	struct cells seconds, bytes;
 	bool wants_ttfb;
+	uint32_t filtered; /* bit by label: some view filters by it */
 	struct intern *intern;
 	struct labels *labels;
 	struct series window_series;
@@ -157,8 +159,24 @@ static int make_views(struct fold *f, const struct views *views)
 				  v->max_series, c, f->intern);
 		if (err < 0)
 			return err;
+		for (size_t k = 0; k < v->n_labels; k++) {
+			size_t max = v->max_values[v->labels[k]];
+
+			series_limit_values(
+				&f->view[i].series, k,
+				max ? max : label_key_budget(v->labels[k]));
+		}
 	}
 	return 0;
+}
+
+static uint32_t filter_labels(const struct view *v)
+{
+	uint32_t used = 0;
+
+	for (size_t k = 0; k < v->n_filters; k++)
+		used |= 1u << v->filter[k].key;
+	return used;
 }
 
 /* Labels that make up the slots of rows with this role. */
@@ -168,10 +186,13 @@ static uint32_t used_labels(const struct views *views, unsigned role)
 
 	for (size_t i = 0; i < N_WINDOW_KEYS; i++)
 		used |= 1u << window_keys[i];
-	for (size_t i = 0; i < views->n; i++)
+	for (size_t i = 0; i < views->n; i++) {
+		if (!(views->view[i].roles >> role & 1))
+			continue;
+		used |= filter_labels(&views->view[i]);
 		for (size_t k = 0; k < views->view[i].n_labels; k++)
-			if (views->view[i].roles >> role & 1)
-				used |= 1u << views->view[i].labels[k];
+			used |= 1u << views->view[i].labels[k];
+	}
 	return used;
 }
 
@@ -185,6 +206,8 @@ int fold_new(struct fold **out, const struct fold_options *opt)
 		return -ENOMEM;
 	f->future_us = opt->future_us;
 	f->past_us = opt->past_us;
+	for (size_t i = 0; i < opt->views->n; i++)
+		f->filtered |= filter_labels(&opt->views->view[i]);
 	f->generation = 1;
 	f->target_table_cap = 1024;
 	f->target_table = calloc(f->target_table_cap, sizeof(uint32_t));
@@ -605,6 +628,42 @@ static int make_room(struct fold *f, size_t n)
 	return -ENOMEM;
 }
 
+static bool passes(const struct view *view, const struct labels_row *lr)
+{
+	if (!(view->roles >> lr->role & 1) || (view->errors_only && !lr->error))
+		return false;
+	for (size_t i = 0; i < view->n_filters; i++) {
+		const struct view_filter *f = &view->filter[i];
+		const struct label *l = lr->label[f->key];
+		bool like = false;
+
+		for (size_t k = 0; k < f->n && !like; k++)
+			like = fnmatch(f->glob[k], l->data ? l->data : "", 0) ==
+			       0;
+		if (!like)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * What a view filters by is part of the cache's key, so it must be interned;
+ * but only for sets that were granted a place, which bounds it.
+ */
+static int intern_filtered(struct fold *f, const struct labels_row *lr)
+{
+	for (uint32_t left = f->filtered; left; left &= left - 1) {
+		struct label *l = lr->label[__builtin_ctz(left)];
+
+		if (!l->data || l->interned)
+			continue;
+		l->interned = intern_add(f->intern, l->data, l->len, l->hash);
+		if (!l->interned)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 /* Slots of a label set that no cache entry names: by view, then the window. */
 static int resolve_slots(struct fold *f, const struct labels_row *lr,
 			 int64_t now_us, uint32_t *slot)
@@ -612,11 +671,8 @@ static int resolve_slots(struct fold *f, const struct labels_row *lr,
 	int64_t at;
 
 	for (size_t v = 0; v < f->n_views; v++) {
-		const struct view *view = f->view[v].view;
-
 		slot[v] = LABELS_NO_SLOT;
-		if (!(view->roles >> lr->role & 1) ||
-		    (view->errors_only && !lr->error))
+		if (!passes(f->view[v].view, lr))
 			continue;
 		at = series_resolve(&f->view[v].series, lr->label, now_us);
 		if (at < 0)
@@ -627,7 +683,7 @@ static int resolve_slots(struct fold *f, const struct labels_row *lr,
 	if (at < 0)
 		return (int)at;
 	slot[f->n_views] = (uint32_t)at;
-	return 0;
+	return at == SERIES_OVERFLOW ? 0 : intern_filtered(f, lr);
 }
 
 static bool wants_exemplars(const struct view *v)
@@ -892,7 +948,8 @@ static int keep_exemplars(struct fold *f, const struct row *r, size_t v,
 	return err;
 }
 
-static int finish_row(struct fold *f, struct row *r, uint64_t log_id)
+static int finish_row(struct fold *f, struct row *r,
+		      const struct fold_batch *fb)
 {
 	int err = 0;
 
@@ -904,10 +961,11 @@ static int finish_row(struct fold *f, struct row *r, uint64_t log_id)
 			continue;
 		s->count += r->total;
 		s->sum += source_sum(r, f->view[v].view->source);
-		s->log_id = log_id;
+		s->log_id = fb->log_id;
+		s->active_us = fb->received_us;
 		s->dirty = true;
 		if (r->exemplars)
-			err |= keep_exemplars(f, r, v, log_id);
+			err |= keep_exemplars(f, r, v, fb->log_id);
 	}
 	return err ? -ENOMEM : 0;
 }
@@ -928,7 +986,7 @@ int fold_batch(struct fold *f, const struct fold_batch *fb)
 		return err;
 	for (size_t i = 0; i < fb->batch->series.n && err == 0; i++)
 		if (f->row[i].used)
-			err = finish_row(f, &f->row[i], fb->log_id);
+			err = finish_row(f, &f->row[i], fb);
 	return err;
 }
 
@@ -1011,6 +1069,14 @@ static uint64_t digest(uint64_t h, uint64_t v)
 	return h;
 }
 
+static uint64_t digest_text(uint64_t h, const char *text)
+{
+	do
+		h = (h ^ (uint8_t)*text) * 0x100000001b3;
+	while (*text++);
+	return h;
+}
+
 uint64_t fold_view_digest(const struct fold *f, size_t view)
 {
 	const struct view *v = f->view[view].view;
@@ -1020,11 +1086,19 @@ uint64_t fold_view_digest(const struct fold *f, size_t view)
 	h = digest(h, (uint64_t)v->roles << 1 | v->errors_only);
 	for (size_t i = 0; i < v->n_labels; i++)
 		h = digest(h, (uint64_t)v->labels[i]);
-	if (v->kind == VIEW_HISTOGRAM) {
-		const struct cells *c = f->view[view].series.cells;
-
-		for (size_t i = 0; i < c->n; i++)
-			h = digest(h, c->upper[i]);
+	for (size_t i = 0; i < v->n_filters; i++) {
+		h = digest(h,
+			   (uint64_t)v->filter[i].key << 32 | v->filter[i].n);
+		for (size_t k = 0; k < v->filter[i].n; k++)
+			h = digest_text(h, v->filter[i].glob[k]);
 	}
+	if (v->kind == VIEW_HISTOGRAM)
+		for (size_t i = 0; i < v->n_bounds; i++)
+			h = digest(h, v->bounds[i]);
 	return h;
+}
+
+const struct cells *fold_cells(const struct fold *f, bool seconds)
+{
+	return seconds ? &f->seconds : &f->bytes;
 }

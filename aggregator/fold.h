@@ -57,6 +57,7 @@ struct series *fold_window_series(struct fold *f);
 struct windows *fold_windows(struct fold *f);
 struct intern *fold_intern(struct fold *f);
 const struct cells *fold_duration_cells(const struct fold *f);
+const struct cells *fold_cells(const struct fold *f, bool seconds);
 
 /* job and instance pairs; values interned, NULL: absent. */
 enum target_field {
@@ -78,7 +79,7 @@ struct target *fold_target(struct fold *f, size_t i);
 /* For loading. -ENOMEM; over the cap it is left out silently. */
 int fold_add_target(struct fold *f, const char *const value[TARGET_FIELDS]);
 
-/* Which cell scheme and labels a view's stored slots follow. */
+/* What counts in the view and how it is grouped: changes if that does. */
 uint64_t fold_view_digest(const struct fold *f, size_t view);
 
 /*

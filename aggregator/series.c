@@ -2,9 +2,10 @@
 #include "aggregator/series.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "aggregator/sketch.h"
 
 #define HASH_ABSENT UINT64_C(0x2545f4914f6cdd1d)
 
@@ -19,9 +20,17 @@ int series_init(struct series *s, const enum label_key *keys, size_t n_keys,
 	s->intern = intern;
 	s->cap = 256;
 	s->table = calloc(s->cap, sizeof(*s->table));
-	if (!s->table)
+	s->values = calloc(n_keys + 1, sizeof(*s->values));
+	if (!s->table || !s->values)
 		return -ENOMEM;
+	for (size_t i = 0; i < n_keys; i++)
+		s->values[i].max = UINT32_MAX;
 	return 0;
+}
+
+void series_limit_values(struct series *s, size_t key, size_t max)
+{
+	s->values[key].max = max < UINT32_MAX ? (uint32_t)max : UINT32_MAX;
 }
 
 void series_fini(struct series *s)
@@ -39,6 +48,9 @@ void series_fini(struct series *s)
 	free(s->label);
 	free(s->hash);
 	free(s->table);
+	for (size_t i = 0; s->values && i < s->n_keys; i++)
+		free(s->values[i].seen);
+	free(s->values);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -137,33 +149,6 @@ static uint64_t label_set_hash(const struct series *s,
 	return h ^ h >> 32;
 }
 
-static void sketch_add(struct series *s, uint64_t hash)
-{
-	uint64_t rest = hash << 10 | UINT64_C(1) << 9;
-	uint8_t rank = (uint8_t)(__builtin_clzll(rest) + 1);
-	uint8_t *reg = &s->sketch[hash >> 54];
-
-	if (*reg < rank)
-		*reg = rank;
-}
-
-uint64_t series_demand(const struct series *s)
-{
-	const double m = sizeof(s->sketch);
-	double sum = 0, estimate;
-	unsigned zeros = 0;
-
-	for (size_t i = 0; i < sizeof(s->sketch); i++) {
-		sum += ldexp(1, -s->sketch[i]);
-		zeros += s->sketch[i] == 0;
-	}
-	/* Flajolet et al. 2007: small counts are better told by empty cells. */
-	estimate = 0.7213 / (1 + 1.079 / m) * m * m / sum;
-	if (estimate <= 2.5 * m && zeros)
-		estimate = m * log(m / zeros);
-	return (uint64_t)(estimate + 0.5);
-}
-
 static bool same_labels(const struct series *s, uint32_t slot,
 			struct label *const *labels)
 {
@@ -208,6 +193,63 @@ static int64_t find(const struct series *s, struct label *const *labels,
 	return -ENOENT;
 }
 
+static bool value_seen(const struct series_values *v,
+		       const struct interned *value)
+{
+	return value->id / 8 < v->seen_bytes &&
+	       v->seen[value->id / 8] >> value->id % 8 & 1;
+}
+
+static int see_value(struct series_values *v, const struct interned *value)
+{
+	size_t need = value->id / 8 + 1;
+
+	if (value_seen(v, value))
+		return 0;
+	if (need > v->seen_bytes) {
+		size_t bytes = need < 64 ? 64 : 2 * need;
+		uint8_t *p = realloc(v->seen, bytes);
+
+		if (!p)
+			return -ENOMEM;
+		memset(p + v->seen_bytes, 0, bytes - v->seen_bytes);
+		v->seen = p;
+		v->seen_bytes = bytes;
+	}
+	v->seen[value->id / 8] |= (uint8_t)(1u << value->id % 8);
+	v->n++;
+	return 0;
+}
+
+/* A new value for a label that has as many as it may have. */
+static bool over_label_budget(const struct series *s,
+			      struct label *const *labels)
+{
+	for (size_t i = 0; i < s->n_keys; i++) {
+		const struct label *l = labels[s->keys[i]];
+		const struct series_values *v = &s->values[i];
+
+		if (l->data && v->n >= v->max &&
+		    (!l->interned || !value_seen(v, l->interned)))
+			return true;
+	}
+	return false;
+}
+
+/* What was asked for, granted or not. */
+static void note_demand(struct series *s, struct label *const *labels,
+			uint64_t hash)
+{
+	sketch_add(s->sketch, SERIES_SKETCH_BITS, hash);
+	for (size_t i = 0; i < s->n_keys; i++) {
+		const struct label *l = labels[s->keys[i]];
+
+		if (l->data)
+			sketch_add(s->values[i].sketch, SERIES_VALUES_BITS,
+				   l->hash * 0x9e3779b97f4a7c15);
+	}
+}
+
 static int fill(struct series *s, uint32_t slot, struct label *const *labels,
 		uint64_t hash)
 {
@@ -224,6 +266,8 @@ static int fill(struct series *s, uint32_t slot, struct label *const *labels,
 				return -ENOMEM;
 		}
 		row[i] = l->data ? l->interned : NULL;
+		if (l->data && see_value(&s->values[i], l->interned) < 0)
+			return -ENOMEM;
 	}
 	s->hash[slot / SERIES_CHUNK][slot % SERIES_CHUNK] = hash;
 	return 0;
@@ -250,7 +294,7 @@ int64_t series_resolve(struct series *s, struct label *const *labels,
 	int64_t slot;
 	int err;
 
-	sketch_add(s, hash);
+	note_demand(s, labels, hash);
 	if (all_interned(s, labels)) {
 		slot = find(s, labels, hash);
 		if (slot >= 0)
@@ -259,7 +303,7 @@ int64_t series_resolve(struct series *s, struct label *const *labels,
 	err = ensure_overflow(s);
 	if (err < 0)
 		return err;
-	if (s->n - 1 >= s->max) {
+	if (s->n - 1 >= s->max || over_label_budget(s, labels)) {
 		new_slot = series_at(s, SERIES_OVERFLOW);
 		if (!new_slot->created_us)
 			new_slot->created_us = now_us;
@@ -285,7 +329,7 @@ int series_restore(struct series *s, uint32_t slot, struct label *const *labels)
 	if (slot != s->n)
 		return -EINVAL;
 	hash = label_set_hash(s, labels);
-	sketch_add(s, hash);
+	note_demand(s, labels, hash);
 	if (all_interned(s, labels) && find(s, labels, hash) >= 0)
 		return -EEXIST;
 	err = reach(s, slot);

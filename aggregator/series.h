@@ -35,7 +35,20 @@ struct series_slot {
 	struct exemplars *exemplars; /* NULL: none */
 	uint64_t log_id; /* the last batch that is in it */
 	int64_t created_us;
+	int64_t active_us; /* when the last batch came that is in it */
 	bool dirty; /* the store's copy is older */
+};
+
+#define SERIES_SKETCH_BITS 10
+#define SERIES_VALUES_BITS 8
+
+/* The distinct values of one label of a view. */
+struct series_values {
+	uint32_t n; /* of the series granted */
+	uint32_t max; /* budget */
+	uint8_t *seen; /* bit by id of the interned value */
+	size_t seen_bytes;
+	uint8_t sketch[1 << SERIES_VALUES_BITS]; /* of all asked for */
 };
 
 struct series {
@@ -51,7 +64,8 @@ struct series {
 	size_t n_chunks;
 	uint32_t *table; /* open addressing: slot + 1 */
 	size_t cap;
-	uint8_t sketch[1024]; /* HyperLogLog of the label sets asked for */
+	struct series_values *values; /* by position in keys */
+	uint8_t sketch[1 << SERIES_SKETCH_BITS]; /* of the sets asked for */
 };
 
 /* -ENOMEM. series_fini() frees either way. */
@@ -59,10 +73,13 @@ int series_init(struct series *s, const enum label_key *keys, size_t n_keys,
 		size_t max, const struct cells *cells, struct intern *intern);
 void series_fini(struct series *s);
 
+/* A budget of distinct values for the label at this position. */
+void series_limit_values(struct series *s, size_t key, size_t max);
+
 /*
  * The slot of a label set: labels is indexed by label_key, only the keys of
- * the view count. Adds it if there is room in the budget; else SERIES_OVERFLOW.
- * Negative errno.
+ * the view count. Adds it if there is room in the budgets; else
+ * SERIES_OVERFLOW. Negative errno.
  */
 int64_t series_resolve(struct series *s, struct label *const *labels,
 		       int64_t now_us);
@@ -79,9 +96,6 @@ series_labels(const struct series *s, uint32_t slot)
 {
 	return s->label[slot / SERIES_CHUNK] + slot % SERIES_CHUNK * s->n_keys;
 }
-
-/* Distinct label sets that were ever asked for, estimated to some 3 %. */
-uint64_t series_demand(const struct series *s);
 
 /*
  * For loading: makes slot (which must be the next or one in a gap) be this

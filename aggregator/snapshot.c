@@ -8,6 +8,7 @@
 
 #include "aggregator/engine_state.h"
 #include "aggregator/exemplar.h"
+#include "aggregator/sketch.h"
 #include "common/clock.h"
 #include "proto/limits.h"
 
@@ -21,7 +22,8 @@ struct raw_view {
 	struct series_slot *slot;
 	const struct interned ***label; /* chunks */
 	size_t chunks; /* that slot and label have room for */
-	struct series sketch; /* for series_demand() only */
+	uint8_t sketch[1 << SERIES_SKETCH_BITS];
+	struct series_values *values; /* seen is the engine's */
 };
 
 /* Memory that goes with the snapshot. */
@@ -97,7 +99,8 @@ static int copy_view(struct taken *t, struct raw_view *raw,
 		memcpy(raw->slot + from, s->slot[c], n * sizeof(*raw->slot));
 		raw->label[c] = s->label[c];
 	}
-	memcpy(raw->sketch.sketch, s->sketch, sizeof(s->sketch));
+	memcpy(raw->sketch, s->sketch, sizeof(s->sketch));
+	memcpy(raw->values, s->values, s->n_keys * sizeof(*s->values));
 	return 0;
 }
 
@@ -417,6 +420,41 @@ static int build_histograms(struct taken *t, const struct raw_view *raw,
 	return 0;
 }
 
+static int build_values(struct taken *t, const struct raw_view *raw,
+			struct snapshot_view *out)
+{
+	size_t n = raw->series->n_keys;
+	struct snapshot_values *v = take_memory(t, n, sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		v[i] = (struct snapshot_values){
+			.n = raw->values[i].n,
+			.limit = raw->values[i].max,
+			.demand = sketch_estimate(raw->values[i].sketch,
+						  SERIES_VALUES_BITS),
+		};
+	out->values = v;
+	return 0;
+}
+
+/* Takes out what nothing was counted in for long; it keeps its value. */
+static size_t leave_idle_out(const struct engine *e, const struct raw_view *raw,
+			     uint32_t *order, size_t n)
+{
+	uint64_t idle_s = atomic_load(&e->series_idle_s);
+	int64_t before_us = clock_real_us() - (int64_t)idle_s * 1000000;
+	size_t kept = 0;
+
+	if (idle_s == 0)
+		return n;
+	for (size_t i = 0; i < n; i++)
+		if (raw->slot[order[i]].active_us >= before_us)
+			order[kept++] = order[i];
+	return kept;
+}
+
 static int build_view(struct taken *t, size_t view, struct snapshot_view *out)
 {
 	struct raw_view *raw = &t->raw[view];
@@ -431,6 +469,12 @@ static int build_view(struct taken *t, size_t view, struct snapshot_view *out)
 	err = order_slots(t->engine, view, raw, order, &n);
 	if (err < 0)
 		return err;
+	out->idle = n;
+	n = leave_idle_out(t->engine, raw, order, n);
+	out->idle -= n;
+	err = build_values(t, raw, out);
+	if (err < 0)
+		return err;
 	series = take_memory(t, n, sizeof(*series));
 	if (!series)
 		return -ENOMEM;
@@ -439,7 +483,7 @@ static int build_view(struct taken *t, size_t view, struct snapshot_view *out)
 	out->view = v;
 	out->n = n;
 	out->series = series;
-	out->demand = series_demand(&raw->sketch);
+	out->demand = sketch_estimate(raw->sketch, SERIES_SKETCH_BITS);
 	out->overflowed = raw->n ? raw->slot[SERIES_OVERFLOW].count : 0;
 	if (v->kind != VIEW_HISTOGRAM)
 		return 0;
@@ -489,8 +533,13 @@ static int reserve(struct taken *t, struct engine *e)
 	for (size_t v = 0; v < n; v++)
 		t->raw[v].chunks = fold_series(e->fold, v)->n_chunks;
 	unlock_as_snapshot(e);
-	for (size_t v = 0; v < n && err == 0; v++)
+	for (size_t v = 0; v < n && err == 0; v++) {
+		t->raw[v].values =
+			take_memory(t, LABEL_KEYS, sizeof(*t->raw[v].values));
+		if (!t->raw[v].values)
+			return -ENOMEM;
 		err = reserve_view(t, &t->raw[v], t->raw[v].chunks + 1);
+	}
 	return err;
 }
 

@@ -54,12 +54,20 @@ struct snapshot_series {
 	int64_t created_us;
 };
 
+/* Distinct values of one label of a view. */
+struct snapshot_values {
+	uint64_t n, limit;
+	uint64_t demand; /* ever asked for, granted or not, estimated */
+};
+
 struct snapshot_view {
 	const struct view *view;
 	size_t n;
 	const struct snapshot_series *series;
 	uint64_t demand; /* distinct label sets ever asked for, estimated */
 	uint64_t overflowed; /* requests that went to the overflow series */
+	uint64_t idle; /* series not shown because nothing came for long */
+	const struct snapshot_values *values; /* n_labels of view, or NULL */
 };
 
 /* job and instance pairs, for target_info. */

@@ -25,6 +25,25 @@ const char *label_key_name(enum label_key key)
 	return (unsigned)key < LABEL_KEYS ? name[key] : NULL;
 }
 
+/*
+ * What one client or one agent can make up is bounded tighter than what grows
+ * with the fleet, so that nobody can use up a view alone.
+ */
+size_t label_key_budget(enum label_key key)
+{
+	static const size_t budget[LABEL_KEYS] = {
+		[LABEL_JOB] = 20000,   [LABEL_INSTANCE] = 50000,
+		[LABEL_NODE] = 20000,  [LABEL_SERVICE] = 20000,
+		[LABEL_ROLE] = 8,      [LABEL_METHOD] = 64,
+		[LABEL_ROUTE] = 20000, [LABEL_STATUS] = 1000,
+		[LABEL_ERROR] = 1100,  [LABEL_SCHEME] = 16,
+		[LABEL_VERSION] = 16,  [LABEL_ADDRESS] = 10000,
+		[LABEL_PORT] = 10000,
+	};
+
+	return (unsigned)key < LABEL_KEYS ? budget[key] : 0;
+}
+
 /* OpenTelemetry's advice for http.server.request.duration, in µs. */
 #define DURATION_BOUNDS                                                             \
 	.bounds = { 5000,   10000,  25000,   50000,   75000,   100000,	250000,     \
@@ -42,7 +61,7 @@ const char *label_key_name(enum label_key key)
 		    LABEL_STATUS, LABEL_ERROR,	  LABEL_SCHEME, LABEL_VERSION }, \
 	.n_labels = 8
 
-#define MAX_SERIES 100000
+#define MAX_SERIES VIEW_SERIES_DEFAULT
 
 static const struct view defaults[] = {
 	{

@@ -44,8 +44,24 @@ enum label_key {
 };
 /* The label's name in the exposition. Static; NULL if out of range. */
 const char *label_key_name(enum label_key key);
+/* Distinct values that a view may have of it, unless the view says otherwise.
+ */
+size_t label_key_budget(enum label_key key);
 
 #define VIEW_BOUNDS_MAX 64
+#define VIEWS_MAX 32
+#define VIEW_SERIES_DEFAULT 100000u
+
+/*
+ * Only events whose label is like one of the globs; an absent one is "". For
+ * job, service, method, route and status only: what is filtered by is kept for
+ * each label set that has windows, and those are bounded.
+ */
+struct view_filter {
+	enum label_key key;
+	size_t n;
+	const char *const *glob;
+};
 
 struct view {
 	const char *name; /* as exposed, without _total */
@@ -61,7 +77,10 @@ struct view {
 	 * a value v falls in the first bucket with v <= bound. */
 	uint64_t bounds[VIEW_BOUNDS_MAX];
 	size_t n_bounds;
+	const struct view_filter *filter; /* all of them must hold */
+	size_t n_filters;
 	size_t max_series; /* budget; beyond it the overflow series */
+	size_t max_values[LABEL_KEYS]; /* 0: label_key_budget() */
 };
 
 struct views {

@@ -129,7 +129,9 @@ static struct fleet *make(size_t n)
 			s->native.first = f->series[i % 1000].native.first;
 		}
 	}
-	f->v = (struct snapshot_view){ &view, n, f->series, n, 0 };
+	f->v = (struct snapshot_view){
+		.view = &view, .n = n, .series = f->series, .demand = n
+	};
 	f->s.views = &f->v;
 	f->s.n_views = 1;
 	return f;

@@ -109,10 +109,21 @@ static const struct snapshot_series sample_size_series[] = {
 		      .zero = 5 } },
 };
 
+static const struct snapshot_values sample_requests_values[] = {
+	{ 501, 511, 521 }, { 502, 512, 522 }, { 503, 513, 599 },
+	{ 504, 514, 524 },
+};
+static const struct snapshot_values sample_duration_values[] = {
+	{ 601, 611, 621 }, { 602, 612, 622 }, { 603, 613, 623 },
+	{ 604, 614, 624 }, { 605, 615, 625 },
+};
+
 static const struct snapshot_view sample_views[] = {
-	{ &sample_requests, 3, sample_requests_series, 5003, 43 },
-	{ &sample_duration, 3, sample_duration_series, 17, 6 },
-	{ &sample_size, 1, sample_size_series, 1, 0 },
+	{ &sample_requests, 3, sample_requests_series, 5003, 43, 701,
+	  sample_requests_values },
+	{ &sample_duration, 3, sample_duration_series, 17, 6, 702,
+	  sample_duration_values },
+	{ &sample_size, 1, sample_size_series, 1, 0, 703, NULL },
 };
 
 static const struct snapshot_target sample_targets[] = {

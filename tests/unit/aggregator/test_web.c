@@ -65,7 +65,9 @@ static const struct snapshot *take(void *arg)
 	m->counter.count = atomic_load(&b->count);
 	usleep(b->take_ms * 1000);
 	m->s = sample;
-	m->view[0] = (struct snapshot_view){ &moving, 1, &m->counter, 1, 0 };
+	m->view[0] = (struct snapshot_view){
+		.view = &moving, .n = 1, .series = &m->counter, .demand = 1
+	};
 	m->wide = calloc(b->wide + 1, sizeof(*m->wide));
 	for (size_t i = 0; i < b->wide; i++) {
 		char text[32];
@@ -74,8 +76,10 @@ static const struct snapshot *take(void *arg)
 		m->wide[i] = sample_duration_series[0];
 		m->wide[i].labels.value[2] = strdup(text);
 	}
-	m->view[1] = (struct snapshot_view){ &sample_duration, b->wide, m->wide,
-					     1, 0 };
+	m->view[1] = (struct snapshot_view){ .view = &sample_duration,
+					     .n = b->wide,
+					     .series = m->wide,
+					     .demand = 1 };
 	m->s.views = m->view;
 	m->s.n_views = b->wide ? 2 : 1;
 	m->b = b;
