@@ -2,7 +2,6 @@
 #include "probe-agent/tap_front.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +10,7 @@
 #include <bpf/libbpf.h>
 
 #include "common/log.h"
+#include "probe-agent/links.h"
 
 static const char privileges[] =
 	"; run as root, or with CAP_BPF and CAP_PERFMON";
@@ -252,31 +252,9 @@ int tap_front_start(struct tap_front_state *s, const struct tap_frontend *front,
 	return err;
 }
 
-static void *destroy_link(void *link)
-{
-	bpf_link__destroy(link);
-	return NULL;
-}
-
-/*
- * Each detach waits for all CPUs to have left the program, some 50 ms here:
- * waiting for all of them at once takes no longer than for one.
- */
 void tap_front_stop(struct tap_front_state *s)
 {
-	pthread_t thread[TAP_HOOKS_MAX];
-	bool started[TAP_HOOKS_MAX];
-	size_t i;
-
-	for (i = 0; i < s->probes; i++) {
-		started[i] = !pthread_create(&thread[i], NULL, destroy_link,
-					     s->link[i]);
-		if (!started[i])
-			destroy_link(s->link[i]);
-	}
-	for (i = 0; i < s->probes; i++)
-		if (started[i])
-			pthread_join(thread[i], NULL);
+	links_destroy(s->link, s->probes);
 	s->probes = 0;
 	close_front(s);
 }

@@ -22,6 +22,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "probe-agent/elfsym.h"
+#include "probe-agent/links.h"
 #include "probe-agent/tls_scan.h"
 #include "tls.skel.h"
 
@@ -57,6 +58,7 @@ struct file {
 	ino_t ino; /* 0: a free slot */
 	char name[48]; /* without its folder */
 	struct bpf_link *link[2 * HOOKS]; /* in order of attaching */
+	size_t returns; /* so many of them are of returns */
 	size_t links; /* 0: could not be attached */
 	uint32_t users; /* processes */
 	uint64_t idle_ns; /* since when there are none */
@@ -118,9 +120,12 @@ static void changed(struct tls *t)
 
 static void detach(struct file *f)
 {
+	size_t returns = f->links < f->returns ? f->links : f->returns;
+
 	/* In reverse: what has begun must not be seen to end. */
-	while (f->links)
-		bpf_link__destroy(f->link[--f->links]);
+	links_destroy(f->link + returns, f->links - returns);
+	links_destroy(f->link, returns);
+	f->links = 0;
 }
 
 static int attach_one(struct tls *t, struct file *f, const char *program,
@@ -149,6 +154,7 @@ static int attach(struct tls *t, struct file *f, int fd, const uint64_t *offset)
 		if (offset[i])
 			err = attach_one(t, f, "tls_return", true, path,
 					 offset[i]);
+	f->returns = f->links;
 	for (i = 0; !err && i < HOOKS; i++)
 		if (offset[i])
 			err = attach_one(t, f, hooks[i].program, false, path,

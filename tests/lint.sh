@@ -102,8 +102,8 @@ fi
 	curl/ aggregator/client
 	zlib aggregator/render
 	cap-ng probe-agent/check
-	bpf/(libbpf|bpf)\.h probe-agent/(tap(_front(_list)?)?|tls)
-	[a-z_]*\.skel\.h probe-agent/(tap(_front(_list)?)?|tls)
+	bpf/(libbpf|bpf)\.h probe-agent/(tap(_front(_list)?)?|tls|links)
+	[a-z_]*\.skel\.h probe-agent/(tap(_front(_list)?)?|tls|links)
 	(proto/)?redtap\.pb-c proto/(batch|batch_[a-z]+|envelope)
 	bpf/bpf_ bpf/[a-z_.]+
 	TABLE
