@@ -13,6 +13,7 @@
 
 #define WINDOW_US ((int64_t)WINDOW_SECONDS * 1000000)
 #define TARGETS_MAX 100000u
+#define CELLS_A_LINE 8u /* of a span, in a cache line */
 
 /* What a batch's events are added to, in this order in row.ref. */
 enum measure {
@@ -40,6 +41,12 @@ struct row {
 	struct series_slot **slot; /* by view; NULL: not counted there */
 	uint64_t total, total_duration, total_ttfb, total_request,
 		total_response;
+};
+
+/* What counting takes of an event, side by side. */
+struct sorted {
+	int64_t end_us;
+	uint64_t duration, request, response;
 };
 
 struct fold_view_state {
@@ -72,8 +79,9 @@ struct fold {
 	struct span ***ref; /* memory of the rows */
 	struct series_slot **slot;
 	size_t row_cap;
-	uint32_t *first; /* by row: where its events begin in by_row */
-	uint16_t *by_row; /* events of the batch, row after row */
+	uint32_t *end; /* by row: where its events end in sorted */
+	struct sorted *sorted; /* events of the batch, row after row */
+	uint16_t *number; /* of these in the batch */
 
 	struct target *target;
 	size_t n_targets, target_cap;
@@ -211,8 +219,9 @@ int fold_new(struct fold **out, const struct fold_options *opt)
 	f->generation = 1;
 	f->target_table_cap = 1024;
 	f->target_table = calloc(f->target_table_cap, sizeof(uint32_t));
-	f->by_row = calloc(LIMIT_EVENTS, sizeof(*f->by_row));
-	if (!f->target_table || !f->by_row)
+	f->sorted = calloc(LIMIT_EVENTS, sizeof(*f->sorted));
+	f->number = calloc(LIMIT_EVENTS, sizeof(*f->number));
+	if (!f->target_table || !f->sorted || !f->number)
 		goto fail;
 	err = intern_new(&f->intern);
 	if (err < 0)
@@ -263,8 +272,9 @@ void fold_free(struct fold *f)
 	free(f->row);
 	free(f->ref);
 	free(f->slot);
-	free(f->first);
-	free(f->by_row);
+	free(f->end);
+	free(f->sorted);
+	free(f->number);
 	free(f->target);
 	free(f->target_table);
 	free(f);
@@ -407,16 +417,21 @@ static void settle(struct row *r)
 	r->count = r->duration = r->ttfb = r->request = r->response = 0;
 }
 
+static bool far_off(const struct fold *f, int64_t end_us, int64_t received_us)
+{
+	return (end_us > received_us &&
+		(uint64_t)(end_us - received_us) > f->future_us) ||
+	       (end_us < received_us &&
+		(uint64_t)(received_us - end_us) > f->past_us);
+}
+
 static int enter_window(struct fold *f, struct row *r, int64_t end_us,
 			int64_t received_us)
 {
 	int64_t start;
 
 	settle(r);
-	if ((end_us > received_us &&
-	     (uint64_t)(end_us - received_us) > f->future_us) ||
-	    (end_us < received_us &&
-	     (uint64_t)(received_us - end_us) > f->past_us)) {
+	if (far_off(f, end_us, received_us)) {
 		f->clamped++;
 		end_us = received_us;
 	}
@@ -452,7 +467,7 @@ add_all(struct fold *f, const struct row *r, enum measure m, uint64_t value,
 	return err;
 }
 
-/* When each event ended, and the events' numbers by row of the series table. */
+/* The events by row of the series table, and when each ended. */
 static void sort_events(struct fold *f, const struct batch *b)
 {
 	const struct batch_events *ev = &b->events;
@@ -460,58 +475,88 @@ static void sort_events(struct fold *f, const struct batch *b)
 	int64_t start = b->base_us;
 	uint32_t sum = 0;
 
-	memset(f->first, 0, (b->series.n + 1) * sizeof(*f->first));
+	memset(f->end, 0, b->series.n * sizeof(*f->end));
+	for (size_t i = 0; i < ev->n; i++)
+		f->end[ev->series[i]]++;
+	for (size_t i = 0; i < b->series.n; i++) {
+		uint32_t n = f->end[i];
+
+		f->end[i] = sum; /* the begin, until the events are there */
+		sum += n;
+	}
 	for (size_t i = 0; i < ev->n; i++) {
+		uint32_t at = f->end[ev->series[i]]++;
+
 		/* Hostile values may wrap: defined, and clamped later. */
 		start = (int64_t)((uint64_t)start +
 				  (uint64_t)ev->start_delta_us[i]);
 		end_us[i] = (int64_t)((uint64_t)start + ev->duration_us[i]);
 		if (end_us[i] < 0)
 			end_us[i] = 0;
-		f->first[ev->series[i]]++;
+		f->sorted[at] = (struct sorted){ end_us[i], ev->duration_us[i],
+						 ev->request_bytes[i],
+						 ev->response_bytes[i] };
+		f->number[at] = (uint16_t)i;
 	}
-	for (size_t i = 0; i <= b->series.n; i++) {
-		uint32_t n = f->first[i];
-
-		f->first[i] = sum;
-		sum += n;
-	}
-	/* Moves each first to the next one's. */
-	for (size_t i = 0; i < ev->n; i++)
-		f->by_row[f->first[ev->series[i]]++] = (uint16_t)i;
 }
 
 static int fold_durations(struct fold *f, struct row *r,
-			  const struct fold_batch *fb, const uint16_t *at,
-			  const uint16_t *end)
+			  const struct fold_batch *fb, size_t begin, size_t end)
 {
-	const struct batch_events *ev = &fb->batch->events;
-	const int64_t *end_us = f->slowest->end_us;
 	int err = 0;
 
-	for (; at < end; at++) {
-		uint64_t duration = ev->duration_us[*at];
+	for (size_t i = begin; i < end; i++) {
+		const struct sorted *e = &f->sorted[i];
 
-		if ((uint64_t)end_us[*at] - (uint64_t)r->window_us >=
+		if ((uint64_t)e->end_us - (uint64_t)r->window_us >=
 		    (uint64_t)WINDOW_US)
-			err |= enter_window(f, r, end_us[*at], fb->received_us);
+			err |= enter_window(f, r, e->end_us, fb->received_us);
 		r->count++;
-		r->duration += duration;
-		r->request += ev->request_bytes[*at];
-		r->response += ev->response_bytes[*at];
-		err |= add_all(f, r, MEASURE_DURATION, duration, 1);
+		r->duration += e->duration;
+		r->request += e->request;
+		r->response += e->response;
+		err |= add_all(f, r, MEASURE_DURATION, e->duration, 1);
 		if (r->exemplars)
-			slowest_note(f->slowest, &r->slowest,
-				     cells_index_seconds(&f->seconds, duration),
-				     duration, *at);
+			slowest_note(
+				f->slowest, &r->slowest,
+				cells_index_seconds(&f->seconds, e->duration),
+				e->duration, f->number[i]);
 		if (f->wants_ttfb) {
-			uint64_t tail = ev->tail_us[*at];
-			uint64_t ttfb =
-				duration - (tail < duration ? tail : duration);
+			uint64_t tail =
+				fb->batch->events.tail_us[f->number[i]];
+			uint64_t ttfb = e->duration -
+					(tail < e->duration ? tail
+							    : e->duration);
 
 			r->ttfb += ttfb;
 			err |= add_all(f, r, MEASURE_TTFB, ttfb, 1);
 		}
+	}
+	return err;
+}
+
+/* Has what the row adds to brought near while another row is counted. */
+static int fetch_row(struct fold *f, const struct fold_batch *fb, size_t i)
+{
+	size_t begin = i ? f->end[i - 1] : 0;
+	struct row *r = &f->row[i];
+	unsigned n = 0;
+	int64_t end_us;
+	int err = 0;
+
+	if (begin == f->end[i])
+		return 0;
+	end_us = f->sorted[begin].end_us;
+	if (!far_off(f, end_us, fb->received_us))
+		err = enter_window(f, r, end_us, fb->received_us);
+	for (unsigned m = 0; m < MEASURES; m++)
+		n += r->n[m];
+	for (unsigned k = 0; k < n; k++) {
+		const struct span *s = r->ref[k] ? *r->ref[k] : NULL;
+		unsigned cells = s ? s->n : 0;
+
+		for (unsigned c = 0; c < cells; c += CELLS_A_LINE)
+			__builtin_prefetch(&s->count[c], 1);
 	}
 	return err;
 }
@@ -523,26 +568,27 @@ static int fold_durations(struct fold *f, struct row *r,
  */
 static int fold_events(struct fold *f, const struct fold_batch *fb)
 {
-	const struct batch_events *ev = &fb->batch->events;
-	uint32_t first = 0;
+	size_t n = fb->batch->series.n, begin = 0;
 	int err = 0;
 
 	sort_events(f, fb->batch);
-	for (size_t i = 0; i < fb->batch->series.n; i++) {
-		const uint16_t *begin = f->by_row + first;
-		const uint16_t *end = f->by_row + f->first[i];
+	if (n > 0)
+		err = fetch_row(f, fb, 0);
+	for (size_t i = 0; i < n; i++) {
+		size_t end = f->end[i];
 		struct row *r = &f->row[i];
 
-		first = f->first[i];
-		if (begin == end)
-			continue;
-		err |= fold_durations(f, r, fb, begin, end);
-		for (const uint16_t *at = begin; at < end; at++)
+		if (i + 1 < n)
+			err |= fetch_row(f, fb, i + 1);
+		if (begin < end)
+			err |= fold_durations(f, r, fb, begin, end);
+		for (size_t k = begin; k < end; k++)
 			err |= add_all(f, r, MEASURE_REQUEST_BYTES,
-				       ev->request_bytes[*at], 1);
-		for (const uint16_t *at = begin; at < end; at++)
+				       f->sorted[k].request, 1);
+		for (size_t k = begin; k < end; k++)
 			err |= add_all(f, r, MEASURE_RESPONSE_BYTES,
-				       ev->response_bytes[*at], 1);
+				       f->sorted[k].response, 1);
+		begin = end;
 	}
 	return err ? -ENOMEM : 0;
 }
@@ -616,13 +662,13 @@ static int make_room(struct fold *f, size_t n)
 	free(f->row);
 	free(f->ref);
 	free(f->slot);
-	free(f->first);
+	free(f->end);
 	f->row = calloc(n, sizeof(*f->row));
 	f->ref = calloc(n * per_row, sizeof(*f->ref));
 	f->slot = calloc(n * per_row, sizeof(*f->slot));
-	f->first = calloc(n + 1, sizeof(*f->first));
+	f->end = calloc(n, sizeof(*f->end));
 	f->row_cap = n;
-	if (f->row && f->ref && f->slot && f->first)
+	if (f->row && f->ref && f->slot && f->end)
 		return 0;
 	f->row_cap = 0;
 	return -ENOMEM;
@@ -691,27 +737,40 @@ static bool wants_exemplars(const struct view *v)
 	return v->kind == VIEW_HISTOGRAM && v->source == VIEW_DURATION;
 }
 
-/* Points the row at the slots and spans that its events are added to. */
-static int aim_row(struct fold *f, struct row *r, const uint32_t *slot,
-		   uint64_t log_id)
+/*
+ * The slots that may count the row. With many series none of them is in a
+ * cache, so here they are only asked for: aim_row() comes when all rows have.
+ */
+static void point_row(struct fold *f, struct row *r, const uint32_t *slot,
+		      uint64_t log_id)
+{
+	r->window_key = slot[f->n_views];
+	for (size_t v = 0; v < f->n_views; v++) {
+		r->slot[v] = NULL;
+		if (slot[v] == LABELS_NO_SLOT || log_id <= f->view[v].loaded)
+			continue;
+		r->slot[v] = series_at(&f->view[v].series, slot[v]);
+		__builtin_prefetch(r->slot[v], 1);
+	}
+}
+
+/* Points the row at the spans that its events are added to. */
+static int aim_row(struct fold *f, struct row *r, uint64_t log_id)
 {
 	struct span ***ref = r->ref;
 	int err;
 
-	r->window_key = slot[f->n_views];
 	if (f->windows_on) {
 		*ref++ = NULL; /* enter_window() sets it */
 		r->n[MEASURE_DURATION]++;
 	}
 	for (size_t v = 0; v < f->n_views; v++) {
-		struct series_slot *s;
-
-		if (slot[v] == LABELS_NO_SLOT || log_id <= f->view[v].loaded)
+		if (!r->slot[v])
 			continue;
-		s = series_at(&f->view[v].series, slot[v]);
-		if (s->log_id >= log_id)
+		if (r->slot[v]->log_id >= log_id) {
+			r->slot[v] = NULL;
 			continue;
-		r->slot[v] = s;
+		}
 		r->exemplars |= wants_exemplars(f->view[v].view);
 	}
 	for (unsigned m = 0; m < MEASURES; m++) {
@@ -768,7 +827,6 @@ static int resolve_rows(struct fold *f, const struct fold_batch *fb)
 		r->window_us = INT64_MIN;
 		r->ref = f->ref + i * per_row;
 		r->slot = f->slot + i * per_row;
-		memset(r->slot, 0, per_row * sizeof(*r->slot));
 		labels_of(f->labels, i, &lr);
 		r->error = lr.error;
 		slot = labels_cached(f->labels, &lr);
@@ -779,7 +837,14 @@ static int resolve_rows(struct fold *f, const struct fold_batch *fb)
 				err = labels_cache(f->labels, &lr, slot);
 		}
 		if (err == 0)
-			err = aim_row(f, r, slot, fb->log_id);
+			point_row(f, r, slot, fb->log_id);
+	}
+	for (size_t i = 0; i < n && err == 0; i++) {
+		struct row *r = &f->row[i];
+
+		if (!r->used)
+			continue;
+		err = aim_row(f, r, fb->log_id);
 		if (r->exemplars)
 			slowest_row(f->slowest, i, &r->slowest);
 	}
