@@ -18,6 +18,8 @@
 #define VACUUM_PAGES 256u
 #define BUSY_RETRY_MS 1000u
 #define PROBE_MS 500u /* between tries while commits fail */
+#define WORTH_A_COMMIT ((size_t)256 << 10) /* bytes */
+#define POLL_NS 250000u
 #define STATE_COUNTERS "engine_counters"
 
 static uint64_t ms_ns(uint64_t ms)
@@ -406,6 +408,8 @@ static void reply_all(struct engine *e)
 	for (size_t i = 0; i < e->n_items; i++)
 		gate_reply(e->gate, &e->item[i].request, &e->item[i].reply,
 			   e->item[i].rubbish);
+	if (e->n_items > 0)
+		e->n_answered = e->n_items;
 	e->n_items = 0;
 }
 
@@ -539,7 +543,7 @@ static void windows_flushed(struct engine *e, uint64_t started)
 /*
  * Commits are as frequent as the disk makes them cheap: the time between them
  * is at least three times what one takes, up to the configured interval, or
- * until a transaction's worth of bytes waits.
+ * until a transaction's worth of bytes waits, or all who may have more do.
  */
 static void pace(struct engine *e)
 {
@@ -550,16 +554,29 @@ static void pace(struct engine *e)
 	e->next_commit_ns = now + gap;
 }
 
+/*
+ * An agent waits for its answer, so when as many batches wait as were answered
+ * together last time, no more will come: without this, few but busy agents
+ * would get one batch each per interval.
+ */
+static bool enough_waits(struct engine *e)
+{
+	size_t bytes, n = gate_queued(e->gate, &bytes);
+
+	return bytes >= e->opt.group_bytes ||
+	       (bytes >= WORTH_A_COMMIT && n >= e->n_answered);
+}
+
 static void hold_for_more(struct engine *e)
 {
 	uint64_t now = clock_mono_ns();
 
 	while (now < e->next_commit_ns && !atomic_load(&e->stop) &&
-	       gate_queued_bytes(e->gate) < e->opt.group_bytes) {
+	       !enough_waits(e)) {
 		uint64_t left = e->next_commit_ns - now;
 		struct timespec ts = { 0 };
 
-		ts.tv_nsec = (long)(left < 500000 ? left : 500000);
+		ts.tv_nsec = (long)(left < POLL_NS ? left : POLL_NS);
 		nanosleep(&ts, NULL);
 		now = clock_mono_ns();
 	}
@@ -619,11 +636,12 @@ static void final_checkpoint(struct engine *e)
 static void *run(void *arg)
 {
 	struct engine *e = arg;
+	size_t bytes;
 
 	while (!atomic_load(&e->stop))
 		turn(e);
 	gate_stop(e->gate);
-	while (gate_queued_bytes(e->gate) > 0)
+	while (gate_queued(e->gate, &bytes) > 0)
 		turn(e);
 	final_checkpoint(e);
 	return NULL;

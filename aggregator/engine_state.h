@@ -78,6 +78,7 @@ struct engine {
 	/* The engine's thread only. */
 	struct item item[GROUP_MAX];
 	size_t n_items;
+	size_t n_answered; /* with the last group */
 	struct snapshot_engine pending;
 	struct ledger_agent **info; /* agents to write to the store */
 	size_t n_info, info_cap;

@@ -45,7 +45,7 @@ struct gate {
 	pthread_mutex_t mutex; /* queue and what is below */
 	pthread_cond_t arrived;
 	struct slot *head, **tail;
-	size_t queued_bytes, max_bytes;
+	size_t queued_bytes, n_queued, max_bytes;
 	bool stopped, woken, closing;
 	struct gate_stats stats;
 	struct {
@@ -126,6 +126,7 @@ static bool enqueue(struct slot *s)
 		*g->tail = s;
 		g->tail = &s->next;
 		g->queued_bytes += len;
+		g->n_queued++;
 		pthread_cond_signal(&g->arrived);
 	} else {
 		g->stats.busy++;
@@ -315,6 +316,7 @@ size_t gate_collect(struct gate *g, struct gate_request *out, size_t max,
 		if (!g->head)
 			g->tail = &g->head;
 		g->queued_bytes -= len;
+		g->n_queued--;
 		bytes += len;
 		s->state = SLOT_HELD;
 		out[n++] = (struct gate_request){
@@ -328,14 +330,15 @@ size_t gate_collect(struct gate *g, struct gate_request *out, size_t max,
 	return n;
 }
 
-size_t gate_queued_bytes(struct gate *g)
+size_t gate_queued(struct gate *g, size_t *bytes)
 {
-	size_t bytes;
+	size_t n;
 
 	pthread_mutex_lock(&g->mutex);
-	bytes = g->queued_bytes;
+	n = g->n_queued;
+	*bytes = g->queued_bytes;
 	pthread_mutex_unlock(&g->mutex);
-	return bytes;
+	return n;
 }
 
 void gate_wake(struct gate *g)

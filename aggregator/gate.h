@@ -45,8 +45,8 @@ void gate_close(struct gate *g); /* NULL is fine; drops what is queued */
  */
 size_t gate_collect(struct gate *g, struct gate_request *out, size_t max,
 		    size_t max_bytes, int timeout_ms);
-/* Queued now. Any thread. */
-size_t gate_queued_bytes(struct gate *g);
+/* Messages queued now, and their bytes. Any thread. */
+size_t gate_queued(struct gate *g, size_t *bytes);
 /* Ends a gate_collect() that waits. Any thread. */
 void gate_wake(struct gate *g);
 /* From now on every new message is answered BUSY. Any thread. */
