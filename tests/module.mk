@@ -111,5 +111,5 @@ $(B)/tests/vm/verifier: $(B)/obj/tests/vm/verifier.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ -lbpf -lelf -lz -o $@
 
-vm: all integration-build $(B)/tests/vm/verifier ## Boot stock kernels and run the suite on each (KERNEL=6.12, VERIFIER=write)
-	@VERIFIER='$(VERIFIER)' tests/vm/run.sh $(KERNEL)
+vm: all integration-build $(B)/tests/vm/verifier ## Boot stock kernels and run the suite on each (KERNEL=6.12, FRONTS=kprobe|none, VERIFIER=write)
+	@VERIFIER='$(VERIFIER)' FRONTS='$(FRONTS)' tests/vm/run.sh $(KERNEL)

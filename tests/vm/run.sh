@@ -3,7 +3,8 @@
 #
 # run.sh [KERNEL…]: boots the stock kernels of the distribution, one after the
 # other, and runs suite.sh in each. 6.1 and 6.12 if none is named; "newest" is
-# the newest one that apt knows. VERIFIER=write makes docs/VERIFIER.md anew from
+# the newest one that apt knows. FRONTS names the front-ends, none: only the
+# verifier. VERIFIER=write makes docs/VERIFIER.md anew from
 # what these kernels say; else what they say must be near what is there.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -70,7 +71,8 @@ run() {
 		echo "skip - the suite on $1: apt has no such kernel"
 		return
 	fi
-	tests/vm/guest.py --timeout 600 "$dir" -- tests/vm/suite.sh "$1" |
+	tests/vm/guest.py --timeout 600 "$dir" -- tests/vm/suite.sh "$1" \
+		"${FRONTS:-}" |
 		awk -v k="$1" -v f="$seen" '$1 == "verifier" {
 			print k, $2, $3, $4 >>f; next } {print; fflush()}'
 	[ "${PIPESTATUS[0]}" = 0 ] || {
