@@ -432,9 +432,9 @@ static const char *check_ingest(const struct aggregator_config *cfg)
 		const char *url = cfg->ingest.listen[i];
 
 		if (!strncmp(url, "tls+tcp://", 10)) {
-			if (!cfg->ingest.cert_file)
-				return "ingest: tls+tcp:// needs cert_file and "
-				       "key_file";
+			if (!cfg->ingest.cert_file || !cfg->ingest.ca_file)
+				return "ingest: tls+tcp:// needs cert_file, "
+				       "key_file and ca_file";
 		} else if (strncmp(url, "tcp://", 6)) {
 			return "ingest listen: neither tcp:// nor tls+tcp://";
 		} else if (!is_loopback(url) && !cfg->ingest.allow_plaintext) {

@@ -252,6 +252,17 @@ static void examine(struct engine *e, struct item *it)
 		log_warn("refused a message: %s", it->reply.reason);
 		return;
 	}
+	if (!gate_may_be(e->gate, &it->request, it->batch.agent)) {
+		/* Not lost: whoever set it up wrong can still put it right. */
+		refuse(it, REPLY_CONFLICT,
+		       "the certificate is not this agent's");
+		it->rubbish = true;
+		e->pending.refused++;
+		log_warn("refused a message: the certificate of its sender is "
+			 "not that of agent %s",
+			 it->batch.agent);
+		return;
+	}
 	judge(e, it, &p);
 }
 
@@ -820,6 +831,12 @@ int engine_start(struct engine *e)
 	}
 	e->started = true;
 	return 0;
+}
+
+int engine_renew_tls(struct engine *e, const char *cert_file,
+		     const char *key_file, const char *ca_file)
+{
+	return gate_renew_tls(e->gate, cert_file, key_file, ca_file);
 }
 
 void engine_stop(struct engine *e)

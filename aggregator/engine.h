@@ -64,6 +64,13 @@ int engine_start(struct engine *e);
 void engine_set_limits(struct engine *e, const struct engine_options *opt);
 
 /*
+ * Reads renewed TLS files for connections from now on; nothing if no URL is
+ * tls+tcp. -EINVAL, said in the log: the old ones stay. Any thread.
+ */
+int engine_renew_tls(struct engine *e, const char *cert_file,
+		     const char *key_file, const char *ca_file);
+
+/*
  * Stops listening, commits what is held, writes a last checkpoint and waits
  * for the thread. snapshot_take() still works afterwards.
  */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "aggregator/gate_tls.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "proto/limits.h"
@@ -47,6 +48,7 @@ struct gate {
 	struct slot *head, **tail;
 	size_t queued_bytes, n_queued, max_bytes;
 	bool stopped, woken, closing;
+	bool plain, tls; /* there are listeners of this kind */
 	struct gate_stats stats;
 	struct {
 		int pipe;
@@ -183,8 +185,16 @@ static int listen_on(struct gate *g, const struct gate_options *opt,
 	int rv;
 
 	if (strncmp(url, "tls+tcp://", 10) == 0) {
-		log_error("%s: tls+tcp is not in this build", url);
-		return -EINVAL;
+		struct gate_tls_files files = { .cert_file = opt->cert_file,
+						.key_file = opt->key_file,
+						.ca_file = opt->ca_file };
+
+		rv = g->tls ? 0 : gate_tls_use(&files);
+		if (rv < 0)
+			return rv;
+		g->tls = true;
+	} else {
+		g->plain = true;
 	}
 	if (strncmp(url, "tcp://", 6) == 0 && !is_loopback(url) &&
 	    !opt->allow_plaintext) {
@@ -255,6 +265,16 @@ int gate_open(struct gate **out, const struct gate_options *opt)
 		receive(&g->slot[i]);
 	*out = g;
 	return 0;
+}
+
+int gate_renew_tls(struct gate *g, const char *cert_file, const char *key_file,
+		   const char *ca_file)
+{
+	struct gate_tls_files files = { .cert_file = cert_file,
+					.key_file = key_file,
+					.ca_file = ca_file };
+
+	return g->tls ? gate_tls_use(&files) : 0;
 }
 
 void gate_close(struct gate *g)
@@ -375,6 +395,22 @@ static bool too_much_rubbish(struct gate *g, nng_pipe pipe)
 		g->stats.cut_off++;
 	pthread_mutex_unlock(&g->mutex);
 	return cut;
+}
+
+/* Only pipes of TLS know the option that says whether it is in use. */
+bool gate_may_be(struct gate *g, const struct gate_request *r,
+		 const char *agent)
+{
+	struct slot *s = r->handle;
+	nng_pipe pipe = nng_msg_get_pipe(s->msg);
+	bool verified;
+
+	if (!g->tls)
+		return true;
+	if (g->plain && nng_pipe_get_bool(pipe, NNG_OPT_TLS_VERIFIED,
+					  &verified) == NNG_ENOTSUP)
+		return true;
+	return gate_tls_peer_is(pipe, agent);
 }
 
 void gate_reply(struct gate *g, struct gate_request *r,

@@ -11,7 +11,7 @@
 /*
  * Where agents knock: nng REP over many contexts. Callbacks only move messages
  * into a bounded queue, or answer BUSY when it is full; one thread collects and
- * replies. The only file here that sees nng.
+ * replies. Only this file and gate_tls.c, for TLS, see nng.
  */
 struct gate;
 
@@ -37,6 +37,12 @@ struct gate_request {
  * beyond loopback; -EADDRINUSE; -ENOMEM. Logged.
  */
 int gate_open(struct gate **out, const struct gate_options *opt);
+/*
+ * Reads renewed TLS files, for connections from now on; nothing if no URL is
+ * tls+tcp. -EINVAL, said in the log: the old ones stay. Any thread.
+ */
+int gate_renew_tls(struct gate *g, const char *cert_file, const char *key_file,
+		   const char *ca_file);
 void gate_close(struct gate *g); /* NULL is fine; drops what is queued */
 
 /*
@@ -51,6 +57,13 @@ size_t gate_queued(struct gate *g, size_t *bytes);
 void gate_wake(struct gate *g);
 /* From now on every new message is answered BUSY. Any thread. */
 void gate_stop(struct gate *g);
+
+/*
+ * The sender may speak for this agent: its certificate is of that name, or it
+ * came without TLS, where anybody may.
+ */
+bool gate_may_be(struct gate *g, const struct gate_request *r,
+		 const char *agent);
 
 /*
  * Answers and gives the message back. rubbish: it was not one of ours; a peer

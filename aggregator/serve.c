@@ -11,6 +11,7 @@
 
 #include "aggregator/config.h"
 #include "aggregator/engine.h"
+#include "aggregator/privileges.h"
 #include "aggregator/snapshot.h"
 #include "aggregator/web.h"
 #include "common/clock.h"
@@ -57,7 +58,12 @@ static int web_reload(void *arg, char *why, size_t why_size)
 
 	pthread_mutex_lock(&s->reload_mutex);
 	err = aggregator_config_load(&fresh, &s->flags);
+	if (err == 0)
+		err = engine_renew_tls(s->engine, fresh->ingest.cert_file,
+				       fresh->ingest.key_file,
+				       fresh->ingest.ca_file);
 	if (err < 0) {
+		aggregator_config_free(fresh);
 		snprintf(why, why_size,
 			 "the configuration is wrong: see the log");
 	} else {
@@ -221,7 +227,9 @@ int cmd_serve(int argc, char **argv)
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL); /* threads inherit it */
 	raise_fd_limit();
-	err = serve(&s, &set);
+	err = privileges_drop_all();
+	if (err == 0)
+		err = serve(&s, &set);
 	aggregator_config_free(s.config);
 	return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -24,6 +24,7 @@
 #include "common/version.h"
 #include "probe-agent/config.h"
 #include "probe-agent/pipeline.h"
+#include "probe-agent/privileges.h"
 #include "probe-agent/recording.h"
 #include "probe-agent/tap.h"
 #include "probe-agent/tls.h"
@@ -181,6 +182,7 @@ static int open_loop(struct agent *a)
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
 	/* Before any thread starts, so that all of them inherit it. */
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	a->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -219,6 +221,36 @@ static void check_tls(struct agent *a)
 		log_warn("the probes can't be told of: out of memory");
 }
 
+static int start_uplink(struct agent *a)
+{
+	const struct agent_config *cfg = a->cfg;
+	struct uplink_options uo = {
+		.url = cfg->to,
+		.ca_file = cfg->tls.ca_file,
+		.cert_file = cfg->tls.cert_file,
+		.key_file = cfg->tls.key_file,
+	};
+
+	return uplink_start(&a->uplink, &uo, a->outbox);
+}
+
+/*
+ * Reads the certificates again. What was on its way is sent again, and not
+ * counted twice. If the files are wrong, batches wait in the outbox.
+ */
+static void renew_uplink(struct agent *a)
+{
+	int err;
+
+	uplink_stop(a->uplink, 0);
+	a->uplink = NULL;
+	err = start_uplink(a);
+	if (err)
+		log_error("no uplink until the next try: %s", strerror(-err));
+	else
+		log_info("certificates read again");
+}
+
 static int start(struct agent *a)
 {
 	const struct agent_config *cfg = a->cfg;
@@ -237,12 +269,6 @@ static int start(struct agent *a)
 		.batch = on_batch,
 		.arg = a,
 	};
-	struct uplink_options uo = {
-		.url = cfg->to,
-		.ca_file = cfg->tls.ca_file,
-		.cert_file = cfg->tls.cert_file,
-		.key_file = cfg->tls.key_file,
-	};
 	int err;
 
 	to.tls = strcmp(cfg->capture.tls, "off");
@@ -259,12 +285,14 @@ static int start(struct agent *a)
 		err = recording_create(&a->recording, cfg->record_tap);
 	if (!err)
 		err = tap_open(&a->tap, &to);
+	if (!err)
+		err = privileges_drop(); /* no other thread runs yet */
 	if (!err && to.tls)
 		start_tls(a);
 	if (!err)
 		err = set_info(a);
 	if (!err)
-		err = uplink_start(&a->uplink, &uo, a->outbox);
+		err = start_uplink(a);
 	return err;
 }
 
@@ -287,6 +315,8 @@ static void turn(struct agent *a)
 	if (now_ns - a->ticked_ns >= TICK_MS * CLOCK_NS_PER_MS) {
 		pipeline_tick(a->pipeline, now_ns, clock_real_us());
 		check_tls(a);
+		if (!a->uplink)
+			renew_uplink(a);
 		a->ticked_ns = now_ns;
 	}
 	since_ns = now_ns - a->flushed_ns;
@@ -310,7 +340,11 @@ static void loop(struct agent *a)
 				    0)
 					continue;
 			} else if (ev[i].data.fd == a->signals) {
-				if (read(a->signals, &si, sizeof(si)) > 0) {
+				if (read(a->signals, &si, sizeof(si)) <= 0)
+					continue;
+				if (si.ssi_signo == SIGHUP) {
+					renew_uplink(a);
+				} else {
 					log_info("stopping signal=%s",
 						 strsignal((int)si.ssi_signo));
 					a->stopping = true;

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -26,6 +27,7 @@
 #define RETRY_MS 200u
 #define RETRY_MAX_MS 10000u
 #define CONFLICT_RETRY_MS 5000u
+#define PEM_MAX 65536u
 
 struct uplink {
 	struct outbox *outbox;
@@ -245,6 +247,45 @@ static char *url_host(const char *url)
 	return strndup(start, len);
 }
 
+/* PEM as a string; NULL: the log says why. */
+static char *read_pem(const char *path)
+{
+	char *text = calloc(1, PEM_MAX + 1);
+	FILE *f = text != NULL ? fopen(path, "re") : NULL;
+	size_t n;
+
+	if (f == NULL) {
+		log_error("%s: %s", path, strerror(errno));
+		free(text);
+		return NULL;
+	}
+	n = fread(text, 1, PEM_MAX + 1, f);
+	fclose(f);
+	if (n > PEM_MAX) {
+		log_error("%s: too large for a certificate or key", path);
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+/* nng's function for files wants both in one. */
+static int own_cert(nng_tls_config *tls, const char *cert_file,
+		    const char *key_file)
+{
+	char *cert = read_pem(cert_file);
+	char *key = cert != NULL ? read_pem(key_file) : NULL;
+	int code = NNG_EINVAL;
+
+	if (key != NULL) {
+		code = nng_tls_config_own_cert(tls, cert, key, NULL);
+		explicit_bzero(key, strlen(key));
+	}
+	free(key);
+	free(cert);
+	return code;
+}
+
 static int use_tls(struct uplink *up, const struct uplink_options *opt)
 {
 	nng_tls_config *tls = NULL;
@@ -266,10 +307,9 @@ static int use_tls(struct uplink *up, const struct uplink_options *opt)
 						NNG_TLS_AUTH_MODE_REQUIRED);
 	if (code == 0 && opt->cert_file != NULL) {
 		what = "cert_file";
-		code = nng_tls_config_cert_key_file(
-			tls,
-			opt->key_file != NULL ? opt->key_file : opt->cert_file,
-			NULL);
+		code = own_cert(tls, opt->cert_file,
+				opt->key_file != NULL ? opt->key_file
+						      : opt->cert_file);
 	}
 	if (code == 0) {
 		what = "dialer";
