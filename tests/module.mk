@@ -69,19 +69,39 @@ lint: ## Check formatting, include rules, names, scripts, man pages
 	@tests/lint.sh
 
 # tests/bench/*.c are programs that print `bench: NAME VALUE UNIT goal=G ok`.
-.PHONY: bench-scrape bench-fold
+.PHONY: bench bench-scrape bench-fold bench-ingest bench-growth bench-agent
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
-$(BENCHES): $(B)/%: $(B)/obj/%.o $(B)/libaggregator.a \
+BENCHES_AGENT := $(B)/tests/bench/agent
+$(BENCHES_AGENT): $(B)/obj/tests/unit/agent/tap_script.o $(B)/libagent.a
+$(filter-out $(BENCHES_AGENT),$(BENCHES)): $(B)/%: $(B)/obj/%.o $(B)/libaggregator.a \
 		$(B)/libproto.a $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ $(LIBS_aggregator) -o $@
+
+$(BENCHES_AGENT): $(B)/%: $(B)/obj/%.o $(B)/libproto.a $(B)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $(filter %.o,$^) \
+		$(B)/libagent.a $(B)/libproto.a $(B)/libcommon.a \
+		-lcmocka $(LIBS_agent) -o $@
 
 bench-scrape: $(B)/tests/bench/scrape ## What rendering a scrape costs
 	@$<
 
 bench-fold: $(B)/tests/bench/fold ## What decoding and counting an event costs
 	@$<
+
+bench-ingest: $(B)/redtap-aggregator $(B)/redtap-agent ## Events a second, acknowledged after commit
+	@tests/bench/ingest.py --build=$(B) speed
+
+bench-growth: $(B)/redtap-aggregator $(B)/redtap-agent ## The same by series and agents; restart, stalls, peers
+	@tests/bench/ingest.py --build=$(B) series agents restart stalls peers
+
+bench-agent: $(B)/tests/bench/agent ## From a recorded tap to encoded batches
+	@$<
+
+bench: bench-ingest bench-growth bench-agent bench-fold bench-scrape ## All of them, some four minutes
 
 # Kills programs while a known number of requests is on its way.
 KILLS ?= 50

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an exchange costs the agent, from a recorded tap to an encoded batch in
+ * the outbox: the file of records is read, the engine pairs, the pipeline says
+ * who and which route, the packer encodes. CPU time of one thread; the median
+ * of the rounds. With an argument, one round, for callgrind.
+ *
+ *	bench: NAME VALUE UNIT goal=G ok|short
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "probe-agent/config.h"
+#include "probe-agent/outbox.h"
+#include "probe-agent/pipeline.h"
+#include "probe-agent/recording.h"
+#include "tests/unit/agent/tap_script.h"
+
+#define ROUNDS 7
+#define PASSES 8 /* over the recording, in a round */
+#define CONNS 64u
+#define EXCHANGES 256u /* of a connection */
+#define GOAL_PER_S 3000000.0
+#define GOAL_ENGINE_NS 200.0
+#define GOAL_RSS_MIB 16
+
+static double cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static void die(const char *what, int err)
+{
+	fprintf(stderr, "bench: %s: %s\n", what, strerror(-err));
+	exit(1);
+}
+
+/* ---- the recording ---- */
+
+static void keep(void *arg, const void *rec, size_t len)
+{
+	int err = recording_write(arg, rec, len);
+
+	if (err)
+		die("recording", err);
+}
+
+static void exchange(struct script_conn *k, unsigned c, unsigned i)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\nServer: nginx\r\n"
+				     "Content-Type: text/html\r\n"
+				     "Content-Length: 612\r\n\r\n";
+	char request[256];
+	int n = snprintf(request, sizeof(request),
+			 "GET /shop%u/items/%u HTTP/1.1\r\n"
+			 "Host: shop.example\r\nUser-Agent: bench/1\r\n"
+			 "Accept: */*\r\n\r\n",
+			 (c + i) % 16, i * 7919 % 10007);
+
+	script_read(k, request, (size_t)n);
+	script_wait(k, 100000 + i * 997 % 3000000);
+	script_write(k, answer, sizeof(answer) - 1);
+	script_write_quietly(k, 612);
+}
+
+/* Keep-alive connections to a server, in turn. Returns the exchanges. */
+static uint64_t record(const char *path)
+{
+	static struct script_conn conn[CONNS];
+	struct conn_options none = { 0 };
+	struct script s = { 0 };
+	struct recording_writer *w;
+	int err = recording_create(&w, path);
+
+	if (err)
+		die(path, err);
+	script_init(&s, &none);
+	s.tee = keep;
+	s.tee_arg = w;
+	for (unsigned c = 0; c < CONNS; c++)
+		script_open(&s, &conn[c], 0x1000 + c);
+	for (unsigned i = 0; i < EXCHANGES; i++)
+		for (unsigned c = 0; c < CONNS; c++)
+			exchange(&conn[c], c, i);
+	for (unsigned c = 0; c < CONNS; c++)
+		script_close(&conn[c], 0);
+	script_fini(&s);
+	err = recording_close(w);
+	if (err)
+		die(path, err);
+	return (uint64_t)CONNS * EXCHANGES;
+}
+
+/* ---- the agent ---- */
+
+struct agent {
+	struct agent_config *cfg;
+	struct outbox *outbox;
+	struct pipeline *pipeline;
+	const char *path;
+	uint64_t bytes; /* encoded */
+};
+
+static void empty_outbox(struct agent *a)
+{
+	struct outbox_item item;
+
+	while (outbox_peek(a->outbox, &item, 0) == 0) {
+		a->bytes += item.len;
+		outbox_ack(a->outbox, item.epoch, item.sequence);
+	}
+}
+
+typedef void (*feed_fn)(void *arg, const void *rec, size_t len);
+
+static void feed_pipeline(void *arg, const void *rec, size_t len)
+{
+	pipeline_feed(((struct agent *)arg)->pipeline, rec, len);
+}
+
+static void feed_engine(void *arg, const void *rec, size_t len)
+{
+	conn_feed(arg, rec, len);
+}
+
+static void feed_all(const char *path, feed_fn feed, void *arg)
+{
+	struct recording_reader *r;
+	const void *rec;
+	size_t len;
+	int err = recording_open(&r, path);
+
+	while (err == 0 && (err = recording_read(r, &rec, &len)) == 1) {
+		feed(arg, rec, len);
+		err = 0;
+	}
+	if (err < 0)
+		die(path, err);
+	recording_reader_free(r);
+}
+
+static void pass(struct agent *a)
+{
+	static const uint64_t tap[TAP_C_MAX];
+	int err;
+
+	feed_all(a->path, feed_pipeline, a);
+	err = pipeline_flush(a->pipeline, tap);
+	if (err)
+		die("flush", err);
+	empty_outbox(a);
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void print(const char *name, double value, const char *unit, double goal,
+		  bool ok)
+{
+	printf("bench: %s %.6g %s goal=%g %s\n", name, value, unit, goal,
+	       ok ? "ok" : "short");
+}
+
+static void count_exchange(void *arg, const struct exchange *x)
+{
+	(void)x;
+	++*(uint64_t *)arg;
+}
+
+/* The state machines alone, from the same recording. */
+static double engine_ns(const char *path, uint64_t exchanges, unsigned passes)
+{
+	uint64_t seen = 0;
+	struct conn_options co = { .exchange = count_exchange, .arg = &seen };
+	struct conn_table *t;
+	double start;
+	int err = conn_new(&t, &co);
+
+	if (err)
+		die("engine", err);
+	start = cpu_ns();
+	for (unsigned i = 0; i < passes; i++)
+		feed_all(path, feed_engine, t);
+	start = cpu_ns() - start;
+	conn_free(t);
+	if (seen != exchanges * passes)
+		die("engine: not every exchange came out", -EBADMSG);
+	return start / (double)seen;
+}
+
+static void measure(const char *path, uint64_t exchanges, unsigned rounds,
+		    unsigned passes)
+{
+	struct agent_flags flags = { 0 };
+	struct outbox_options oo = { 0 };
+	struct agent a = { .path = path };
+	struct pipeline_options po = { 0 };
+	double ns[ROUNDS], engine[ROUNDS];
+	struct rusage u;
+	int err = agent_config_load(&a.cfg, &flags);
+
+	if (err == 0)
+		err = outbox_open(&a.outbox, &oo);
+	po.cfg = a.cfg;
+	po.outbox = a.outbox;
+	if (err == 0)
+		err = pipeline_new(&a.pipeline, &po);
+	if (err)
+		die("agent", err);
+	pass(&a);
+	for (unsigned r = 0; r < rounds; r++) {
+		uint64_t before = pipeline_events(a.pipeline);
+		double start = cpu_ns();
+
+		for (unsigned i = 0; i < passes; i++)
+			pass(&a);
+		ns[r] = (cpu_ns() - start) / (double)(passes * exchanges);
+		if (pipeline_events(a.pipeline) - before != passes * exchanges)
+			die("not every exchange was packed", -EBADMSG);
+	}
+	getrusage(RUSAGE_SELF, &u);
+	for (unsigned r = 0; r < rounds; r++)
+		engine[r] = engine_ns(path, exchanges, passes);
+	qsort(ns, rounds, sizeof(*ns), compare);
+	qsort(engine, rounds, sizeof(*engine), compare);
+	print("agent_engine", engine[rounds / 2], "ns/request", GOAL_ENGINE_NS,
+	      engine[rounds / 2] <= GOAL_ENGINE_NS);
+	print("agent_rss", (double)u.ru_maxrss / 1024, "MiB", GOAL_RSS_MIB,
+	      u.ru_maxrss <= GOAL_RSS_MIB * 1024);
+	printf("# %.1f bytes/event\n",
+	       (double)a.bytes / (double)pipeline_events(a.pipeline));
+	print("agent_events", 1e9 / ns[rounds / 2], "events/s", GOAL_PER_S,
+	      1e9 / ns[rounds / 2] >= GOAL_PER_S);
+	pipeline_free(a.pipeline);
+	outbox_close(a.outbox);
+	agent_config_free(a.cfg);
+}
+
+int main(int argc, char **argv)
+{
+	char dir[] = "/tmp/redtap-bench-XXXXXX", path[sizeof(dir) + 8];
+	uint64_t exchanges;
+
+	(void)argv;
+	if (!mkdtemp(dir))
+		die(dir, -errno);
+	snprintf(path, sizeof(path), "%s/tap", dir);
+	exchanges = record(path);
+	measure(path, exchanges, argc > 1 ? 1 : ROUNDS, argc > 1 ? 1 : PASSES);
+	unlink(path);
+	rmdir(dir);
+	return 0;
+}

@@ -1,0 +1,280 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the aggregator takes in: real processes, nng on loopback, acknowledged
+after commit, `redtap-agent synth` as the fleet on the same machine.
+
+    ingest.py [--seconds=S] [--build=DIR] [--store=DIR] [part ...]
+
+Parts: speed, series, agents, restart, stalls, peers (all without an argument).
+Every run checks that what the aggregator counted is what the fleet sent. Prints
+`bench: NAME VALUE UNIT goal=G ok|short`, one line a figure.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+HTTP, INGEST, PEER = 19670, 19671, 19672
+TICK = os.sysconf("SC_CLK_TCK")
+# Label sets: services x routes x some six statuses.
+SERIES = {"10": (1, 2), "1k": (10, 17), "100k": (800, 21)}
+
+
+def bench(name, value, unit, goal=None, least=True):
+    """One figure; goal is the least (or the most) that is good enough."""
+    verdict = ""
+    if goal is not None:
+        good = value >= goal if least else value <= goal
+        sign = ">=" if least else "<="
+        verdict = f" goal={sign}{goal} {'ok' if good else 'short'}"
+    print(f"bench: {name} {value:.6g} {unit}{verdict}", flush=True)
+
+
+def cpu_s(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1]
+    return sum(int(x) for x in fields.split()[11:13]) / TICK
+
+
+def rss_mib(pid, field="VmHWM"):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().split("\n"):
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def get(path, port=HTTP):
+    url = f"http://127.0.0.1:{port}{path}"
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return answer.read().decode()
+
+
+class Aggregator:
+    """One aggregator with a store of its own."""
+
+    def __init__(self, args, *flags):
+        self.args, self.flags = args, flags
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="redtap-bench.",
+                                                 dir=args.store))
+        self.process = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *exc):
+        if self.process:
+            self.stop(signal.SIGKILL)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def start(self):
+        """Seconds until it is ready."""
+        begin = time.monotonic()
+        with open(self.dir / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [f"{self.args.build}/redtap-aggregator", "serve",
+                 f"--store.dir={self.dir}",
+                 f"--web.listen-address=127.0.0.1:{HTTP}",
+                 f"--ingest.listen=tcp://127.0.0.1:{INGEST}", *self.flags],
+                stderr=log, stdout=log)
+        while True:
+            try:
+                get("/-/ready")
+                return time.monotonic() - begin
+            except OSError:
+                if self.process.poll() is not None:
+                    sys.exit((self.dir / "log").read_text())
+                if time.monotonic() - begin > 90:
+                    sys.exit("bench: the aggregator is not ready after 90 s")
+                time.sleep(0.005)
+
+    def stop(self, how):
+        self.process.send_signal(how)
+        self.process.wait(60)
+        self.process = None
+
+    def metric(self, name):
+        for line in get("/metrics").split("\n"):
+            if line.startswith(name + " "):
+                return float(line.rsplit(" ", 1)[1])
+        return 0.0
+
+    def events(self):
+        """Counted so far: by the log if it is whole, as a scrape of many
+        series costs memory that is measured here."""
+        if "--retention.raw-bytes=16MiB" in self.flags:
+            return self.metric("redtap_aggregator_events_total")
+        db = sqlite3.connect(f"file:{self.dir}/redtap.db?mode=ro", uri=True)
+        (n,) = db.execute("SELECT sum(requests) FROM log").fetchone()
+        db.close()
+        return n or 0
+
+    def disk_bytes(self):
+        return sum(p.stat().st_size for p in self.dir.glob("redtap.db"))
+
+
+def load(agg, seconds, agents, series, *flags, speed=("--speed=max",)):
+    """A fleet for some seconds: its truth, and what it cost the aggregator."""
+    services, routes = SERIES[series]
+    truth = agg.dir / "truth"
+    before = agg.events()
+    cpu = cpu_s(agg.process.pid)
+    done = subprocess.run(
+        [f"{agg.args.build}/redtap-agent", "synth",
+         f"--to=tcp://127.0.0.1:{INGEST}", f"--agents={agents}",
+         f"--services={services}", f"--routes={routes}",
+         f"--duration={seconds}s", f"--truth={truth}", *speed, *flags],
+        stderr=subprocess.PIPE, text=True, check=False)
+    cpu = cpu_s(agg.process.pid) - cpu
+    if done.returncode != 0:
+        sys.exit(f"bench: synth failed: {done.stderr}")
+    # The first line has all that is needed; the rest is long.
+    with open(truth, encoding="ascii") as f:
+        sent = json.loads(f.readline().rstrip().rstrip(",") + "}")
+    counted = agg.events() - before
+    if counted != sent["events"] or sent["outstanding"]:
+        sys.exit(f"bench: {counted:.0f} counted, {sent['events']} sent, "
+                 f"{sent['outstanding']} not answered")
+    sent["cpu_ns"] = cpu * 1e9 / max(sent["events"], 1)
+    sent["cpu"] = cpu
+    return sent
+
+
+def part_speed(args):
+    with Aggregator(args) as agg:
+        load(agg, 1, 256, "1k")
+        sent = load(agg, args.seconds, 256, "1k", "--id=timed")
+        bench("ingest_speed", sent["events_per_second"], "events/s", 10000000)
+        bench("ingest_cpu", sent["cpu_ns"], "ns/event", 60, least=False)
+        bench("ingest_wire", sent["bytes"] / sent["events"], "bytes/event")
+        args.ours = 1e9 / sent["cpu_ns"]
+
+
+def part_series(args):
+    for series in SERIES:
+        with Aggregator(args) as agg:
+            load(agg, 2, 64, series)
+            sent = load(agg, args.seconds, 64, series, "--id=timed")
+            name = f"ingest_{series}_series"
+            bench(name + "_speed", sent["events_per_second"], "events/s")
+            bench(name + "_cpu", sent["cpu_ns"], "ns/event")
+            bench(name + "_wire", sent["bytes"] / sent["events"],
+                  "bytes/event")
+            bench(name + "_rss", rss_mib(agg.process.pid), "MiB",
+                  256 if series == "100k" else None, least=False)
+
+
+def part_agents(args):
+    for agents in (1, 100, 10000):
+        with Aggregator(args) as agg:
+            sent = load(agg, args.seconds, agents, "1k")
+            name = f"ingest_{agents}_agents"
+            bench(name + "_speed", sent["events_per_second"], "events/s")
+            bench(name + "_cpu", sent["cpu_ns"], "ns/event")
+            bench(name + "_rss", rss_mib(agg.process.pid), "MiB")
+
+
+def part_restart(args):
+    """A log of 256 MiB of which no counter is in a checkpoint yet."""
+    with Aggregator(args, "--store.checkpoint=1h") as agg:
+        sent = load(agg, 60, 64, "1k", f"--events={30 * 1000 * 1000}")
+        before = agg.metric("redtap_aggregator_events_total")
+        agg.stop(signal.SIGKILL)
+        bench("store_disk", agg.disk_bytes() / sent["events"], "bytes/event")
+        seconds = agg.start()
+        if agg.metric("redtap_aggregator_events_total") != before:
+            sys.exit("bench: the restart changed the count")
+        bench("restart_without_checkpoint", sent["events"] / seconds,
+              "events/s")
+        bench("restart_without_checkpoint_time", seconds, "s")
+        agg.stop(signal.SIGTERM)
+        bench("restart_full_log", agg.start(), "s", 5, least=False)
+
+
+def part_stalls(args):
+    """Answers later than 500 ms are asked for again, and so counted."""
+    with Aggregator(args, "--store.checkpoint=2s",
+                    "--retention.raw-bytes=16MiB") as agg:
+        sent = load(agg, 2 * args.seconds, 100, "100k",
+                    "--reply-timeout=500ms", speed=("--rate=500000",))
+        bench("stall_answers_over_500_ms", sent["resent"], "answers", 0,
+              least=False)
+        bench("stall_checkpoints",
+              agg.metric("redtap_aggregator_checkpoints_total"), "rounds")
+        bench("stall_retention_deleted",
+              agg.metric("redtap_aggregator_retention_deleted_batches_total"),
+              "batches")
+
+
+def import_lines(n):
+    """Samples as a Prometheus client would push them, 100 label sets."""
+    now = int(time.time() * 1000)
+    return "".join(
+        'http_server_request_duration_seconds{job="service-%d",'
+        'http_route="/route-%d/{id}",http_request_method="GET",'
+        'http_response_status_code="200"} 0.0%d %d\n'
+        % (i % 10, i // 10 % 10, i % 97, now + i // 100)
+        for i in range(n)).encode()
+
+
+def part_peers(args):
+    """Events a CPU-second, against what else could count them here."""
+    binary = shutil.which("victoria-metrics")
+    if not binary:
+        print("skip - VictoriaMetrics: victoria-metrics is not installed")
+        return
+    if not getattr(args, "ours", None):
+        part_speed(args)
+    place = tempfile.mkdtemp(prefix="redtap-bench.", dir=args.store)
+    peer = subprocess.Popen(
+        [binary, f"-storageDataPath={place}", "-retentionPeriod=1",
+         f"-httpListenAddr=127.0.0.1:{PEER}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            try:
+                get("/health", PEER)
+                break
+            except OSError:
+                time.sleep(0.05)
+        body, sent = import_lines(50000), 0
+        cpu = cpu_s(peer.pid)
+        until = time.monotonic() + args.seconds
+        while time.monotonic() < until:
+            url = f"http://127.0.0.1:{PEER}/api/v1/import/prometheus"
+            urllib.request.urlopen(url, data=body, timeout=60).close()
+            sent += 50000
+        theirs = sent / max(cpu_s(peer.pid) - cpu, 1 / TICK)
+    finally:
+        peer.kill()
+        peer.wait()
+        shutil.rmtree(place, ignore_errors=True)
+    bench("peer_victoriametrics", theirs, "events/CPU-s")
+    bench("peer_redtap", args.ours, "events/CPU-s")
+    bench("peer_ratio_victoriametrics", args.ours / theirs, "x", 15)
+
+
+def main():
+    parts = {name[5:]: f for name, f in globals().items()
+             if name.startswith("part_")}
+    p = argparse.ArgumentParser(description=__doc__.split("\n", 2)[1])
+    p.add_argument("--seconds", type=int, default=5)
+    p.add_argument("--build", default="build")
+    p.add_argument("--store", default=None,
+                   help="folder for the stores (TMPDIR)")
+    p.add_argument("part", nargs="*", choices=[*parts, []])
+    args = p.parse_args()
+    for name in args.part or parts:
+        parts[name](args)
+
+
+main()
