@@ -172,7 +172,7 @@ int api_windows_parse(struct api_windows *out, const char *from, const char *to,
 		"neither seconds since 1970 nor an RFC 3339 time";
 	int64_t step = WINDOW_SECONDS;
 
-	*out = (struct api_windows){ .to_s = now_s + step };
+	*out = (struct api_windows){ .to_s = now_s + step, .step_s = step };
 	*where = "to";
 	if (to && !parse_time(to, &out->to_s)) {
 		snprintf(why, why_size, "%s", time_wanted);
@@ -412,7 +412,7 @@ static json_t *group_json(const struct api_windows *q, const struct group *g)
 	bad |= json_object_set_new(o, "errors",
 				   json_integer((json_int_t)g->errors));
 	bad |= json_object_set_new(o, "rate",
-				   json_real(count / WINDOW_SECONDS));
+				   json_real(count / (double)q->step_s));
 	bad |= json_object_set_new(
 		o, "error_ratio",
 		json_real(g->count ? (double)g->errors / count : 0));
@@ -459,14 +459,17 @@ static int on_window(void *arg, const struct store_window *w)
 {
 	struct answer *a = arg;
 	struct group *g;
+	int64_t start_s;
 	size_t before;
 	int err = 0;
 
 	if (++a->rows > API_ROWS_MAX)
 		return -E2BIG;
-	if (w->start_s != a->start_s) {
+	start_s =
+		w->start_s - (w->start_s - a->query->from_s) % a->query->step_s;
+	if (start_s != a->start_s) {
 		err = close_window(a);
-		a->start_s = w->start_s;
+		a->start_s = start_s;
 	}
 	if (err)
 		return err;
@@ -500,15 +503,39 @@ unsigned api_error(struct buf *out, unsigned status, const char *what,
 
 static void put_head(struct buf *out, const struct api_windows *q)
 {
-	buf_printf(out, "{\"from\":%lld,\"to\":%lld,\"step\":%u,\"by\":[",
-		   (long long)q->from_s, (long long)q->to_s, WINDOW_SECONDS);
+	buf_printf(out, "{\"from\":%lld,\"to\":%lld,\"step\":%lld,\"by\":[",
+		   (long long)q->from_s, (long long)q->to_s,
+		   (long long)q->step_s);
 	for (size_t i = 0; i < q->n_by; i++)
 		buf_printf(out, "%s\"%s\"", i ? "," : "", by_name[q->by[i]]);
 	buf_puts(out, "],\"windows\":[");
 }
 
+static bool parse_step(struct api_windows *q, const char *text)
+{
+	int64_t v = 0;
+
+	if (!text)
+		return true;
+	if (!strcmp(text, "all")) {
+		q->step_s = q->to_s - q->from_s;
+		return true;
+	}
+	while (isdigit((unsigned char)*text) && v <= API_RANGE_MAX_S)
+		v = 10 * v + (*text++ - '0');
+	q->step_s = v;
+	return !*text && v > 0 && v % WINDOW_SECONDS == 0;
+}
+
 unsigned api_windows(struct buf *out, const char *store_path, const char *from,
 		     const char *to, const char *by)
+{
+	return api_windows_step(out, store_path, from, to, by, NULL);
+}
+
+unsigned api_windows_step(struct buf *out, const char *store_path,
+			  const char *from, const char *to, const char *by,
+			  const char *step)
 {
 	struct api_windows q;
 	struct answer a = { .query = &q, .out = out, .start_s = -1 };
@@ -520,6 +547,10 @@ unsigned api_windows(struct buf *out, const char *store_path, const char *from,
 	if (api_windows_parse(&q, from, to, by, clock_real_us() / 1000000,
 			      &where, why, sizeof(why)))
 		return api_error(out, 400, why, where);
+	if (!parse_step(&q, step))
+		return api_error(out, 400,
+				 "neither all nor a multiple of 10 seconds",
+				 "step");
 	if (!store_path)
 		return api_error(out, 501, "there is no store here", NULL);
 	err = store_reader_open(&reader, store_path);

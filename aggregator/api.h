@@ -11,10 +11,12 @@
  * The JSON side: questions to the store. Only api*.c see jansson. Each
  * answer opens a read-only connection of its own, so a writer never waits.
  *
- * GET /api/v1/windows?from=&to=&by=
+ * GET /api/v1/windows?from=&to=&by=&step=
  *	from, to  seconds since 1970 or RFC 3339; default: the last 5 minutes
  *	by        comma list of service, route, method, status, role;
  *	          default: service
+ *	step      seconds, a multiple of 10, or all: windows are added up;
+ *	          default: 10
  *
  *	{"from": 1700000000, "to": 1700000300, "step": 10, "by": ["service"],
  *	 "windows": [{"start": 1700000000, "groups": [
@@ -46,6 +48,7 @@ struct api_windows {
 	int64_t from_s, to_s;
 	enum api_by by[API_BYS]; /* as asked for, no duplicates */
 	size_t n_by;
+	int64_t step_s; /* a window of the answer: so many seconds */
 };
 
 /*
@@ -62,6 +65,10 @@ int api_windows_parse(struct api_windows *out, const char *from, const char *to,
  */
 unsigned api_windows(struct buf *out, const char *store_path, const char *from,
 		     const char *to, const char *by);
+/* step: NULL, as above; seconds, a multiple of 10; "all": one window. */
+unsigned api_windows_step(struct buf *out, const char *store_path,
+			  const char *from, const char *to, const char *by,
+			  const char *step);
 
 /* RFC 3339, or seconds since 1970; in seconds. -EINVAL. */
 int api_time_parse(const char *text, int64_t *out);

@@ -137,9 +137,10 @@ static void run_quit(struct web_request *q)
 
 static void run_windows(struct web_request *q)
 {
-	q->status = api_windows(&q->body, q->core->opt.store_path,
-				q->argument(q, "from"), q->argument(q, "to"),
-				q->argument(q, "by"));
+	q->status =
+		api_windows_step(&q->body, q->core->opt.store_path,
+				 q->argument(q, "from"), q->argument(q, "to"),
+				 q->argument(q, "by"), q->argument(q, "step"));
 	q->type = "application/json";
 }
 

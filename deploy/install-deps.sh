@@ -8,7 +8,7 @@ set -eu
 build="gcc make git ca-certificates clang-14 llvm-14 bpftool libbpf-dev libelf-dev
  zlib1g-dev libzstd-dev libnng-dev libprotobuf-c-dev protobuf-c-compiler
  libmicrohttpd-dev libsqlite3-dev libcyaml-dev libjansson-dev libcap-ng-dev
- libcrypt-dev curl"
+ libcrypt-dev libcurl4-gnutls-dev curl"
 tests="libcmocka-dev libclang-rt-14-dev clang-format-14 shellcheck mandoc nginx-light
  wrk jq xxd socat openssl python3 nodejs redis-server prometheus procps
  iproute2 util-linux sqlite3"

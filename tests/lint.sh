@@ -97,7 +97,7 @@ fi
 	crypt\.h aggregator/web_auth
 	cyaml probe-agent/config|aggregator/config
 	yaml\.h aggregator/web_config
-	jansson aggregator/(api|query)|probe-agent/import_json
+	jansson aggregator/(api|report)|probe-agent/import_json
 	zstd proto/trace
 	curl/ aggregator/client
 	zlib aggregator/render
