@@ -25,6 +25,7 @@ struct checkpoint {
 	uint64_t window_mark;
 	uint32_t keys_stored; /* window label sets in the store */
 
+	bool fold_all;
 	bool active; /* a round is on its way */
 	uint64_t round; /* its watermark */
 	size_t view; /* cursor */
@@ -97,6 +98,11 @@ uint64_t checkpoint_watermark(const struct checkpoint *c)
 uint64_t checkpoint_rounds(const struct checkpoint *c)
 {
 	return c->rounds;
+}
+
+void checkpoint_fold_all(struct checkpoint *c)
+{
+	c->fold_all = true;
 }
 
 /* ---- one series -------------------------------------------------------- */
@@ -617,8 +623,9 @@ static int load_view(struct checkpoint *c, size_t v, const struct view_row *row)
 {
 	c->id[v] = row->id;
 	c->view_mark[v] = 0;
-	if (!row->found || row->digest != fold_view_digest(c->fold, v)) {
-		if (row->found)
+	if (!row->found || c->fold_all ||
+	    row->digest != fold_view_digest(c->fold, v)) {
+		if (row->found && !c->fold_all)
 			log_info("view %s has changed: it is folded again from "
 				 "the log",
 				 fold_view(c->fold, v)->name);

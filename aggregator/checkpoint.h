@@ -23,6 +23,9 @@ struct checkpoint;
 int checkpoint_new(struct checkpoint **out, struct fold *f, struct store *st);
 void checkpoint_free(struct checkpoint *c); /* NULL is fine */
 
+/* checkpoint_load() is to fold every view from the log, changed or not. */
+void checkpoint_fold_all(struct checkpoint *c);
+
 /*
  * Loads ledger, series, targets and label sets, and folds the log. *last_id
  * gets the last log id in use. -EUCLEAN: it makes no sense; then fold and

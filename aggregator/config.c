@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aggregator/config_views.h"
 #include "common/conffile.h"
 #include "common/log.h"
 #include "proto/limits.h"
@@ -76,11 +77,28 @@ static const cyaml_schema_field_t ingest_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t series_fields[] = {
+	UINT("idle_s", struct aggregator_config, series.idle_s),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t log_fields[] = {
+	CYAML_FIELD_ENUM("level", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
+			 struct aggregator_config, log.level, config_levels,
+			 CONFIG_LEVELS),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t fields[] = {
 	GROUP("store", struct aggregator_config, store_fields),
 	GROUP("retention", struct aggregator_config, retention_fields),
 	GROUP("web", struct aggregator_config, web_fields),
 	GROUP("ingest", struct aggregator_config, ingest_fields),
+	GROUP("series", struct aggregator_config, series_fields),
+	GROUP("log", struct aggregator_config, log_fields),
+	CYAML_FIELD_SEQUENCE_COUNT(
+		"views", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+		struct aggregator_config, views, n_views, &config_view, 0, 64),
 	CYAML_FIELD_END,
 };
 
@@ -158,6 +176,7 @@ enum {
 	KEY_PLAINTEXT,
 	KEY_QUEUE,
 	KEY_AGENTS,
+	KEY_IDLE,
 	KEY_END,
 };
 
@@ -200,6 +219,8 @@ static const struct argp_option options[] = {
 	  "Received and not yet committed, at most (64MiB)", 4 },
 	{ "ingest.max-agents", KEY_AGENTS, "N", 0,
 	  "Agents known, at most (10000)", 4 },
+	{ "series.idle", KEY_IDLE, "DURATION", 0,
+	  "Series are not exposed after this long without requests (1d)", 5 },
 	{ 0 },
 };
 
@@ -327,6 +348,8 @@ static int apply_flag(struct aggregator_config *cfg, int key, const char *value)
 		return set_duration_s(&cfg->retention.windows_age_s, value);
 	case KEY_WINDOWS_BYTES:
 		return cli_parse_bytes(value, &cfg->retention.windows_bytes);
+	case KEY_IDLE:
+		return set_duration_s(&cfg->series.idle_s, value);
 	case KEY_LIFECYCLE:
 	case KEY_NO_LIFECYCLE:
 		cfg->web.lifecycle = key == KEY_LIFECYCLE;
@@ -405,6 +428,7 @@ static int fill_defaults(struct aggregator_config *cfg)
 	default_u64(&cfg->retention.raw_bytes, UINT64_C(1) << 30);
 	default_u64(&cfg->retention.windows_age_s, 15 * DAY_S);
 	default_u64(&cfg->retention.windows_bytes, UINT64_C(1) << 30);
+	default_u64(&cfg->series.idle_s, DAY_S);
 	default_u64(&cfg->ingest.queue_bytes, 64u << 20);
 	default_u32(&cfg->ingest.max_agents, 10000);
 	if (!err)
@@ -462,6 +486,19 @@ static const char *check(const struct aggregator_config *cfg)
 	return check_ingest(cfg);
 }
 
+static int check_views(const struct aggregator_config *cfg)
+{
+	struct view_set *views = NULL;
+	char why[256] = "";
+	int err = view_set_new(&views, cfg->views, cfg->n_views, why,
+			       sizeof(why));
+
+	if (err == -EINVAL)
+		log_error("configuration: %s", why);
+	view_set_free(views);
+	return err;
+}
+
 int aggregator_config_load(struct aggregator_config **out,
 			   const struct aggregator_flags *flags)
 {
@@ -492,6 +529,8 @@ int aggregator_config_load(struct aggregator_config **out,
 		log_error("configuration: %s", wrong);
 		err = -EINVAL;
 	}
+	if (!err)
+		err = check_views(cfg);
 	if (err) {
 		aggregator_config_free(cfg);
 		return err;

@@ -6,12 +6,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "aggregator/view_set.h"
 #include "common/cli.h"
+#include "common/log.h"
 
 /*
  * The aggregator's configuration: defaults, then the YAML file, then flags.
  * Complete once loaded: no field needs a default where it is used. Immutable; a
- * reload loads a new one. config.c is the only file here that sees libcyaml.
+ * reload loads a new one. Only config*.c here see libcyaml.
  */
 struct aggregator_config {
 	struct {
@@ -23,6 +25,14 @@ struct aggregator_config {
 		uint64_t raw_age_s, raw_bytes; /* the log of batches */
 		uint64_t windows_age_s, windows_bytes;
 	} retention;
+	struct {
+		uint64_t idle_s; /* of silence; then a series is not exposed */
+	} series;
+	struct {
+		int level; /* enum log_level + 1; 0: info, or the flag */
+	} log;
+	struct view_entry *views; /* see view_set.h; checked */
+	unsigned n_views;
 	struct {
 		char **listen; /* "host:port", ":9470", "[::1]:9470" */
 		unsigned listen_count;
@@ -59,6 +69,14 @@ extern const struct argp aggregator_config_argp; /* input: aggregator_flags */
 int aggregator_config_load(struct aggregator_config **out,
 			   const struct aggregator_flags *flags);
 void aggregator_config_free(struct aggregator_config *cfg); /* NULL is fine */
+
+/*
+ * What of next takes effect only with a restart of what runs with now: a list
+ * of keys for people; empty if nothing does.
+ */
+void aggregator_config_needs_restart(const struct aggregator_config *now,
+				     const struct aggregator_config *next,
+				     char *what, size_t what_size);
 
 /*
  * For a subcommand with no flags of its own: parses argv and loads. 0; 1 if

@@ -631,17 +631,18 @@ static void turn(struct engine *e)
 		retention(e, now);
 }
 
-static void final_checkpoint(struct engine *e)
+int engine_save(struct engine *e)
 {
 	struct due due = { .windows = true, .checkpoint = true };
+	int err;
 
 	e->n_items = 0;
 	checkpoint_begin(e->checkpoint, e->last_id);
 	do {
-		if (commit_group(e, &due) < 0)
-			return;
+		err = commit_group(e, &due);
 		due.windows = false;
-	} while (checkpoint_active(e->checkpoint));
+	} while (err == 0 && checkpoint_active(e->checkpoint));
+	return err;
 }
 
 static void *run(void *arg)
@@ -654,7 +655,7 @@ static void *run(void *arg)
 	gate_stop(e->gate);
 	while (gate_queued(e->gate, &bytes) > 0)
 		turn(e);
-	final_checkpoint(e);
+	engine_save(e);
 	return NULL;
 }
 
@@ -753,6 +754,8 @@ static int load_state(struct engine *e)
 		err = ledger_new(&e->ledger, e->opt.max_agents);
 	if (err == 0)
 		err = checkpoint_new(&e->checkpoint, e->fold, e->store);
+	if (err == 0 && e->opt.fold_all)
+		checkpoint_fold_all(e->checkpoint);
 	if (err == 0)
 		err = checkpoint_load(e->checkpoint, e->ledger, &e->last_id);
 	if (err == 0)

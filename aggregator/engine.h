@@ -24,6 +24,7 @@ struct engine_options {
 	bool allow_plaintext; /* tcp:// beyond loopback */
 	const char *cert_file, *key_file, *ca_file; /* tls+tcp */
 	const struct views *views; /* borrowed; [views_default()] */
+	bool fold_all; /* every view again from the log, changed or not */
 
 	unsigned contexts; /* requests received at once [128] */
 	size_t queue_bytes; /* held before BUSY is said [64 MiB] */
@@ -59,6 +60,12 @@ int engine_new(struct engine **out, const struct engine_options *opt);
 
 /* Listens and starts the thread. -EADDRINUSE, -EINVAL (a URL), -EPERM. */
 int engine_start(struct engine *e);
+
+/*
+ * Writes a whole checkpoint. Only before engine_start(): a running engine does
+ * so on its own. -ENOSPC, -EIO …
+ */
+int engine_save(struct engine *e);
 
 /* Retention and idle time of opt, as in engine_options. Any thread. */
 void engine_set_limits(struct engine *e, const struct engine_options *opt);

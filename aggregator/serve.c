@@ -27,10 +27,11 @@ static const char doc[] =
 
 struct serve {
 	struct aggregator_flags flags;
-	struct aggregator_config *config;
+	struct aggregator_config *config; /* what it was started with */
+	struct view_set *views;
 	struct engine *engine;
 	struct web *web;
-	pthread_mutex_t reload_mutex; /* config */
+	pthread_mutex_t reload_mutex; /* one at a time */
 };
 
 /* ---- what the web asks for --------------------------------------------- */
@@ -49,7 +50,41 @@ static bool web_ready(void *arg, char *why, size_t why_size)
 	return engine_ready(s->engine, why, why_size);
 }
 
-/* What needs a restart is told, not ignored silently. */
+static struct engine_options limits(const struct aggregator_config *c)
+{
+	return (struct engine_options){
+		.log_retention_s = c->retention.raw_age_s,
+		.log_retention_bytes = c->retention.raw_bytes,
+		.window_retention_s = c->retention.windows_age_s,
+		.window_retention_bytes = c->retention.windows_bytes,
+		.series_idle_s = c->series.idle_s,
+	};
+}
+
+static void set_log_level(const struct aggregator_config *c)
+{
+	if (!cli_log_level_said())
+		log_set_level(c->log.level ? (enum log_level)(c->log.level - 1)
+					   : LOG_LEVEL_INFO);
+}
+
+/* What can change while it runs does; what can't is told, not ignored. */
+static void apply(struct serve *s, const struct aggregator_config *fresh)
+{
+	struct engine_options o = limits(fresh);
+	char what[256];
+
+	set_log_level(fresh);
+	engine_set_limits(s->engine, &o);
+	aggregator_config_needs_restart(s->config, fresh, what, sizeof(what));
+	if (*what)
+		log_warn("configuration read again, but these need a restart: "
+			 "%s",
+			 what);
+	else
+		log_info("configuration read again and in force");
+}
+
 static int web_reload(void *arg, char *why, size_t why_size)
 {
 	struct serve *s = arg;
@@ -57,21 +92,19 @@ static int web_reload(void *arg, char *why, size_t why_size)
 	int err;
 
 	pthread_mutex_lock(&s->reload_mutex);
+	snprintf(why, why_size, "the configuration is wrong: see the log");
 	err = aggregator_config_load(&fresh, &s->flags);
+	if (err == 0 && fresh->web.config_file)
+		err = web_config_check(fresh->web.config_file, why, why_size);
 	if (err == 0)
 		err = engine_renew_tls(s->engine, fresh->ingest.cert_file,
 				       fresh->ingest.key_file,
 				       fresh->ingest.ca_file);
-	if (err < 0) {
-		aggregator_config_free(fresh);
-		snprintf(why, why_size,
-			 "the configuration is wrong: see the log");
-	} else {
-		aggregator_config_free(s->config);
-		s->config = fresh;
-		log_info("configuration read again; addresses, store and "
-			 "limits change with a restart");
-	}
+	if (err == 0)
+		apply(s, fresh);
+	else
+		log_error("the configuration stays as it was: %s", why);
+	aggregator_config_free(fresh);
 	pthread_mutex_unlock(&s->reload_mutex);
 	return err;
 }
@@ -125,27 +158,29 @@ static void raise_fd_limit(void)
 static int start_engine(struct serve *s)
 {
 	const struct aggregator_config *c = s->config;
-	struct engine_options o = {
-		.store_dir = c->store.dir,
-		.ingest_urls = (const char *const *)c->ingest.listen,
-		.n_ingest_urls = c->ingest.listen_count,
-		.allow_plaintext = c->ingest.allow_plaintext,
-		.cert_file = c->ingest.cert_file,
-		.key_file = c->ingest.key_file,
-		.ca_file = c->ingest.ca_file,
-		.queue_bytes = c->ingest.queue_bytes,
-		.max_agents = c->ingest.max_agents,
-		.commit_interval_ms = c->store.commit_ms,
-		.checkpoint_interval_ms = c->store.checkpoint_s * 1000,
-		.log_retention_s = c->retention.raw_age_s,
-		.log_retention_bytes = c->retention.raw_bytes,
-		.window_retention_s = c->retention.windows_age_s,
-		.window_retention_bytes = c->retention.windows_bytes,
-	};
+	struct engine_options o = limits(c);
+	char why[256] = "";
 	int err = make_dir(c->store.dir);
 
+	o.store_dir = c->store.dir;
+	o.ingest_urls = (const char *const *)c->ingest.listen;
+	o.n_ingest_urls = c->ingest.listen_count;
+	o.allow_plaintext = c->ingest.allow_plaintext;
+	o.cert_file = c->ingest.cert_file;
+	o.key_file = c->ingest.key_file;
+	o.ca_file = c->ingest.ca_file;
+	o.queue_bytes = c->ingest.queue_bytes;
+	o.max_agents = c->ingest.max_agents;
+	o.commit_interval_ms = c->store.commit_ms;
+	o.checkpoint_interval_ms = c->store.checkpoint_s * 1000;
 	if (err == 0)
-		err = engine_new(&s->engine, &o);
+		err = view_set_new(&s->views, c->views, c->n_views, why,
+				   sizeof(why));
+	if (err < 0)
+		return err;
+	o.views = view_set_views(s->views);
+
+	err = engine_new(&s->engine, &o);
 	return err < 0 ? err : engine_start(s->engine);
 }
 
@@ -206,6 +241,7 @@ static int serve(struct serve *s, const sigset_t *set)
 		engine_stop(s->engine);
 	web_stop(s->web);
 	engine_free(s->engine);
+	view_set_free(s->views);
 	return err;
 }
 
@@ -227,6 +263,7 @@ int cmd_serve(int argc, char **argv)
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL); /* threads inherit it */
 	raise_fd_limit();
+	set_log_level(s.config);
 	err = privileges_drop_all();
 	if (err == 0)
 		err = serve(&s, &set);

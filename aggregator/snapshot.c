@@ -38,6 +38,7 @@ struct taken {
 	struct live_snapshot live;
 	struct block *blocks;
 	struct raw_view *raw;
+	struct snapshot_target *targets;
 };
 
 /* Zeroed. NULL: out of memory. */
@@ -127,7 +128,7 @@ static int copy_targets(struct taken *t, struct fold *f)
 			.executable = v[TARGET_EXECUTABLE],
 		};
 	}
-	t->pub.targets = out;
+	t->pub.targets = t->targets = out;
 	t->pub.n_targets = n;
 	return 0;
 }
@@ -490,6 +491,15 @@ static int build_view(struct taken *t, size_t view, struct snapshot_view *out)
 	return build_histograms(t, raw, v, series, order, n);
 }
 
+/* A start loads them in another order than they came. */
+static int compare_targets(const void *pa, const void *pb)
+{
+	const struct snapshot_target *a = pa, *b = pb;
+	int c = strcmp(a->job, b->job);
+
+	return c ? c : strcmp(a->instance, b->instance);
+}
+
 static int build(struct taken *t, struct engine *e)
 {
 	size_t n = fold_views(e->fold);
@@ -500,6 +510,8 @@ static int build(struct taken *t, struct engine *e)
 		return -ENOMEM;
 	for (size_t v = 0; v < n && err == 0; v++)
 		err = build_view(t, v, &view[v]);
+	qsort(t->targets, t->pub.n_targets, sizeof(*t->targets),
+	      compare_targets);
 	t->pub.views = view;
 	t->pub.n_views = n;
 	t->pub.ready = engine_ready(e, t->pub.not_ready_why,

@@ -19,6 +19,7 @@ enum {
 
 /* What --log.* said; log_init() is called once per flag, so order is free. */
 static enum log_level wanted_level = LOG_LEVEL_INFO;
+static bool level_said;
 static enum log_format wanted_format = LOG_FORMAT_LOGFMT;
 
 static void print_version(FILE *f, const char *program)
@@ -38,6 +39,7 @@ static error_t parse_log_option(int key, char *arg, struct argp_state *state)
 				   "--log.level: '%s' is none of debug, "
 				   "info, warn, error",
 				   arg);
+		level_said = true;
 		break;
 	case KEY_LOG_FORMAT:
 		if (log_format_parse(arg, &wanted_format))
@@ -61,6 +63,11 @@ static error_t parse_log_option(int key, char *arg, struct argp_state *state)
 		return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
+}
+
+bool cli_log_level_said(void)
+{
+	return level_said;
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)

@@ -49,6 +49,9 @@ extern const struct argp cli_argp;
 /* Only the log flags and --version: for subcommands without configuration. */
 extern const struct argp cli_log_argp;
 
+/* --log.level was given, so that a file does not change it. */
+bool cli_log_level_said(void);
+
 /* "90s" "15m" "36h" "7d" "250ms", a plain number is seconds. -EINVAL. */
 int cli_parse_duration_ms(const char *text, uint64_t *out);
 /* "4096" "64KiB" "512MB" "2GiB" (K, M, G, T; KB is 1000). -EINVAL. */

@@ -33,6 +33,11 @@ void log_init(enum log_level level, enum log_format format)
 	atomic_store(&current_format, (int)format);
 }
 
+void log_set_level(enum log_level level)
+{
+	atomic_store_explicit(&current_level, level, memory_order_relaxed);
+}
+
 enum log_level log_level(void)
 {
 	return (enum log_level)atomic_load_explicit(&current_level,

@@ -38,6 +38,7 @@ void log_init(enum log_level level, enum log_format format);
 int log_level_parse(const char *name, enum log_level *out);
 int log_format_parse(const char *name, enum log_format *out);
 enum log_level log_level(void);
+void log_set_level(enum log_level level); /* any thread */
 
 void log_write(struct log_site *site, enum log_level level, const char *file,
 	       int line, const char *fmt, ...)

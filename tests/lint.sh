@@ -95,9 +95,9 @@ fi
 	microhttpd aggregator/web(_[a-z]+)?
 	gnutls aggregator/web_(auth|tls)
 	crypt\.h aggregator/web_auth
-	cyaml probe-agent/config|aggregator/config
+	cyaml probe-agent/config|aggregator/config(_[a-z]+)?
 	yaml\.h aggregator/web_config
-	jansson aggregator/(api|report)|probe-agent/import_json
+	jansson aggregator/(api(_[a-z]+)?|report)|probe-agent/import_json
 	zstd proto/trace
 	curl/ aggregator/client
 	zlib aggregator/render
