@@ -11,7 +11,7 @@ build="gcc make git ca-certificates clang-14 llvm-14 bpftool libbpf-dev libelf-d
  libcrypt-dev libcurl4-gnutls-dev curl"
 tests="libcmocka-dev libclang-rt-14-dev clang-format-14 shellcheck mandoc nginx-light
  wrk jq xxd socat openssl python3 nodejs redis-server prometheus procps
- iproute2 util-linux sqlite3"
+ iproute2 libfaketime valgrind util-linux sqlite3"
 
 command -v dpkg-query >/dev/null || {
 	echo "not a Debian system: install the packages named in $0 yourself" >&2

@@ -50,7 +50,7 @@ $(B)/tests/integration/push: DRIVER_LIBS := -lnng $(LIBS_proto)
 .PHONY: unit-build fuzz-build integration-build test unit integration lint fuzz
 unit-build: $(UNIT_TESTS)
 fuzz-build: $(FUZZERS)
-integration-build: $(DRIVERS)
+integration-build: $(DRIVERS) $(B)/tests/crash/crash
 
 test: ## Install what is missing, build, run everything
 	@deploy/install-deps.sh
@@ -112,11 +112,29 @@ $(B)/tests/crash/crash: $(B)/obj/tests/crash/crash.o $(B)/libagent.a \
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ $(LIBS_agent) -o $@
 
-crash: $(B)/tests/crash/crash $(B)/redtap-aggregator ## Kill aggregator and agents KILLS times; nothing lost, nothing twice
-	@for who in agents both aggregator; do \
-		$< --who=$$who --kills=$(KILLS) \
-			--aggregator=$(B)/redtap-aggregator || exit 1; \
-	done
+crash: $(B)/tests/crash/crash all ## Kill programs KILLS times each, cut the network, lose replies; nothing lost or twice
+	@tests/faults/crash.py $(KILLS)
+
+# The other proofs of docs/GUARANTEES.md.
+SOAK_MINUTES ?= 10
+.PHONY: disk overload soak valgrind tsan bench-retention
+disk: $(B)/tests/crash/crash all ## Full and read-only disks: readiness red, nothing lost (root)
+	@tests/faults/disk.py
+
+overload: $(B)/tests/crash/crash all ## Ten times more than the aggregator can take, 30 s long
+	@tests/faults/overload.py
+
+soak: $(B)/tests/crash/crash all ## Memory, files and threads stay flat for SOAK_MINUTES (root)
+	@tests/faults/soak.py $(SOAK_MINUTES)
+
+valgrind: $(B)/tests/crash/crash all ## A short run from agent to scrape under valgrind: no leaks
+	@tests/faults/memcheck.py
+
+tsan: ## Unit tests of the aggregator under the thread sanitizer
+	@tests/faults/tsan.sh
+
+bench-retention: all ## The longest stall of ingest while retention runs
+	@tests/faults/retention.py
 
 # Made from metrics.def and the default views; a unit test keeps it true.
 .PHONY: docs/METRICS.md
