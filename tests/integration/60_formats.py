@@ -236,7 +236,7 @@ def exemplars(rt, values):
             truth[status, le] = max(us, truth.get((status, le), 0))
     truth = {k: v for k, v in truth.items() if k[1] != 0}
     equal("slowest request by status and bucket", seen, truth)
-    check("some were traced and some not", 0 < traced < len(seen))
+    check(0 < traced < len(seen), f"{traced} of {len(seen)} are traced")
 
 
 def main():
