@@ -90,10 +90,10 @@ fi
 			grep -vE "^($allowed)\.(c|h):" |
 			sed "s#^#$allowed owns it: #"
 	done <<-'TABLE'
-	nng/ probe-agent/(uplink|fleet)|aggregator/gate
+	nng/ probe-agent/(uplink|fleet)|aggregator/gate(_tls)?
 	sqlite3 probe-agent/outbox_disk|aggregator/store(_[a-z]+)?
 	microhttpd aggregator/web(_[a-z]+)?
-	gnutls aggregator/web_(auth|tls)
+	gnutls aggregator/(web_(auth|tls)|gate_tls)
 	crypt\.h aggregator/web_auth
 	cyaml probe-agent/config|aggregator/config(_[a-z]+)?
 	yaml\.h aggregator/web_config
@@ -101,7 +101,7 @@ fi
 	zstd proto/trace
 	curl/ aggregator/client
 	zlib aggregator/render
-	cap-ng probe-agent/check
+	cap-ng probe-agent/(check|privileges)
 	bpf/(libbpf|bpf)\.h probe-agent/(tap(_front(_list)?)?|tls|links)
 	[a-z_]*\.skel\.h probe-agent/(tap(_front(_list)?)?|tls|links)
 	(proto/)?redtap\.pb-c proto/(batch|batch_[a-z]+|envelope)

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from fleet import Fleet, check, compare, equal, synth, wait_s
+from fleet import Fleet, check, compare, equal, eventually, synth, wait_s
 
 
 def ip(*words, check_it=True):
@@ -56,6 +56,14 @@ def cut(port, seconds=30):
         if seconds > 20:
             equal("agents that are up", sum(up.values()), 0)
         ip("link", "set", link, "up")
+        # TCP tries again after up to as long as it was cut off.
+        begin = time.monotonic()
+        eventually("all agents are heard again", lambda: sum(
+            fleet.look().select("redtap_agent_up").values()) == fleet.count
+            and fleet.look().sum("redtap_aggregator_events_total") > before,
+            120, 0.5)
+        print(f"# heard again after {time.monotonic() - begin:.1f} s",
+              flush=True)
         wait_s(2, fleet.look)
         return fleet.judge(fleet.stop_agents())[:2]
 
