@@ -86,7 +86,8 @@ static uint64_t record(const char *path)
 	s.tee = keep;
 	s.tee_arg = w;
 	for (unsigned c = 0; c < CONNS; c++)
-		script_open(&s, &conn[c], 0x1000 + c);
+		script_open(&s, &conn[c],
+			    0xffff888100000000 + UINT64_C(2240) * c);
 	for (unsigned i = 0; i < EXCHANGES; i++)
 		for (unsigned c = 0; c < CONNS; c++)
 			exchange(&conn[c], c, i);
