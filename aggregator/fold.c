@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/exemplar.h"
 #include "aggregator/labelset.h"
+#include "aggregator/slowest.h"
 #include "proto/limits.h"
 
 #define WINDOW_US ((int64_t)WINDOW_SECONDS * 1000000)
@@ -172,7 +172,7 @@ static int make_views(struct fold *f, const struct views *views)
 
 			series_limit_values(
 				&f->view[i].series, k,
-				max ? max : label_key_budget(v->labels[k]));
+				max ? max : views_label_budget(v->labels[k]));
 		}
 	}
 	return 0;
@@ -522,11 +522,10 @@ static int fold_durations(struct fold *f, struct row *r,
 				cells_index_seconds(&f->seconds, e->duration),
 				e->duration, f->number[i]);
 		if (f->wants_ttfb) {
-			uint64_t tail =
-				fb->batch->events.tail_us[f->number[i]];
-			uint64_t ttfb = e->duration -
-					(tail < e->duration ? tail
-							    : e->duration);
+			uint64_t tail = fb->batch->events.tail_us[f->number[i]];
+			uint64_t ttfb =
+				e->duration -
+				(tail < e->duration ? tail : e->duration);
 
 			r->ttfb += ttfb;
 			err |= add_all(f, r, MEASURE_TTFB, ttfb, 1);

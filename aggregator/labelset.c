@@ -324,8 +324,8 @@ void labels_of(struct labels *l, size_t i, struct labels_row *out)
 	to[LABEL_SCHEME] = string_label(l, s->scheme[i]);
 	to[LABEL_VERSION] = version_label(l, s->version[i]);
 	to[LABEL_ADDRESS] = string_label(l, s->address[i]);
-	to[LABEL_PORT] = used >> LABEL_PORT & 1 ? port_label(l, s->port[i])
-						: &l->absent;
+	to[LABEL_PORT] =
+		used >> LABEL_PORT & 1 ? port_label(l, s->port[i]) : &l->absent;
 	out->error = to[LABEL_ERROR]->data != NULL;
 }
 

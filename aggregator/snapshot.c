@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "aggregator/engine_state.h"
-#include "aggregator/exemplar.h"
 #include "aggregator/sketch.h"
+#include "aggregator/slowest.h"
 #include "common/clock.h"
 #include "proto/limits.h"
 

@@ -29,7 +29,7 @@ const char *label_key_name(enum label_key key)
  * What one client or one agent can make up is bounded tighter than what grows
  * with the fleet, so that nobody can use up a view alone.
  */
-size_t label_key_budget(enum label_key key)
+size_t views_label_budget(enum label_key key)
 {
 	static const size_t budget[LABEL_KEYS] = {
 		[LABEL_JOB] = 20000,   [LABEL_INSTANCE] = 50000,

@@ -46,7 +46,7 @@ enum label_key {
 const char *label_key_name(enum label_key key);
 /* Distinct values that a view may have of it, unless the view says otherwise.
  */
-size_t label_key_budget(enum label_key key);
+size_t views_label_budget(enum label_key key);
 
 #define VIEW_BOUNDS_MAX 64
 #define VIEWS_MAX 32
@@ -80,7 +80,7 @@ struct view {
 	const struct view_filter *filter; /* all of them must hold */
 	size_t n_filters;
 	size_t max_series; /* budget; beyond it the overflow series */
-	size_t max_values[LABEL_KEYS]; /* 0: label_key_budget() */
+	size_t max_values[LABEL_KEYS]; /* 0: views_label_budget() */
 };
 
 struct views {

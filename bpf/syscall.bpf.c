@@ -36,8 +36,7 @@ const volatile __u32 tap_stack_bytes = 16384;
 /* The arguments of the system call that is returning. */
 static __always_inline struct pt_regs *user_regs(struct task_struct *task)
 {
-	if (bpf_core_enum_value_exists(enum bpf_func_id,
-				       BPF_FUNC_task_pt_regs))
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
 		return (void *)bpf_task_pt_regs(task);
 	return READ(struct task_struct, task, stack) + tap_stack_bytes -
 	       bpf_core_type_size(struct pt_regs);

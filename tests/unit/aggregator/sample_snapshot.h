@@ -110,7 +110,9 @@ static const struct snapshot_series sample_size_series[] = {
 };
 
 static const struct snapshot_values sample_requests_values[] = {
-	{ 501, 511, 521 }, { 502, 512, 522 }, { 503, 513, 599 },
+	{ 501, 511, 521 },
+	{ 502, 512, 522 },
+	{ 503, 513, 599 },
 	{ 504, 514, 524 },
 };
 static const struct snapshot_values sample_duration_values[] = {

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/exemplar.h"
 #include "aggregator/fold.h"
+#include "aggregator/slowest.h"
 #include "tests/unit/aggregator/traffic.h"
 
 #define NOW INT64_C(1700000000000000)

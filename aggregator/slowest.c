@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/exemplar.h"
+#include "aggregator/slowest.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_EXEMPLAR_H
-#define AGGREGATOR_EXEMPLAR_H
+#ifndef AGGREGATOR_SLOWEST_H
+#define AGGREGATOR_SLOWEST_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -90,4 +90,4 @@ int slowest_merge(const struct slowest *s, const struct slowest_row *r,
 bool slowest_wins(const struct slowest_row *r, const struct view *v,
 		  uint64_t generation, const struct exemplars *e);
 
-#endif /* AGGREGATOR_EXEMPLAR_H */
+#endif /* AGGREGATOR_SLOWEST_H */
