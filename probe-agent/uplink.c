@@ -40,6 +40,7 @@ struct uplink {
 	pthread_mutex_t lock; /* for the sleep; wakes with quit */
 	pthread_cond_t wake;
 	bool quit;
+	atomic_uint pipe; /* id of the latest */
 	atomic_uint pipes;
 	atomic_uint_fast64_t sent, acknowledged, refused, busy, timeouts,
 		connects, conflicts;
@@ -185,6 +186,18 @@ static uint32_t obey(struct uplink *up, const struct outbox_item *it,
 	return RETRY_MS;
 }
 
+/*
+ * Gives up a connection that is silent: after a cut, TCP would wait for up to
+ * twice as long as that lasted before it tries again, a new one does not.
+ */
+static void redial(struct uplink *up)
+{
+	nng_pipe pipe = { .id = atomic_load(&up->pipe) };
+
+	if (pipe.id)
+		nng_pipe_close(pipe);
+}
+
 static void exchange(struct uplink *up, const struct outbox_item *it)
 {
 	struct reply reply;
@@ -197,6 +210,7 @@ static void exchange(struct uplink *up, const struct outbox_item *it)
 		wait_ms = obey(up, it, &reply);
 	} else if (err == -ETIMEDOUT) {
 		atomic_fetch_add(&up->timeouts, 1);
+		redial(up);
 	} else if (err != -ECANCELED) {
 		log_warn("uplink: error=\"%s\"", strerror(-err));
 		wait_ms = RETRY_MS;
@@ -222,14 +236,15 @@ static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
 	struct uplink *up = arg;
 
-	(void)pipe;
 	if (event == NNG_PIPE_EV_ADD_POST) {
+		atomic_store(&up->pipe, (unsigned)nng_pipe_id(pipe));
 		atomic_fetch_add(&up->pipes, 1);
 		atomic_fetch_add(&up->connects, 1);
 		log_info("connected: url=%s", up->url);
 	} else if (event == NNG_PIPE_EV_REM_POST) {
 		atomic_fetch_sub(&up->pipes, 1);
-		log_warn("connection lost: url=%s", up->url);
+		if (!quitting(up))
+			log_warn("connection lost: url=%s", up->url);
 	}
 }
 
