@@ -9,7 +9,7 @@
 
 #include "common/log.h"
 
-int privileges_drop(void)
+int privileges_drop(bool uprobes)
 {
 	static const unsigned wanted[] = { CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE,
 					   CAP_DAC_READ_SEARCH };
@@ -20,7 +20,7 @@ int privileges_drop(void)
 		keep[i] = capng_have_capability(CAPNG_PERMITTED, wanted[i]);
 	/* CAP_BPF and CAP_PERFMON came with Linux 5.8 (a17b53c4a4b5). */
 	admin = capng_have_capability(CAPNG_PERMITTED, CAP_SYS_ADMIN) &&
-		prctl(PR_CAPBSET_READ, CAP_BPF) < 0;
+		(uprobes || prctl(PR_CAPBSET_READ, CAP_BPF) < 0);
 	bounds = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP);
 
 	capng_clear(CAPNG_SELECT_BOTH);

@@ -286,7 +286,7 @@ static int start(struct agent *a)
 	if (!err)
 		err = tap_open(&a->tap, &to);
 	if (!err)
-		err = privileges_drop(); /* no other thread runs yet */
+		err = privileges_drop(to.tls); /* no other thread runs yet */
 	if (!err && to.tls)
 		start_tls(a);
 	if (!err)

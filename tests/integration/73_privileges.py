@@ -13,6 +13,7 @@ from harness import Process, Report, Skip, equal, eventually  # noqa: E402
 
 PORT = 21940
 CAPS = {"DAC_READ_SEARCH": 2, "SYS_PTRACE": 19, "PERFMON": 38, "BPF": 39}
+SYS_ADMIN = 21  # what the kernel asks for to attach a uprobe
 
 
 def threads(pid):
@@ -45,19 +46,24 @@ def main():
             if os.geteuid() != 0:
                 raise Skip("not root: there is nothing to drop")
             expect(w.aggregator.pid, 0)
-        agent = Process([AGENT, "run", "--node=private", "--include.port=1",
-                         f"--to=tcp://127.0.0.1:{w.ingest}"],
-                        w.dir / "agent.log")
-        w.processes.append(agent)
-        with report.case("every thread of the agent has the four capabilities "
-                         "that it needs and no way to gain one"):
-            if os.geteuid() != 0:
-                raise Skip("not root: the agent can't attach")
-            eventually("the agent is heard", lambda: w.metrics().sum(
-                "redtap_agent_up", node="private"), 20)
-            expect(agent.pid, sum(1 << bit for bit in CAPS.values()))
-        with report.case("both end with status 0"):
-            equal("agent", agent.stop(), 0)
+        for tls, more, text in (
+                ("off", 0, "the four capabilities that it needs"),
+                ("auto", 1 << SYS_ADMIN, "these and SYS_ADMIN with TLS")):
+            agent = Process([AGENT, "run", f"--node=tls-{tls}",
+                             f"--capture.tls={tls}", "--include.port=1",
+                             f"--to=tcp://127.0.0.1:{w.ingest}"],
+                            w.dir / f"agent-{tls}.log")
+            w.processes.append(agent)
+            with report.case(f"every thread of the agent has {text}, and no "
+                             "way to gain one"):
+                if os.geteuid() != 0:
+                    raise Skip("not root: the agent can't attach")
+                eventually("the agent is heard", lambda: w.metrics().sum(
+                    "redtap_agent_up", node=f"tls-{tls}"), 20)
+                expect(agent.pid,
+                       sum(1 << bit for bit in CAPS.values()) | more)
+                equal("agent", agent.stop(), 0)
+        with report.case("the aggregator ends with status 0"):
             equal("aggregator", w.aggregator.stop(), 0)
     report.exit()
 
