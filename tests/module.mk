@@ -133,6 +133,10 @@ valgrind: $(B)/tests/crash/crash all ## A short run from agent to scrape under v
 tsan: ## Unit tests of the aggregator under the thread sanitizer
 	@tests/faults/tsan.sh
 
+.PHONY: bench-capture
+bench-capture: all ## What capture costs nginx, wrk, Redis and a bulk transfer (root)
+	@tests/bench/capture.py
+
 bench-retention: all ## The longest stall of ingest while retention runs
 	@tests/faults/retention.py
 
