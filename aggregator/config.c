@@ -254,31 +254,6 @@ const struct argp aggregator_config_argp = {
 	.children = children,
 };
 
-static int set_text(char **to, const char *value)
-{
-	char *copy = strdup(value);
-
-	if (!copy)
-		return -ENOMEM;
-	free(*to);
-	*to = copy;
-	return 0;
-}
-
-static int add_text(char ***list, unsigned *count, const char *value)
-{
-	char **more = realloc(*list, (*count + 1) * sizeof(*more));
-
-	if (!more)
-		return -ENOMEM;
-	*list = more;
-	more[*count] = strdup(value);
-	if (!more[*count])
-		return -ENOMEM;
-	++*count;
-	return 0;
-}
-
 static int set_duration_s(uint64_t *to, const char *value)
 {
 	uint64_t ms;
@@ -303,26 +278,27 @@ static int apply_listen(struct aggregator_config *cfg, int key,
 			const char *value)
 {
 	if (key == KEY_WEB_LISTEN)
-		return add_text(&cfg->web.listen, &cfg->web.listen_count,
-				value);
-	return add_text(&cfg->ingest.listen, &cfg->ingest.listen_count, value);
+		return conffile_add_text(&cfg->web.listen,
+					 &cfg->web.listen_count, value);
+	return conffile_add_text(&cfg->ingest.listen, &cfg->ingest.listen_count,
+				 value);
 }
 
 static int apply_text(struct aggregator_config *cfg, int key, const char *value)
 {
 	switch (key) {
 	case KEY_STORE_DIR:
-		return set_text(&cfg->store.dir, value);
+		return conffile_set_text(&cfg->store.dir, value);
 	case KEY_TELEMETRY_PATH:
-		return set_text(&cfg->web.telemetry_path, value);
+		return conffile_set_text(&cfg->web.telemetry_path, value);
 	case KEY_WEB_CONFIG:
-		return set_text(&cfg->web.config_file, value);
+		return conffile_set_text(&cfg->web.config_file, value);
 	case KEY_TLS_CA:
-		return set_text(&cfg->ingest.ca_file, value);
+		return conffile_set_text(&cfg->ingest.ca_file, value);
 	case KEY_TLS_CERT:
-		return set_text(&cfg->ingest.cert_file, value);
+		return conffile_set_text(&cfg->ingest.cert_file, value);
 	case KEY_TLS_KEY:
-		return set_text(&cfg->ingest.key_file, value);
+		return conffile_set_text(&cfg->ingest.key_file, value);
 	default:
 		return apply_listen(cfg, key, value);
 	}
@@ -403,7 +379,7 @@ static void clear_overridden(struct aggregator_config *cfg,
 
 static int default_text(char **to, const char *value)
 {
-	return *to ? 0 : set_text(to, value);
+	return *to ? 0 : conffile_set_text(to, value);
 }
 
 static void default_u64(uint64_t *to, uint64_t value)
@@ -434,11 +410,12 @@ static int fill_defaults(struct aggregator_config *cfg)
 	if (!err)
 		err = default_text(&cfg->web.telemetry_path, "/metrics");
 	if (!err && !cfg->web.listen_count)
-		err = add_text(&cfg->web.listen, &cfg->web.listen_count,
-			       ":9470");
+		err = conffile_add_text(&cfg->web.listen,
+					&cfg->web.listen_count, ":9470");
 	if (!err && !cfg->ingest.listen_count)
-		err = add_text(&cfg->ingest.listen, &cfg->ingest.listen_count,
-			       "tcp://127.0.0.1:9471");
+		err = conffile_add_text(&cfg->ingest.listen,
+					&cfg->ingest.listen_count,
+					"tcp://127.0.0.1:9471");
 	return err;
 }
 

@@ -197,3 +197,28 @@ void conffile_complaint(struct conffile_error *e, const char *text, size_t len,
 		find_key(e, text, len, key);
 	}
 }
+
+int conffile_set_text(char **to, const char *value)
+{
+	char *copy = strdup(value);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*to);
+	*to = copy;
+	return 0;
+}
+
+int conffile_add_text(char ***list, unsigned *count, const char *value)
+{
+	char **more = realloc(*list, (*count + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	*list = more;
+	more[*count] = strdup(value);
+	if (!more[*count])
+		return -ENOMEM;
+	++*count;
+	return 0;
+}

@@ -41,4 +41,11 @@ void conffile_complaint(struct conffile_error *e, const char *text, size_t len,
 			const char *fmt, va_list ap)
 	__attribute__((format(printf, 4, 0)));
 
+/*
+ * What a flag does to a loaded configuration: replaces a malloc'd text, or adds
+ * a copy to a malloc'd list. -ENOMEM: nothing has changed.
+ */
+int conffile_set_text(char **to, const char *value);
+int conffile_add_text(char ***list, unsigned *count, const char *value);
+
 #endif /* COMMON_CONFFILE_H */

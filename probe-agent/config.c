@@ -265,31 +265,6 @@ const struct argp agent_config_argp = {
 	.children = children,
 };
 
-static int set_text(char **to, const char *value)
-{
-	char *copy = strdup(value);
-
-	if (!copy)
-		return -ENOMEM;
-	free(*to);
-	*to = copy;
-	return 0;
-}
-
-static int add_text(char ***list, unsigned *count, const char *value)
-{
-	char **more = realloc(*list, (*count + 1) * sizeof(*more));
-
-	if (!more)
-		return -ENOMEM;
-	*list = more;
-	more[*count] = strdup(value);
-	if (!more[*count])
-		return -ENOMEM;
-	++*count;
-	return 0;
-}
-
 static int set_bytes(uint64_t *to, uint64_t max, const char *value)
 {
 	uint64_t v;
@@ -319,16 +294,18 @@ static int apply_list_flag(struct agent_config *cfg, int key, const char *value)
 	switch (key) {
 	case KEY_INCLUDE_PORT:
 	case KEY_EXCLUDE_PORT:
-		return add_text(&m->ports, &m->ports_count, value);
+		return conffile_add_text(&m->ports, &m->ports_count, value);
 	case KEY_INCLUDE_EXECUTABLE:
 	case KEY_EXCLUDE_EXECUTABLE:
-		return add_text(&m->executables, &m->executables_count, value);
+		return conffile_add_text(&m->executables, &m->executables_count,
+					 value);
 	case KEY_INCLUDE_CONTAINER:
 	case KEY_EXCLUDE_CONTAINER:
-		return add_text(&m->containers, &m->containers_count, value);
+		return conffile_add_text(&m->containers, &m->containers_count,
+					 value);
 	default:
-		return add_text(&cfg->routes.patterns,
-				&cfg->routes.patterns_count, value);
+		return conffile_add_text(&cfg->routes.patterns,
+					 &cfg->routes.patterns_count, value);
 	}
 }
 
@@ -339,25 +316,25 @@ static int apply_flag(struct agent_config *cfg, int key, const char *value)
 
 	switch (key) {
 	case KEY_NODE:
-		return set_text(&cfg->node, value);
+		return conffile_set_text(&cfg->node, value);
 	case KEY_TO:
-		return set_text(&cfg->to, value);
+		return conffile_set_text(&cfg->to, value);
 	case KEY_FLUSH:
 		err = cli_parse_duration_ms(value, &v);
 		cfg->flush_ms = v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
 		return err;
 	case KEY_TLS_CA:
-		return set_text(&cfg->tls.ca_file, value);
+		return conffile_set_text(&cfg->tls.ca_file, value);
 	case KEY_TLS_CERT:
-		return set_text(&cfg->tls.cert_file, value);
+		return conffile_set_text(&cfg->tls.cert_file, value);
 	case KEY_TLS_KEY:
-		return set_text(&cfg->tls.key_file, value);
+		return conffile_set_text(&cfg->tls.key_file, value);
 	case KEY_OUTBOX_PATH:
-		return set_text(&cfg->outbox.path, value);
+		return conffile_set_text(&cfg->outbox.path, value);
 	case KEY_OUTBOX_CAP:
 		return set_bytes(&cfg->outbox.cap_bytes, UINT64_MAX, value);
 	case KEY_CAPTURE:
-		return set_text(&cfg->capture.mode, value);
+		return conffile_set_text(&cfg->capture.mode, value);
 	case KEY_RING:
 		err = set_bytes(&v, UINT32_MAX, value);
 		cfg->capture.ring_bytes = (uint32_t)v;
@@ -365,7 +342,7 @@ static int apply_flag(struct agent_config *cfg, int key, const char *value)
 	case KEY_CONNECTIONS:
 		return set_number(&cfg->capture.max_connections, value);
 	case KEY_CAPTURE_TLS:
-		return set_text(&cfg->capture.tls, value);
+		return conffile_set_text(&cfg->capture.tls, value);
 	case KEY_REPORT_SELF:
 	case KEY_NO_REPORT_SELF:
 		cfg->select.report_self = key == KEY_REPORT_SELF;
@@ -373,9 +350,9 @@ static int apply_flag(struct agent_config *cfg, int key, const char *value)
 	case KEY_ROUTES_CAP:
 		return set_number(&cfg->routes.cap, value);
 	case KEY_RECORD:
-		return set_text(&cfg->record, value);
+		return conffile_set_text(&cfg->record, value);
 	case KEY_RECORD_TAP:
-		return set_text(&cfg->record_tap, value);
+		return conffile_set_text(&cfg->record_tap, value);
 	default:
 		return apply_list_flag(cfg, key, value);
 	}
@@ -393,7 +370,7 @@ static const char *flag_name(int key)
 
 static int default_text(char **to, const char *value)
 {
-	return *to ? 0 : set_text(to, value);
+	return *to ? 0 : conffile_set_text(to, value);
 }
 
 static int fill_defaults(struct agent_config *cfg)
