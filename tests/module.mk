@@ -69,7 +69,8 @@ lint: ## Check formatting, include rules, names, scripts, man pages
 	@tests/lint.sh
 
 # tests/bench/*.c are programs that print `bench: NAME VALUE UNIT goal=G ok`.
-.PHONY: bench bench-scrape bench-fold bench-ingest bench-growth bench-agent
+.PHONY: bench bench-scrape bench-fold bench-ingest bench-growth bench-agent \
+	bench-build bench-instructions
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 BENCHES_AGENT := $(B)/tests/bench/agent
 $(BENCHES_AGENT): $(B)/obj/tests/unit/agent/tap_script.o $(B)/libagent.a
@@ -86,6 +87,8 @@ $(BENCHES_AGENT): $(B)/%: $(B)/obj/%.o $(B)/libproto.a $(B)/libcommon.a
 		$(B)/libagent.a $(B)/libproto.a $(B)/libcommon.a \
 		-lcmocka $(LIBS_agent) -o $@
 
+bench-build: $(BENCHES)
+
 bench-scrape: $(B)/tests/bench/scrape ## What rendering a scrape costs
 	@$<
 
@@ -100,6 +103,11 @@ bench-growth: $(B)/redtap-aggregator $(B)/redtap-agent ## The same by series and
 
 bench-agent: $(B)/tests/bench/agent ## From a recorded tap to encoded batches
 	@$<
+
+# WRITE=1 writes down what is, for later comparisons.
+WRITE ?=
+bench-instructions: $(BENCHES) ## Instructions per event against tests/bench/instructions.txt (WRITE=1 renews it)
+	@tests/bench/instructions.py --build=$(B) $(if $(WRITE),--write)
 
 bench: bench-ingest bench-growth bench-agent bench-fold bench-scrape ## All of them, some four minutes
 

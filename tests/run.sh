@@ -142,6 +142,12 @@ integration() {
 	done
 }
 
+instructions() {
+	build "benchmarks" bench-build || return
+	run "instructions per event" 120 tests/bench/instructions.py
+	tally "instructions per event"
+}
+
 lint() {
 	run lint 120 tests/lint.sh
 	tally lint
@@ -164,6 +170,7 @@ all)
 	units build/san-address-undefined " (asan, ubsan)"
 	fuzz
 	integration
+	instructions
 	lint
 	say "took $SECONDS s"
 	;;

@@ -3,9 +3,12 @@
  * What an exchange costs the agent, from a recorded tap to an encoded batch in
  * the outbox: the file of records is read, the engine pairs, the pipeline says
  * who and which route, the packer encodes. CPU time of one thread; the median
- * of the rounds. With an argument, one round, for callgrind.
+ * of the rounds.
  *
  *	bench: NAME VALUE UNIT goal=G ok|short
+ *
+ * With "parse", "encode" or "agent": runs one function count_… once, for
+ * tests/bench/instructions.py, and says how many events it was.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,6 +20,7 @@
 
 #include "probe-agent/config.h"
 #include "probe-agent/outbox.h"
+#include "probe-agent/packer.h"
 #include "probe-agent/pipeline.h"
 #include "probe-agent/recording.h"
 #include "tests/unit/agent/tap_script.h"
@@ -72,7 +76,7 @@ static void exchange(struct script_conn *k, unsigned c, unsigned i)
 }
 
 /* Keep-alive connections to a server, in turn. Returns the exchanges. */
-static uint64_t record(const char *path)
+static uint64_t record(const char *path, unsigned exchanges)
 {
 	static struct script_conn conn[CONNS];
 	struct conn_options none = { 0 };
@@ -88,7 +92,7 @@ static uint64_t record(const char *path)
 	for (unsigned c = 0; c < CONNS; c++)
 		script_open(&s, &conn[c],
 			    0xffff888100000000 + UINT64_C(2240) * c);
-	for (unsigned i = 0; i < EXCHANGES; i++)
+	for (unsigned i = 0; i < exchanges; i++)
 		for (unsigned c = 0; c < CONNS; c++)
 			exchange(&conn[c], c, i);
 	for (unsigned c = 0; c < CONNS; c++)
@@ -97,7 +101,7 @@ static uint64_t record(const char *path)
 	err = recording_close(w);
 	if (err)
 		die(path, err);
-	return (uint64_t)CONNS * EXCHANGES;
+	return (uint64_t)CONNS * exchanges;
 }
 
 /* ---- the agent ---- */
@@ -148,7 +152,9 @@ static void feed_all(const char *path, feed_fn feed, void *arg)
 	recording_reader_free(r);
 }
 
-static void pass(struct agent *a)
+#define COUNTED static __attribute__((noinline, noclone))
+
+COUNTED void count_agent(struct agent *a)
 {
 	static const uint64_t tap[TAP_C_MAX];
 	int err;
@@ -181,7 +187,12 @@ static void count_exchange(void *arg, const struct exchange *x)
 }
 
 /* The state machines alone, from the same recording. */
-static double engine_ns(const char *path, uint64_t exchanges, unsigned passes)
+COUNTED void count_parse(const char *path, struct conn_table *t)
+{
+	feed_all(path, feed_engine, t);
+}
+
+static double engine_ns(const char *path, uint64_t exchanges)
 {
 	uint64_t seen = 0;
 	struct conn_options co = { .exchange = count_exchange, .arg = &seen };
@@ -192,61 +203,143 @@ static double engine_ns(const char *path, uint64_t exchanges, unsigned passes)
 	if (err)
 		die("engine", err);
 	start = cpu_ns();
-	for (unsigned i = 0; i < passes; i++)
-		feed_all(path, feed_engine, t);
+	for (unsigned i = 0; i < PASSES; i++)
+		count_parse(path, t);
 	start = cpu_ns() - start;
 	conn_free(t);
-	if (seen != exchanges * passes)
+	if (seen != exchanges * PASSES)
 		die("engine: not every exchange came out", -EBADMSG);
 	return start / (double)seen;
 }
 
-static void measure(const char *path, uint64_t exchanges, unsigned rounds,
-		    unsigned passes)
+static void agent_open(struct agent *a, const char *path)
 {
 	struct agent_flags flags = { 0 };
 	struct outbox_options oo = { 0 };
-	struct agent a = { .path = path };
 	struct pipeline_options po = { 0 };
-	double ns[ROUNDS], engine[ROUNDS];
-	struct rusage u;
-	int err = agent_config_load(&a.cfg, &flags);
+	int err;
 
+	memset(a, 0, sizeof(*a));
+	a->path = path;
+	err = agent_config_load(&a->cfg, &flags);
 	if (err == 0)
-		err = outbox_open(&a.outbox, &oo);
-	po.cfg = a.cfg;
-	po.outbox = a.outbox;
+		err = outbox_open(&a->outbox, &oo);
+	po.cfg = a->cfg;
+	po.outbox = a->outbox;
 	if (err == 0)
-		err = pipeline_new(&a.pipeline, &po);
+		err = pipeline_new(&a->pipeline, &po);
 	if (err)
 		die("agent", err);
-	pass(&a);
-	for (unsigned r = 0; r < rounds; r++) {
+}
+
+static void agent_close(struct agent *a)
+{
+	pipeline_free(a->pipeline);
+	outbox_close(a->outbox);
+	agent_config_free(a->cfg);
+}
+
+static void measure(const char *path, uint64_t exchanges)
+{
+	double ns[ROUNDS], engine[ROUNDS];
+	struct agent a;
+	struct rusage u;
+
+	agent_open(&a, path);
+	count_agent(&a);
+	for (unsigned r = 0; r < ROUNDS; r++) {
 		uint64_t before = pipeline_events(a.pipeline);
 		double start = cpu_ns();
 
-		for (unsigned i = 0; i < passes; i++)
-			pass(&a);
-		ns[r] = (cpu_ns() - start) / (double)(passes * exchanges);
-		if (pipeline_events(a.pipeline) - before != passes * exchanges)
+		for (unsigned i = 0; i < PASSES; i++)
+			count_agent(&a);
+		ns[r] = (cpu_ns() - start) / (double)(PASSES * exchanges);
+		if (pipeline_events(a.pipeline) - before != PASSES * exchanges)
 			die("not every exchange was packed", -EBADMSG);
 	}
 	getrusage(RUSAGE_SELF, &u);
-	for (unsigned r = 0; r < rounds; r++)
-		engine[r] = engine_ns(path, exchanges, passes);
-	qsort(ns, rounds, sizeof(*ns), compare);
-	qsort(engine, rounds, sizeof(*engine), compare);
-	print("agent_engine", engine[rounds / 2], "ns/request", GOAL_ENGINE_NS,
-	      engine[rounds / 2] <= GOAL_ENGINE_NS);
+	for (unsigned r = 0; r < ROUNDS; r++)
+		engine[r] = engine_ns(path, exchanges);
+	qsort(ns, ROUNDS, sizeof(*ns), compare);
+	qsort(engine, ROUNDS, sizeof(*engine), compare);
+	print("agent_engine", engine[ROUNDS / 2], "ns/request", GOAL_ENGINE_NS,
+	      engine[ROUNDS / 2] <= GOAL_ENGINE_NS);
 	print("agent_rss", (double)u.ru_maxrss / 1024, "MiB", GOAL_RSS_MIB,
 	      u.ru_maxrss <= GOAL_RSS_MIB * 1024);
 	printf("# %.1f bytes/event\n",
 	       (double)a.bytes / (double)pipeline_events(a.pipeline));
-	print("agent_events", 1e9 / ns[rounds / 2], "events/s", GOAL_PER_S,
-	      1e9 / ns[rounds / 2] >= GOAL_PER_S);
-	pipeline_free(a.pipeline);
-	outbox_close(a.outbox);
-	agent_config_free(a.cfg);
+	print("agent_events", 1e9 / ns[ROUNDS / 2], "events/s", GOAL_PER_S,
+	      1e9 / ns[ROUNDS / 2] >= GOAL_PER_S);
+	agent_close(&a);
+}
+
+/* ---- instructions ---- */
+
+static char service[8][16], route[40][32];
+
+/* As a busy node packs: 8 services, 40 routes each, mostly 200. */
+COUNTED uint64_t count_encode(struct packer *p)
+{
+	struct batch_losses none = { 0 };
+	uint64_t sequence, n = 0;
+	size_t len;
+	void *data;
+
+	for (uint32_t x = 1, full = 0; !full; n++, x = x * 69069 + 12345) {
+		struct event e = {
+			.service = service[x >> 29],
+			.namespace_ = "shop",
+			.instance = "node-1",
+			.container = "",
+			.executable = "nginx",
+			.method = "GET",
+			.route = route[(x >> 16) % 40],
+			.scheme = "http",
+			.address = "",
+			.role = 1,
+			.status = x >> 24 & 15 ? 200 : 404,
+			.version = 11,
+			.start_us = 1700000000000000 + (int64_t)n * 40,
+			.duration_us = 500 + (x >> 12) % 65536,
+			.ttfb_us = 400,
+			.response_bytes = 100 + (x >> 10) % 20000,
+		};
+
+		full = (uint32_t)packer_add(p, &e);
+	}
+	if (packer_take(p, &none, &data, &len, &sequence))
+		die("encode", -EBADMSG);
+	free(data);
+	return n;
+}
+
+static uint64_t count(const char *what, const char *path, uint64_t exchanges)
+{
+	struct packer *packer;
+	struct agent a;
+	uint64_t n = 0;
+
+	if (strcmp(what, "parse") == 0) {
+		engine_ns(path, exchanges);
+		return exchanges * PASSES;
+	}
+	if (strcmp(what, "encode") == 0) {
+		for (unsigned i = 0; i < 8; i++)
+			snprintf(service[i], sizeof(*service), "service-%u", i);
+		for (unsigned i = 0; i < 40; i++)
+			snprintf(route[i], sizeof(*route),
+				 "/api/v1/thing%u/{id}", i);
+		if (packer_new(&packer, "node-1", 1))
+			die("packer", -ENOMEM);
+		n = count_encode(packer) + count_encode(packer);
+		packer_free(packer);
+		return n;
+	}
+	agent_open(&a, path);
+	for (unsigned i = 0; i < PASSES; i++)
+		count_agent(&a);
+	agent_close(&a);
+	return exchanges * PASSES;
 }
 
 int main(int argc, char **argv)
@@ -254,12 +347,15 @@ int main(int argc, char **argv)
 	char dir[] = "/tmp/redtap-bench-XXXXXX", path[sizeof(dir) + 8];
 	uint64_t exchanges;
 
-	(void)argv;
 	if (!mkdtemp(dir))
 		die(dir, -errno);
 	snprintf(path, sizeof(path), "%s/tap", dir);
-	exchanges = record(path);
-	measure(path, exchanges, argc > 1 ? 1 : ROUNDS, argc > 1 ? 1 : PASSES);
+	exchanges = record(path, argc > 1 ? 32 : EXCHANGES);
+	if (argc > 1)
+		printf("counted: %s %llu\n", argv[1],
+		       (unsigned long long)count(argv[1], path, exchanges));
+	else
+		measure(path, exchanges);
 	unlink(path);
 	rmdir(dir);
 	return 0;

@@ -2,9 +2,12 @@
 /*
  * What an event costs to decode and to count, with the default views: batches
  * of 8,192 events over so many series. CPU time of one thread; the median of
- * the rounds. With an argument, one round over that many series, for callgrind.
+ * the rounds. With a number, one round over that many series, for callgrind.
  *
  *	bench: NAME VALUE UNIT goal=G ok|short
+ *
+ * With "fold": runs count_fold() over 1,000 series, for
+ * tests/bench/instructions.py, and says how many events it was.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,8 +195,39 @@ static void run(unsigned total, unsigned per_batch, unsigned rounds)
 	fold_free(x.fold);
 }
 
+static __attribute__((noinline, noclone)) void
+count_fold(struct bench *x, const struct made *m, unsigned times)
+{
+	while (times--)
+		fold_one(x, m);
+}
+
+static void count(unsigned times)
+{
+	struct fold_options o = { .views = views_default(),
+				  .max_window_series = 100000,
+				  .future_us = 60000000,
+				  .past_us = 86400000000 };
+	struct bench x = { 0 };
+	uint64_t seed = 42;
+	struct made m = make_batch(&seed, 0, 1000);
+
+	if (fold_new(&x.fold, &o) < 0 || batch_arena_new(&x.arena) < 0)
+		abort();
+	fold_one(&x, &m);
+	count_fold(&x, &m, times);
+	printf("counted: fold %u\n", times * BATCH_EVENTS);
+	free(m.data);
+	batch_arena_free(x.arena);
+	fold_free(x.fold);
+}
+
 int main(int argc, char **argv)
 {
+	if (argc > 1 && strcmp(argv[1], "fold") == 0) {
+		count(8);
+		return 0;
+	}
 	if (argc > 1) {
 		unsigned n = (unsigned)strtoul(argv[1], NULL, 10);
 

@@ -5,6 +5,9 @@
  * time, so that a busy machine disturbs it less; the median of the rounds.
  *
  *	bench: NAME VALUE UNIT goal=G ok|short
+ *
+ * With "render": runs count_render() over a few lines, for
+ * tests/bench/instructions.py, and says how many.
  */
 #include <math.h>
 #include <stdio.h>
@@ -203,8 +206,40 @@ static void bench(const char *size, size_t lines)
 	free(f);
 }
 
-int main(void)
+static __attribute__((noinline, noclone)) void
+count_render(const struct fleet *f, struct buf *out)
 {
+	struct metrics_self self = { 0 };
+
+	if (expose_render(out, EXPOSE_TEXT, &f->s, &self))
+		exit(1);
+}
+
+/* What is said of ourselves is among the lines. */
+static void count(size_t n)
+{
+	struct fleet *f = make(n);
+	struct buf out = { 0 };
+	size_t lines = 0;
+
+	count_render(f, &out);
+	for (size_t i = 0; i < out.len; i++)
+		lines += out.data[i] == '\n';
+	printf("counted: render %zu\n", lines);
+	buf_fini(&out);
+	free(f->series);
+	free(f->bucket);
+	free(f->native);
+	free(f->text);
+	free(f);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "render") == 0) {
+		count(600);
+		return 0;
+	}
 	bench("100k", 100000);
 	bench("1m", 1000000);
 	return 0;
