@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "aggregator/engine_state.h"
+#include "aggregator/retire.h"
 #include "aggregator/varint.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -15,11 +16,13 @@
 #define WINDOWS_PENDING_MAX 100000u /* deltas held before a flush */
 #define RETENTION_ROWS 64u /* batches deleted at once: some 5 MB */
 #define RETENTION_WINDOWS 2000u
+#define EPOCH_LATE_S 86400u
 #define VACUUM_PAGES 256u
 #define BUSY_RETRY_MS 1000u
 #define PROBE_MS 500u /* between tries while commits fail */
 #define WORTH_A_COMMIT ((size_t)256 << 10) /* bytes */
 #define POLL_NS 250000u
+#define LASTING_MAX 24u
 #define STATE_COUNTERS "engine_counters"
 
 static uint64_t ms_ns(uint64_t ms)
@@ -62,7 +65,7 @@ const char *engine_store_path(const struct engine *e)
 /* ---- counters ---------------------------------------------------------- */
 
 /* Those that must not go back with a restart, in the order they are stored. */
-static size_t lasting(struct snapshot_engine *c, uint64_t *out[16])
+static size_t lasting(struct snapshot_engine *c, uint64_t *out[LASTING_MAX])
 {
 	size_t n = 0;
 
@@ -81,12 +84,14 @@ static size_t lasting(struct snapshot_engine *c, uint64_t *out[16])
 	out[n++] = &c->retention_deleted_windows;
 	out[n++] = &c->stores_set_aside;
 	out[n++] = &c->fold_ns_total;
+	out[n++] = &c->retired_epochs;
+	out[n++] = &c->corrected;
 	return n;
 }
 
 static int put_counters(struct engine *e)
 {
-	uint64_t *v[16];
+	uint64_t *v[LASTING_MAX];
 	size_t n = lasting(&e->pending, v);
 
 	buf_reset(&e->blob);
@@ -102,7 +107,7 @@ static int load_counters(struct engine *e)
 {
 	struct store_sizes sizes = { 0 };
 	struct varint_reader r;
-	uint64_t *v[16];
+	uint64_t *v[LASTING_MAX];
 	void *data = NULL;
 	size_t len, n = lasting(&e->pending, v);
 	int err = store_get_state(e->store, STATE_COUNTERS, &data, &len);
@@ -202,6 +207,10 @@ static void judge(struct engine *e, struct item *it, const struct push *p)
 		refuse(it, REPLY_REFUSED, "the epoch is too old");
 		e->pending.refused++;
 		break;
+	case LEDGER_CROWDED:
+		refuse(it, REPLY_BUSY, "too many starts of this agent");
+		e->next_retention_ns = 0; /* makes room */
+		break;
 	case LEDGER_FULL:
 		refuse(it, REPLY_REFUSED, "too many agents");
 		e->pending.refused++;
@@ -212,7 +221,9 @@ static void judge(struct engine *e, struct item *it, const struct push *p)
 		break;
 	}
 	it->reply.epoch = it->batch.epoch;
-	it->reply.sequence = it->row ? it->row->pending.sequence : 0;
+	it->reply.sequence = it->row && it->row->epoch == it->batch.epoch
+				     ? it->row->pending.sequence
+				     : 0;
 }
 
 /* Decodes, validates and asks the ledger; the reply is ready but not sent. */
@@ -497,13 +508,27 @@ static int expire(struct engine *e, uint64_t *batches, uint64_t *windows)
 		       : 0;
 }
 
+/* Late: nothing that was on its way then can still come, replays apart. */
+static int64_t late_before_us(struct engine *e)
+{
+	uint64_t late_s = atomic_load(&e->log_retention_s);
+
+	if (late_s < EPOCH_LATE_S)
+		late_s = EPOCH_LATE_S;
+	return clock_real_us() - (int64_t)late_s * 1000000;
+}
+
 static void retention(struct engine *e, uint64_t now_ns)
 {
+	struct retirement retired = { .n = 0 };
 	uint64_t batches = 0, windows = 0;
 	int err = store_begin(e->store);
 
 	if (err == 0)
 		err = expire(e, &batches, &windows);
+	if (err == 0)
+		err = retire_put(e->store, e->ledger, late_before_us(e),
+				 &retired);
 	if (err == 0)
 		err = store_commit(e->store);
 	if (err < 0) {
@@ -512,15 +537,17 @@ static void retention(struct engine *e, uint64_t now_ns)
 		e->pending = e->counters;
 	} else {
 		pthread_mutex_lock(&e->mutex);
+		e->pending.retired_epochs += retire_done(&retired);
 		e->counters = e->pending;
 		pthread_mutex_unlock(&e->mutex);
 	}
 	/* More to do: soon again, but ingest goes in between. */
 	e->next_retention_ns =
-		now_ns + ms_ns(err == 0 && (batches == RETENTION_ROWS ||
-					    windows == RETENTION_WINDOWS)
-				       ? 20
-				       : 1000);
+		now_ns +
+		ms_ns(err == 0 && (batches == RETENTION_ROWS ||
+				   windows == RETENTION_WINDOWS || retired.more)
+			      ? 20
+			      : 1000);
 }
 
 static struct due what_is_due(struct engine *e, uint64_t now)

@@ -292,6 +292,8 @@ static void put_agent_dropped(struct expose_writer *w, const struct list_arg *a)
 		}
 		l[1].value = "sequence_gap";
 		sample(w, l, 2, g->dropped_sequence_gap);
+		l[1].value = "expired_epoch";
+		sample(w, l, 2, g->dropped_expired);
 	}
 }
 

@@ -189,6 +189,7 @@ static struct ledger_epoch *add_epoch(struct ledger_agent *a, uint64_t epoch)
 		at = &(*at)->older;
 	e->older = *at;
 	*at = e;
+	a->n_epochs++;
 	return e;
 }
 
@@ -308,6 +309,24 @@ static bool in_conflict(struct ledger_agent *a, uint64_t epoch, int64_t now_us)
 	return true;
 }
 
+/* Told in the newest row, which is never retired. */
+static int expired(struct ledger *l, struct ledger_agent *a, uint64_t requests,
+		   struct ledger_epoch **row)
+{
+	struct ledger_epoch *e = a->newest;
+
+	if (e) {
+		mark_dirty(l, e);
+		e->pending.totals.expired_batches++;
+		e->pending.totals.expired_requests += requests;
+		*row = e;
+	}
+	log_warn("a batch of an epoch that is forgotten is not counted: "
+		 "agent=%s requests=%llu",
+		 a->name, (unsigned long long)requests);
+	return LEDGER_EXPIRED;
+}
+
 int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 		 int64_t sent_us, int64_t now_us, struct ledger_epoch **row)
 {
@@ -324,7 +343,9 @@ int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 		return err;
 	e = find_epoch(a, b->epoch);
 	if (!e && b->epoch <= a->retired_epoch)
-		return LEDGER_EXPIRED;
+		return expired(l, a, requests, row);
+	if (!e && a->n_epochs >= LEDGER_EPOCHS_CROWD)
+		return LEDGER_CROWDED;
 	if (!e) {
 		e = add_epoch(a, b->epoch);
 		if (!e)

@@ -29,6 +29,8 @@ struct ledger_totals {
 	uint64_t gap_batches; /* numbers that were left out */
 	uint64_t gap_requests; /* in them, as far as nothing else says so */
 	uint64_t told_late; /* dropped[] that gap_requests has already */
+	/* Of epochs that were retired; said by the newest epoch's row. */
+	uint64_t expired_batches, expired_requests;
 };
 #define LEDGER_TOTALS_N (sizeof(struct ledger_totals) / sizeof(uint64_t))
 
@@ -50,11 +52,21 @@ struct ledger_epoch {
 	struct ledger_epoch *older; /* of the same agent */
 };
 
+/*
+ * An agent that starts often must not fill the memory. So many epochs always
+ * stay; more, until they have been silent for long; yet more are retired at
+ * once, lowest first; and when that lags behind, new ones have to wait.
+ */
+#define LEDGER_EPOCHS_KEPT 8u
+#define LEDGER_EPOCHS_MAX 64u
+#define LEDGER_EPOCHS_CROWD 128u
+
 struct ledger_agent {
 	char *name;
 	uint64_t hash;
 	struct ledger_epoch *newest; /* list by epoch, descending */
-	struct ledger_totals retired; /* of epochs that were expired */
+	size_t n_epochs;
+	struct ledger_totals retired; /* of epochs that were retired */
 	uint64_t retired_epoch; /* greatest of them; 0: none */
 	int64_t newest_heard_us; /* last offer of the newest epoch */
 	uint32_t strikes; /* turns between live epochs */
@@ -76,8 +88,13 @@ enum ledger_verdict {
 	LEDGER_DUPLICATE, /* is in, or will be with this group */
 	LEDGER_OVERLAP, /* stands for numbers of which some are in already */
 	LEDGER_CONFLICT, /* somebody else with this id is alive */
-	LEDGER_EXPIRED, /* of an epoch whose row has been expired */
+	/*
+	 * Of an epoch that is retired, or older: nobody knows any more whether
+	 * it was counted, so it is not, and told as a loss (expired_requests).
+	 */
+	LEDGER_EXPIRED,
 	LEDGER_FULL, /* too many agents */
+	LEDGER_CROWDED, /* too many epochs of this agent: later */
 };
 
 /*
@@ -94,6 +111,22 @@ void ledger_abort(struct ledger *l);
 
 size_t ledger_agents(const struct ledger *l);
 struct ledger_agent *ledger_at(const struct ledger *l, size_t i);
+
+/*
+ * Retiring: an epoch's row goes, its totals join the agent's. Between groups
+ * only, when nothing is pending. How many of the agent's lowest epochs may go
+ * now: a newer one is known and they were silent since before_us, or there are
+ * over LEDGER_EPOCHS_MAX.
+ */
+size_t ledger_retirable(const struct ledger_agent *a, int64_t before_us);
+/*
+ * For the store, before it happens: the agent's row once its n lowest epochs
+ * are gone (*out borrows all else from a), and which these are.
+ */
+void ledger_retire_preview(const struct ledger_agent *a, size_t n,
+			   struct ledger_agent *out, uint64_t *epochs);
+/* Takes them out, once the store has. */
+void ledger_retire(struct ledger_agent *a, size_t n);
 
 /* Adds all of b to a. */
 void ledger_totals_add(struct ledger_totals *a, const struct ledger_totals *b);

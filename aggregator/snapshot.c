@@ -157,7 +157,8 @@ static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
 		out->skew_us = last->skew_us;
 		out->up = clock_real_us() - last->seen_us < UP_US;
 	}
-	out->captured = sum.captured;
+	/* Nobody heard what a forgotten epoch captured, but in its batches. */
+	out->captured = sum.captured + sum.expired_requests;
 	out->counted = sum.counted;
 	out->rolled_up = sum.rolled_up;
 	memcpy(out->dropped, sum.dropped, sizeof(out->dropped));
@@ -165,6 +166,7 @@ static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
 	take_off(&out->dropped[LOSS_OUTBOX], &sum.told_late);
 	take_off(&out->dropped[LOSS_REFUSED], &sum.told_late);
 	out->dropped_sequence_gap = sum.gap_requests;
+	out->dropped_expired = sum.expired_requests;
 	out->batches = sum.batches;
 	out->duplicates = sum.duplicates;
 	out->refused = sum.refused;

@@ -85,6 +85,7 @@ struct snapshot_agent {
 	uint64_t captured, counted, rolled_up;
 	uint64_t dropped[LOSS_STAGES];
 	uint64_t dropped_sequence_gap; /* requests that never came */
+	uint64_t dropped_expired; /* of epochs that are forgotten */
 	uint64_t counters[AGENT_COUNTERS];
 	uint64_t batches, duplicates, refused, conflicts;
 	size_t n_probes;
@@ -101,6 +102,8 @@ struct snapshot_engine {
 	uint64_t log_batches, log_bytes, store_bytes, windows;
 	uint64_t retention_deleted_batches, retention_deleted_windows;
 	uint64_t stores_set_aside; /* damaged files found at start */
+	uint64_t retired_epochs; /* whose rows joined their agent's */
+	uint64_t corrected; /* batches whose times were moved by the skew */
 	uint64_t series; /* all views */
 	uint64_t fold_ns_total;
 };

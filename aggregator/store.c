@@ -24,6 +24,7 @@ enum statement {
 	SQL_ROLLBACK,
 	SQL_PUT_LOG,
 	SQL_PUT_LEDGER,
+	SQL_DROP_LEDGER,
 	SQL_PUT_AGENT,
 	SQL_PUT_VIEW,
 	SQL_DROP_VIEW,
@@ -60,6 +61,8 @@ static const char *const sql[STATEMENTS] = {
 			   " ON CONFLICT DO UPDATE SET"
 			   " sequence = ?3, seen_us = ?4, skew_us = ?5,"
 			   " totals = ?6",
+	[SQL_DROP_LEDGER] =
+		"DELETE FROM ledger WHERE agent = ?1 AND epoch = ?2",
 	[SQL_PUT_AGENT] = "INSERT OR REPLACE INTO agent (name, version, kernel,"
 			  " capture, probes, retired_epoch, retired)"
 			  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -579,6 +582,10 @@ static int get_totals(struct ledger_totals *t, const void *data, size_t len)
 		t->gap_requests = varint_get(&r);
 		t->told_late = varint_get(&r);
 	}
+	if (r.at < r.end) {
+		t->expired_batches = varint_get(&r);
+		t->expired_requests = varint_get(&r);
+	}
 	return r.bad ? -EUCLEAN : 0;
 }
 
@@ -596,6 +603,13 @@ int store_put_ledger(struct store *st, const char *agent, uint64_t epoch,
 	bind_u64(st, SQL_PUT_LEDGER, 5, (uint64_t)state->skew_us);
 	bind_blob(st, SQL_PUT_LEDGER, 6, st->blob.data, st->blob.len);
 	return run(st, SQL_PUT_LEDGER);
+}
+
+int store_drop_ledger(struct store *st, const char *agent, uint64_t epoch)
+{
+	bind_text(st, SQL_DROP_LEDGER, 1, agent);
+	bind_u64(st, SQL_DROP_LEDGER, 2, epoch);
+	return run(st, SQL_DROP_LEDGER);
 }
 
 int store_put_agent(struct store *st, const struct ledger_agent *a)

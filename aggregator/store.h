@@ -58,6 +58,7 @@ int store_put_log(struct store *st, const struct store_log *row);
 int store_put_ledger(struct store *st, const char *agent, uint64_t epoch,
 		     const struct ledger_state *state);
 int store_put_agent(struct store *st, const struct ledger_agent *a);
+int store_drop_ledger(struct store *st, const char *agent, uint64_t epoch);
 int store_put_view(struct store *st, uint32_t id, const char *name,
 		   uint64_t digest, uint64_t log_id);
 int store_drop_view(struct store *st, uint32_t id); /* and its series */

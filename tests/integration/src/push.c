@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * push URL AGENT: sends requests to an aggregator as an agent would, so that a
- * test knows every duration exactly. Lines "DURATION_US STATUS TRACED" on
- * standard input, one a request of a server; TRACED is 0 or 1. Ends with 0 once
- * all of them were acknowledged.
+ * push URL AGENT [EPOCH]: sends requests to an aggregator as an agent would, so
+ * that a test knows every duration exactly. Lines "DURATION_US STATUS TRACED"
+ * on standard input, one a request of a server; TRACED is 0 or 1. With EPOCH
+ * each line is an agent's start of its own, from that epoch on. Ends with 0
+ * once all of them were acknowledged.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
+#include <nng/supplemental/util/platform.h>
 
 #include "common/clock.h"
 #include "proto/batch.h"
@@ -47,14 +49,13 @@ static uint32_t row_of(unsigned status)
 	return n_statuses++;
 }
 
-static int read_requests(struct requests *r, uint64_t *seen)
+static int read_requests(struct requests *r, size_t max, uint64_t *seen)
 {
 	unsigned long long us;
 	unsigned status, traced;
 
 	r->n = r->n_traced = r->last_traced = 0;
-	while (r->n < BATCH_EVENTS &&
-	       scanf("%llu %u %u", &us, &status, &traced) == 3) {
+	while (r->n < max && scanf("%llu %u %u", &us, &status, &traced) == 3) {
 		r->duration[r->n] = us;
 		r->series[r->n] = row_of(status);
 		if (traced) {
@@ -117,13 +118,31 @@ static void fill(struct batch *b, const struct requests *r, uint64_t captured)
 	b->losses.captured = b->losses.packed = captured;
 }
 
+static enum reply_status ask(nng_socket s, const void *message, size_t len,
+			     struct reply *reply)
+{
+	void *answer;
+	size_t answer_len;
+	void *copy = malloc(len);
+
+	memcpy(copy, message, len);
+	if (nng_send(s, copy, len, 0) ||
+	    nng_recv(s, &answer, &answer_len, NNG_FLAG_ALLOC))
+		die("no answer");
+	if (reply_decode(answer, answer_len, reply))
+		die("an answer that makes no sense");
+	nng_free(answer, answer_len);
+	free(copy);
+	return reply->status;
+}
+
 static void send_batch(nng_socket s, const struct batch *b)
 {
 	struct push p = { .protocol = PROTOCOL_VERSION,
 			  .sent_us = clock_real_us() };
 	struct reply reply;
-	void *batch, *head, *answer;
-	size_t len, head_len, answer_len;
+	void *batch, *head;
+	size_t len, head_len;
 	char *message;
 
 	if (batch_encode(b, &batch, &len))
@@ -135,13 +154,10 @@ static void send_batch(nng_socket s, const struct batch *b)
 	message = malloc(head_len + len);
 	memcpy(message, head, head_len);
 	memcpy(message + head_len, batch, len);
-	if (nng_send(s, message, head_len + len, 0) ||
-	    nng_recv(s, &answer, &answer_len, NNG_FLAG_ALLOC))
-		die("no answer");
-	if (reply_decode(answer, answer_len, &reply) ||
-	    reply.status != REPLY_ACCEPTED)
+	while (ask(s, message, head_len + len, &reply) == REPLY_BUSY)
+		nng_msleep(10);
+	if (reply.status != REPLY_ACCEPTED)
 		die(reply.reason);
-	nng_free(answer, answer_len);
 	free(message);
 	free(head);
 	free(batch);
@@ -154,18 +170,21 @@ int main(int argc, char **argv)
 	uint64_t captured = 0, traced = 0;
 	nng_socket s;
 
-	if (argc != 3)
-		die("usage: push URL AGENT");
+	if (argc != 3 && argc != 4)
+		die("usage: push URL AGENT [EPOCH]");
+	if (argc == 4)
+		b.epoch = strtoull(argv[3], NULL, 10);
 	b.agent = argv[2];
 	if (nng_req0_open(&s) || nng_dial(s, argv[1], NULL, 0))
 		die("cannot connect");
 	nng_socket_set_ms(s, NNG_OPT_RECVTIMEO, 10000);
-	while (read_requests(&r, &traced)) {
-		captured += r.n;
+	while (read_requests(&r, argc == 4 ? 1 : BATCH_EVENTS, &traced)) {
+		captured = argc == 4 ? 1 : captured + r.n;
 		fill(&b, &r, captured);
-		b.sequence++;
+		b.sequence = argc == 4 ? 1 : b.sequence + 1;
 		b.base_us = clock_real_us() - 1000000;
 		send_batch(s, &b);
+		b.epoch += argc == 4;
 	}
 	nng_close(s);
 	return 0;

@@ -155,6 +155,7 @@ static const struct snapshot_agent sample_agents[] = {
 	  .rolled_up = 77,
 	  .dropped = { 1, 2, 3, 4, 5, 6 },
 	  .dropped_sequence_gap = 79,
+	  .dropped_expired = 80,
 	  .counters = { 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111,
 			112, 113, 114, 115 },
 	  .batches = 201,
@@ -184,6 +185,7 @@ static const struct snapshot sample = {
 		.retention_deleted_batches = 316,
 		.retention_deleted_windows = 317, .stores_set_aside = 318,
 		.series = 319, .fold_ns_total = 320000000001,
+		.retired_epochs = 321, .corrected = 322,
 	},
 	.ready = true,
 };

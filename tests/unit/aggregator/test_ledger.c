@@ -231,6 +231,112 @@ static void a_gap_is_counted_in_requests_and_once(void **state)
 	ledger_free(l);
 }
 
+/* An agent that started n times, a second apart, one request each. */
+static struct ledger *restarted(uint64_t n)
+{
+	struct ledger *l = make(0);
+
+	for (uint64_t i = 1; i <= n; i++) {
+		assert_int_equal(offer(l, "a", i, 1, 1, (int64_t)i * S),
+				 LEDGER_NEW);
+		ledger_commit(l);
+	}
+	return l;
+}
+
+/* Sum over all rows and what was retired. */
+static struct ledger_totals sum_of(struct ledger *l)
+{
+	struct ledger_agent *a = ledger_at(l, 0);
+	struct ledger_totals sum = a->retired;
+
+	for (struct ledger_epoch *e = a->newest; e; e = e->older)
+		ledger_totals_add(&sum, &e->committed.totals);
+	return sum;
+}
+
+static void epochs_are_retired_late_and_lowest_first(void **state)
+{
+	struct ledger *l = restarted(20);
+	struct ledger_agent *a = ledger_at(l, 0), after;
+	uint64_t gone[20];
+
+	(void)state;
+	/* None is silent for long enough; then 5; and 8 stay whatever. */
+	assert_int_equal(ledger_retirable(a, 1 * S), 0);
+	assert_int_equal(ledger_retirable(a, 6 * S), 5);
+	assert_int_equal(ledger_retirable(a, 9000 * S),
+			 20 - LEDGER_EPOCHS_KEPT);
+	/* What is heard again holds back itself and all above. */
+	assert_int_equal(offer(l, "a", 3, 2, 1, 90 * S), LEDGER_NEW);
+	ledger_commit(l);
+	assert_int_equal(ledger_retirable(a, 6 * S), 2);
+	ledger_retire_preview(a, 2, &after, gone);
+	assert_int_equal(gone[0], 2);
+	assert_int_equal(gone[1], 1);
+	assert_int_equal(after.retired_epoch, 2);
+	assert_int_equal(after.retired.counted, 2);
+	assert_int_equal(a->n_epochs, 20); /* still */
+	ledger_retire(a, 2);
+	assert_int_equal(a->n_epochs, 18);
+	assert_int_equal(a->retired_epoch, 2);
+	assert_int_equal(sum_of(l).counted, 21);
+	ledger_free(l);
+}
+
+static void a_batch_of_a_retired_epoch_is_named_and_not_counted(void **state)
+{
+	struct ledger *l = restarted(20);
+	struct ledger_agent *a = ledger_at(l, 0);
+
+	(void)state;
+	ledger_retire(a, 12);
+	assert_int_equal(sum_of(l).counted, 20);
+	/* It was counted; it was not: nobody knows. */
+	assert_int_equal(offer(l, "a", 12, 1, 7, 99 * S), LEDGER_EXPIRED);
+	assert_int_equal(offer(l, "a", 5, 2, 3, 99 * S), LEDGER_EXPIRED);
+	ledger_abort(l);
+	assert_int_equal(sum_of(l).expired_requests, 0);
+	assert_int_equal(offer(l, "a", 5, 2, 3, 99 * S), LEDGER_EXPIRED);
+	ledger_commit(l);
+	assert_int_equal(sum_of(l).expired_batches, 1);
+	assert_int_equal(sum_of(l).expired_requests, 3);
+	assert_int_equal(sum_of(l).counted, 20);
+	/* The ones that stayed know what they have. */
+	assert_int_equal(offer(l, "a", 13, 1, 1, 99 * S), LEDGER_DUPLICATE);
+	assert_int_equal(offer(l, "a", 13, 2, 1, 99 * S), LEDGER_NEW);
+	ledger_free(l);
+}
+
+static void many_starts_do_not_fill_the_table(void **state)
+{
+	struct ledger *l = make(0);
+	struct ledger_agent *a;
+	unsigned crowded = 0;
+
+	(void)state;
+	for (uint64_t i = 1; i <= 10000; i++) {
+		int verdict = offer(l, "a", i, 1, 1, S);
+
+		ledger_commit(l);
+		a = ledger_at(l, 0);
+		if (verdict == LEDGER_CROWDED) {
+			crowded++;
+			ledger_retire(a, ledger_retirable(a, 0));
+			assert_int_equal(a->n_epochs, LEDGER_EPOCHS_MAX);
+			verdict = offer(l, "a", i, 1, 1, S);
+			ledger_commit(l);
+		}
+		assert_int_equal(verdict, LEDGER_NEW);
+		assert_true(a->n_epochs <= LEDGER_EPOCHS_CROWD);
+	}
+	assert_int_equal(crowded,
+			 (10000 - 1 - LEDGER_EPOCHS_MAX) /
+				 (LEDGER_EPOCHS_CROWD - LEDGER_EPOCHS_MAX));
+	assert_int_equal(sum_of(l).counted, 10000);
+	ledger_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +351,10 @@ int main(void)
 		cmocka_unit_test(two_live_agents_with_one_id_are_told_apart),
 		cmocka_unit_test(knows_so_many_agents_and_no_more),
 		cmocka_unit_test(an_agents_losses_never_go_back),
+		cmocka_unit_test(epochs_are_retired_late_and_lowest_first),
+		cmocka_unit_test(
+			a_batch_of_a_retired_epoch_is_named_and_not_counted),
+		cmocka_unit_test(many_starts_do_not_fill_the_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
