@@ -34,6 +34,7 @@ typedef _Bool bool;
 #define MSG_ERRQUEUE 0x2000
 
 /* include/net/tcp_states.h */
+#define TCP_SYN_SENT 2
 #define TCP_FIN_WAIT1 4
 #define TCP_CLOSE 7
 #define TCP_CLOSE_WAIT 8

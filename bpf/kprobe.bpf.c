@@ -170,11 +170,16 @@ int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 	struct sock *sk = (struct sock *)ctx->args[0];
 	int state = ctx->args[2];
 
-	if (state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK)
-		tap_ended(sk, TAP_TX);
-	else if (state == TCP_CLOSE_WAIT && all_read(sk))
+	if (state == TCP_CLOSE_WAIT && all_read(sk))
 		tap_ended(sk, TAP_RX);
-	else if (state == TCP_CLOSE)
-		tap_closed(sk);
+	else
+		tap_state(sk, state);
+	return 0;
+}
+
+SEC("raw_tp/tcp_destroy_sock")
+int tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
+{
+	tap_destroyed((struct sock *)ctx->args[0]);
 	return 0;
 }

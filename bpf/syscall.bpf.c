@@ -322,12 +322,13 @@ int syscall_splice_exit(struct exit_args *ctx)
 SEC("raw_tp/inet_sock_set_state")
 int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct sock *sk = (struct sock *)ctx->args[0];
-	int state = ctx->args[2];
+	tap_state((struct sock *)ctx->args[0], ctx->args[2]);
+	return 0;
+}
 
-	if (state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK)
-		tap_ended(sk, TAP_TX);
-	else if (state == TCP_CLOSE)
-		tap_closed(sk);
+SEC("raw_tp/tcp_destroy_sock")
+int tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
+{
+	tap_destroyed((struct sock *)ctx->args[0]);
 	return 0;
 }

@@ -379,7 +379,9 @@ static __noinline int end_conn(struct sock *sk, __u32 twin, int dir)
 	if (dir == TAP_TX && !twin)
 		conn->done.tx_seq = sock_tx_seq(sk);
 	conn->flags |= flag;
-	if (!(conn->flags & CONN_OPENED) || conn->verdict == VERDICT_IGNORED)
+	/* What is read of a connection that was reset: CLOSE tells better. */
+	if (!(conn->flags & CONN_OPENED) || conn->error ||
+	    conn->verdict == VERDICT_IGNORED)
 		return conn->verdict;
 	e = bpf_ringbuf_reserve(&tap_ring, sizeof(*e), 0);
 	if (!e) {
@@ -415,6 +417,35 @@ static __noinline int tap_ended(struct sock *sk, int dir)
 	return 0;
 }
 
+/* When and how TCP ended a socket, or its twin. Returns the verdict. */
+static __noinline int note_end(struct sock *sk, __u32 twin)
+{
+	__u64 key = (__u64)sk + twin;
+	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
+
+	if (!conn)
+		return VERDICT_NEW;
+	if (!conn->closed_ns) {
+		conn->closed_ns = bpf_ktime_get_ns();
+		conn->error = READ(struct sock, sk, sk_err);
+		if (!(conn->flags & CONN_ENDED_TX) && !twin)
+			conn->done.tx_seq = sock_tx_seq(sk);
+	}
+	return conn->verdict;
+}
+
+/*
+ * TCP is done with the connection: a reset, or both ends have closed. The
+ * program need not be: a call may be under way, whose record comes when it
+ * returns, and what came before the end can still be read.
+ */
+static __noinline int tap_closed(struct sock *sk)
+{
+	if (note_end(sk, 0) != VERDICT_HTTP && tap_tls)
+		note_end(sk, TAP_TWIN);
+	return 0;
+}
+
 /* The last of a socket, or of its twin. Returns the connection's verdict. */
 static __noinline int close_conn(struct sock *sk, __u32 twin)
 {
@@ -427,14 +458,12 @@ static __noinline int close_conn(struct sock *sk, __u32 twin)
 		return VERDICT_NEW;
 	verdict = conn->verdict;
 	if (conn->flags & CONN_OPENED && verdict != VERDICT_IGNORED) {
-		if (!(conn->flags & CONN_ENDED_TX) && !twin)
-			conn->done.tx_seq = sock_tx_seq(sk);
 		c = bpf_ringbuf_reserve(&tap_ring, sizeof(*c), 0);
 		if (c) {
 			fill_record(&c->rec, key, conn, TAP_CLOSE);
 			c->rec.tgid = 0;
-			c->time_ns = bpf_ktime_get_ns();
-			c->error = READ(struct sock, sk, sk_err);
+			c->time_ns = conn->closed_ns ?: bpf_ktime_get_ns();
+			c->error = conn->error;
 			c->pad = 0;
 			submit(c);
 		} else {
@@ -445,12 +474,26 @@ static __noinline int close_conn(struct sock *sk, __u32 twin)
 	return verdict;
 }
 
-/* The socket is closed: nothing of it may reach the next one at its address. */
-static __noinline int tap_closed(struct sock *sk)
+/*
+ * The program has let the socket go, and TCP too; or it begins another
+ * connection with it. Nothing of this one may reach the next at its address.
+ */
+static __noinline int tap_destroyed(struct sock *sk)
 {
 	if (close_conn(sk, 0) != VERDICT_HTTP && tap_tls)
 		close_conn(sk, TAP_TWIN);
 	return 0;
+}
+
+/* Both, by the state that a socket enters. */
+static __always_inline void tap_state(struct sock *sk, int state)
+{
+	if (state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK)
+		tap_ended(sk, TAP_TX);
+	else if (state == TCP_CLOSE)
+		tap_closed(sk);
+	else if (state == TCP_SYN_SENT)
+		tap_destroyed(sk);
 }
 
 #endif /* BPF_TAP_BPF_H */

@@ -12,7 +12,9 @@
  *          comes again when another process takes the connection over
  *   DATA   bytes copied out of one call, in stream order per direction
  *   END    one direction ended: the program read EOF, or shut its side down
- *   CLOSE  the connection is gone; its last record
+ *   CLOSE  the socket is gone: no call can be under way on it; the last record
+ *          of a connection. Its time and error are those of TCP's end, which
+ *          can be long before
  *
  * Positions (pos, rx_seq, tx_seq) are TCP sequence numbers: 32 bit, wrapping,
  * counted by the kernel whatever path the bytes took (sendfile, splice). FINs
@@ -179,6 +181,7 @@ struct tap_conn {
 	__u64 born_ns;
 	struct tap_progress done;
 	__u64 tx_entry_ns; /* the write that is being made */
+	__u64 closed_ns; /* TCP is done with it; 0: not yet */
 	__u64 session; /* TLS session that the socket belongs to, in tgid */
 	__u32 tgid;
 	__u32 request_pos; /* where the last request began */
@@ -196,7 +199,8 @@ struct tap_conn {
 	__u8 tx_look; /* what it begins; 0: nothing */
 	__u8 last_dir; /* + 1 */
 	__u8 front; /* enum tap_front, of a twin */
-	__u8 pad[6];
+	__u16 error; /* what TCP was done with it for: sk_err */
+	__u8 pad[4];
 };
 
 /* In a socket's address: the plain text of its TLS, a connection of its own. */
@@ -211,7 +215,7 @@ static_assert(sizeof(struct tap_open) == 120, "wire of the ring");
 static_assert(offsetof(struct tap_data, data) == 80, "wire of the ring");
 static_assert(sizeof(struct tap_end) == 56, "wire of the ring");
 static_assert(sizeof(struct tap_close) == 64, "wire of the ring");
-static_assert(sizeof(struct tap_conn) == 104, "value of tap_conns");
+static_assert(sizeof(struct tap_conn) == 112, "value of tap_conns");
 #endif
 
 #endif /* BPF_TAP_H */

@@ -74,6 +74,9 @@ static uint32_t recvmsg_flags_arg(void)
 
 static const struct tap_hook syscall_hooks[] = {
 	/* First: a connection that closes must not leave its state behind. */
+	{ .program = "tcp_destroy_sock",
+	  .probe = "tcp_destroy_sock",
+	  .required = true },
 	{ .program = "inet_sock_set_state",
 	  .probe = "inet_sock_set_state",
 	  .required = true },
@@ -148,6 +151,9 @@ static const struct tap_frontend syscall_front = {
 /* --- fentry --- */
 
 static const struct tap_hook fentry_hooks[] = {
+	{ .program = "tcp_destroy_sock",
+	  .probe = "tcp_destroy_sock",
+	  .required = true },
 	{ .program = "inet_sock_set_state",
 	  .probe = "inet_sock_set_state",
 	  .required = true },
@@ -208,6 +214,9 @@ static const struct tap_frontend fentry_front = {
 /* --- kprobe --- */
 
 static const struct tap_hook kprobe_hooks[] = {
+	{ .program = "tcp_destroy_sock",
+	  .probe = "tcp_destroy_sock",
+	  .required = true },
 	{ .program = "inet_sock_set_state",
 	  .probe = "inet_sock_set_state",
 	  .required = true },

@@ -28,7 +28,8 @@ daemon off; worker_processes 1; user root; pid nginx.pid;
 error_log error.log;
 events {{ worker_connections 512; }}
 http {{
-	log_format short '$request_method $uri $status';
+	log_format short '$request_method $uri $status $bytes_sent '
+		'$request_completion.';
 	access_log access.log short buffer=1m;
 	keepalive_requests 100000000; keepalive_timeout 60s;
 	client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp;
@@ -80,14 +81,17 @@ class Nginx:
             - self.asked
 
     def stop(self):
-        """{(method, route, status, error)} of the whole access log."""
+        """
+        {(method, route, status, error)} of the whole access log. An answer
+        that was not completed, or of which nothing went out, met a reset.
+        """
         equal("exit status of nginx", self.process.stop(signal.SIGQUIT), 0)
         out = collections.Counter()
         with open(self.dir / "access.log", encoding="ascii") as log:
             for line, n in collections.Counter(log).items():
-                method, uri, status = line.split()
-                error = status if status >= "500" else None
-                out[method, uri, status, error] += n
+                method, uri, status, sent, end = line.split()
+                error = None if end == "OK." else "connection_reset"
+                out[method, uri, status if sent != "0" else None, error] += n
         return dict(out)
 
 
@@ -123,6 +127,7 @@ def nginx_server(rt, report):
     got = counts(delta, "server", job="nginx-it")
     dropped = int(rt.audit(delta)[2])
     total = sum(truth.values())
+    equal("lost in gaps", by_stage(delta).get("gap", 0), 0)
     note(f"nginx: {total} requests in {SECONDS} s ({total // SECONDS}/s), "
          f"counted {sum(got.values())}, dropped {dropped} {by_stage(delta)}")
     if dropped:
@@ -159,6 +164,7 @@ def nginx_both(rt, report):
     aborted = {k: n for k, n in client.items() if k[3] == "aborted"}
     complete = {k: n for k, n in client.items() if k not in aborted}
     total = sum(truth.values())
+    equal("lost in gaps", by_stage(delta).get("gap", 0), 0)
     note(f"nginx and wrk: {total} requests ({total // SECONDS}/s), counted "
          f"{sum(server.values())} and {sum(complete.values())}, in flight at "
          f"wrk's end {sum(aborted.values())}, dropped {dropped} "

@@ -17,6 +17,7 @@ import sys
 
 import cases_bodies
 import cases_edges
+import cases_ends
 import cases_heads
 from talk import CASES, EDGES, Side
 
@@ -24,7 +25,7 @@ BIG, UPLOAD_BYTES = cases_bodies.BIG, cases_bodies.UPLOAD_BYTES
 ROUTE_CAP, MANY_ROUTES = cases_edges.ROUTE_CAP, cases_edges.MANY_ROUTES
 BAD_REQUESTS, BAD_RESPONSES = cases_edges.BAD_REQUESTS, \
     cases_edges.BAD_RESPONSES
-assert cases_heads  # registers itself
+assert cases_ends and cases_heads  # they register themselves
 
 
 def join(rows):

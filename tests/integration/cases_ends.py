@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conversations that end early, or whose ends meet the last call."""
+
+import socket
+import struct
+import time
+
+from talk import case, now, Reader, request, response
+
+# --- 7: what never got its answer ----------------------------------------------
+
+def linger_zero(s):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@case
+def serverhangsup(side):
+    """a server that closes without an answer: aborted, no status"""
+    def server():
+        listener = side.listen()
+        for i in range(3):
+            s = side.accept(listener)
+            Reader(s).head()
+            begin = now()
+            time.sleep(0.1)
+            last = now()
+            s.close()
+            side.server(i, "GET", "/serverhangsup", None, begin, last, now(),
+                        error="aborted")
+
+    def client():
+        for i in range(3):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/serverhangsup"))
+            Reader(s).rest()
+            s.close()
+            side.client(i, "GET", None, begin, now(), error="aborted")
+    return server, client
+
+
+@case
+def clientgivesup(side):
+    """a client that stops waiting: aborted on both sides"""
+    def server():
+        listener = side.listen()
+        for i in range(3):
+            s = side.accept(listener)
+            r = Reader(s)
+            r.head()
+            begin = now()
+            r.rest()
+            last = begin
+            s.close()
+            side.server(i, "GET", "/clientgivesup", None, begin, last, now(),
+                        error="aborted")
+
+    def client():
+        for i in range(3):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/clientgivesup"))
+            sent = now()
+            time.sleep(0.2)
+            low = now() - sent
+            s.close()
+            side.client(i, "GET", None, begin, now(), low, error="aborted")
+    return server, client
+
+
+@case
+def reset(side):
+    """a server that resets: connection_reset at the client, no status"""
+    def server():
+        listener = side.listen()
+        for i in range(3):
+            s = side.accept(listener)
+            Reader(s).head()
+            begin = now()
+            linger_zero(s)
+            time.sleep(0.1)
+            last = now()
+            s.close()
+            side.server(i, "GET", "/reset", None, begin, last, now(),
+                        error="aborted")
+
+    def client():
+        for i in range(3):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/reset"))
+            try:
+                s.recv(100)
+                raise RuntimeError("no reset")
+            except ConnectionResetError:
+                s.close()
+            side.client(i, "GET", None, begin, now(), error="connection_reset")
+    return server, client
+
+
+@case
+def timeout(side):
+    """a peer that takes nothing more: ETIMEDOUT is the outcome timeout"""
+    size = 8 << 20
+
+    def server():
+        listener = side.listen()
+        s = side.accept(listener)
+        r = Reader(s, 1)
+        r.more()
+        begin = r.seen
+        r.head()
+        time.sleep(4)
+        last = now()
+        s.close()
+        side.server(0, "POST", "/timeout", None, begin, last, now(),
+                    error="aborted")
+
+    def client():
+        s = side.connect()
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 700)
+        begin = now()
+        s.sendall(request("POST", "/timeout",
+                          extra=f"Content-Length: {size}\r\n"))
+        s.settimeout(None)
+        try:
+            s.sendall(b"t" * size)
+            raise RuntimeError("no timeout")
+        except TimeoutError:
+            pass
+        end = now()
+        s.close()
+        side.client(0, "POST", None, begin, end, 0.5, error="timeout")
+    return server, client
+
+
+@case
+def cutshort(side):
+    """a response cut short keeps its status and is an error"""
+    def server():
+        listener = side.listen()
+        for i in range(3):
+            s = side.accept(listener)
+            Reader(s).head()
+            begin = now()
+            s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
+            time.sleep(0.1)
+            last = begin
+            s.close()
+            side.server(i, "GET", "/cutshort", 200, begin, last, now(),
+                        error="aborted")
+
+    def client():
+        for i in range(3):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/cutshort"))
+            Reader(s).rest()
+            s.close()
+            side.client(i, "GET", 200, begin, now(), error="aborted")
+    return server, client
+
+
+# --- ends that come before the last call has returned ------------------------
+
+@case
+def resetinwrite(side):
+    """a client that resets while the server is in the middle of one write"""
+    def server():
+        listener = side.listen()
+        for i in range(5):
+            s = side.accept(listener)
+            r = Reader(s)
+            r.more()
+            begin = r.seen
+            r.head()
+            # Far more than both sockets hold: this waits until the reset.
+            sent = s.send(response(206, b"w" * (32 << 20)))
+            end = now()
+            s.close()
+            if not 1000 < sent < 32 << 20:
+                raise RuntimeError(f"{sent} bytes were sent")
+            side.server(i, "GET", "/resetinwrite", 206, begin, begin + 0.15,
+                        end, error="connection_reset")
+
+    def client():
+        for i in range(5):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/resetinwrite"))
+            Reader(s, 1000).head()
+            time.sleep(0.2)
+            linger_zero(s)
+            s.close()
+            side.client(i, "GET", 206, begin, now(), 0.2, error="aborted")
+    return server, client
+
+
+@case
+def readafterreset(side):
+    """an answer that is read after the reset behind it has come"""
+    def server():
+        listener = side.listen()
+        for i in range(5):
+            s = side.accept(listener)
+            r = Reader(s)
+            r.more()
+            begin = r.seen
+            r.head()
+            last = now()
+            s.sendall(response(203, b"complete"))
+            side.server(i, "GET", "/readafterreset", 203, begin, last, now())
+            linger_zero(s)
+            s.close()
+
+    def client():
+        for i in range(5):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/readafterreset"))
+            time.sleep(0.2)
+            if s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                raise RuntimeError("no reset")
+            r = Reader(s)
+            r.head()
+            r.body(8)
+            side.client(i, "GET", 203, begin, now(), 0.2)
+            s.close()
+    return server, client
+
+
+@case
+def halfclosed(side):
+    """a client that shuts its side down first, and reads when all is over"""
+    def server():
+        listener = side.listen()
+        for i in range(5):
+            s = side.accept(listener)
+            r = Reader(s)
+            r.more()
+            begin = r.seen
+            r.head()
+            r.rest()
+            last = now()
+            s.sendall(response(202, b"until the end", length=False))
+            s.close()
+            side.server(i, "GET", "/halfclosed", 202, begin, last, now())
+
+    def client():
+        for i in range(5):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/halfclosed"))
+            s.shutdown(socket.SHUT_WR)
+            time.sleep(0.2)
+            r = Reader(s)
+            r.head()
+            if r.rest() != b"until the end":
+                raise RuntimeError("another answer")
+            side.client(i, "GET", 202, begin, now(), 0.2)
+            s.close()
+    return server, client
