@@ -8,6 +8,7 @@
 
 #include "aggregator/engine_state.h"
 #include "aggregator/retire.h"
+#include "aggregator/skew.h"
 #include "aggregator/varint.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -184,6 +185,7 @@ static void judge(struct engine *e, struct item *it, const struct push *p)
 	switch (verdict) {
 	case LEDGER_NEW:
 		it->fresh = true;
+		e->pending.corrected += it->moved != NULL;
 		it->reply.status = REPLY_ACCEPTED;
 		e->pending.batches++;
 		e->pending.events += it->requests;
@@ -226,6 +228,24 @@ static void judge(struct engine *e, struct item *it, const struct push *p)
 				     : 0;
 }
 
+/* Moves the batch to our time if the agent's clock is off. */
+static int correct_clock(struct item *it, const struct push *p)
+{
+	int64_t shift_us =
+		skew_shift_us(p, &it->batch, it->request.received_us);
+
+	if (shift_us == 0)
+		return 0;
+	if (skew_move(it->arena, &it->batch, shift_us, p->batch, p->batch_len,
+		      &it->moved, &it->len) == 0) {
+		it->data = it->moved;
+		return 0;
+	}
+	it->moved = NULL; /* counted all the same, where it says */
+	return batch_decode(it->arena, p->batch, p->batch_len, &it->batch,
+			    NULL);
+}
+
 /* Decodes, validates and asks the ledger; the reply is ready but not sent. */
 static void examine(struct engine *e, struct item *it)
 {
@@ -251,6 +271,8 @@ static void examine(struct engine *e, struct item *it)
 		err = batch_decode(it->arena, p.batch, p.batch_len, &it->batch,
 				   &reason);
 	}
+	if (err == 0)
+		err = correct_clock(it, &p);
 	if (err == -ENOMEM) {
 		refuse(it, REPLY_BUSY, "out of memory");
 		it->reply.retry_ms = BUSY_RETRY_MS;
@@ -427,9 +449,12 @@ static void show_group(struct engine *e, uint64_t id)
 
 static void reply_all(struct engine *e)
 {
-	for (size_t i = 0; i < e->n_items; i++)
+	for (size_t i = 0; i < e->n_items; i++) {
 		gate_reply(e->gate, &e->item[i].request, &e->item[i].reply,
 			   e->item[i].rubbish);
+		free(e->item[i].moved);
+		e->item[i].moved = NULL;
+	}
 	if (e->n_items > 0)
 		e->n_answered = e->n_items;
 	e->n_items = 0;

@@ -33,8 +33,9 @@ struct item {
 	struct gate_request request;
 	struct batch_arena *arena;
 	struct batch batch;
-	const void *data; /* the batch as it came */
+	const void *data; /* the batch as it is logged */
 	size_t len;
+	void *moved; /* owns data if the agent's clock was off, or NULL */
 	uint64_t requests, log_id; /* log_id 0: nothing to log */
 	struct ledger_epoch *row;
 	struct reply reply;

@@ -14,5 +14,10 @@ uint64_t clock_mono_ns(void); /* CLOCK_MONOTONIC, as bpf_ktime_get_ns() */
 uint64_t clock_boot_ns(void); /* CLOCK_BOOTTIME, as process start times */
 int64_t clock_real_ns(void); /* wall clock since 1970 */
 int64_t clock_real_us(void);
+/*
+ * The wall clock as it was at the process's first call of this, and from there
+ * on by CLOCK_BOOTTIME: it never jumps, whoever sets the wall clock.
+ */
+int64_t clock_steady_us(void);
 
 #endif /* COMMON_CLOCK_H */

@@ -280,24 +280,6 @@ int plan_rewrite(const struct plan_stream *s, const struct batch *b,
 		.first_sequence = s->told + 1,
 		.base_us = b->base_us + shift_us,
 	};
-	size_t head_len;
-	void *tail;
-	char *p;
-	int err = batch_encode(&head, &tail, &head_len);
 
-	if (err)
-		return err;
-	p = len + head_len <= LIMIT_MESSAGE_BYTES ? malloc(len + head_len)
-						  : NULL;
-	err = p != NULL				      ? 0
-	      : len + head_len <= LIMIT_MESSAGE_BYTES ? -ENOMEM
-						      : -EMSGSIZE;
-	if (!err) {
-		memcpy(p, data, len);
-		memcpy(p + len, tail, head_len);
-		*out = p;
-		*out_len = len + head_len;
-	}
-	free(tail);
-	return err;
+	return batch_put_head(&head, data, len, out, out_len);
 }

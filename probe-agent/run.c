@@ -313,7 +313,7 @@ static void turn(struct agent *a)
 	tap_drain(a->tap, on_record, a);
 	now_ns = clock_mono_ns();
 	if (now_ns - a->ticked_ns >= TICK_MS * CLOCK_NS_PER_MS) {
-		pipeline_tick(a->pipeline, now_ns, clock_real_us());
+		pipeline_tick(a->pipeline, now_ns, clock_steady_us());
 		check_tls(a);
 		if (!a->uplink)
 			renew_uplink(a);
@@ -408,7 +408,7 @@ int cmd_run(int argc, char **argv)
 	/* Loading parsed the kernel's types: 12 MB that are free again. */
 	malloc_trim(0);
 	a.flushed_ns = a.ticked_ns = clock_mono_ns();
-	pipeline_tick(a.pipeline, a.ticked_ns, clock_real_us());
+	pipeline_tick(a.pipeline, a.ticked_ns, clock_steady_us());
 	flush(&a, a.ticked_ns); /* says hello */
 	say_ready(&a);
 	loop(&a);

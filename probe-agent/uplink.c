@@ -100,11 +100,13 @@ static void nap(struct uplink *up, uint32_t ms)
 /* ---- one exchange ---- */
 
 /* Always a fresh request, so a late reply to the one before is ignored. */
-static int send_batch(struct uplink *up, const struct outbox_item *it)
+static int send_batch(struct uplink *up, const struct outbox_item *it,
+		      int64_t clock_us)
 {
 	struct push push = {
 		.protocol = PROTOCOL_VERSION,
 		.sent_us = clock_real_us(),
+		.clock_us = clock_us,
 		.batch_len = it->len,
 	};
 	uint8_t head[PUSH_HEAD_MAX];
@@ -202,7 +204,7 @@ static void exchange(struct uplink *up, const struct outbox_item *it)
 {
 	struct reply reply;
 	uint32_t wait_ms = 0;
-	int err = send_batch(up, it);
+	int err = send_batch(up, it, clock_steady_us());
 
 	if (err == 0)
 		err = receive_reply(up, &reply);
@@ -427,7 +429,7 @@ int uplink_exchange(struct uplink *up, const void *batch, size_t len,
 		    struct reply *out)
 {
 	struct outbox_item it = { .data = batch, .len = len };
-	int err = send_batch(up, &it);
+	int err = send_batch(up, &it, 0);
 
 	return err ? err : receive_reply(up, out);
 }

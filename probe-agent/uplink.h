@@ -9,7 +9,7 @@
 /*
  * The thread that carries batches from an outbox to the aggregator, one at a
  * time, and takes them out when they are acknowledged. The only file of the
- * agent that sees nng.
+ * agent that sees nng. Their times are taken to be of clock_steady_us().
  */
 struct uplink;
 
@@ -35,7 +35,8 @@ void uplink_stop(struct uplink *up, uint32_t drain_ms);
 int uplink_open(struct uplink **out, const struct uplink_options *opt);
 void uplink_close(struct uplink *up); /* NULL is fine */
 /*
- * Sends one batch and waits for the answer. -ETIMEDOUT: none in time; -EPROTO:
+ * Sends one batch, whose times are of no clock that runs here, and waits for
+ * the answer. -ETIMEDOUT: none in time; -EPROTO:
  * one that makes no sense; -EIO.
  */
 struct reply;

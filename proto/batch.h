@@ -149,10 +149,20 @@ int batch_decode(struct batch_arena *a, const void *data, size_t len,
  */
 int batch_encode(const struct batch *b, void **data, size_t *len);
 
+/*
+ * An encoded batch that has agent, epoch, sequence and base_us of head, and its
+ * first_sequence unless that is 0, in place of its own: they are put after the
+ * rest, where protobuf lets the last one win. *out is malloc'd and the
+ * caller's. -EMSGSIZE, -ENOMEM.
+ */
+int batch_put_head(const struct batch *head, const void *data, size_t len,
+		   void **out, size_t *out_len);
+
 /* The envelope. */
 struct push {
 	uint32_t protocol;
-	int64_t sent_us;
+	int64_t sent_us; /* the sender's wall clock; 0: not told */
+	int64_t clock_us; /* of the clock of the batch's times; 0: none runs */
 	const void *batch; /* borrowed from the message */
 	size_t batch_len;
 };
@@ -162,7 +172,7 @@ int push_encode(const struct push *p, void **data, size_t *len);
  * Only what comes before the batch's bytes, which follow as they are; p->batch
  * is not used. Returns the length.
  */
-#define PUSH_HEAD_MAX 26
+#define PUSH_HEAD_MAX 35
 size_t push_head(const struct push *p, uint8_t out[PUSH_HEAD_MAX]);
 /* -EPROTO: no envelope, or none around a batch. */
 int push_decode(const void *data, size_t len, struct push *out);

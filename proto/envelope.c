@@ -18,6 +18,8 @@
 #define PUSH_PROTOCOL 1u
 #define PUSH_SENT_US 2u
 #define PUSH_BATCH 3u
+#define PUSH_CLOCK_US 4u
+
 static uint8_t *put_varint(uint8_t *p, uint64_t v)
 {
 	for (; v >= 0x80; v >>= 7)
@@ -26,8 +28,9 @@ static uint8_t *put_varint(uint8_t *p, uint64_t v)
 	return p;
 }
 
-/* Three tags, two varints of at most 5 and 10 bytes, and the clock. */
-static_assert(PUSH_HEAD_MAX == 1 + 5 + 1 + 8 + 1 + 10, "room for the head");
+/* Four tags, two varints of at most 5 and 10 bytes, and two clocks. */
+static_assert(PUSH_HEAD_MAX == 1 + 5 + 1 + 8 + 1 + 8 + 1 + 10,
+	      "room for the head");
 
 size_t push_head(const struct push *push, uint8_t out[PUSH_HEAD_MAX])
 {
@@ -38,6 +41,11 @@ size_t push_head(const struct push *push, uint8_t out[PUSH_HEAD_MAX])
 	*p++ = PUSH_SENT_US << 3 | WIRE_FIXED64;
 	memcpy(p, &push->sent_us, 8);
 	p += 8;
+	if (push->clock_us != 0) {
+		*p++ = PUSH_CLOCK_US << 3 | WIRE_FIXED64;
+		memcpy(p, &push->clock_us, 8);
+		p += 8;
+	}
 	*p++ = PUSH_BATCH << 3 | WIRE_BYTES;
 	p = put_varint(p, push->batch_len);
 	return (size_t)(p - out);
@@ -74,6 +82,8 @@ int push_decode(const void *data, size_t len, struct push *out)
 			out->protocol = (uint32_t)f.value;
 		} else if (f.id == PUSH_SENT_US && f.type == WIRE_FIXED64) {
 			memcpy(&out->sent_us, &f.value, 8);
+		} else if (f.id == PUSH_CLOCK_US && f.type == WIRE_FIXED64) {
+			memcpy(&out->clock_us, &f.value, 8);
 		} else if (f.id == PUSH_BATCH && f.type == WIRE_BYTES) {
 			out->batch = f.data;
 			out->batch_len = (size_t)f.value;

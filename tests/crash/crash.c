@@ -127,7 +127,7 @@ static void add_batch(struct agent *a)
 			.response_bytes = k % 1000,
 		};
 
-		e.start_us = clock_real_us() - (int64_t)e.duration_us;
+		e.start_us = clock_steady_us() - (int64_t)e.duration_us;
 		e.ttfb_us = e.duration_us;
 		if (packer_add(a->packer, &e) < 0)
 			die("packer_add");
