@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 
 #define VERSION 1u
 #define BUFFER_BYTES (256u << 10)
+#define BEGIN 4u /* of the file in the reader's memory */
 
 static const char magic[8] = { 'r', 'e', 'd', 't', 'a', 'p', '\r', '\n' };
 
@@ -31,13 +31,17 @@ struct recording_writer {
 	char data[BUFFER_BYTES];
 };
 
+/*
+ * A record begins at an odd multiple of 4 in the file, behind its length. Read
+ * to an odd multiple of 4, it is aligned and can be lent where it lies.
+ */
 struct recording_reader {
-	FILE *file;
+	int fd;
 	uint64_t offset;
 	bool damaged;
-	uint64_t data[RECORDING_RECORD_MAX / sizeof(uint64_t)];
+	size_t at, end; /* in bytes: what is read and not yet lent */
+	_Alignas(8) char bytes[RECORDING_RECORD_MAX + BUFFER_BYTES];
 };
-
 static size_t padded(size_t len)
 {
 	return (4 + len + 7) / 8 * 8;
@@ -128,66 +132,94 @@ int recording_close(struct recording_writer *w)
 	return err;
 }
 
+/*
+ * Makes n bytes lie at r->at. 1; 0: the file ends before; negative errno.
+ * What is left of the buffer is a multiple of 8 away from where it goes.
+ */
+static int fill(struct recording_reader *r, size_t n)
+{
+	ssize_t got;
+
+	if (r->end - r->at >= n)
+		return 1;
+	memmove(r->bytes + BEGIN, r->bytes + r->at, r->end - r->at);
+	r->end -= r->at - BEGIN;
+	r->at = BEGIN;
+	while (r->end - r->at < n) {
+		got = read(r->fd, r->bytes + r->end, sizeof(r->bytes) - r->end);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got < 0 ? -errno : 0;
+		r->end += (size_t)got;
+	}
+	return 1;
+}
+
+static int check_header(struct recording_reader *r)
+{
+	const struct file_header *h;
+	int err = fill(r, sizeof(*h));
+
+	if (err <= 0)
+		return err ? err : -EPROTO;
+	h = (const void *)(r->bytes + r->at);
+	if (memcmp(h->magic, magic, sizeof(magic)) != 0)
+		return -EPROTO;
+	if (h->version != VERSION || h->layout != sizeof(struct tap_data))
+		return -ENOTSUP;
+	r->at += sizeof(*h);
+	r->offset = sizeof(*h);
+	return 0;
+}
+
 int recording_open(struct recording_reader **out, const char *path)
 {
 	struct recording_reader *r = malloc(sizeof(*r));
-	struct file_header h;
 	int err;
 
 	if (!r)
 		return -ENOMEM;
-	r->file = fopen(path, "re");
-	if (!r->file) {
-		err = -errno;
-		free(r);
+	r->damaged = false;
+	r->at = r->end = BEGIN;
+	r->fd = open(path, O_RDONLY | O_CLOEXEC);
+	err = r->fd < 0 ? -errno : check_header(r);
+	if (err) {
+		recording_reader_free(r);
 		return err;
 	}
-	err = -EPROTO;
-	if (fread(&h, sizeof(h), 1, r->file) != 1 ||
-	    memcmp(h.magic, magic, sizeof(magic)) != 0)
-		goto fail;
-	err = -ENOTSUP;
-	if (h.version != VERSION || h.layout != sizeof(struct tap_data))
-		goto fail;
-	r->offset = sizeof(h);
-	r->damaged = false;
 	*out = r;
 	return 0;
-fail:
-	recording_reader_free(r);
-	return err;
 }
 
 void recording_reader_free(struct recording_reader *r)
 {
 	if (!r)
 		return;
-	fclose(r->file);
+	if (r->fd >= 0)
+		close(r->fd);
 	free(r);
 }
 
 int recording_read(struct recording_reader *r, const void **rec, size_t *len)
 {
-	char padding[8];
-	size_t got, pad;
 	uint32_t n;
 
 	if (r->damaged)
 		return -EPROTO;
-	got = fread(&n, 1, sizeof(n), r->file);
-	if (got == 0 && feof(r->file))
-		return 0;
-	r->damaged = true;
-	if (got != sizeof(n) || n == 0 || n > RECORDING_RECORD_MAX)
+	if (fill(r, sizeof(n)) != 1) {
+		r->damaged = r->end > r->at;
+		return r->damaged ? -EPROTO : 0;
+	}
+	memcpy(&n, r->bytes + r->at, sizeof(n));
+	if (n == 0 || n > RECORDING_RECORD_MAX || fill(r, padded(n)) != 1) {
+		r->damaged = true;
 		return -EPROTO;
-	pad = padded(n) - 4 - n;
-	if (fread(r->data, 1, n, r->file) != n ||
-	    fread(padding, 1, pad, r->file) != pad)
-		return -EPROTO;
-	r->damaged = false;
-	r->offset += padded(n);
-	*rec = r->data;
+	}
+	*rec = r->bytes + r->at + sizeof(n);
 	*len = n;
+	r->at += padded(n);
+	r->offset += padded(n);
 	return 1;
 }
 
