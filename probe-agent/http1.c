@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 /* RFC 9110 5.6.2: the characters of a token. */
 static const bool token_char[256] = {
@@ -50,12 +49,35 @@ size_t http1_head_end(const char *buf, size_t len, size_t from)
 	return 0;
 }
 
+/*
+ * The first control character of [p, end), or end. Sixteen bytes a step: heads
+ * are long, and nearly all of their bytes are none.
+ */
+static const char *find_control(const char *p, const char *end)
+{
+	for (; end - p >= 16; p += 16) {
+		uint8_t v __attribute__((vector_size(16)));
+		uint64_t half[2]; /* a byte is 0xff for a hit */
+
+		memcpy(&v, p, 16);
+		v = (__typeof__(v))((v < 0x20) | (v == 0x7f));
+		memcpy(half, &v, 16);
+		if (half[0])
+			return p + __builtin_ctzll(half[0]) / 8;
+		if (half[1])
+			return p + 8 + __builtin_ctzll(half[1]) / 8;
+	}
+	while (p < end && (uint8_t)*p >= 0x20 && *p != 0x7f)
+		p++;
+	return p;
+}
+
 static bool is_blank(char c)
 {
 	return c == ' ' || c == '\t';
 }
 
-static struct slice trim(const char *p, const char *end)
+static inline struct slice trim(const char *p, const char *end)
 {
 	while (p < end && is_blank(*p))
 		p++;
@@ -122,21 +144,38 @@ static void take_length(struct http1_head *h, struct slice v)
 	h->content_length = n;
 }
 
+/*
+ * Are the n bytes at p the name, whatever their case? It is in small letters
+ * and at least 4 bytes long; some may be compared twice.
+ */
+static inline bool is_name(const char *p, const char *name, size_t n)
+{
+	uint32_t got, want, differ = 0;
+
+	for (size_t i = 0; i < n; i += 4) {
+		if (i > n - 4)
+			i = n - 4;
+		memcpy(&got, p + i, 4);
+		memcpy(&want, name + i, 4);
+		/* Bit 6 tells letters from dashes and digits. */
+		differ |= (got | (want & 0x40404040) >> 1) ^ want;
+	}
+	return differ == 0;
+}
+
+#define NAME_IS(p, lit) is_name(p, lit, sizeof(lit) - 1)
+
 static void take_transfer_encoding(struct http1_head *h, struct slice v)
 {
-	static const char chunked[] = "chunked";
-	const size_t n = sizeof(chunked) - 1;
 	const char *last = v.data + v.len;
 
 	while (last > v.data && last[-1] != ',')
 		last--;
 	v = trim(last, v.data + v.len);
-	h->framing = v.len == n && strncasecmp(v.data, chunked, n) == 0
+	h->framing = v.len == 7 && NAME_IS(v.data, "chunked")
 			     ? HTTP1_FRAMING_CHUNKED
 			     : HTTP1_FRAMING_UNKNOWN;
 }
-
-#define NAME_IS(p, lit) (strncasecmp(p, lit, sizeof(lit) - 1) == 0)
 
 /* One field; name is n bytes, the line ends before end. */
 static void take_field(struct http1_head *h, const char *name, size_t n,
@@ -155,10 +194,6 @@ static void take_field(struct http1_head *h, const char *name, size_t n,
 				v.len == 12 && NAME_IS(v.data, "100-continue");
 		}
 		break;
-	case 7:
-		if (NAME_IS(name, "upgrade"))
-			h->upgrade = true;
-		break;
 	case 11:
 		if (NAME_IS(name, "traceparent"))
 			h->traceparent = trim(value, end);
@@ -175,9 +210,10 @@ static void take_field(struct http1_head *h, const char *name, size_t n,
 }
 
 /*
- * One line of fields, its end excluded. Only six names matter: the first letter
- * tells where their colon would be. A folded line (obs-fold) begins with a
- * blank; no field of ours needs it. Blanks before a colon are wrong, but read.
+ * One line of fields, its end excluded. Only five names matter: the first
+ * letter tells where their colon would be. A folded line (obs-fold) begins with
+ * a blank; no field of ours needs it. Blanks before a colon are wrong, but
+ * read.
  */
 static void parse_line(const char *p, const char *nl, struct http1_head *h)
 {
@@ -189,9 +225,6 @@ static void parse_line(const char *p, const char *nl, struct http1_head *h)
 		break;
 	case 'e':
 		n = 6;
-		break;
-	case 'u':
-		n = 7;
 		break;
 	case 't':
 		n = len > 11 && (p[11] == ':' || is_blank(p[11])) ? 11 : 17;
@@ -208,35 +241,66 @@ static void parse_line(const char *p, const char *nl, struct http1_head *h)
 		take_field(h, p, n, p + colon + 1, nl);
 }
 
+/* 0x80 in each of the 8 bytes that is '\n' or lower: no byte carries over. */
+static inline uint64_t marks_of(uint64_t v)
+{
+	const uint64_t ones = 0x0101010101010101;
+
+	v |= (v & 0x7f * ones) + (0x7f - '\n') * ones;
+	return ~v & 0x80 * ones;
+}
+
+/* Goes from one '\n' or lower byte to the next. */
+struct walk {
+	const char *at, *end; /* what is not looked at yet */
+	uint64_t marks; /* of the 8 bytes before at */
+};
+
+/* NULL: there is none left. Looks at the 8 bytes before end, whatever at is. */
+static inline const char *walk_next(struct walk *w)
+{
+	const char *at = w->at;
+	uint64_t marks = w->marks, v;
+	int64_t left;
+
+	while (!marks) {
+		left = w->end - at;
+		if (left <= 0)
+			return NULL;
+		memcpy(&v, left < 8 ? w->end - 8 : at, 8);
+		/* What is shifted in marks nothing. */
+		if (left < 8)
+			v = ~(~v >> 8 * (8 - left));
+		marks = marks_of(v);
+		at += 8;
+	}
+	w->at = at;
+	w->marks = marks & (marks - 1);
+	return at - 8 + __builtin_ctzll(marks) / 8;
+}
+
 /*
- * Fields from p, up to the empty line. Returns the bytes with it, -EAGAIN, or
+ * Lines from p, up to the empty one. Returns the bytes with it, -EAGAIN, or
  * -EPROTO. A line without a colon is passed over, as many peers do; a NUL is
- * refused, as all do.
+ * refused, as all do. 8 bytes before end can be read: there is a first line.
  */
 static ssize_t parse_fields(const char *p, const char *end,
 			    struct http1_head *h)
 {
-	const char *start = p, *nl;
+	struct walk w = { .at = p, .end = end };
+	const char *line = p, *nl;
 
-	for (; p < end; p = nl + 1) {
-		if (*p == '\n') {
-			end = p + 1;
-			break;
-		}
-		if (*p == '\r' && end - p >= 2 && p[1] == '\n') {
-			end = p + 2;
-			break;
-		}
-		nl = memchr(p, '\n', (size_t)(end - p));
-		if (!nl) {
-			p = end;
-			break;
-		}
-		parse_line(p, nl, h);
+	while ((nl = walk_next(&w))) {
+		if (*nl == '\0')
+			return -EPROTO;
+		if (*nl != '\n')
+			continue;
+		if (nl == line || (nl == line + 1 && *line == '\r'))
+			return nl + 1 - p;
+		parse_line(line, nl, h);
+		line = nl + 1;
 	}
-	if (memchr(start, 0, (size_t)(end - start)))
-		return -EPROTO;
-	return p < end ? end - start : -EAGAIN;
+	return -EAGAIN;
 }
 
 /* Method and the space after it. Offset of the target, -EAGAIN, -EPROTO. */
@@ -255,26 +319,25 @@ static ssize_t parse_method(const char *buf, size_t len, struct http1_head *out)
 	return (ssize_t)i + 1;
 }
 
-static bool has_control(const char *p, const char *end)
+/*
+ * The request line at buf. Its bytes with its end; -EAGAIN: it has none yet,
+ * and may still become one; -EPROTO.
+ */
+static ssize_t parse_request_line(const char *buf, size_t len,
+				  struct http1_head *out)
 {
-	for (; p < end; p++)
-		if ((uint8_t)*p < 0x20 || *p == 0x7f)
-			return true;
-	return false;
-}
-
-/* The request line in [buf, nl). 0 or -EPROTO. */
-static int parse_request_line(const char *buf, const char *nl,
-			      struct http1_head *out)
-{
-	ssize_t target = parse_method(buf, (size_t)(nl - buf), out);
-	const char *p, *end = nl;
+	ssize_t target = parse_method(buf, len, out);
+	const char *limit = buf + len, *p, *end, *next;
 
 	if (target < 0)
-		return -EPROTO;
-	if (end[-1] == '\r')
-		end--;
+		return target;
 	p = buf + target;
+	end = find_control(p, limit);
+	next = end < limit && *end == '\r' ? end + 1 : end;
+	if (next == limit)
+		return -EAGAIN;
+	if (*next != '\n')
+		return -EPROTO;
 	while (end > p && end[-1] == ' ')
 		end--;
 	if (end - p < 10) /* a target, a space, HTTP/1.x */
@@ -285,43 +348,19 @@ static int parse_request_line(const char *buf, const char *nl,
 		return -EPROTO;
 	/* Blanks inside a target are wrong, but peers do answer them. */
 	out->target = trim(p, end);
-	if (out->target.len == 0 || has_control(p, end))
-		return -EPROTO;
-	return 0;
-}
-
-/* A request line without its end: could it still become one? */
-static int check_request_start(const char *buf, size_t len)
-{
-	struct http1_head h;
-	ssize_t target = parse_method(buf, len, &h);
-	const char *end = buf + len;
-
-	if (target < 0)
-		return (int)target;
-	if (end[-1] == '\r')
-		end--;
-	return has_control(buf + target, end) ? -EPROTO : -EAGAIN;
+	return out->target.len ? next + 1 - buf : -EPROTO;
 }
 
 ssize_t http1_parse_request(const char *buf, size_t len, struct http1_head *out)
 {
-	const char *nl = memchr(buf, '\n', len);
-	struct http1_head h;
-	ssize_t n;
+	ssize_t line, n;
 
-	if (len == 0)
-		return -EAGAIN;
-	if (!nl)
-		return check_request_start(buf, len);
-	memset(&h, 0, sizeof(h));
-	if (parse_request_line(buf, nl, &h) != 0)
-		return -EPROTO;
-	n = parse_fields(nl + 1, buf + len, &h);
-	if (n < 0)
-		return n;
-	*out = h;
-	return nl + 1 - buf + n;
+	memset(out, 0, sizeof(*out));
+	line = parse_request_line(buf, len, out);
+	if (line < 0)
+		return line;
+	n = parse_fields(buf + line, buf + len, out);
+	return n < 0 ? n : line + n;
 }
 
 /*
@@ -358,61 +397,41 @@ static int parse_status_line(const char *buf, size_t len,
 ssize_t http1_parse_response(const char *buf, size_t len,
 			     struct http1_head *out)
 {
-	struct http1_head h;
-	const char *nl;
-	ssize_t n;
 	int err;
 
-	memset(&h, 0, sizeof(h));
-	err = parse_status_line(buf, len, &h);
-	if (err)
-		return err;
-	nl = memchr(buf, '\n', len);
-	if (memchr(buf, 0, nl ? (size_t)(nl - buf) : len))
-		return -EPROTO;
-	if (!nl)
-		return -EAGAIN;
-	n = parse_fields(nl + 1, buf + len, &h);
-	if (n < 0)
-		return n;
-	*out = h;
-	return nl + 1 - buf + n;
+	memset(out, 0, sizeof(*out));
+	err = parse_status_line(buf, len, out);
+	/* That line has no name and colon: passed over. */
+	return err ? err : parse_fields(buf, buf + len, out);
 }
 
 int http1_parse_request_cut(const char *buf, size_t len, struct http1_head *out)
 {
-	const char *nl = memchr(buf, '\n', len);
-	const char *p, *end;
-	struct http1_head h;
-	ssize_t target;
+	const char *end = buf + len, *p, *stop;
+	ssize_t n;
 
-	memset(&h, 0, sizeof(h));
-	if (nl) {
-		if (parse_request_line(buf, nl, &h) != 0 ||
-		    parse_fields(nl + 1, buf + len, &h) == -EPROTO)
+	memset(out, 0, sizeof(*out));
+	n = parse_request_line(buf, len, out);
+	if (n > 0) {
+		if (parse_fields(buf + n, end, out) == -EPROTO)
 			return -EPROTO;
-		if (h.framing == HTTP1_FRAMING_NONE)
-			h.framing = HTTP1_FRAMING_UNKNOWN;
-		*out = h;
+		if (out->framing == HTTP1_FRAMING_NONE)
+			out->framing = HTTP1_FRAMING_UNKNOWN;
 		return 0;
 	}
-	target = parse_method(buf, len, &h);
-	end = buf + len;
-	if (target < 0 || (size_t)target == len)
+	if (n != -EAGAIN || !out->method.data)
 		return -EPROTO;
+	/* What follows is a target that has no control character. */
+	p = out->method.data + out->method.len + 1;
 	if (end[-1] == '\r')
 		end--;
-	if (has_control(buf + target, end))
+	stop = memchr(p, ' ', (size_t)(end - p));
+	out->target_cut = !stop;
+	out->target = (struct slice){ p, (size_t)((stop ? stop : end) - p) };
+	if (out->target.len == 0)
 		return -EPROTO;
-	p = memchr(buf + target, ' ', (size_t)(end - buf - target));
-	h.target_cut = !p;
-	h.target.data = buf + target;
-	h.target.len = (size_t)((p ? p : end) - h.target.data);
-	if (h.target.len == 0)
-		return -EPROTO;
-	h.version = 11;
-	h.framing = HTTP1_FRAMING_UNKNOWN;
-	*out = h;
+	out->version = 11;
+	out->framing = HTTP1_FRAMING_UNKNOWN;
 	return 0;
 }
 
@@ -457,113 +476,4 @@ struct slice http1_authority(struct slice method, struct slice target)
 	if (at)
 		p = at + 1;
 	return (struct slice){ p, (size_t)(end - p) };
-}
-
-enum chunk_state {
-	CHUNK_SIZE_FIRST, /* a digit must come */
-	CHUNK_SIZE,
-	CHUNK_EXTENSION, /* up to the end of the size line */
-	CHUNK_DATA,
-	CHUNK_DATA_END, /* CRLF after the data */
-	CHUNK_TRAILER_START, /* at the start of a line after the last chunk */
-	CHUNK_TRAILER_CR, /* a CR that began such a line */
-	CHUNK_TRAILER, /* inside such a line */
-	CHUNK_DONE,
-};
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* One byte of a chunk's size line. 0 or -EPROTO. */
-static int chunk_size_byte(struct http1_chunked *ch, char c)
-{
-	int digit = hex_digit(c);
-
-	if (ch->state != CHUNK_EXTENSION && digit >= 0) {
-		if (ch->left >> 56)
-			return -EPROTO;
-		ch->left = ch->left << 4 | (uint64_t)digit;
-		ch->state = CHUNK_SIZE;
-		return 0;
-	}
-	if (ch->state == CHUNK_SIZE_FIRST)
-		return -EPROTO;
-	if (c == '\n') {
-		ch->state = ch->left ? CHUNK_DATA : CHUNK_TRAILER_START;
-		return 0;
-	}
-	if (ch->state == CHUNK_SIZE && c != ';' && c != '\r' && !is_blank(c))
-		return -EPROTO;
-	ch->state = CHUNK_EXTENSION;
-	return 0;
-}
-
-/* One byte after a chunk's data, or of the trailer. 0 or -EPROTO. */
-static int chunk_other_byte(struct http1_chunked *ch, char c)
-{
-	switch (ch->state) {
-	case CHUNK_DATA_END:
-		if (c == '\n')
-			ch->state = CHUNK_SIZE_FIRST;
-		else if (c != '\r')
-			return -EPROTO;
-		return 0;
-	case CHUNK_TRAILER_START:
-		ch->state = c == '\n'	? CHUNK_DONE
-			    : c == '\r' ? CHUNK_TRAILER_CR
-					: CHUNK_TRAILER;
-		return 0;
-	case CHUNK_TRAILER_CR:
-		ch->state = c == '\n' ? CHUNK_DONE : CHUNK_TRAILER;
-		return 0;
-	default:
-		if (c == '\n')
-			ch->state = CHUNK_TRAILER_START;
-		return 0;
-	}
-}
-
-ssize_t http1_chunked_feed(struct http1_chunked *ch, const char *buf,
-			   size_t len, bool *done)
-{
-	size_t i = 0;
-	int err;
-
-	*done = ch->state == CHUNK_DONE;
-	while (i < len && ch->state != CHUNK_DONE) {
-		if (ch->state == CHUNK_DATA) {
-			size_t n = len - i < ch->left ? len - i : ch->left;
-
-			i += n;
-			ch->left -= n;
-			if (ch->left == 0)
-				ch->state = CHUNK_DATA_END;
-			continue;
-		}
-		err = ch->state <= CHUNK_EXTENSION
-			      ? chunk_size_byte(ch, buf[i])
-			      : chunk_other_byte(ch, buf[i]);
-		if (err)
-			return err;
-		i++;
-	}
-	*done = ch->state == CHUNK_DONE;
-	return (ssize_t)i;
-}
-
-int http1_chunked_skip(struct http1_chunked *ch, uint64_t n)
-{
-	if (n == 0)
-		return 0;
-	if (ch->state != CHUNK_DATA || n > ch->left)
-		return -EPROTO;
-	ch->left -= n;
-	if (ch->left == 0)
-		ch->state = CHUNK_DATA_END;
-	return 0;
 }

@@ -33,7 +33,6 @@ struct http1_head {
 	uint16_t status; /* responses: 100 to 599 */
 	uint8_t version; /* 10 or 11; a later 1.x is 11 */
 	uint8_t framing; /* enum http1_framing */
-	bool upgrade; /* has an Upgrade field */
 	bool expect_continue;
 	bool target_cut; /* partial parse: the request line has no end */
 };
@@ -41,8 +40,8 @@ struct http1_head {
 /*
  * One whole head at buf, from its first byte. >0: bytes of the head with its
  * empty line; -EAGAIN: no end of head in len bytes, and what is there may
- * still become one; -EPROTO: not a head, whatever follows. *out is set only
- * with >0.
+ * still become one; -EPROTO: not a head, whatever follows. *out says
+ * something only with >0.
  */
 ssize_t http1_parse_request(const char *buf, size_t len,
 			    struct http1_head *out);

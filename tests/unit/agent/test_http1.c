@@ -73,7 +73,6 @@ static void reads_what_it_needs_of_a_request(void **state)
 	assert_int_equal(h.framing, HTTP1_FRAMING_LENGTH);
 	assert_int_equal(h.content_length, 12);
 	assert_true(h.expect_continue);
-	assert_true(h.upgrade);
 }
 
 static void reads_what_it_needs_of_a_response(void **state)
