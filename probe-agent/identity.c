@@ -22,6 +22,7 @@
 struct entry {
 	struct entry *next; /* in the bucket */
 	struct entry *newer, *older;
+	uint64_t number; /* how many there were before, + 1 */
 	uint32_t tgid;
 	uint64_t start_ns;
 	char comm[16]; /* part of the key: exec() keeps PID and start time */
@@ -37,7 +38,7 @@ struct identity_table {
 	struct entry **bucket;
 	size_t mask; /* buckets - 1 */
 	struct entry *newest, *oldest;
-	uint64_t resolved, evicted, gone, entries;
+	uint64_t resolved, evicted, gone, entries, made;
 	struct identity answer;
 };
 
@@ -270,6 +271,7 @@ static struct entry *find(struct identity_table *t, const struct endpoint *end)
 	e->tgid = end->tgid;
 	e->start_ns = end->start_ns;
 	memcpy(e->comm, end->comm, sizeof(e->comm));
+	e->number = ++t->made;
 	while (t->entries >= t->opt.cap)
 		evict_oldest(t);
 	e->next = t->bucket[at];
@@ -303,6 +305,7 @@ const struct identity *identity_lookup(struct identity_table *t,
 	if (!e)
 		return &unknown;
 	t->answer = (struct identity){
+		.number = e->number * (t->opt.n_rules + 1),
 		.service = e->service,
 		.namespace_ = e->namespace_,
 		.instance = e->instance,
@@ -314,6 +317,7 @@ const struct identity *identity_lookup(struct identity_table *t,
 	};
 	rule = t->opt.n_rules ? find_rule(t, e, end->local_port) : NULL;
 	if (rule) {
+		t->answer.number += (size_t)(rule - t->opt.rules) + 1;
 		t->answer.service = rule->service;
 		if (rule->namespace_)
 			t->answer.namespace_ = rule->namespace_;

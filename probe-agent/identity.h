@@ -27,6 +27,7 @@
 struct identity_table;
 
 struct identity {
+	uint64_t number; /* of these texts, never of others; 0: none */
 	const char *service;
 	const char *namespace_; /* "" if none */
 	const char *instance; /* node, or node/first 12 of the container id */

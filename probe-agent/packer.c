@@ -24,10 +24,28 @@ struct columns {
 	uint32_t traced[BATCH_EVENTS];
 };
 
+/* What tells series apart, of events with a resource number: 56 bytes. */
+struct known_key {
+	uint64_t resource;
+	const char *method, *route, *scheme;
+	uint32_t address, status, role, outcome, version, port;
+};
+static_assert(sizeof(struct known_key) == 56, "compared byte by byte");
+
+/* The series that an event of this batch with the same key was of. */
+struct known {
+	struct known_key key;
+	uint64_t batch; /* its sequence number */
+	uint32_t series;
+};
+
+#define KNOWN 1024u /* of them; the newer takes the place */
+
 struct packer {
 	char *agent;
 	uint64_t epoch, sequence, packed;
 	struct intern tables;
+	struct known *known;
 	struct columns *columns;
 	size_t n, n_traced;
 	size_t last_traced; /* event */
@@ -46,7 +64,8 @@ int packer_new(struct packer **out, const char *agent, uint64_t epoch)
 	p->epoch = epoch;
 	p->agent = strdup(agent);
 	p->columns = malloc(sizeof(*p->columns));
-	if (p->agent == NULL || p->columns == NULL ||
+	p->known = calloc(KNOWN, sizeof(*p->known));
+	if (p->agent == NULL || p->columns == NULL || p->known == NULL ||
 	    intern_init(&p->tables) != 0) {
 		packer_free(p);
 		return -ENOMEM;
@@ -62,6 +81,7 @@ void packer_free(struct packer *p)
 	intern_fini(&p->tables);
 	batch_info_free(&p->info);
 	free(p->trace_ids);
+	free(p->known);
 	free(p->columns);
 	free(p->agent);
 	free(p);
@@ -85,7 +105,8 @@ int packer_set_info(struct packer *p, const struct batch_info *info)
 	return 0;
 }
 
-static int64_t event_series(struct packer *p, const struct event *e)
+static int64_t look_up_series(struct packer *p, const struct event *e,
+			      int64_t address)
 {
 	struct intern *t = &p->tables;
 	int64_t service = intern_string(t, e->service);
@@ -96,7 +117,6 @@ static int64_t event_series(struct packer *p, const struct event *e)
 	int64_t method = intern_string(t, e->method);
 	int64_t route = intern_string(t, e->route);
 	int64_t scheme = intern_string(t, e->scheme);
-	int64_t address = intern_string(t, e->address);
 	uint32_t resource[INTERN_RESOURCE_WIDTH] = {
 		(uint32_t)service,   (uint32_t)namespace_, (uint32_t)instance,
 		(uint32_t)container, (uint32_t)executable,
@@ -104,7 +124,7 @@ static int64_t event_series(struct packer *p, const struct event *e)
 	int64_t row;
 
 	if ((service | namespace_ | instance | container | executable | method |
-	     route | scheme | address) < 0)
+	     route | scheme) < 0)
 		return -ENOMEM;
 	row = intern_resource(t, resource);
 	if (row < 0)
@@ -122,6 +142,46 @@ static int64_t event_series(struct packer *p, const struct event *e)
 				     (uint32_t)address,
 				     e->port,
 			     });
+}
+
+/*
+ * Nearly every event is of a series that the batch has had: then one look-up
+ * tells, not ten.
+ */
+static int64_t event_series(struct packer *p, const struct event *e)
+{
+	int64_t address = e->address && *e->address
+				  ? intern_string(&p->tables, e->address)
+				  : 0;
+	struct known_key key = {
+		.resource = e->resource,
+		.method = e->method,
+		.route = e->route,
+		.scheme = e->scheme,
+		.address = (uint32_t)address,
+		.status = e->status,
+		.role = e->role,
+		.outcome = e->outcome,
+		.version = e->version,
+		.port = e->port,
+	};
+	uint64_t batch = p->sequence + 1;
+	struct known *k;
+	uint64_t h;
+	int64_t series;
+
+	if (address < 0 || e->resource == 0)
+		return address < 0 ? address : look_up_series(p, e, address);
+	h = intern_mix(key.resource ^ (uintptr_t)key.route,
+		       (uintptr_t)key.method ^ (uint64_t)key.status << 32 ^
+			       key.address ^ (uint64_t)key.port << 16);
+	k = &p->known[h % KNOWN];
+	if (k->batch == batch && memcmp(&k->key, &key, sizeof(key)) == 0)
+		return k->series;
+	series = look_up_series(p, e, address);
+	if (series >= 0)
+		*k = (struct known){ key, batch, (uint32_t)series };
+	return series;
 }
 
 static uint64_t clamp(uint64_t v, uint64_t limit)

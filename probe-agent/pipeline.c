@@ -2,7 +2,6 @@
 #include "probe-agent/pipeline.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,15 +34,17 @@ struct pipeline {
 /* RFC 9110 and RFC 5789; anything else is one label value. */
 static const char *method_name(struct slice m)
 {
-	static const char *const known[] = { "GET",    "POST",	  "PUT",
-					     "DELETE", "HEAD",	  "OPTIONS",
-					     "PATCH",  "CONNECT", "TRACE" };
+	static const struct slice known[] = {
+		{ "GET", 3 },	 { "POST", 4 },	   { "PUT", 3 },
+		{ "DELETE", 6 }, { "HEAD", 4 },	   { "OPTIONS", 7 },
+		{ "PATCH", 5 },	 { "CONNECT", 7 }, { "TRACE", 5 },
+	};
 	size_t i;
 
 	for (i = 0; i < sizeof(known) / sizeof(*known); i++)
-		if (strlen(known[i]) == m.len &&
-		    !memcmp(known[i], m.data, m.len))
-			return known[i];
+		if (known[i].len == m.len &&
+		    !memcmp(known[i].data, m.data, m.len))
+			return known[i].data;
 	return "_OTHER";
 }
 
@@ -53,6 +54,24 @@ static void address_text(const struct endpoint *end, char out[HOST_MAX + 1])
 		       end->remote_addr, out, HOST_MAX + 1))
 		out[0] = '\0';
 }
+
+/* What a host name may have, in small letters; 0 for what it may not. */
+static const char host_chars[256] = {
+	['a'] = 'a', ['A'] = 'a', ['b'] = 'b', ['B'] = 'b', ['c'] = 'c',
+	['C'] = 'c', ['d'] = 'd', ['D'] = 'd', ['e'] = 'e', ['E'] = 'e',
+	['f'] = 'f', ['F'] = 'f', ['g'] = 'g', ['G'] = 'g', ['h'] = 'h',
+	['H'] = 'h', ['i'] = 'i', ['I'] = 'i', ['j'] = 'j', ['J'] = 'j',
+	['k'] = 'k', ['K'] = 'k', ['l'] = 'l', ['L'] = 'l', ['m'] = 'm',
+	['M'] = 'm', ['n'] = 'n', ['N'] = 'n', ['o'] = 'o', ['O'] = 'o',
+	['p'] = 'p', ['P'] = 'p', ['q'] = 'q', ['Q'] = 'q', ['r'] = 'r',
+	['R'] = 'r', ['s'] = 's', ['S'] = 's', ['t'] = 't', ['T'] = 't',
+	['u'] = 'u', ['U'] = 'u', ['v'] = 'v', ['V'] = 'v', ['w'] = 'w',
+	['W'] = 'w', ['x'] = 'x', ['X'] = 'x', ['y'] = 'y', ['Y'] = 'y',
+	['z'] = 'z', ['Z'] = 'z', ['0'] = '0', ['1'] = '1', ['2'] = '2',
+	['3'] = '3', ['4'] = '4', ['5'] = '5', ['6'] = '6', ['7'] = '7',
+	['8'] = '8', ['9'] = '9', ['.'] = '.', ['-'] = '-', ['_'] = '_',
+	[':'] = ':',
+};
 
 /*
  * The name that a client asked for: the Host header without its port, in small
@@ -75,13 +94,8 @@ static void server_address(const struct exchange *x, char out[HOST_MAX + 1])
 	}
 	if (n > HOST_MAX)
 		n = 0;
-	for (i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)h[i];
-
-		if (!isalnum(c) && c != '.' && c != '-' && c != '_' && c != ':')
-			break;
-		out[i] = (char)tolower(c);
-	}
+	for (i = 0; i < n && host_chars[(uint8_t)h[i]]; i++)
+		out[i] = host_chars[(uint8_t)h[i]];
 	if (!n || i < n) {
 		address_text(x->end, out);
 		return;
@@ -138,9 +152,10 @@ static void on_exchange(void *arg, const struct exchange *x)
 	struct pipeline *p = arg;
 	const struct identity *id = identity_lookup(p->identities, x->end);
 	uint64_t span = x->end_ns > x->start_ns ? x->end_ns - x->start_ns : 0;
-	char address[HOST_MAX + 1] = "";
+	char address[HOST_MAX + 1];
 	uint8_t trace[24];
 	struct event e = {
+		.resource = id->number,
 		.service = id->service,
 		.namespace_ = id->namespace_,
 		.instance = id->instance,
@@ -160,6 +175,7 @@ static void on_exchange(void *arg, const struct exchange *x)
 	};
 	int full;
 
+	address[0] = '\0';
 	if (x->first_byte_ns > x->start_ns)
 		e.ttfb_us = us(x->first_byte_ns - x->start_ns);
 	/* The route is the server's; a client only knows where it went. */

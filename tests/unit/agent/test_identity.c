@@ -259,14 +259,18 @@ static void looks_again_after_exec_changed_the_comm(void **state)
 {
 	struct fixture *f = *state;
 	struct endpoint end = endpoint(5, 10);
+	uint64_t number;
 
 	start(f, 0, NULL, 0);
 	put_process(f, 5, 10, "/bin/bash", "");
 	assert_string_equal(identity_lookup(f->t, &end)->service, "bash");
+	number = identity_lookup(f->t, &end)->number;
 	put_process(f, 5, 10, "/bin/curl", "");
 	assert_string_equal(identity_lookup(f->t, &end)->service, "bash");
+	assert_int_equal(identity_lookup(f->t, &end)->number, number);
 	memcpy(end.comm, "curl", 5);
 	assert_string_equal(identity_lookup(f->t, &end)->service, "curl");
+	assert_int_not_equal(identity_lookup(f->t, &end)->number, number);
 }
 
 static void evicts_what_was_unused_for_longest_and_counts_it(void **state)
@@ -310,6 +314,7 @@ static void applies_the_first_rule_that_matches(void **state)
 	};
 	struct fixture *f = *state;
 	struct endpoint end = endpoint(1, 1);
+	uint64_t number;
 
 	start(f, 0, rules, 4);
 	put_process(f, 1, 1, "/usr/bin/python3", "");
@@ -318,9 +323,11 @@ static void applies_the_first_rule_that_matches(void **state)
 	put_process(f, 4, 1, "/bin/app", "");
 	assert_string_equal(identity_lookup(f->t, &end)->service, "by-exe");
 	assert_string_equal(identity_lookup(f->t, &end)->namespace_, "team");
+	number = identity_lookup(f->t, &end)->number;
 	end.local_port = 8080;
 	assert_string_equal(identity_lookup(f->t, &end)->service, "by-port");
 	assert_string_equal(identity_lookup(f->t, &end)->namespace_, "");
+	assert_int_not_equal(identity_lookup(f->t, &end)->number, number);
 	assert_string_equal(look(f, 2, 1)->service, "by-path");
 	assert_string_equal(look(f, 3, 1)->service, "boxed");
 	assert_string_equal(look(f, 4, 1)->service, "app");

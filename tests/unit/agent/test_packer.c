@@ -122,6 +122,12 @@ static uint64_t next_random(uint64_t *x)
 	return *x;
 }
 
+/* One for each pair of texts that differ in the test below. */
+static uint64_t resource_number(const struct event *e)
+{
+	return 1 + strlen(e->service) * 256 + strlen(e->instance);
+}
+
 static void events_come_out_as_they_went_in(void **state)
 {
 	static const char *const words[] = { "a", "b/c", "longer than eight",
@@ -140,6 +146,9 @@ static void events_come_out_as_they_went_in(void **state)
 			*e = plain_event();
 			e->service = words[next_random(&x) % 5];
 			e->instance = words[next_random(&x) % 5];
+			/* In one round nothing is told of the texts. */
+			if (round != 2)
+				e->resource = resource_number(e);
 			e->route = words[next_random(&x) % 5];
 			e->method = words[next_random(&x) % 5];
 			e->address = words[next_random(&x) % 5];
@@ -181,6 +190,31 @@ static void each_series_and_string_is_sent_once(void **state)
 	assert_int_equal(b.resources.n, 1);
 	assert_int_equal(b.series.n, 2);
 	assert_int_equal(b.n_strings, 9); /* "" is the address too */
+}
+
+/* Its memory may have been another's of the same text before. */
+static void a_resource_number_stands_for_its_texts(void **state)
+{
+	struct event e = plain_event();
+	char service[] = "shop";
+	struct batch b;
+
+	(void)state;
+	e.service = service;
+	for (e.resource = 0; e.resource < 3; e.resource++) {
+		service[3] = (char)('0' + e.resource);
+		assert_int_equal(packer_add(packer, &e), 0);
+		assert_int_equal(packer_add(packer, &e), 0);
+	}
+	take(&b, 1);
+	assert_int_equal(b.resources.n, 3);
+	assert_int_equal(b.series.n, 3);
+	for (uint32_t i = 0; i < 6; i++) {
+		uint32_t r = b.series.resource[b.events.series[i]];
+
+		service[3] = (char)('0' + i / 2);
+		assert_string_equal(text(&b, b.resources.service[r]), service);
+	}
 }
 
 static void a_full_batch_says_so(void **state)
@@ -380,6 +414,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(events_come_out_as_they_went_in),
 		TEST(each_series_and_string_is_sent_once),
+		TEST(a_resource_number_stands_for_its_texts),
 		TEST(a_full_batch_says_so),
 		TEST(long_and_many_strings_fill_a_batch_before_its_limit),
 		TEST(strings_that_are_not_utf8_are_cleaned),
