@@ -15,7 +15,7 @@
 #define MORE "/{more}" /* stands for what is too deep or too long */
 #define SERVICES_MAX 4096u /* beyond: they share one entry */
 #define CACHE_ENTRIES 4096u /* a power of two */
-#define CACHED_BYTES 96u
+#define CACHED_BYTES 108u
 
 struct segment {
 	const char *data;
@@ -41,14 +41,18 @@ struct service {
 	char name[];
 };
 
+/* Two cache lines, of which the second is for long targets. */
 struct cached {
 	const struct service *service;
 	const char *route;
 	uint32_t len;
 	char target[CACHED_BYTES];
 };
+static_assert(sizeof(struct cached) == 128, "two cache lines");
 
 #define SERVICE_BUCKETS 1024u
+
+static const char overflow[] = ROUTE_OVERFLOW;
 
 struct route_table {
 	struct pattern *patterns;
@@ -56,8 +60,10 @@ struct route_table {
 	uint32_t cap;
 	uint32_t n_services;
 	uint64_t overflowed, n_routes;
+	struct service *last; /* asked for */
 	struct service *services[SERVICE_BUCKETS];
-	struct cached cache[CACHE_ENTRIES];
+	void *cache_memory;
+	struct cached *cache; /* in it, at a cache line */
 };
 
 /* Multiply and fold, eight bytes a step. Not for hostile input alone. */
@@ -140,11 +146,11 @@ static bool matches(const struct pattern *p, const struct segment *s, size_t n)
 /* --- paths --- */
 
 struct path {
-	struct segment segments[DEPTH_MAX];
+	struct segment segments[DEPTH_MAX]; /* into the target, or text */
 	size_t n;
 	bool more; /* there was more than fits */
 	bool slash; /* ends in one */
-	char text[PATH_MAX_BYTES + 1]; /* decoded */
+	char text[PATH_MAX_BYTES + 1]; /* of decoded segments */
 };
 
 static void split(struct path *p, const char *s, size_t len, bool cut)
@@ -156,18 +162,25 @@ static void split(struct path *p, const char *s, size_t len, bool cut)
 	p->more = cut;
 	p->slash = len > 0 && end[-1] == '/';
 	while (s < end) {
-		const char *next = memchr(s, '/', (size_t)(end - s));
-		const char *stop = next ? next : end;
-		size_t raw = (size_t)(stop - s), n;
+		const char *segment = s;
+		bool coded = false;
+		size_t n;
 
-		if (!next && cut)
+		for (; s < end && *s != '/'; s++)
+			coded |= *s == '%' || *s == ';';
+		if (s == end && cut)
 			return; /* a part of a segment says nothing */
-		/* Decoding never makes it longer. */
-		n = segment_decode(to, s, raw);
-		s = next ? next + 1 : end;
-		if (n == 0 || (n == 1 && to[0] == '.'))
+		n = (size_t)(s - segment);
+		s++;
+		if (coded) {
+			/* Decoding never makes it longer. */
+			n = segment_decode(to, segment, n);
+			segment = to;
+			to += n > SEGMENT_MAX_BYTES ? SEGMENT_MAX_BYTES : n;
+		}
+		if (n == 0 || (n == 1 && segment[0] == '.'))
 			continue;
-		if (n == 2 && to[0] == '.' && to[1] == '.') {
+		if (n == 2 && segment[0] == '.' && segment[1] == '.') {
 			p->n -= p->n > 0;
 			continue;
 		}
@@ -175,8 +188,7 @@ static void split(struct path *p, const char *s, size_t len, bool cut)
 			p->more = true;
 			return;
 		}
-		p->segments[p->n++] = (struct segment){ to, n };
-		to += n > SEGMENT_MAX_BYTES ? SEGMENT_MAX_BYTES : n;
+		p->segments[p->n++] = (struct segment){ segment, n };
 	}
 }
 
@@ -291,14 +303,17 @@ static const char *names_intern(struct names *set, const char *s, uint32_t cap,
 
 static struct service *service_of(struct route_table *t, const char *name)
 {
-	size_t len = strlen(name);
 	struct service **bucket, *s;
+	size_t len;
 
+	if (t->last && strcmp(t->last->name, name) == 0)
+		return t->last;
+	len = strlen(name);
 	for (;;) {
 		bucket = &t->services[hash(name, len, 1) % SERVICE_BUCKETS];
 		for (s = *bucket; s; s = s->next)
 			if (strcmp(s->name, name) == 0)
-				return s;
+				return t->last = s;
 		if (t->n_services < SERVICES_MAX || len == 0)
 			break;
 		name = ""; /* one for all that are too many */
@@ -311,7 +326,7 @@ static struct service *service_of(struct route_table *t, const char *name)
 	s->next = *bucket;
 	*bucket = s;
 	t->n_services++;
-	return s;
+	return t->last = s;
 }
 
 int route_new(struct route_table **out, const struct route_options *opt)
@@ -323,7 +338,12 @@ int route_new(struct route_table **out, const struct route_options *opt)
 	if (!t)
 		return -ENOMEM;
 	t->cap = opt->cap ? opt->cap : ROUTE_CAP_DEFAULT;
-	if (opt->n_patterns) {
+	/* Not touched before it is used. */
+	t->cache_memory = calloc(CACHE_ENTRIES + 1, sizeof(*t->cache));
+	if (!t->cache_memory)
+		err = -ENOMEM;
+	t->cache = (void *)(((uintptr_t)t->cache_memory + 63) / 64 * 64);
+	if (!err && opt->n_patterns) {
 		t->patterns = calloc(opt->n_patterns, sizeof(*t->patterns));
 		if (!t->patterns)
 			err = -ENOMEM;
@@ -369,6 +389,7 @@ void route_free(struct route_table *t)
 		free(t->patterns[i].segments);
 	}
 	free(t->patterns);
+	free(t->cache_memory);
 	free(t);
 }
 
@@ -391,7 +412,7 @@ static const char *make(struct route_table *t, struct service *s,
 	}
 	route = names_intern(&s->routes, route, t->cap, &added);
 	t->n_routes += added;
-	return route ? route : ROUTE_OVERFLOW;
+	return route ? route : overflow;
 }
 
 const char *route_template(struct route_table *t, const char *service,
@@ -420,8 +441,7 @@ const char *route_template(struct route_table *t, const char *service,
 		}
 		route = c->route;
 	}
-	if (strcmp(route, ROUTE_OVERFLOW) == 0)
-		t->overflowed++;
+	t->overflowed += route == overflow;
 	return route;
 }
 

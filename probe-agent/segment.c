@@ -1,49 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "probe-agent/segment.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 #define PLAIN_MAX 64u /* nobody names a resource with more */
 
-enum class {
-	C_DIGIT = 1 << 0,
-	C_HEX_LETTER = 1 << 1,
-	C_LOWER = 1 << 2,
-	C_UPPER = 1 << 3,
-	C_NUMBER_MARK = 1 << 4, /* between the digits of 1.5, 3,4 and 10:20 */
-	C_BREAK = 1 << 5, /* between the parts of a name */
-	C_PLAIN = 1 << 6, /* other characters of plain names */
-};
+/* Counts of several classes of characters in one number, 9 bits each. */
+#define PLAIN (UINT64_C(1) << 0) /* in plain names, as most are */
+#define DIGIT (UINT64_C(1) << 9)
+#define HEX_LETTER (UINT64_C(1) << 18)
+#define LOWER (UINT64_C(1) << 27)
+#define UPPER (UINT64_C(1) << 36)
+#define MARK (UINT64_C(1) << 45) /* as in 1.5, 3,4 and 10:20 */
+#define AT_OR_DOT (UINT64_C(1) << 54)
+/* Not counted: between the parts of a name. */
+#define BREAK (UINT64_C(1) << 63)
+#define COUNT_BITS 0x1ffu
+static_assert(SEGMENT_MAX_BYTES <= COUNT_BITS, "a count has room");
 
-static const uint8_t classes[256] = {
-	['0' ... '9'] = C_DIGIT,
-	['a' ... 'f'] = C_LOWER | C_HEX_LETTER,
-	['g' ... 'z'] = C_LOWER,
-	['A' ... 'F'] = C_UPPER | C_HEX_LETTER,
-	['G' ... 'Z'] = C_UPPER,
-	['.'] = C_NUMBER_MARK | C_BREAK,
-	['-'] = C_NUMBER_MARK | C_BREAK,
-	['_'] = C_NUMBER_MARK | C_BREAK,
-	[','] = C_NUMBER_MARK,
-	[':'] = C_NUMBER_MARK,
-	['+'] = C_NUMBER_MARK,
-	['~'] = C_PLAIN,
-	['!'] = C_PLAIN,
-	['$'] = C_PLAIN,
-	['&'] = C_PLAIN,
-	['\''] = C_PLAIN,
-	['('] = C_PLAIN,
-	[')'] = C_PLAIN,
-	['*'] = C_PLAIN,
-	['='] = C_PLAIN,
-	['@'] = C_PLAIN,
+static const uint64_t classes[256] = {
+	['0' ... '9'] = PLAIN | DIGIT,
+	['a' ... 'f'] = PLAIN | LOWER | HEX_LETTER,
+	['g' ... 'z'] = PLAIN | LOWER,
+	['A' ... 'F'] = PLAIN | UPPER | HEX_LETTER,
+	['G' ... 'Z'] = PLAIN | UPPER,
+	['.'] = PLAIN | MARK | BREAK | AT_OR_DOT,
+	['-'] = PLAIN | MARK | BREAK,
+	['_'] = PLAIN | MARK | BREAK,
+	[','] = PLAIN | MARK,
+	[':'] = PLAIN | MARK,
+	['+'] = PLAIN | MARK,
+	['~'] = PLAIN,
+	['!'] = PLAIN,
+	['$'] = PLAIN,
+	['&'] = PLAIN,
+	['\''] = PLAIN,
+	['('] = PLAIN,
+	[')'] = PLAIN,
+	['*'] = PLAIN,
+	['='] = PLAIN,
+	['@'] = PLAIN | AT_OR_DOT,
 };
 
 struct counts {
 	size_t len, digits, hex_letters, lower, upper, marks;
-	bool foreign; /* something that no plain name has */
+	bool foreign, at_or_dot;
 };
 
 static int hex_value(char c)
@@ -77,22 +81,28 @@ size_t segment_decode(char *to, const char *from, size_t len)
 	return n;
 }
 
+/* Of the counts in n, that of a class. */
+static inline size_t of(uint64_t n, uint64_t class)
+{
+	return n / class & COUNT_BITS;
+}
+
 static struct counts count(const char *s, size_t len)
 {
-	struct counts c = { .len = len };
-	size_t i;
+	uint64_t n = 0;
 
-	for (i = 0; i < len; i++) {
-		uint8_t k = classes[(uint8_t)s[i]];
-
-		c.digits += (k & C_DIGIT) != 0;
-		c.hex_letters += (k & C_HEX_LETTER) != 0;
-		c.lower += (k & C_LOWER) != 0;
-		c.upper += (k & C_UPPER) != 0;
-		c.marks += (k & C_NUMBER_MARK) != 0;
-		c.foreign |= k == 0;
-	}
-	return c;
+	for (size_t i = 0; i < len; i++)
+		n += classes[(uint8_t)s[i]] & ~BREAK;
+	return (struct counts){
+		.len = len,
+		.digits = of(n, DIGIT),
+		.hex_letters = of(n, HEX_LETTER),
+		.lower = of(n, LOWER),
+		.upper = of(n, UPPER),
+		.marks = of(n, MARK),
+		.foreign = (n & COUNT_BITS) != len,
+		.at_or_dot = of(n, AT_OR_DOT) != 0,
+	};
 }
 
 /* '9' stands for a digit, 'x' for a hex digit, '-' for one of "-_.". */
@@ -101,14 +111,14 @@ static bool has_shape(const char *s, size_t len, const char *shape)
 	size_t i;
 
 	for (i = 0; shape[i]; i++) {
-		uint8_t k;
+		uint64_t k;
 
 		if (i >= len)
 			return false;
 		k = classes[(uint8_t)s[i]];
-		if (shape[i] == '9'   ? !(k & C_DIGIT)
-		    : shape[i] == 'x' ? !(k & (C_DIGIT | C_HEX_LETTER))
-				      : !(k & C_BREAK))
+		if (shape[i] == '9'   ? !(k & DIGIT)
+		    : shape[i] == 'x' ? !(k & (DIGIT | HEX_LETTER))
+				      : !(k & BREAK))
 			return false;
 	}
 	return true;
@@ -133,8 +143,8 @@ static bool is_date(const char *s, size_t len)
 	if (s[10] != 'T' && s[10] != 't' && s[10] != '_' && s[10] != ' ')
 		return false;
 	for (i = 11; i < len; i++)
-		if (!(classes[(uint8_t)s[i]] & (C_DIGIT | C_NUMBER_MARK)) &&
-		    s[i] != 'Z' && s[i] != 'z')
+		if (!(classes[(uint8_t)s[i]] & (DIGIT | MARK)) && s[i] != 'Z' &&
+		    s[i] != 'z')
 			return false;
 	return true;
 }
@@ -170,10 +180,9 @@ static bool ends_in_number(const char *s, size_t len)
 {
 	size_t n = 0;
 
-	while (n < len && (classes[(uint8_t)s[len - 1 - n]] & C_DIGIT))
+	while (n < len && (classes[(uint8_t)s[len - 1 - n]] & DIGIT))
 		n++;
-	return n >= 4 && n < len &&
-	       (classes[(uint8_t)s[len - 1 - n]] & C_BREAK);
+	return n >= 4 && n < len && (classes[(uint8_t)s[len - 1 - n]] & BREAK);
 }
 
 static bool is_id(const char *s, const struct counts *c)
@@ -233,7 +242,7 @@ static size_t put_parts(char *out, const char *s, size_t len)
 	size_t i, start = 0, n = 0;
 
 	for (i = 0; i <= len; i++) {
-		if (i < len && !(classes[(uint8_t)s[i]] & C_BREAK))
+		if (i < len && !(classes[(uint8_t)s[i]] & BREAK))
 			continue;
 		if (is_file_part_id(s + start, i - start)) {
 			n += put(out + n, "{id}");
@@ -286,13 +295,15 @@ size_t segment_template(char out[SEGMENT_OUT_BYTES], const char *s, size_t len)
 		return put(out, "{text}");
 	if (is_uuid(s, len))
 		return put(out, "{uuid}");
-	if (is_email(s, len))
-		return put(out, "{email}");
 	if (is_number(&c))
 		return put(out, "{id}");
-	extension = extension_len(s, len);
-	if (extension)
-		return put_file(out, s, len, extension);
+	if (c.at_or_dot) {
+		if (is_email(s, len))
+			return put(out, "{email}");
+		extension = extension_len(s, len);
+		if (extension)
+			return put_file(out, s, len, extension);
+	}
 	if (is_id(s, &c))
 		return put(out, "{id}");
 	memcpy(out, s, len);
