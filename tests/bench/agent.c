@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What an exchange costs the agent, from a recorded tap to an encoded batch in
- * the outbox: the file of records is read, the engine pairs, the pipeline says
- * who and which route, the packer encodes. CPU time of one thread; the median
- * of the rounds.
+ * the outbox: the engine pairs, the pipeline says who and which route, the
+ * packer encodes. The recording lies in memory, as the ring does. CPU time of
+ * one thread; the median of the rounds.
  *
  *	bench: NAME VALUE UNIT goal=G ok|short
  *
@@ -76,7 +76,7 @@ static void exchange(struct script_conn *k, unsigned c, unsigned i)
 }
 
 /* Keep-alive connections to a server, in turn. Returns the exchanges. */
-static uint64_t record(const char *path, unsigned exchanges)
+static uint64_t record(const char *path)
 {
 	static struct script_conn conn[CONNS];
 	struct conn_options none = { 0 };
@@ -92,7 +92,7 @@ static uint64_t record(const char *path, unsigned exchanges)
 	for (unsigned c = 0; c < CONNS; c++)
 		script_open(&s, &conn[c],
 			    0xffff888100000000 + UINT64_C(2240) * c);
-	for (unsigned i = 0; i < exchanges; i++)
+	for (unsigned i = 0; i < EXCHANGES; i++)
 		for (unsigned c = 0; c < CONNS; c++)
 			exchange(&conn[c], c, i);
 	for (unsigned c = 0; c < CONNS; c++)
@@ -101,7 +101,7 @@ static uint64_t record(const char *path, unsigned exchanges)
 	err = recording_close(w);
 	if (err)
 		die(path, err);
-	return (uint64_t)CONNS * exchanges;
+	return (uint64_t)CONNS * EXCHANGES;
 }
 
 /* ---- the agent ---- */
@@ -110,7 +110,7 @@ struct agent {
 	struct agent_config *cfg;
 	struct outbox *outbox;
 	struct pipeline *pipeline;
-	const char *path;
+	const struct tape *tape;
 	uint64_t bytes; /* encoded */
 };
 
@@ -136,20 +136,44 @@ static void feed_engine(void *arg, const void *rec, size_t len)
 	conn_feed(arg, rec, len);
 }
 
-static void feed_all(const char *path, feed_fn feed, void *arg)
+/* The whole recording in memory, where the kernel's ring would be. */
+struct tape {
+	uint64_t *data; /* length in words, length in bytes, record; … */
+	size_t n;
+};
+
+static void load(struct tape *t, const char *path)
 {
 	struct recording_reader *r;
 	const void *rec;
-	size_t len;
+	size_t len, cap = 0;
 	int err = recording_open(&r, path);
 
+	memset(t, 0, sizeof(*t));
 	while (err == 0 && (err = recording_read(r, &rec, &len)) == 1) {
-		feed(arg, rec, len);
+		size_t words = (len + 7) / 8;
+
+		if (t->n + 2 + words > cap) {
+			cap = (t->n + 2 + words) * 2;
+			t->data = reallocarray(t->data, cap, sizeof(uint64_t));
+			if (!t->data)
+				die(path, -ENOMEM);
+		}
+		t->data[t->n++] = words;
+		t->data[t->n++] = len;
+		memcpy(&t->data[t->n], rec, len);
+		t->n += words;
 		err = 0;
 	}
 	if (err < 0)
 		die(path, err);
 	recording_reader_free(r);
+}
+
+static void feed_all(const struct tape *t, feed_fn feed, void *arg)
+{
+	for (size_t i = 0; i < t->n; i += 2 + t->data[i])
+		feed(arg, &t->data[i + 2], t->data[i + 1]);
 }
 
 #define COUNTED static __attribute__((noinline, noclone))
@@ -159,7 +183,7 @@ COUNTED void count_agent(struct agent *a)
 	static const uint64_t tap[TAP_C_MAX];
 	int err;
 
-	feed_all(a->path, feed_pipeline, a);
+	feed_all(a->tape, feed_pipeline, a);
 	err = pipeline_flush(a->pipeline, tap);
 	if (err)
 		die("flush", err);
@@ -187,12 +211,13 @@ static void count_exchange(void *arg, const struct exchange *x)
 }
 
 /* The state machines alone, from the same recording. */
-COUNTED void count_parse(const char *path, struct conn_table *t)
+COUNTED void count_parse(const struct tape *tape, struct conn_table *t)
 {
-	feed_all(path, feed_engine, t);
+	feed_all(tape, feed_engine, t);
 }
 
-static double engine_ns(const char *path, uint64_t exchanges)
+static double engine_ns(const struct tape *tape, uint64_t exchanges,
+			unsigned passes)
 {
 	uint64_t seen = 0;
 	struct conn_options co = { .exchange = count_exchange, .arg = &seen };
@@ -203,16 +228,16 @@ static double engine_ns(const char *path, uint64_t exchanges)
 	if (err)
 		die("engine", err);
 	start = cpu_ns();
-	for (unsigned i = 0; i < PASSES; i++)
-		count_parse(path, t);
+	for (unsigned i = 0; i < passes; i++)
+		count_parse(tape, t);
 	start = cpu_ns() - start;
 	conn_free(t);
-	if (seen != exchanges * PASSES)
+	if (seen != exchanges * passes)
 		die("engine: not every exchange came out", -EBADMSG);
 	return start / (double)seen;
 }
 
-static void agent_open(struct agent *a, const char *path)
+static void agent_open(struct agent *a, const struct tape *tape)
 {
 	struct agent_flags flags = { 0 };
 	struct outbox_options oo = { 0 };
@@ -220,7 +245,7 @@ static void agent_open(struct agent *a, const char *path)
 	int err;
 
 	memset(a, 0, sizeof(*a));
-	a->path = path;
+	a->tape = tape;
 	err = agent_config_load(&a->cfg, &flags);
 	if (err == 0)
 		err = outbox_open(&a->outbox, &oo);
@@ -239,13 +264,13 @@ static void agent_close(struct agent *a)
 	agent_config_free(a->cfg);
 }
 
-static void measure(const char *path, uint64_t exchanges)
+static void measure(const struct tape *tape, uint64_t exchanges)
 {
 	double ns[ROUNDS], engine[ROUNDS];
 	struct agent a;
 	struct rusage u;
 
-	agent_open(&a, path);
+	agent_open(&a, tape);
 	count_agent(&a);
 	for (unsigned r = 0; r < ROUNDS; r++) {
 		uint64_t before = pipeline_events(a.pipeline);
@@ -259,7 +284,7 @@ static void measure(const char *path, uint64_t exchanges)
 	}
 	getrusage(RUSAGE_SELF, &u);
 	for (unsigned r = 0; r < ROUNDS; r++)
-		engine[r] = engine_ns(path, exchanges);
+		engine[r] = engine_ns(tape, exchanges, PASSES);
 	qsort(ns, ROUNDS, sizeof(*ns), compare);
 	qsort(engine, ROUNDS, sizeof(*engine), compare);
 	print("agent_engine", engine[ROUNDS / 2], "ns/request", GOAL_ENGINE_NS,
@@ -287,6 +312,7 @@ COUNTED uint64_t count_encode(struct packer *p)
 
 	for (uint32_t x = 1, full = 0; !full; n++, x = x * 69069 + 12345) {
 		struct event e = {
+			.resource = 1 + (x >> 29),
 			.service = service[x >> 29],
 			.namespace_ = "shop",
 			.instance = "node-1",
@@ -313,15 +339,16 @@ COUNTED uint64_t count_encode(struct packer *p)
 	return n;
 }
 
-static uint64_t count(const char *what, const char *path, uint64_t exchanges)
+static uint64_t count(const char *what, const struct tape *tape,
+		      uint64_t exchanges)
 {
 	struct packer *packer;
 	struct agent a;
 	uint64_t n = 0;
 
 	if (strcmp(what, "parse") == 0) {
-		engine_ns(path, exchanges);
-		return exchanges * PASSES;
+		engine_ns(tape, exchanges, 2);
+		return exchanges * 2;
 	}
 	if (strcmp(what, "encode") == 0) {
 		for (unsigned i = 0; i < 8; i++)
@@ -335,28 +362,31 @@ static uint64_t count(const char *what, const char *path, uint64_t exchanges)
 		packer_free(packer);
 		return n;
 	}
-	agent_open(&a, path);
-	for (unsigned i = 0; i < PASSES; i++)
-		count_agent(&a);
+	agent_open(&a, tape);
+	count_agent(&a);
+	count_agent(&a);
 	agent_close(&a);
-	return exchanges * PASSES;
+	return exchanges * 2;
 }
 
 int main(int argc, char **argv)
 {
 	char dir[] = "/tmp/redtap-bench-XXXXXX", path[sizeof(dir) + 8];
 	uint64_t exchanges;
+	struct tape tape;
 
 	if (!mkdtemp(dir))
 		die(dir, -errno);
 	snprintf(path, sizeof(path), "%s/tap", dir);
-	exchanges = record(path, argc > 1 ? 32 : EXCHANGES);
-	if (argc > 1)
-		printf("counted: %s %llu\n", argv[1],
-		       (unsigned long long)count(argv[1], path, exchanges));
-	else
-		measure(path, exchanges);
+	exchanges = record(path);
+	load(&tape, path);
 	unlink(path);
 	rmdir(dir);
+	if (argc > 1)
+		printf("counted: %s %llu\n", argv[1],
+		       (unsigned long long)count(argv[1], &tape, exchanges));
+	else
+		measure(&tape, exchanges);
+	free(tape.data);
 	return 0;
 }
