@@ -29,6 +29,15 @@ LASTING = ("http_", "redtap_http_", "redtap_agent_events_",
            "redtap_aggregator_events_total")
 
 
+class Wrong(Failure):
+    """Counted wrongly: what was sent and what is there are known."""
+
+    def __init__(self, text, sent, counted, lost, twice):
+        super().__init__(text)
+        self.sent, self.counted = sent, counted
+        self.lost, self.twice = lost, twice
+
+
 def requests_of(sequence):
     """As in crash.c."""
     return 1 + sequence * 7919 % 211
@@ -170,21 +179,42 @@ class Fleet:
         are those that were sent and no counter ever went down.
         """
         m = self.look()
-        sent = counted = 0
+        sent = counted = lost = twice = 0
+        wrong = []
         for name, sequence in last.items():
             n, us = truth_of(sequence)
-            have = m.sum("redtap_http_requests_total", job=name)
-            sent, counted = sent + n, counted + int(have)
-            equal(f"{name}: requests", int(have), n)
-            equal(f"{name}: microseconds", round(1e6 * m.sum(
-                "http_server_request_duration_seconds_sum", job=name)), us)
-            equal(f"{name}: captured, counted, dropped",
-                  [int(m.sum(f"redtap_agent_events_{what}_total", node=name))
-                   for what in ("captured", "counted", "dropped")], [n, n, 0])
-        equal("counters that went down", self.went_down[:5], [])
+            have = int(m.sum("redtap_http_requests_total", job=name))
+            got = [have, round(1e6 * m.sum(
+                "http_server_request_duration_seconds_sum", job=name))] + \
+                account_of(m, name)
+            if got != [n, us, n, n, 0]:
+                wrong.append(f"{name}: requests, microseconds, captured, "
+                             f"counted, dropped: got {got}, want "
+                             f"{[n, us, n, n, 0]}")
+            sent, counted = sent + n, counted + have
+            lost, twice = lost + max(0, n - have), twice + max(0, have - n)
+        wrong += self.went_down[:5]
+        if wrong:
+            raise Wrong("\n".join(wrong), sent, counted, lost, twice)
         return sent, counted, int(sum(m.sum(
             "redtap_agent_events_rolled_up_total", node=name)
             for name in last))
+
+
+def account_of(m, node):
+    """[captured, counted, dropped] of an agent."""
+    return [int(m.sum(f"redtap_agent_events_{what}_total", node=node))
+            for what in ("captured", "counted", "dropped")]
+
+
+def accounts_balance(m):
+    """captured = counted + dropped for every agent; how many there are."""
+    nodes = sorted({dict(labels)["node"] for labels in m.select(
+        "redtap_agent_events_captured_total")})
+    for node in nodes:
+        captured, counted, dropped = account_of(m, node)
+        equal(f"{node}: counted + dropped", counted + dropped, captured)
+    return len(nodes)
 
 
 # ---- a made fleet
@@ -238,6 +268,7 @@ def compare(fleet, truth, before=None, namespace="synth/"):
              for key in sorted(set(got) | set(want))
              if got.get(key) != want.get(key)]
     check(not wrong, "\n".join([f"{len(wrong)} series differ"] + wrong[:5]))
+    check(accounts_balance(m) > 0, "no agent is known")
     return sum(n for n, _ in got.values()), got
 
 
