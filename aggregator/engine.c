@@ -543,12 +543,22 @@ static int64_t late_before_us(struct engine *e)
 	return clock_real_us() - (int64_t)late_s * 1000000;
 }
 
+static void count_gate(struct engine *e)
+{
+	struct gate_stats stats;
+
+	gate_stats(e->gate, &stats);
+	e->pending.gate_busy = stats.busy;
+	e->pending.gate_cut_off = stats.cut_off;
+}
+
 static void retention(struct engine *e, uint64_t now_ns)
 {
 	struct retirement retired = { .n = 0 };
 	uint64_t batches = 0, windows = 0;
 	int err = store_begin(e->store);
 
+	count_gate(e);
 	if (err == 0)
 		err = expire(e, &batches, &windows);
 	if (err == 0)

@@ -150,6 +150,12 @@ def hostile(port, events=200003):
             what = {"dup": "duplicates", "reorder": "late",
                     "rubbish": "rubbish"}[fault]
             check(t[what] > 100, f"{fault}: only {t[what]}")
+            if fault == "reorder":
+                # What came too late is told as a loss, to the last request.
+                equal("requests lost to the wrong order", sum(
+                    fleet.metrics().select(
+                        "redtap_agent_events_dropped_total",
+                        stage="sequence_gap").values()), events - t["events"])
             print(f"# {fault}: {t[what]} {what}, {t['events']} events "
                   "counted once", flush=True)
         counted = sum(n for n, _ in known.values())

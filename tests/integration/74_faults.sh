@@ -11,6 +11,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 ./crash.py 8 5 || bad=1
 ./disk.py || bad=1
+./peers.py 5 || bad=1
 ./memcheck.py || bad=1
 ./soak.py 1 || bad=1
 exit $bad

@@ -186,6 +186,7 @@ static const struct snapshot sample = {
 		.retention_deleted_windows = 317, .stores_set_aside = 318,
 		.series = 319, .fold_ns_total = 320000000001,
 		.retired_epochs = 321, .corrected = 322,
+		.gate_busy = 323, .gate_cut_off = 324,
 	},
 	.ready = true,
 };
