@@ -537,8 +537,7 @@ static int map_cells(struct checkpoint *c, struct varint_reader *r,
 
 		if (r->bad || (i > 0 && upper <= below))
 			return -EUCLEAN;
-		to[i] = (uint16_t)(seconds ? cells_index_seconds(cells, upper)
-					   : cells_index_bytes(cells, upper));
+		to[i] = (uint16_t)cells_index(cells, upper);
 		*same &= i < cells->n && cells->upper[i] == upper;
 		below = upper;
 	}

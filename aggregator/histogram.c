@@ -40,7 +40,6 @@ static void make_cells(struct cells *c, int native_max, const uint64_t *bounds,
 	for (int i = native_min(c); i <= native_max; i++) {
 		uint64_t upper = native_upper(c, i);
 
-		c->base[i - native_min(c)] = (uint16_t)c->n;
 		if (upper == below)
 			continue;
 		while (b < n_bounds && bounds[b] <= below)
@@ -55,6 +54,24 @@ static void make_cells(struct cells *c, int native_max, const uint64_t *bounds,
 		c->upper[c->n++] = upper;
 		below = upper;
 	}
+}
+
+/* The cell of the smallest value of each step. */
+static void make_starts(struct cells *c)
+{
+	unsigned cell = 0;
+
+	for (unsigned bit = 0; bit < 64; bit++) {
+		for (unsigned k = 0; k < 16; k++) {
+			uint64_t v = bit < 4 ? (16 + k) >> (4 - bit)
+					     : (uint64_t)(16 + k) << (bit - 4);
+
+			while (v > c->upper[cell])
+				cell++;
+			c->start[bit * 16 + k] = (uint16_t)cell;
+		}
+	}
+	c->start[0] = 0; /* where 0 looks too */
 }
 
 int cells_init(struct cells *c, bool seconds, const uint64_t *bounds,
@@ -79,6 +96,7 @@ int cells_init(struct cells *c, bool seconds, const uint64_t *bounds,
 		memcpy(sorted, bounds, n_bounds * sizeof(*sorted));
 	qsort(sorted, n_bounds, sizeof(*sorted), compare_u64);
 	make_cells(c, max, sorted, n_bounds);
+	make_starts(c);
 	free(sorted);
 	return 0;
 }
@@ -104,17 +122,17 @@ struct span *span_new(unsigned first, unsigned n, uint64_t generation)
 	return s;
 }
 
-struct span *span_widen(const struct span *s, unsigned cell, unsigned n_cells,
-			uint64_t generation)
+struct span *span_widen(const struct span *s, unsigned low, unsigned high,
+			unsigned n_cells, uint64_t generation)
 {
-	unsigned first = cell / SPAN_STEP * SPAN_STEP;
-	unsigned end = first + SPAN_STEP;
+	unsigned first = low / SPAN_STEP * SPAN_STEP;
+	unsigned end = (high / SPAN_STEP + 1) * SPAN_STEP;
 	struct span *wide;
 
 	if (s && s->n) {
 		if (s->first < first)
 			first = s->first;
-		if (s->first + s->n > end)
+		if ((unsigned)s->first + s->n > end)
 			end = (unsigned)s->first + s->n;
 	}
 	if (end > n_cells)

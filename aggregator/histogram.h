@@ -18,7 +18,7 @@ struct cells {
 	uint32_t n;
 	uint64_t *upper; /* ascending; cell i holds (upper[i-1], upper[i]] */
 	int16_t *native; /* native bucket of a cell; [0] is the zero cell */
-	uint16_t base[516]; /* first cell of a native bucket, by offset */
+	uint16_t start[64 * 16]; /* see cells_index() */
 };
 
 /*
@@ -29,31 +29,20 @@ int cells_init(struct cells *c, bool seconds, const uint64_t *bounds,
 	       size_t n_bounds);
 void cells_fini(struct cells *c);
 
-static inline unsigned cells_find(const struct cells *c, unsigned i, uint64_t v)
+/*
+ * The cell of a value. start says where to look, by the value's highest bit and
+ * the four below it: of 16 such steps in a power of two, each has at most one
+ * boundary of the eight native buckets, so one step mostly settles it.
+ */
+static inline unsigned cells_index(const struct cells *c, uint64_t v)
 {
-	i = c->base[i];
-	while (v > c->upper[i])
+	int zeros = __builtin_clzll(v | 1);
+	unsigned i = c->start[(63 - zeros) * 16 + (int)(v << zeros >> 59 & 15)];
+
+	i += v > c->upper[i];
+	while (__builtin_expect(v > c->upper[i], 0))
 		i++;
 	return i;
-}
-
-/* The cell of a duration in µs; c->seconds must be set. */
-static inline unsigned cells_index_seconds(const struct cells *c, uint64_t us)
-{
-	if (us == 0)
-		return 0;
-	return cells_find(c,
-			  (unsigned)(bucket_native_seconds(us) -
-				     BUCKET_NATIVE_SECONDS_MIN),
-			  us);
-}
-
-/* The cell of a size; c->seconds must not be set. */
-static inline unsigned cells_index_bytes(const struct cells *c, uint64_t bytes)
-{
-	if (bytes == 0)
-		return 0;
-	return cells_find(c, (unsigned)bucket_native_bytes(bytes), bytes);
 }
 
 /*
@@ -69,8 +58,8 @@ struct span {
 /* All zero. NULL: out of memory. free() releases. */
 struct span *span_new(unsigned first, unsigned n, uint64_t generation);
 
-/* A wider one that has cell inside, with the counts of s (may be NULL). */
-struct span *span_widen(const struct span *s, unsigned cell, unsigned n_cells,
-			uint64_t generation);
+/* A wider one that has cells [low, high] and the counts of s (may be NULL). */
+struct span *span_widen(const struct span *s, unsigned low, unsigned high,
+			unsigned n_cells, uint64_t generation);
 
 #endif /* AGGREGATOR_HISTOGRAM_H */

@@ -31,12 +31,15 @@ struct labels {
 	/* Of the batch. */
 	struct label *string; /* by string; hash made on first use */
 	uint8_t *seen;
+	uint32_t *id; /* by string, see id_of_string() */
 	size_t string_cap;
 	struct label *job, *instance; /* by resource */
+	uint32_t *job_id, *instance_id;
 	size_t resource_cap;
 	char *text; /* composed job names */
 	size_t text_cap;
 	struct label node;
+	uint32_t node_id, other_method_id; /* or ID_NONE */
 	char port_text[12];
 	struct label port;
 
@@ -44,12 +47,31 @@ struct labels {
 	struct label absent, role[3], version[4], other_method, other_outcome,
 		unknown_service, outcome[N_OUTCOMES], status[STATUS_MAX];
 
-	/* Cache: ids of the labels and role/error, then the slots. */
+	/* Cache: keys, then the slots. */
 	uint32_t *entry, *table, *scratch;
 	size_t stride, n, cap, table_cap;
 };
 
-#define KEY_WORDS (LABEL_KEYS + 1)
+/*
+ * What the labels of a row follow from: interned values by their id, so that a
+ * row is found without a look at any text, and small numbers as they are.
+ */
+enum key_word {
+	KEY_JOB,
+	KEY_INSTANCE,
+	KEY_NODE,
+	KEY_SERVICE,
+	KEY_METHOD,
+	KEY_ROUTE,
+	KEY_SCHEME,
+	KEY_ADDRESS,
+	KEY_PORT_STATUS,
+	KEY_ROLE_OUTCOME_VERSION,
+	KEY_WORDS,
+};
+_Static_assert(KEY_WORDS % 2 == 0, "hashed two by two");
+
+#define ID_NONE UINT32_MAX /* not interned, or not looked for yet */
 
 static void set_label(const struct labels *l, struct label *out,
 		      const char *data, size_t len)
@@ -86,6 +108,7 @@ static void make_constants(struct labels *l)
 	set_text(l, &l->version[2], "2");
 	set_text(l, &l->version[3], "3");
 	set_text(l, &l->other_method, "_OTHER");
+	l->other_method_id = ID_NONE;
 	set_text(l, &l->other_outcome, "_OTHER");
 	set_text(l, &l->unknown_service, "unknown_service");
 	for (size_t i = 1; i < N_OUTCOMES; i++)
@@ -124,8 +147,11 @@ void labels_free(struct labels *l)
 		return;
 	free(l->string);
 	free(l->seen);
+	free(l->id);
 	free(l->job);
 	free(l->instance);
+	free(l->job_id);
+	free(l->instance_id);
 	free(l->text);
 	free(l->entry);
 	free(l->table);
@@ -140,20 +166,27 @@ static int make_room(struct labels *l, const struct batch *b, size_t text)
 	if (b->n_strings > l->string_cap) {
 		free(l->string);
 		free(l->seen);
+		free(l->id);
 		l->string_cap = 0;
 		l->string = calloc(b->n_strings, sizeof(*l->string));
 		l->seen = calloc(b->n_strings, sizeof(*l->seen));
-		if (!l->string || !l->seen)
+		l->id = calloc(b->n_strings, sizeof(*l->id));
+		if (!l->string || !l->seen || !l->id)
 			return -ENOMEM;
 		l->string_cap = b->n_strings;
 	}
 	if (b->resources.n > l->resource_cap) {
 		free(l->job);
 		free(l->instance);
+		free(l->job_id);
+		free(l->instance_id);
 		l->resource_cap = 0;
 		l->job = calloc(b->resources.n, sizeof(*l->job));
 		l->instance = calloc(b->resources.n, sizeof(*l->instance));
-		if (!l->job || !l->instance)
+		l->job_id = calloc(b->resources.n, sizeof(*l->job_id));
+		l->instance_id =
+			calloc(b->resources.n, sizeof(*l->instance_id));
+		if (!l->job || !l->instance || !l->job_id || !l->instance_id)
 			return -ENOMEM;
 		l->resource_cap = b->resources.n;
 	}
@@ -221,6 +254,8 @@ int labels_begin(struct labels *l, const struct batch *b)
 		return err;
 	l->batch = b;
 	memset(l->seen, 0, b->n_strings);
+	memset(l->id, 0xff, b->n_strings * sizeof(*l->id));
+	l->node_id = ID_NONE;
 	set_text(l, &l->node, b->agent);
 	at = l->text;
 	for (size_t i = 0; i < rs->n; i++) {
@@ -228,6 +263,7 @@ int labels_begin(struct labels *l, const struct batch *b)
 
 		make_job(l, i, &at);
 		l->instance[i] = instance->data ? *instance : l->node;
+		l->job_id[i] = l->instance_id[i] = ID_NONE;
 	}
 	return 0;
 }
@@ -331,50 +367,92 @@ void labels_of(struct labels *l, size_t i, struct labels_row *out)
 
 /* ---- the cache --------------------------------------------------------- */
 
-/* False: some label in use is not interned, so nothing can be cached. */
-static bool make_key(struct labels *l, struct labels_row *lr,
-		     uint32_t key[KEY_WORDS])
+static __attribute__((noinline)) uint32_t find_id(const struct labels *l,
+						  struct label *v)
 {
-	uint32_t used = used_by(l, lr->role);
+	if (!v->data)
+		return 0;
+	if (!v->interned)
+		v->interned = intern_find(l->intern, v->data, v->len, v->hash);
+	return v->interned ? v->interned->id : ID_NONE;
+}
 
-	for (size_t k = 0; k < LABEL_KEYS; k++) {
-		struct label *v = lr->label[k];
+/* 0: absent. Kept in *id; ID_NONE is asked for again: it may come. */
+static inline uint32_t id_of(const struct labels *l, uint32_t *id,
+			     struct label *v)
+{
+	if (*id == ID_NONE)
+		*id = find_id(l, v);
+	return *id;
+}
 
-		key[k] = 0;
-		if (!v->data || !(used >> k & 1))
-			continue;
-		if (!v->interned)
-			v->interned = intern_find(l->intern, v->data, v->len,
-						  v->hash);
-		if (!v->interned)
-			return false;
-		key[k] = v->interned->id;
-	}
-	key[LABEL_KEYS] = lr->role << 1 | lr->error;
-	return true;
+static inline uint32_t id_of_string(struct labels *l, uint32_t i)
+{
+	if (l->id[i] == ID_NONE)
+		l->id[i] = find_id(l, string_label(l, i));
+	return l->id[i];
+}
+
+/*
+ * False: some label in use is not interned, so nothing can be cached. Labels
+ * that are not in use must not tell sets apart.
+ */
+static bool make_key(struct labels *l, size_t i, uint32_t key[KEY_WORDS])
+{
+	const struct batch_series *s = &l->batch->series;
+	uint32_t resource = s->resource[i], role = s->role[i];
+	uint32_t used = used_by(l, role);
+	bool known = true;
+
+#define WORD(word, label, value)                                               \
+	do {                                                                   \
+		key[word] = used >> (label)&1 ? (value) : 0;                   \
+		known &= key[word] != ID_NONE;                                 \
+	} while (0)
+	WORD(KEY_JOB, LABEL_JOB,
+	     id_of(l, &l->job_id[resource], &l->job[resource]));
+	WORD(KEY_INSTANCE, LABEL_INSTANCE,
+	     id_of(l, &l->instance_id[resource], &l->instance[resource]));
+	WORD(KEY_NODE, LABEL_NODE, id_of(l, &l->node_id, &l->node));
+	WORD(KEY_SERVICE, LABEL_SERVICE,
+	     id_of_string(l, l->batch->resources.service[resource]));
+	WORD(KEY_METHOD, LABEL_METHOD, id_of_string(l, s->method[i]));
+	if (key[KEY_METHOD] == 0)
+		WORD(KEY_METHOD, LABEL_METHOD,
+		     id_of(l, &l->other_method_id, &l->other_method));
+	WORD(KEY_ROUTE, LABEL_ROUTE, id_of_string(l, s->route[i]));
+	WORD(KEY_SCHEME, LABEL_SCHEME, id_of_string(l, s->scheme[i]));
+	WORD(KEY_ADDRESS, LABEL_ADDRESS, id_of_string(l, s->address[i]));
+#undef WORD
+	key[KEY_PORT_STATUS] =
+		(used >> LABEL_PORT & 1 ? s->port[i] : 0) << 16 | s->status[i];
+	key[KEY_ROLE_OUTCOME_VERSION] =
+		role << 16 | s->outcome[i] << 8 | s->version[i];
+	return known;
 }
 
 static size_t key_hash(const uint32_t *key)
 {
-	uint64_t h = 0;
+	uint64_t h = 0, pair;
 
-	for (size_t i = 0; i < KEY_WORDS; i++) {
-		h = (h ^ key[i]) * 0x9e3779b97f4a7c15;
+	for (size_t i = 0; i < KEY_WORDS; i += 2) {
+		memcpy(&pair, key + i, sizeof(pair));
+		h = (h ^ pair) * 0x9e3779b97f4a7c15;
 		h ^= h >> 32;
 	}
 	return (size_t)h;
 }
 
-uint32_t *labels_cached(struct labels *l, struct labels_row *lr)
+const uint32_t *labels_cached(struct labels *l, size_t i)
 {
 	uint32_t key[KEY_WORDS];
 	size_t mask = l->table_cap - 1;
 
-	if (!make_key(l, lr, key))
+	if (!make_key(l, i, key))
 		return NULL;
 	for (size_t at = key_hash(key) & mask; l->table[at];
 	     at = (at + 1) & mask) {
-		uint32_t *e = l->entry + (l->table[at] - 1) * l->stride;
+		const uint32_t *e = l->entry + (l->table[at] - 1) * l->stride;
 
 		if (memcmp(e, key, sizeof(key)) == 0)
 			return e + KEY_WORDS;
@@ -427,13 +505,13 @@ static int cache_room(struct labels *l)
 	return 0;
 }
 
-int labels_cache(struct labels *l, struct labels_row *lr, const uint32_t *slot)
+int labels_cache(struct labels *l, size_t i, const uint32_t *slot)
 {
 	uint32_t key[KEY_WORDS];
 	uint32_t *e;
 	int err;
 
-	if (!make_key(l, lr, key))
+	if (!make_key(l, i, key))
 		return 0;
 	err = cache_room(l);
 	if (err < 0)

@@ -48,10 +48,10 @@ const char *labels_error_name(uint32_t role, uint32_t status, uint32_t outcome);
 const struct label *labels_job(const struct labels *l, size_t i);
 const struct label *labels_instance(const struct labels *l, size_t i);
 
-/* The slots that were cached for this row, or NULL. */
-uint32_t *labels_cached(struct labels *l, struct labels_row *lr);
+/* The slots that were cached for row i, valid until the next call; or NULL. */
+const uint32_t *labels_cached(struct labels *l, size_t i);
 uint32_t *labels_scratch(struct labels *l); /* room for n_slots */
 /* Caches slots, if all labels in use are interned by now. -ENOMEM. */
-int labels_cache(struct labels *l, struct labels_row *lr, const uint32_t *slot);
+int labels_cache(struct labels *l, size_t i, const uint32_t *slot);
 
 #endif /* AGGREGATOR_LABELSET_H */

@@ -36,6 +36,7 @@ struct series_slot {
 	uint64_t log_id; /* the last batch that is in it */
 	int64_t created_us;
 	int64_t active_us; /* when the last batch came that is in it */
+	uint32_t turn; /* of the fold: when it was last counted in */
 	bool dirty; /* the store's copy is older */
 };
 

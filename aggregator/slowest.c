@@ -34,6 +34,32 @@ static void make_groups(struct slowest *s, const struct cells *cells,
 	s->n_groups = group + 1;
 }
 
+static uint8_t find_bucket(const struct view *v, uint64_t value)
+{
+	uint8_t b = 0;
+
+	while (b < v->n_bounds && value > v->bounds[b])
+		b++;
+	return b;
+}
+
+/* A group lies in one bucket of each view; but see make_groups(). */
+static void make_buckets(struct slowest *s, const struct cells *cells)
+{
+	for (size_t v = 0; v < s->views->n; v++)
+		for (size_t c = 0; c < cells->n; c++)
+			s->bucket[v][s->group[c]] = find_bucket(
+				&s->views->view[v], cells->upper[c]);
+}
+
+static inline uint8_t bucket_of(const struct slowest *s, size_t v,
+				unsigned group, uint64_t value)
+{
+	if (__builtin_expect(group + 1 == SLOWEST_GROUPS, 0))
+		return find_bucket(&s->views->view[v], value);
+	return s->bucket[v][group];
+}
+
 int slowest_new(struct slowest **out, const struct cells *cells,
 		const struct views *views)
 {
@@ -41,12 +67,15 @@ int slowest_new(struct slowest **out, const struct cells *cells,
 
 	if (!s)
 		return -ENOMEM;
+	s->views = views;
 	s->group = calloc(cells->n, sizeof(*s->group));
-	if (!s->group) {
+	s->bucket = calloc(views->n + 1, sizeof(*s->bucket));
+	if (!s->group || !s->bucket) {
 		slowest_free(s);
 		return -ENOMEM;
 	}
 	make_groups(s, cells, views);
+	make_buckets(s, cells);
 	*out = s;
 	return 0;
 }
@@ -56,7 +85,7 @@ void slowest_free(struct slowest *s)
 	if (!s)
 		return;
 	free(s->group);
-	free(s->best);
+	free(s->bucket);
 	free(s->end_us);
 	free(s->traced);
 	free(s);
@@ -80,13 +109,10 @@ static int grow(void *ref, size_t *cap, size_t n, size_t size)
 int slowest_begin(struct slowest *s, const struct batch *b)
 {
 	uint32_t at = 0;
-	int err = grow(&s->best, &s->best_cap, b->series.n * s->n_groups,
-		       sizeof(*s->best));
+	int err = grow(&s->end_us, &s->event_cap, b->events.n,
+		       sizeof(*s->end_us));
 
 	s->batch = b;
-	if (err == 0)
-		err = grow(&s->end_us, &s->event_cap, b->events.n,
-			   sizeof(*s->end_us));
 	if (err == 0)
 		err = grow(&s->traced, &s->traced_cap, b->events.n_traced,
 			   sizeof(*s->traced));
@@ -97,48 +123,29 @@ int slowest_begin(struct slowest *s, const struct batch *b)
 	return err;
 }
 
-void slowest_row(struct slowest *s, size_t row, struct slowest_row *out)
+/*
+ * Whether the row's slowest of a bucket takes its place at *i, which goes up:
+ * groups and exemplars are both in the order of their buckets.
+ */
+static bool wins(const struct exemplars *e, uint32_t *i, uint32_t bucket,
+		 uint64_t value, uint64_t generation)
 {
-	out->groups = 0;
-	out->best = s->best + row * s->n_groups;
-	memset(out->best, 0, s->n_groups * sizeof(*out->best));
+	while (e && *i < e->n && e->at[*i].bucket < bucket)
+		++*i;
+	return !e || *i == e->n || e->at[*i].bucket != bucket ||
+	       e->at[*i].generation != generation || value > e->at[*i].value;
 }
 
-static uint32_t bucket_of(const struct view *v, uint64_t value)
-{
-	uint32_t b = 0;
-
-	while (b < v->n_bounds && value > v->bounds[b])
-		b++;
-	return b;
-}
-
-/* Where bucket is or belongs. */
-static uint32_t place_of(const struct exemplars *e, uint32_t bucket)
+bool slowest_wins(const struct slowest *s, const struct slowest_row *r,
+		  size_t v, uint64_t generation, const struct exemplars *e)
 {
 	uint32_t i = 0;
 
-	while (e && i < e->n && e->at[i].bucket < bucket)
-		i++;
-	return i;
-}
-
-static bool wins(const struct exemplars *e, uint32_t bucket, uint64_t value,
-		 uint64_t generation)
-{
-	uint32_t i = place_of(e, bucket);
-
-	return !e || i == e->n || e->at[i].bucket != bucket ||
-	       e->at[i].generation != generation || value > e->at[i].value;
-}
-
-bool slowest_wins(const struct slowest_row *r, const struct view *v,
-		  uint64_t generation, const struct exemplars *e)
-{
 	for (uint64_t left = r->groups; left; left &= left - 1) {
-		uint64_t value = r->best[__builtin_ctzll(left)] >> 16;
+		unsigned group = (unsigned)__builtin_ctzll(left);
 
-		if (wins(e, bucket_of(v, value), value, generation))
+		if (wins(e, &i, bucket_of(s, v, group, r->best[group] >> 16),
+			 r->best[group] >> 16, generation))
 			return true;
 	}
 	return false;
@@ -163,41 +170,42 @@ static void set_trace(const struct slowest *s, uint32_t event,
 		       TRACE_BYTES);
 }
 
-/* The entry of the bucket, made if there is none. NULL: out of memory. */
-static struct snapshot_exemplar *entry(struct exemplars **ref, uint32_t bucket)
+/* Makes room for an exemplar at i, if it is not the bucket's already. */
+static int make_room(struct exemplars **ref, uint32_t i, uint32_t bucket)
 {
 	struct exemplars *e = *ref;
-	uint32_t n = e ? e->n : 0, i = place_of(e, bucket);
+	uint32_t n = e ? e->n : 0;
 
 	if (i < n && e->at[i].bucket == bucket)
-		return &e->at[i];
+		return 0;
 	e = realloc(e, sizeof(*e) + (n + 1) * sizeof(e->at[0]));
 	if (!e)
-		return NULL;
+		return -ENOMEM;
 	if (!*ref)
 		e->generation = 0;
 	*ref = e;
 	memmove(&e->at[i + 1], &e->at[i], (n - i) * sizeof(e->at[0]));
 	e->n = n + 1;
-	return &e->at[i];
+	return 0;
 }
 
 int slowest_merge(const struct slowest *s, const struct slowest_row *r,
-		  const struct view *v, uint64_t log_id, uint64_t generation,
+		  size_t v, uint64_t log_id, uint64_t generation,
 		  struct exemplars **ref)
 {
-	for (uint64_t left = r->groups; left; left &= left - 1) {
-		uint64_t best = r->best[__builtin_ctzll(left)];
-		uint32_t event = best & 0xffff;
-		uint32_t bucket = bucket_of(v, best >> 16);
-		struct snapshot_exemplar *x;
+	uint32_t i = 0;
 
-		if (!wins(*ref, bucket, best >> 16, generation))
+	for (uint64_t left = r->groups; left; left &= left - 1) {
+		unsigned group = (unsigned)__builtin_ctzll(left);
+		uint64_t best = r->best[group];
+		uint32_t event = best & 0xffff;
+		uint32_t bucket = bucket_of(s, v, group, best >> 16);
+
+		if (!wins(*ref, &i, bucket, best >> 16, generation))
 			continue;
-		x = entry(ref, bucket);
-		if (!x)
+		if (make_room(ref, i, bucket) < 0)
 			return -ENOMEM;
-		*x = (struct snapshot_exemplar){
+		(*ref)->at[i] = (struct snapshot_exemplar){
 			.bucket = bucket,
 			.value = best >> 16,
 			.time_us = s->end_us[event],
@@ -205,7 +213,7 @@ int slowest_merge(const struct slowest *s, const struct slowest_row *r,
 			.event = event,
 			.generation = generation,
 		};
-		set_trace(s, event, x);
+		set_trace(s, event, &(*ref)->at[i]);
 	}
 	return 0;
 }
