@@ -76,6 +76,13 @@ static __noinline int open_record(struct sock *sk, __u32 twin,
 
 /* --- copying --- */
 
+/* What of a call is to be copied, and as what. */
+struct cut {
+	__u64 first_ns, last_ns;
+	__u32 pos;
+	__u32 dir, flags, look;
+};
+
 /* One call that is being copied. */
 struct copy {
 	struct tap_conn *conn;
@@ -133,8 +140,10 @@ static __always_inline void look_for_end(struct copy *c, const __u8 *data,
 			return;
 		}
 	}
-	end = forget(c->conn, c->dir,
-		     find_head_end(c->conn, c->dir, data, n, cap));
+	if (cap == TAP_PIECE_SMALL)
+		end = scan_small((const void *)data, n, *tail);
+	else
+		end = scan_large((const void *)data, n, *tail);
 	/* \n\r is taken for the end, but its last byte can be in the next call.
 	 */
 	if (end && end <= n) {
@@ -234,17 +243,31 @@ static long copy_step(__u32 i, struct copy *c)
 	return c->left == 0 || !(c->scan || c->whole);
 }
 
-static __always_inline void copy_call(struct tap_call *call,
-				      struct tap_conn *conn, struct copy *c)
+/*
+ * Global: the verifier looks at it once, whoever calls it and with what. It
+ * takes most of what the verifier has to do.
+ */
+__noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
+			 const struct cut *cut)
 {
-	__u32 dir = c->dir & 1, start = c->pos, i;
+	struct copy copy = {}, *c = &copy;
+	__u32 dir, i;
 
+	if (!call || !conn || !cut)
+		return 0;
+	dir = cut->dir & 1;
+	c->first_ns = cut->first_ns;
+	c->last_ns = cut->last_ns;
+	c->pos = cut->pos;
+	c->dir = dir;
+	c->flags = cut->flags;
+	c->look = cut->look;
 	if (!(conn->flags & CONN_OPENED) || conn->tgid != call->tgid) {
 		if (open_record(call->sk, call->twin, conn)) {
 			if (c->flags & TAP_F_MESSAGE_START &&
 			    c->look != LOOK_RESPONSE)
 				tap_count(TAP_C_LOST_REQUESTS);
-			return;
+			return 0;
 		}
 	}
 	c->conn = conn;
@@ -280,8 +303,9 @@ static __always_inline void copy_call(struct tap_call *call,
 			if (copy_step(i, c))
 				break;
 	}
-	conn->head_bytes[dir] += c->pos - start;
+	conn->head_bytes[dir] += c->pos - cut->pos;
 	conn->head_open[dir] = c->scan && conn->head_bytes[dir] < TAP_HEAD_MAX;
+	return 0;
 }
 
 #endif /* BPF_COPY_BPF_H */

@@ -52,70 +52,50 @@ static __always_inline __u32 forget(struct tap_conn *conn, __u32 dir, __u32 x)
 
 #define SCAN_STEP 28 /* bytes looked at in one turn */
 
-struct scan {
-	struct tap_conn *conn;
-	const __u8 *data;
-	__u32 dir, len;
-	__u32 end; /* result: offset behind the head; 0: not found */
+/* The bytes of a record: cap of them, and room for a step of the scan. */
+struct piece_small {
+	__u8 at[TAP_PIECE_SMALL + TAP_PIECE_PAD];
+};
+struct piece_large {
+	__u8 at[TAP_PIECE_MAX + TAP_PIECE_PAD];
 };
 
-/* Looks at the bytes from at on. 1: done. */
-static __always_inline long scan_step(struct scan *s, __u32 at)
+/*
+ * Scans data[0..len) for the end of a head; tail holds the bytes before it, the
+ * last in the highest byte. data has cap bytes and TAP_PIECE_PAD more; the
+ * eight behind len are zero. Offset behind the head, or 0.
+ */
+static __always_inline __u32 scan(const __u8 *data, __u32 len, __u32 tail,
+				  const __u32 cap)
 {
-	__u32 i, end;
+	__u64 v = (__u64)(tail >> 8) | *(const __u64 *)data << 24;
+	__u32 at, i, end = blank_line(v & 0xffffffffffffull);
 
+	/* The end itself is in this piece, its beginning in the one before. */
+	if (end > 3)
+		return end - 3;
+	for (at = 0; at < cap; at += SCAN_STEP) {
 #pragma unroll
-	for (i = 0; i < SCAN_STEP; i += 7) {
-		if (at + i >= s->len)
-			return 1;
-		end = blank_line(*(const __u64 *)(s->data + at + i));
-		if (end) {
-			s->end = forget(s->conn, s->dir, at + i + end);
-			return 1;
+		for (i = 0; i < SCAN_STEP; i += 7) {
+			if (at + i >= len)
+				return 0;
+			end = blank_line(*(const __u64 *)(data + at + i));
+			if (end)
+				return at + i + end;
 		}
 	}
 	return 0;
 }
 
-#define SCAN_TURNS(cap) ((cap) / SCAN_STEP + 1)
-
-static long scan_small(__u32 i, struct scan *s)
+/* Global, so that the verifier looks at each once: see copy_call(). */
+__noinline int scan_small(const struct piece_small *p, __u32 len, __u32 tail)
 {
-	return i >= SCAN_TURNS(TAP_PIECE_SMALL) || scan_step(s, i * SCAN_STEP);
+	return p ? scan(p->at, len, tail, TAP_PIECE_SMALL) : 0;
 }
 
-static long scan_large(__u32 i, struct scan *s)
+__noinline int scan_large(const struct piece_large *p, __u32 len, __u32 tail)
 {
-	return i >= SCAN_TURNS(TAP_PIECE_MAX) || scan_step(s, i * SCAN_STEP);
-}
-
-/*
- * Scans data[0..len) for the end of a head; the connection's tail holds the
- * bytes before it, the last in the highest byte. data has cap bytes and
- * TAP_PIECE_PAD more; those behind len are zero, as far as a step looks.
- */
-static __always_inline __u32 find_head_end(struct tap_conn *conn, __u32 dir,
-					   const __u8 *data, __u32 len,
-					   const __u32 cap)
-{
-	struct scan s = { .conn = conn, .data = data, .dir = dir, .len = len };
-	__u32 tail = conn->tail[dir & 1];
-	__u64 v = (__u64)(tail >> 8) | *(const __u64 *)data << 24;
-	__u32 at = blank_line(v & 0xffffffffffffull), i;
-
-	/* The end itself is in this piece, its beginning in the one before. */
-	if (at > 3)
-		return at - 3;
-	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop)) {
-		for (i = 0; i < cap; i += SCAN_STEP)
-			if (scan_step(&s, i))
-				break;
-	} else if (cap == TAP_PIECE_SMALL) {
-		bpf_loop(SCAN_TURNS(cap), scan_small, &s, 0);
-	} else {
-		bpf_loop(SCAN_TURNS(cap), scan_large, &s, 0);
-	}
-	return s.end;
+	return p ? scan(p->at, len, tail, TAP_PIECE_MAX) : 0;
 }
 
 #endif /* BPF_SCAN_BPF_H */

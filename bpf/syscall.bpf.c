@@ -98,19 +98,22 @@ static __always_inline enum shape shape_of(__u32 nr)
 static __always_inline bool place(struct tap_call *c, enum shape shape,
 				  __u64 addr, __u64 n)
 {
-	struct user_msghdr msg;
+	struct {
+		__u64 iov, iovlen;
+	} msg;
 
 	if (shape == SHAPE_BUF) {
 		c->buf = (const char *)addr;
 		return true;
 	}
 	if (shape == SHAPE_MSG) {
+		addr += __builtin_offsetof(struct user_msghdr, msg_iov);
 		if (bpf_probe_read_user(&msg, sizeof(msg), (void *)addr)) {
 			tap_count(TAP_C_READ_FAULTS);
 			return false;
 		}
-		addr = (__u64)msg.msg_iov;
-		n = msg.msg_iovlen;
+		addr = msg.iov;
+		n = msg.iovlen;
 	}
 	c->iov = (const struct iovec *)addr;
 	c->iovs = n < 1024 ? n : 1024;

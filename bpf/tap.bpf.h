@@ -227,10 +227,10 @@ static __always_inline int judge(struct tap_call *call, struct tap_conn *conn,
 /* --- what front-ends call --- */
 
 /* A call has read c->len > 0 bytes. */
-static __noinline int tap_received(struct tap_call *c)
+__noinline int tap_received(struct tap_call *c)
 {
 	struct tap_conn *conn;
-	struct copy copy = {};
+	struct cut cut = {};
 	__u64 now;
 	__u32 seq;
 	__u8 look;
@@ -249,13 +249,13 @@ static __noinline int tap_received(struct tap_call *c)
 	conn->done.rx_seq = seq - c->len;
 	if (judge(c, conn, TAP_RX, seq - c->len, &look) == CALL_COPY) {
 		conn->done.tx_seq = sock_tx_seq(c->sk);
-		copy.dir = TAP_RX;
-		copy.pos = seq - c->len;
-		copy.first_ns = copy.last_ns = now;
-		copy.look = look;
+		cut.dir = TAP_RX;
+		cut.pos = seq - c->len;
+		cut.first_ns = cut.last_ns = now;
+		cut.look = look;
 		if (look)
-			copy.flags = TAP_F_MESSAGE_START;
-		copy_call(c, conn, &copy);
+			cut.flags = TAP_F_MESSAGE_START;
+		copy_call(c, conn, &cut);
 	}
 	conn->done.rx_seq = seq;
 	conn->done.rx_ns = now;
@@ -266,10 +266,10 @@ static __noinline int tap_received(struct tap_call *c)
  * A call is about to write c->len bytes. A request goes out at once, so that
  * it comes before its answer even if another thread reads that first.
  */
-static __noinline int tap_sending(struct tap_call *c)
+__noinline int tap_sending(struct tap_call *c)
 {
 	struct tap_conn *conn;
-	struct copy copy = {};
+	struct cut cut = {};
 	__u8 look;
 
 	if (!c)
@@ -280,29 +280,29 @@ static __noinline int tap_sending(struct tap_call *c)
 	if (conn->verdict == VERDICT_OTHER && conn->recheck > 1)
 		return 0;
 	conn->tx_entry_ns = bpf_ktime_get_ns();
-	copy.pos = sock_tx_seq(c->sk);
-	conn->tx_kind = judge(c, conn, TAP_TX, copy.pos, &look);
+	cut.pos = sock_tx_seq(c->sk);
+	conn->tx_kind = judge(c, conn, TAP_TX, cut.pos, &look);
 	conn->tx_look = look;
 	if (conn->tx_kind == CALL_COPY && conn->role == TAP_TX + 1) {
 		conn->tx_kind = CALL_SENT;
-		conn->done.tx_seq = copy.pos;
+		conn->done.tx_seq = cut.pos;
 		conn->done.rx_seq = sock_rx_seq(c->sk);
-		copy.dir = TAP_TX;
-		copy.first_ns = conn->tx_entry_ns;
-		copy.flags = TAP_F_ENTRY;
-		copy.look = look;
+		cut.dir = TAP_TX;
+		cut.first_ns = conn->tx_entry_ns;
+		cut.flags = TAP_F_ENTRY;
+		cut.look = look;
 		if (look)
-			copy.flags |= TAP_F_MESSAGE_START;
-		copy_call(c, conn, &copy);
+			cut.flags |= TAP_F_MESSAGE_START;
+		copy_call(c, conn, &cut);
 	}
 	return 0;
 }
 
 /* … and has written c->len > 0 of them. */
-static __noinline int tap_sent(struct tap_call *c)
+__noinline int tap_sent(struct tap_call *c)
 {
 	struct tap_conn *conn;
-	struct copy copy = {};
+	struct cut cut = {};
 	__u64 now;
 	__u32 seq;
 	__u8 kind, look;
@@ -319,22 +319,22 @@ static __noinline int tap_sent(struct tap_call *c)
 	}
 	now = bpf_ktime_get_ns();
 	seq = sock_tx_seq(c->sk) - c->after;
-	copy.pos = seq - c->len;
+	cut.pos = seq - c->len;
 	look = conn->tx_look;
 	if (kind == CALL_UNKNOWN) {
-		kind = judge(c, conn, TAP_TX, copy.pos, &look);
+		kind = judge(c, conn, TAP_TX, cut.pos, &look);
 		conn->tx_entry_ns = now;
 	}
 	if (kind == CALL_COPY) {
-		conn->done.tx_seq = copy.pos;
+		conn->done.tx_seq = cut.pos;
 		conn->done.rx_seq = sock_rx_seq(c->sk);
-		copy.dir = TAP_TX;
-		copy.first_ns = conn->tx_entry_ns;
-		copy.last_ns = now;
-		copy.look = look;
+		cut.dir = TAP_TX;
+		cut.first_ns = conn->tx_entry_ns;
+		cut.last_ns = now;
+		cut.look = look;
 		if (look)
-			copy.flags = TAP_F_MESSAGE_START;
-		copy_call(c, conn, &copy);
+			cut.flags = TAP_F_MESSAGE_START;
+		copy_call(c, conn, &cut);
 	}
 	conn->tx_kind = CALL_UNKNOWN;
 	conn->done.tx_seq = seq;

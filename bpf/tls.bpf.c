@@ -265,7 +265,7 @@ static __noinline int plain_moved(struct tap_call *c, __u32 dir, __u64 first_ns,
 				  __u32 front)
 {
 	struct tap_conn *conn;
-	struct copy copy = {};
+	struct cut cut = {};
 	__u64 now = bpf_ktime_get_ns();
 	__u32 pos;
 	__u8 look;
@@ -278,15 +278,15 @@ static __noinline int plain_moved(struct tap_call *c, __u32 dir, __u64 first_ns,
 		return 0;
 	pos = dir == TAP_RX ? conn->done.rx_seq : conn->done.tx_seq;
 	if (judge(c, conn, dir & 1, pos, &look) == CALL_COPY) {
-		copy.dir = dir & 1;
-		copy.pos = pos;
-		copy.first_ns = dir == TAP_RX ? now : first_ns;
-		copy.last_ns = now;
-		copy.look = look;
-		copy.flags = TAP_F_TLS;
+		cut.dir = dir & 1;
+		cut.pos = pos;
+		cut.first_ns = dir == TAP_RX ? now : first_ns;
+		cut.last_ns = now;
+		cut.look = look;
+		cut.flags = TAP_F_TLS;
 		if (look)
-			copy.flags |= TAP_F_MESSAGE_START;
-		copy_call(c, conn, &copy);
+			cut.flags |= TAP_F_MESSAGE_START;
+		copy_call(c, conn, &cut);
 	}
 	if (dir == TAP_RX) {
 		conn->done.rx_seq = pos + c->len;
