@@ -238,22 +238,29 @@ static __noinline __u64 socket_of(struct tls_thread *t, __u32 tgid, long moved)
 
 /* --- the plain text --- */
 
+/* A function of its own: its stack is not there while a call is copied. */
+static __noinline int make_twin(__u64 key, __u8 front)
+{
+	struct tap_conn new = { .front = front };
+
+	new.born_ns = bpf_ktime_get_ns();
+	bpf_map_update_elem(&tap_conns, &key, &new, BPF_ANY);
+	return 0;
+}
+
 /* The twin of a socket, made if need be. */
 static __always_inline struct tap_conn *twin_of(__u64 sock, __u8 front)
 {
 	__u64 key = sock | TAP_TWIN;
 	struct tap_conn *own = bpf_map_lookup_elem(&tap_conns, &sock);
 	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
-	struct tap_conn new = {};
 
 	if (!own)
 		return NULL;
 	/* A twin that is older than its socket is another socket's. */
 	if (conn && conn->born_ns >= own->born_ns)
 		return conn;
-	new.born_ns = bpf_ktime_get_ns();
-	new.front = front;
-	bpf_map_update_elem(&tap_conns, &key, &new, BPF_ANY);
+	make_twin(key, front);
 	conn = bpf_map_lookup_elem(&tap_conns, &key);
 	if (!conn)
 		tap_count(TAP_C_CONN_FULL);
