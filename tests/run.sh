@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs tests and counts them: run.sh all|unit|integration|fuzz. Shows what fails
+# Runs tests and counts them: run.sh all|unit|integration|fuzz|vm. Shows what fails
 # in full and ends with "N passed, N failed, N skipped". Status 0 if none failed.
 # Every program gets a temporary folder of its own and a time-out.
 set -u
@@ -12,6 +12,7 @@ SAN=${SAN:-}
 UNIT_TIMEOUT_S=${UNIT_TIMEOUT_S:-120}
 INTEGRATION_TIMEOUT_S=${INTEGRATION_TIMEOUT_S:-300}
 FUZZ_SECONDS=${FUZZ_SECONDS:-3}
+VM_TIMEOUT_S=${VM_TIMEOUT_S:-1200}
 unset MAKEFLAGS MFLAGS MAKELEVEL
 export PYTHONDONTWRITEBYTECODE=1 # outputs belong under build/
 
@@ -142,6 +143,14 @@ integration() {
 	done
 }
 
+# Other kernels, under QEMU: two guests side by side take some six minutes.
+vm() {
+	build "programs for guests" all integration-build build/tests/vm/verifier ||
+		return
+	run "other kernels" "$VM_TIMEOUT_S" tests/vm/run.sh
+	tally "other kernels"
+}
+
 instructions() {
 	build "benchmarks" bench-build || return
 	run "instructions per event" 120 tests/bench/instructions.py
@@ -162,6 +171,7 @@ unit)
 	;;
 integration) integration ;;
 fuzz) fuzz ;;
+vm) vm ;;
 all)
 	SECONDS=0
 	build "programs and unit tests" all unit-build
@@ -175,7 +185,7 @@ all)
 	say "took $SECONDS s"
 	;;
 *)
-	say "usage: $0 all|unit|integration|fuzz" >&2
+	say "usage: $0 all|unit|integration|fuzz|vm" >&2
 	exit 2
 	;;
 esac

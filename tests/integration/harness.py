@@ -422,6 +422,11 @@ class Redtap:
             if line.removeprefix("# HELP ").removeprefix("# TYPE ")
             .startswith("redtap_agent_")))
 
+    def capture(self):
+        """Name of the front-end that the agent has chosen."""
+        info = self.agents().select("redtap_agent_info", node=self.NODE)
+        return dict(next(iter(info)))["capture"]
+
     def audit(self, m):
         """(captured, counted, dropped) of our node."""
         return (m.sum("redtap_agent_events_captured_total", node=self.NODE),

@@ -11,7 +11,7 @@ kernel=$1
 fronts=${2:-fentry kprobe syscall}
 bad=0
 
-if costs=$(build/tests/vm/verifier build/bpf/{syscall,fentry,kprobe}.bpf.o); then
+if costs=$(build/tests/vm/verifier build/bpf/*.bpf.o); then
 	echo "ok - $kernel: the kernel takes every program"
 else
 	echo "not ok - $kernel: the kernel takes every program"
@@ -27,14 +27,19 @@ else
 	bad=1
 fi
 
+# run FRONT TEST [SUITE…]
+run() {
+	export REDTAP_CAPTURE=$1
+	"tests/integration/$2" "${@:3}" |
+		sed -E "s/^(ok|not ok|skip) - /\1 - $kernel $1: /"
+	[ "${PIPESTATUS[0]}" = 0 ] || bad=1
+}
+
 for front in $fronts; do
-	[ "$front" != none ] || continue
-	export REDTAP_CAPTURE=$front
-	for test in "10_http_cases.py" "15_edges.py syscalls"; do
-		# shellcheck disable=SC2086 # a name and its arguments
-		tests/integration/$test | sed -E \
-			"s/^(ok|not ok|skip) - /\1 - $kernel $front: /"
-		[ "${PIPESTATUS[0]}" = 0 ] || bad=1
-	done
+	[ "$front" != none ] || exit $bad
+	run "$front" 10_http_cases.py
+	run "$front" 15_edges.py
+	run "$front" 17_uring.py
 done
+run auto 60_tls.py nginx_curl gnutls python off
 exit $bad
