@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "probe-agent/ends.h"
 #include "probe-agent/intern.h"
 #include "proto/limits.h"
 
@@ -22,6 +23,7 @@ struct columns {
 	uint64_t duration_us[BATCH_EVENTS], tail_us[BATCH_EVENTS];
 	uint64_t request_bytes[BATCH_EVENTS], response_bytes[BATCH_EVENTS];
 	uint32_t traced[BATCH_EVENTS];
+	uint32_t connection[BATCH_EVENTS];
 };
 
 /* What tells series apart, of events with a resource number: 56 bytes. */
@@ -46,6 +48,7 @@ struct packer {
 	uint64_t epoch, sequence, packed;
 	struct intern tables;
 	struct known *known;
+	struct ends *ends;
 	struct columns *columns;
 	size_t n, n_traced;
 	size_t last_traced; /* event */
@@ -66,7 +69,7 @@ int packer_new(struct packer **out, const char *agent, uint64_t epoch)
 	p->columns = malloc(sizeof(*p->columns));
 	p->known = calloc(KNOWN, sizeof(*p->known));
 	if (p->agent == NULL || p->columns == NULL || p->known == NULL ||
-	    intern_init(&p->tables) != 0) {
+	    intern_init(&p->tables) != 0 || ends_new(&p->ends) != 0) {
 		packer_free(p);
 		return -ENOMEM;
 	}
@@ -79,6 +82,7 @@ void packer_free(struct packer *p)
 	if (p == NULL)
 		return;
 	intern_fini(&p->tables);
+	ends_free(p->ends);
 	batch_info_free(&p->info);
 	free(p->trace_ids);
 	free(p->known);
@@ -236,6 +240,7 @@ int packer_add(struct packer *p, const struct event *e)
 	c->tail_us[i] = c->duration_us[i] - ttfb_us;
 	c->request_bytes[i] = clamp(e->request_bytes, LIMIT_BODY_BYTES);
 	c->response_bytes[i] = clamp(e->response_bytes, LIMIT_BODY_BYTES);
+	c->connection[i] = ends_row(p->ends, &e->local, &e->remote);
 	p->n++;
 	return full(p);
 }
@@ -248,6 +253,7 @@ size_t packer_pending(const struct packer *p)
 static void start_over(struct packer *p)
 {
 	intern_reset(&p->tables);
+	ends_reset(p->ends);
 	p->n = p->n_traced = p->last_traced = 0;
 }
 
@@ -283,6 +289,8 @@ int packer_take(struct packer *p, const struct batch_losses *losses,
 		.traced = c->traced,
 		.trace_ids = p->trace_ids,
 	};
+	if (ends_table(p->ends, &b.events))
+		b.events.connection = c->connection;
 	b.losses.packed = p->packed + p->n;
 	if (tell)
 		b.info = p->info;

@@ -13,6 +13,12 @@
  */
 struct packer;
 
+/* One end of a connection. IPv4 is in the first 4 bytes, mapped IPv6 too. */
+struct event_end {
+	const uint8_t *address; /* 16 bytes, network order */
+	uint16_t port; /* host byte order */
+};
+
 /* One finished request. Strings are borrowed until packer_add() returns. */
 struct event {
 	/*
@@ -29,6 +35,7 @@ struct event {
 	uint64_t ttfb_us; /* time to first byte; 0, no response: as duration */
 	uint64_t request_bytes, response_bytes;
 	const uint8_t *trace; /* 24 bytes: trace id, span id; NULL: none */
+	struct event_end local, remote; /* address NULL: not known */
 };
 
 /* Sets *out, released by packer_free(). agent and epoch go into each batch. */

@@ -176,6 +176,12 @@ static void on_exchange(void *arg, const struct exchange *x)
 	int full;
 
 	address[0] = '\0';
+	if (x->end->local_port && x->end->remote_port) {
+		e.local = (struct event_end){ x->end->local_addr,
+					      x->end->local_port };
+		e.remote = (struct event_end){ x->end->remote_addr,
+					       x->end->remote_port };
+	}
 	if (x->first_byte_ns > x->start_ns)
 		e.ttfb_us = us(x->first_byte_ns - x->start_ns);
 	/* The route is the server's; a client only knows where it went. */

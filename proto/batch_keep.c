@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define TRACE_BYTES 24u
+#define END_BYTES 18u
 #define GONE UINT32_MAX
 
 static bool is_service(const struct batch *in, uint32_t resource,
@@ -143,6 +144,41 @@ static void keep_tables(struct keep *k, const char *service)
 	so->port = plain_column(k, s->port, m, s->n);
 }
 
+/* The connections that events of out still have, renumbered as they come. */
+static void keep_connections(struct keep *k, uint32_t *connection)
+{
+	const struct batch_events *e = &k->in->events;
+	struct batch_events *out = &k->out.events;
+	uint32_t *row = new_column(k, e->n_connections + 1);
+	uint8_t *local = take(&k->pool, e->n_connections * END_BYTES);
+	uint8_t *remote = take(&k->pool, e->n_connections * END_BYTES);
+	size_t n = 0;
+
+	memset(row, 0, (e->n_connections + 1) * sizeof(*row));
+	for (size_t i = 0; i < out->n; i++) {
+		uint32_t old = connection[i];
+
+		if (old == 0)
+			continue;
+		if (row[old] == 0) {
+			memcpy(local + n * END_BYTES,
+			       e->connection_local + (old - 1) * END_BYTES,
+			       END_BYTES);
+			memcpy(remote + n * END_BYTES,
+			       e->connection_remote + (old - 1) * END_BYTES,
+			       END_BYTES);
+			row[old] = (uint32_t)++n;
+		}
+		connection[i] = row[old];
+	}
+	if (n == 0)
+		return;
+	out->connection = connection;
+	out->n_connections = n;
+	out->connection_local = local;
+	out->connection_remote = remote;
+}
+
 /* Starts and traces are told by their distance to the one before. */
 static void keep_events(struct keep *k)
 {
@@ -198,12 +234,8 @@ static void keep_events(struct keep *k)
 	out->response_bytes = value[3];
 	out->traced = traced;
 	out->trace_ids = ids;
-	if (connection != NULL && n > 0) {
-		out->connection = connection;
-		out->n_connections = e->n_connections;
-		out->connection_local = e->connection_local;
-		out->connection_remote = e->connection_remote;
-	}
+	if (connection != NULL)
+		keep_connections(k, connection);
 }
 
 static void keep_hist(struct keep *k, const struct batch_rollup_hist *in,
@@ -275,6 +307,7 @@ static size_t pool_bytes(const struct batch *in)
 	       in->resources.n * 6 * 4 + in->series.n * 11 * 4 +
 	       in->events.n * (2 * 4 + 5 * 8) +
 	       in->events.n_traced * (4 + TRACE_BYTES) +
+	       (in->events.n_connections + 1) * (4 + 2 * END_BYTES) +
 	       r->n * (4 * 4 + 5 * 8) +
 	       (r->duration.n_entries + r->request.n_entries +
 		r->response.n_entries) *

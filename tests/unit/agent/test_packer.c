@@ -376,16 +376,16 @@ static void a_resumed_packer_goes_on_counting(void **state)
  * Keep-alive traffic as nginx gives it: 3 services, 40 routes, a few statuses,
  * pages of 0.2 to 60 kB, 5,000 requests/s, latencies spread over two decades.
  */
-static void keep_alive_traffic_takes_at_most_12_bytes_an_event(void **state)
+static double keep_alive_traffic(unsigned connections)
 {
 	static const char *const services[] = { "web", "api", "auth" };
 	struct event e = plain_event();
-	uint64_t x = 7;
+	uint64_t x = 7, y = 9;
+	uint8_t local[16] = { 10, 1 }, remote[16] = { 10, 2 };
 	struct batch b;
 	char route[32];
 	double bytes;
 
-	(void)state;
 	e.route = route;
 	for (unsigned i = 0; i < BATCH_EVENTS; i++) {
 		uint64_t r = next_random(&x);
@@ -399,12 +399,83 @@ static void keep_alive_traffic_takes_at_most_12_bytes_an_event(void **state)
 		e.duration_us += next_random(&x) % e.duration_us;
 		e.ttfb_us = e.duration_us - next_random(&x) % 60;
 		e.response_bytes = 200 + (next_random(&x) % 60000);
+		if (connections) {
+			e.local = (struct event_end){ local, 80 };
+			e.remote = (struct event_end){
+				remote, (uint16_t)(40000 + next_random(&y) %
+								   connections)
+			};
+		}
 		packer_add(packer, &e);
 	}
 	bytes = (double)take(&b, 1) / BATCH_EVENTS;
-	print_message("%.2f bytes an event\n", bytes);
+	print_message("%.2f bytes an event, %u connections\n", bytes,
+		      connections);
 	assert_int_equal(b.events.n, BATCH_EVENTS);
-	assert_true(bytes <= 12.0);
+	assert_int_equal(b.events.n_connections, connections);
+	return bytes;
+}
+
+static void keep_alive_traffic_takes_at_most_12_bytes_an_event(void **state)
+{
+	(void)state;
+	assert_true(keep_alive_traffic(0) <= 12.0);
+}
+
+static void connections_take_at_most_2_bytes_an_event_more(void **state)
+{
+	double without = keep_alive_traffic(0);
+
+	tear_down(state);
+	set_up(state);
+	assert_true(keep_alive_traffic(64) - without <= 2.0);
+}
+
+static void both_ends_of_a_connection_come_out_as_they_went_in(void **state)
+{
+	static const uint8_t four[16] = { 10, 0, 0, 7 };
+	static const uint8_t mapped[16] = { [10] = 0xff, 0xff, 10, 0, 0, 7 };
+	static const uint8_t six[16] = { 0x20, 1, 0xd, 0xb8, [15] = 1 };
+	static const struct {
+		const uint8_t *local;
+		uint16_t local_port;
+		const uint8_t *remote;
+		uint16_t remote_port;
+		uint32_t row; /* + 1; what it is sent as */
+	} in[] = {
+		{ four, 80, six, 258, 1 }, { NULL, 0, NULL, 0, 0 },
+		{ four, 81, six, 258, 2 }, { mapped, 80, six, 258, 1 },
+		{ six, 80, six, 258, 3 },  { four, 80, six, 258, 1 },
+	};
+	struct event e = plain_event();
+	struct batch b;
+
+	(void)state;
+	/* Twice: a new batch has a new table. */
+	for (uint64_t turn = 1; turn <= 2; turn++) {
+		for (size_t i = 0; i < 6; i++) {
+			e.local = (struct event_end){ in[i].local,
+						      in[i].local_port };
+			e.remote = (struct event_end){ in[i].remote,
+						       in[i].remote_port };
+			assert_int_equal(packer_add(packer, &e), 0);
+		}
+		take(&b, turn);
+		assert_int_equal(b.events.n_connections, 3);
+		for (size_t i = 0; i < 6; i++)
+			assert_int_equal(b.events.connection[i], in[i].row);
+		assert_memory_equal(b.events.connection_local, four, 16);
+		assert_int_equal(b.events.connection_local[16], 0);
+		assert_int_equal(b.events.connection_local[17], 80);
+		assert_memory_equal(b.events.connection_remote, six, 16);
+		assert_int_equal(b.events.connection_remote[16], 1);
+		assert_int_equal(b.events.connection_remote[17], 2);
+		assert_memory_equal(b.events.connection_local + 36, six, 16);
+	}
+	e = plain_event();
+	packer_add(packer, &e);
+	take(&b, 3);
+	assert_null(b.events.connection);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -423,6 +494,8 @@ int main(void)
 		TEST(a_heartbeat_carries_losses_and_identity),
 		TEST(a_resumed_packer_goes_on_counting),
 		TEST(keep_alive_traffic_takes_at_most_12_bytes_an_event),
+		TEST(connections_take_at_most_2_bytes_an_event_more),
+		TEST(both_ends_of_a_connection_come_out_as_they_went_in),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

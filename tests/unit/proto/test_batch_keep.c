@@ -32,12 +32,19 @@ static const uint64_t duration[] = { 11, 12, 13, 14, 15, 16 },
 		      tail[] = { 1, 2, 3, 4, 5, 6 }, bytes[6] = { 9 };
 static const uint32_t traced[] = { 1, 1, 3 };
 static uint8_t ids[3 * 24];
+/* The 2nd and 3rd connections are the other service's and nobody's. */
+static const uint32_t connection[] = { 4, 2, 0, 2, 1, 4 };
+static uint8_t local[4 * 18], remote[4 * 18];
 
 static struct batch make(void)
 {
 	memset(ids, 1, 24);
 	memset(ids + 24, 2, 24);
 	memset(ids + 48, 3, 24);
+	for (int i = 0; i < 4; i++) {
+		memset(local + 18 * i, 'k' + i, 18);
+		memset(remote + 18 * i, 'K' + i, 18);
+	}
 	return (struct batch){
 		.agent = "node",
 		.epoch = 7,
@@ -57,7 +64,11 @@ static struct batch make(void)
 			    .response_bytes = bytes,
 			    .n_traced = 3,
 			    .traced = traced,
-			    .trace_ids = ids },
+			    .trace_ids = ids,
+			    .connection = connection,
+			    .n_connections = 4,
+			    .connection_local = local,
+			    .connection_remote = remote },
 	};
 }
 
@@ -106,6 +117,15 @@ static void keeps_one_service_and_nothing_of_others(void **state)
 	assert_int_equal(out.events.traced[1], 2);
 	assert_int_equal(out.events.trace_ids[0], 2);
 	assert_int_equal(out.events.trace_ids[24], 3);
+	assert_int_equal(out.events.n_connections, 2);
+	assert_int_equal(out.events.connection[0], 1);
+	assert_int_equal(out.events.connection[1], 0);
+	assert_int_equal(out.events.connection[2], 2);
+	assert_int_equal(out.events.connection[3], 1);
+	assert_memory_equal(out.events.connection_local, local + 54, 18);
+	assert_memory_equal(out.events.connection_remote + 18, remote, 18);
+	assert_false(holds(data, len, "llllllll"));
+	assert_false(holds(data, len, "MMMMMMMM"));
 	batch_arena_free(arena);
 	free(data);
 }
