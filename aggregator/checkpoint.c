@@ -6,12 +6,14 @@
 #include <string.h>
 
 #include "aggregator/durations.h"
+#include "aggregator/graph.h"
 #include "aggregator/varint.h"
 #include "common/log.h"
 #include "proto/batch.h"
 
 #define STATE_WINDOWS "windows_log_id"
 #define STATE_CELLS "cells"
+#define STATE_GRAPH "graph"
 
 struct written {
 	struct series_slot *slot;
@@ -43,6 +45,7 @@ struct checkpoint {
 	uint32_t next_keys;
 
 	struct buf labels, state;
+	struct buf graph; /* as the round began */
 	/* While loading, by seconds: cell of now by stored cell; NULL: same. */
 	uint16_t *cell_of[2];
 	size_t stored_cells[2];
@@ -82,6 +85,7 @@ void checkpoint_free(struct checkpoint *c)
 	free(c->cell_of[1]);
 	buf_fini(&c->labels);
 	buf_fini(&c->state);
+	buf_fini(&c->graph);
 	free(c);
 }
 
@@ -228,6 +232,11 @@ void checkpoint_begin(struct checkpoint *c, uint64_t now)
 	c->round = now;
 	c->view = c->next_view = 0;
 	c->slot = c->next_slot = 0;
+	buf_reset(&c->graph);
+	if (fold_graph(c->fold)) {
+		varint_put(&c->graph, now);
+		graph_save(fold_graph(c->fold), &c->graph);
+	}
 }
 
 bool checkpoint_active(const struct checkpoint *c)
@@ -277,7 +286,11 @@ static int put_views(struct checkpoint *c)
 		err = store_put_view(c->store, c->id[v],
 				     fold_view(c->fold, v)->name,
 				     fold_view_digest(c->fold, v), c->round);
-	return err;
+	if (err == 0)
+		err = c->graph.err;
+	return err < 0 ? err
+		       : store_put_state(c->store, STATE_GRAPH, c->graph.data,
+					 c->graph.len);
 }
 
 static int put_targets(struct checkpoint *c)
@@ -663,6 +676,38 @@ static int load_views(struct checkpoint *c)
 	return err == 0 && !same ? store_cells_anew(c) : err;
 }
 
+/*
+ * What waited goes with the edges that were counted by then: if a view of them
+ * is folded anew, the join begins with the log, and the others leave out what
+ * they have.
+ */
+static int load_graph(struct checkpoint *c)
+{
+	struct graph *g = fold_graph(c->fold);
+	struct varint_reader r;
+	uint64_t round;
+	void *data = NULL;
+	size_t len;
+	int err = g ? store_get_state(c->store, STATE_GRAPH, &data, &len)
+		    : -ENOENT;
+
+	if (err < 0)
+		return err == -ENOENT ? 0 : err;
+	r = (struct varint_reader){ .at = data,
+				    .end = (const uint8_t *)data + len };
+	round = varint_get(&r);
+	for (size_t v = fold_event_views(c->fold); v < fold_views(c->fold); v++)
+		if (c->view_mark[v] != round)
+			goto out;
+	err = len == 0 || r.bad ? 0
+				: graph_load(g, r.at, (size_t)(r.end - r.at));
+	if (err == 0)
+		fold_set_loaded_edges(c->fold, round);
+out:
+	free(data);
+	return err;
+}
+
 static int load_target(void *arg, uint32_t id, const char *const *value)
 {
 	struct checkpoint *c = arg;
@@ -790,6 +835,8 @@ int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)
 	c->targets_from = fold_targets(c->fold);
 	if (err == 0)
 		err = load_views(c);
+	if (err == 0)
+		err = load_graph(c);
 	if (err == 0)
 		err = load_windows(c);
 	if (err == 0)

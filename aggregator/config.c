@@ -82,6 +82,13 @@ static const cyaml_schema_field_t series_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t graph_fields[] = {
+	UINT("wait_s", struct aggregator_config, graph.wait_s),
+	UINT("skew_ms", struct aggregator_config, graph.skew_ms),
+	UINT("max_waiting", struct aggregator_config, graph.max_waiting),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t log_fields[] = {
 	CYAML_FIELD_ENUM("level", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
 			 struct aggregator_config, log.level, config_levels,
@@ -95,6 +102,7 @@ static const cyaml_schema_field_t fields[] = {
 	GROUP("web", struct aggregator_config, web_fields),
 	GROUP("ingest", struct aggregator_config, ingest_fields),
 	GROUP("series", struct aggregator_config, series_fields),
+	GROUP("graph", struct aggregator_config, graph_fields),
 	GROUP("log", struct aggregator_config, log_fields),
 	CYAML_FIELD_SEQUENCE_COUNT(
 		"views", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
@@ -405,6 +413,9 @@ static int fill_defaults(struct aggregator_config *cfg)
 	default_u64(&cfg->retention.windows_age_s, 15 * DAY_S);
 	default_u64(&cfg->retention.windows_bytes, UINT64_C(1) << 30);
 	default_u64(&cfg->series.idle_s, DAY_S);
+	default_u32(&cfg->graph.wait_s, 15);
+	default_u32(&cfg->graph.skew_ms, 100);
+	default_u32(&cfg->graph.max_waiting, 262144);
 	default_u64(&cfg->ingest.queue_bytes, 64u << 20);
 	default_u32(&cfg->ingest.max_agents, 10000);
 	if (!err)
@@ -460,6 +471,10 @@ static const char *check(const struct aggregator_config *cfg)
 			return "web listen: not host:port or :port";
 	if (cfg->store.commit_ms > 1000)
 		return "store commit: over 1 s";
+	if (cfg->graph.wait_s > 3600 || cfg->graph.skew_ms > 60000 ||
+	    cfg->graph.max_waiting > 10000000)
+		return "graph: over wait_s 3600, skew_ms 60000 or max_waiting "
+		       "ten millions";
 	return check_ingest(cfg);
 }
 

@@ -29,6 +29,11 @@ struct aggregator_config {
 		uint64_t idle_s; /* of silence; then a series is not exposed */
 	} series;
 	struct {
+		uint32_t wait_s; /* of a side for its other side */
+		uint32_t skew_ms; /* between clocks of nodes */
+		uint32_t max_waiting; /* sides */
+	} graph;
+	struct {
 		int level; /* enum log_level + 1; 0: info, or the flag */
 	} log;
 	struct view_entry *views; /* see view_set.h; checked */

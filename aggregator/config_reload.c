@@ -82,5 +82,7 @@ void aggregator_config_needs_restart(const struct aggregator_config *now,
 		       now->ingest.queue_bytes != next->ingest.queue_bytes ||
 		       now->ingest.max_agents != next->ingest.max_agents,
 	       "ingest");
+	add_if(&l, memcmp(&now->graph, &next->graph, sizeof(now->graph)) != 0,
+	       "graph");
 	add_if(&l, views_differ(now, next), "views");
 }

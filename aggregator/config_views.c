@@ -19,6 +19,10 @@ static const cyaml_strval_t measures[] = {
 	{ "time_to_first_byte", VIEW_TTFB + 1 },
 	{ "request_bytes", VIEW_REQUEST_BYTES + 1 },
 	{ "response_bytes", VIEW_RESPONSE_BYTES + 1 },
+	{ "edge_requests", VIEW_EDGE_REQUESTS + 1 },
+	{ "edge_server_duration", VIEW_EDGE_SERVER + 1 },
+	{ "edge_client_duration", VIEW_EDGE_CLIENT + 1 },
+	{ "edge_network_time", VIEW_EDGE_NETWORK + 1 },
 };
 
 static const cyaml_strval_t kinds[] = {
@@ -46,6 +50,9 @@ static const cyaml_strval_t labels[] = {
 	{ "network_protocol_version", LABEL_VERSION + 1 },
 	{ "server_address", LABEL_ADDRESS + 1 },
 	{ "server_port", LABEL_PORT + 1 },
+	{ "client", LABEL_CLIENT + 1 },
+	{ "server", LABEL_SERVER + 1 },
+	{ "connection_type", LABEL_CONNECTION + 1 },
 };
 _Static_assert(N(labels) == LABEL_KEYS, "every label has its name");
 

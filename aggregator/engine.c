@@ -132,6 +132,7 @@ static int load_counters(struct engine *e)
 		e->last_id = sizes.last_log_id;
 	if (store_was_set_aside(e->store))
 		e->pending.stores_set_aside++;
+	snapshot_count_edges(&e->pending, e->fold);
 	e->counters = e->pending;
 	return err;
 }
@@ -442,6 +443,7 @@ static void show_group(struct engine *e, uint64_t id)
 
 		e->pending.series += s->n ? s->n - 1 : 0;
 	}
+	snapshot_count_edges(&e->pending, e->fold);
 	e->pending.fold_ns_total += clock_mono_ns() - start;
 	e->counters = e->pending;
 	pthread_mutex_unlock(&e->mutex);
@@ -809,6 +811,9 @@ static int load_state(struct engine *e)
 		.max_window_series = e->opt.max_window_series,
 		.future_us = (uint64_t)e->opt.clock_future_s * 1000000,
 		.past_us = (uint64_t)e->opt.clock_past_s * 1000000,
+		.edge_wait_us = e->opt.edge_wait_us,
+		.edge_skew_us = e->opt.edge_skew_us,
+		.max_waiting = e->opt.max_waiting,
 	};
 	int err = fold_new(&e->fold, &fo);
 

@@ -43,6 +43,10 @@ struct engine_options {
 	 * something is again; they keep their value. [0: always shown] */
 	uint64_t series_idle_s;
 
+	/* The service graph; see graph.h. */
+	uint64_t edge_wait_us, edge_skew_us; /* [15 s, 0.1 s] */
+	size_t max_waiting; /* [262 144] */
+
 	size_t max_agents; /* ids that are remembered [65 536] */
 	size_t max_window_series; /* label sets of windows [100 000] */
 	/* Events that claim to have ended further off count as ending now. */

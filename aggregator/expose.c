@@ -180,9 +180,7 @@ static void put_view(struct expose_writer *w, const struct snapshot_view *sv)
 		.unit = v->unit,
 		.type = counter ? METRIC_COUNTER : METRIC_HISTOGRAM,
 		.view = v,
-		.scale = v->source == VIEW_DURATION || v->source == VIEW_TTFB
-				 ? 6
-				 : 0,
+		.scale = view_in_seconds(v->source) ? 6 : 0,
 	};
 	struct expose_label label[LABELS_MAX];
 

@@ -27,15 +27,9 @@ static enum measure measure_of(const struct view *v)
 		return MEASURE_RESPONSE_BYTES;
 	case VIEW_DURATION:
 		return MEASURE_DURATION;
-	case VIEW_REQUESTS:
-		break;
+	default:
+		return MEASURE_NONE;
 	}
-	return MEASURE_NONE;
-}
-
-static bool in_seconds(const struct view *v)
-{
-	return v->source == VIEW_DURATION || v->source == VIEW_TTFB;
 }
 
 static int make_cells(const struct views *views, bool seconds,
@@ -51,7 +45,8 @@ static int make_cells(const struct views *views, bool seconds,
 	for (size_t i = 0; i < views->n; i++) {
 		const struct view *v = &views->view[i];
 
-		if (v->kind != VIEW_HISTOGRAM || in_seconds(v) != seconds)
+		if (v->kind != VIEW_HISTOGRAM ||
+		    view_in_seconds(v->source) != seconds)
 			continue;
 		memcpy(bounds + n, v->bounds, v->n_bounds * sizeof(*bounds));
 		n += v->n_bounds;
@@ -73,13 +68,16 @@ static int make_views(struct fold *f, const struct views *views)
 		const struct cells *c = NULL;
 
 		if (v->kind == VIEW_HISTOGRAM)
-			c = in_seconds(v) ? &f->seconds : &f->bytes;
+			c = view_in_seconds(v->source) ? &f->seconds
+						       : &f->bytes;
 		f->view[i].view = v;
 		f->view[i].sum = measure_of(v);
 		f->view[i].measure = c ? measure_of(v) : MEASURE_NONE;
 		f->view[i].exemplars = c && v->source == VIEW_DURATION;
 		f->wants_ttfb |= v->source == VIEW_TTFB;
-		f->n_views = i + 1;
+		f->n_all = i + 1;
+		if (!view_of_edges(v->source))
+			f->n_views = f->n_all;
 		err = series_init(&f->view[i].series, v->labels, v->n_labels,
 				  v->max_series, c, f->intern);
 		if (err < 0)
@@ -119,6 +117,18 @@ static uint32_t used_labels(const struct views *views, unsigned role)
 			used |= 1u << views->view[i].labels[k];
 	}
 	return used;
+}
+
+static int make_edges(struct fold *f, const struct fold_options *opt)
+{
+	f->edge_options = (struct graph_options){
+		.intern = f->intern,
+		.wait_us = opt->edge_wait_us,
+		.skew_us = opt->edge_skew_us,
+		.max_waiting = opt->max_waiting,
+		.future_us = opt->future_us,
+	};
+	return edges_new(&f->edges, f, f->n_views, &f->edge_options);
 }
 
 int fold_new(struct fold **out, const struct fold_options *opt)
@@ -163,6 +173,8 @@ int fold_new(struct fold **out, const struct fold_options *opt)
 				 fold_row_words(f->n_views));
 	if (err == 0)
 		err = slowest_new(&f->slowest, &f->seconds, opt->views);
+	if (err == 0 && f->n_views < f->n_all)
+		err = make_edges(f, opt);
 	if (err < 0)
 		goto fail;
 	*out = f;
@@ -179,7 +191,8 @@ void fold_free(struct fold *f)
 	for (size_t i = f->retired_head; i < f->n_retired; i++)
 		free(f->retired[i].memory);
 	free(f->retired);
-	for (size_t i = 0; i < f->n_views; i++)
+	edges_free(f->edges);
+	for (size_t i = 0; i < f->n_all; i++)
 		series_fini(&f->view[i].series);
 	free(f->view);
 	series_fini(&f->window_series);
@@ -212,9 +225,29 @@ void fold_set_loaded_windows(struct fold *f, uint64_t log_id)
 	f->windows_loaded = log_id;
 }
 
+void fold_set_loaded_edges(struct fold *f, uint64_t log_id)
+{
+	f->edges_loaded = log_id;
+}
+
+bool fold_view_counts(const struct fold *f, size_t view, uint64_t log_id)
+{
+	return log_id > f->view[view].loaded;
+}
+
 size_t fold_views(const struct fold *f)
 {
+	return f->n_all;
+}
+
+size_t fold_event_views(const struct fold *f)
+{
 	return f->n_views;
+}
+
+struct graph *fold_graph(struct fold *f)
+{
+	return f->edges ? edges_graph(f->edges) : NULL;
 }
 
 const struct view *fold_view(const struct fold *f, size_t view)
@@ -277,6 +310,11 @@ uint64_t fold_view_digest(const struct fold *f, size_t view)
 	h = digest(h, (uint64_t)v->roles << 1 | v->errors_only);
 	for (size_t i = 0; i < v->n_labels; i++)
 		h = digest(h, (uint64_t)v->labels[i]);
+	if (view_of_edges(v->source)) {
+		h = digest(h, f->edge_options.wait_us);
+		h = digest(h, f->edge_options.skew_us);
+		h = digest(h, f->edge_options.max_waiting);
+	}
 	for (size_t i = 0; i < v->n_filters; i++) {
 		h = digest(h,
 			   (uint64_t)v->filter[i].key << 32 | v->filter[i].n);

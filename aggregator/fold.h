@@ -12,7 +12,8 @@
 
 /*
  * The whole visible state is a fold over the batches of the log, and this is
- * it. Sums are integers, so folding in any order gives the same. Pure: no
+ * it. Sums are integers, so folding in any order gives the same; but for edges,
+ * which also depend on which side waited for which. Pure: no
  * clock, no I/O. Not locked: the engine's thread owns it; snapshots are taken
  * under the engine's lock.
  */
@@ -22,6 +23,8 @@ struct fold_options {
 	const struct views *views; /* borrowed */
 	size_t max_window_series;
 	uint64_t future_us, past_us; /* further off: counts as ending now */
+	uint64_t edge_wait_us, edge_skew_us; /* see graph.h; 0: its defaults */
+	size_t max_waiting;
 };
 
 /* Sets *out, released by fold_free(). -ENOMEM. */
@@ -49,8 +52,13 @@ uint64_t fold_requests(const struct batch *b);
 /* State up to this log id was loaded; batches up to it are not counted. */
 void fold_set_loaded_view(struct fold *f, size_t view, uint64_t log_id);
 void fold_set_loaded_windows(struct fold *f, uint64_t log_id);
+void fold_set_loaded_edges(struct fold *f, uint64_t log_id);
+/* Whether the view is to count this batch. */
+bool fold_view_counts(const struct fold *f, size_t view, uint64_t log_id);
 
 size_t fold_views(const struct fold *f);
+size_t fold_event_views(const struct fold *f); /* the others are of edges */
+struct graph *fold_graph(struct fold *f); /* NULL: no view of edges */
 const struct view *fold_view(const struct fold *f, size_t view);
 struct series *fold_series(struct fold *f, size_t view);
 struct series *fold_window_series(struct fold *f);
@@ -89,6 +97,9 @@ uint64_t fold_view_digest(const struct fold *f, size_t view);
 uint64_t fold_share(struct fold *f);
 /* No snapshot older than this generation is left. */
 void fold_unshare(struct fold *f, uint64_t oldest);
+
+/* For edges.c: one more value in a span of a view in seconds. -ENOMEM. */
+int fold_add_us(struct fold *f, struct span **ref, uint64_t us);
 
 /* Events whose end was clamped since the start. */
 uint64_t fold_clamped(const struct fold *f);

@@ -276,6 +276,8 @@ int fold_batch(struct fold *f, const struct fold_batch *fb)
 				  i + FOLD_BLOCK < n ? i + FOLD_BLOCK : n);
 	if (err == 0)
 		err = fold_note_targets(f, fb->batch);
+	if (err == 0 && f->edges && fb->log_id > f->edges_loaded)
+		err = edges_batch(f->edges, fb, f->labels);
 	return err ? -ENOMEM : 0;
 }
 

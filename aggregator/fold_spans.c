@@ -141,6 +141,15 @@ int fold_add(struct fold *f, enum measure m, struct span **ref, unsigned cell,
 	return err;
 }
 
+int fold_add_us(struct fold *f, struct span **ref, uint64_t us)
+{
+	int err = fold_own_span(f, ref);
+
+	return err < 0 ? err
+		       : fold_add(f, MEASURE_DURATION, ref,
+				  cells_index(&f->seconds, us), 1);
+}
+
 int fold_add_events(struct fold *f, enum measure m, struct span **ref,
 		    const struct counted *e, size_t n)
 {

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "aggregator/edges.h"
 #include "aggregator/fold.h"
 #include "aggregator/labelset.h"
 #include "aggregator/slowest.h"
@@ -78,8 +79,12 @@ struct retired {
 };
 
 struct fold {
-	size_t n_views;
+	size_t n_all;
+	size_t n_views; /* of events; those of edges follow */
 	struct fold_view_state *view;
+	struct edges *edges; /* NULL: no view of edges */
+	uint64_t edges_loaded; /* batches up to this one are joined */
+	struct graph_options edge_options; /* part of the views' digests */
 	struct cells seconds, bytes;
 	bool wants_ttfb;
 	uint32_t filtered; /* bit by label: some view filters by it */

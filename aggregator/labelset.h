@@ -35,7 +35,7 @@ int labels_begin(struct labels *l, const struct batch *b);
 struct labels_row {
 	uint32_t role;
 	bool error;
-	struct label *label[LABEL_KEYS]; /* never NULL; data may be */
+	struct label *label[LABEL_EVENT_KEYS]; /* never NULL; data may be */
 };
 
 /* Labels of row i of the series table. Valid until the next call. */

@@ -171,6 +171,9 @@ static int start_engine(struct serve *s)
 	o.ca_file = c->ingest.ca_file;
 	o.queue_bytes = c->ingest.queue_bytes;
 	o.max_agents = c->ingest.max_agents;
+	o.edge_wait_us = (uint64_t)c->graph.wait_s * 1000000;
+	o.edge_skew_us = (uint64_t)c->graph.skew_ms * 1000;
+	o.max_waiting = c->graph.max_waiting;
 	o.commit_interval_ms = c->store.commit_ms;
 	o.checkpoint_interval_ms = c->store.checkpoint_s * 1000;
 	if (err == 0)

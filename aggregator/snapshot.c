@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "aggregator/engine_state.h"
+#include "aggregator/graph.h"
 #include "aggregator/sketch.h"
 #include "aggregator/slowest.h"
 #include "common/clock.h"
@@ -64,6 +65,19 @@ static char *take_text(struct taken *t, const char *s)
 	if (copy)
 		memcpy(copy, s, len);
 	return copy;
+}
+
+void snapshot_count_edges(struct snapshot_engine *to, struct fold *f)
+{
+	struct graph_stats s = { 0 };
+
+	if (fold_graph(f))
+		graph_stats(fold_graph(f), &s);
+	to->edges_waiting = s.waiting;
+	to->edges_joined = s.joined;
+	to->edges_expired = s.expired;
+	to->edges_evicted = s.evicted;
+	to->edges_clamped_us = s.clamped_us;
 }
 
 /* ---- under the lock ---------------------------------------------------- */

@@ -107,7 +107,14 @@ struct snapshot_engine {
 	uint64_t gate_busy, gate_cut_off; /* since the process's start */
 	uint64_t series; /* all views */
 	uint64_t fold_ns_total;
+	/* Of the service graph: see struct graph_stats. */
+	uint64_t edges_waiting, edges_joined, edges_expired, edges_evicted,
+		edges_clamped_us;
 };
+
+struct fold;
+/* Takes over what the fold's graph has counted. */
+void snapshot_count_edges(struct snapshot_engine *to, struct fold *f);
 
 struct snapshot {
 	size_t n_views;

@@ -91,11 +91,6 @@ static int check_name(struct build *b, const char *name)
 	return 0;
 }
 
-static bool of_seconds(enum view_source s)
-{
-	return s == VIEW_DURATION || s == VIEW_TTFB;
-}
-
 /* The default view that measures the same, for its unit and buckets. */
 static const struct view *like(enum view_source source)
 {
@@ -103,7 +98,8 @@ static const struct view *like(enum view_source source)
 
 	for (size_t i = 0; i < all->n; i++)
 		if (all->view[i].kind == VIEW_HISTOGRAM &&
-		    of_seconds(all->view[i].source) == of_seconds(source))
+		    view_in_seconds(all->view[i].source) ==
+			    view_in_seconds(source))
 			return &all->view[i];
 	return NULL;
 }
@@ -116,8 +112,8 @@ static int set_measure(struct build *b)
 
 	if (e->measure) {
 		v->source = (enum view_source)(e->measure - 1);
-		v->kind = v->source == VIEW_REQUESTS ? VIEW_COUNTER
-						     : VIEW_HISTOGRAM;
+		v->kind =
+			view_counts(v->source) ? VIEW_COUNTER : VIEW_HISTOGRAM;
 	}
 	if (e->kind && (enum view_kind)(e->kind - 1) != v->kind)
 		return wrong(b, "requests are a counter, all else histograms");
@@ -132,7 +128,8 @@ static int set_measure(struct build *b)
 		memcpy(v->bounds, model->bounds, sizeof(v->bounds));
 		v->n_bounds = model->n_bounds;
 	}
-	if (!ends_with(v->name, of_seconds(v->source) ? "_seconds" : "_bytes"))
+	if (!ends_with(v->name,
+		       view_in_seconds(v->source) ? "_seconds" : "_bytes"))
 		return wrong(b, "the name does not end in its unit, _seconds "
 				"or _bytes");
 	return 0;
@@ -141,7 +138,7 @@ static int set_measure(struct build *b)
 static int set_buckets(struct build *b)
 {
 	const struct view_entry *e = b->entry;
-	double scale = of_seconds(b->view->source) ? 1e6 : 1;
+	double scale = view_in_seconds(b->view->source) ? 1e6 : 1;
 
 	if (e->n_buckets > VIEW_BOUNDS_MAX)
 		return wrong(b, "more than 64 buckets");
@@ -168,10 +165,36 @@ static bool has_label(const struct view *v, enum label_key key)
 	return false;
 }
 
+/* What an edge has, no event has, and the other way round. */
+static int check_edges(struct build *b)
+{
+	const struct view *v = b->view;
+	bool edges = view_of_edges(v->source);
+
+	for (size_t i = 0; i < v->n_labels; i++)
+		if ((v->labels[i] >= LABEL_EVENT_KEYS) != edges)
+			return wrong(b, edges ? "edges have the labels client, "
+						"server and connection_type"
+					      : "only edges have the labels "
+						"client, server and "
+						"connection_type");
+	if (edges && (v->roles || v->n_filters))
+		return wrong(b, "edges can only be filtered by errors_only");
+	return 0;
+}
+
 static int set_labels(struct build *b)
 {
+	static const enum label_key of_edges[] = { LABEL_CLIENT, LABEL_SERVER,
+						   LABEL_CONNECTION };
 	const struct view_entry *e = b->entry;
 	struct view *v = b->view;
+
+	if (e->measure && view_of_edges(v->source)) {
+		v->roles = 0;
+		v->n_labels = 3;
+		memcpy(v->labels, of_edges, sizeof(of_edges));
+	}
 
 	if (e->n_labels)
 		v->n_labels = 0;
@@ -318,7 +341,22 @@ static int apply(struct build *b)
 		err = set_labels(b);
 	if (err == 0)
 		err = set_limits(b);
-	return err == 0 ? set_filter(b) : err;
+	if (err == 0)
+		err = set_filter(b);
+	return err == 0 ? check_edges(b) : err;
+}
+
+static void edges_last(struct view_set *s)
+{
+	struct view edge[VIEWS_MAX];
+	size_t n = 0, events = 0;
+
+	for (size_t i = 0; i < s->views.n; i++)
+		if (view_of_edges(s->view[i].source))
+			edge[n++] = s->view[i];
+		else
+			s->view[events++] = s->view[i];
+	memcpy(s->view + events, edge, n * sizeof(*edge));
 }
 
 int view_set_new(struct view_set **out, const struct view_entry *entry,
@@ -345,6 +383,7 @@ int view_set_new(struct view_set **out, const struct view_entry *entry,
 		view_set_free(s);
 		return err;
 	}
+	edges_last(s);
 	*out = s;
 	return 0;
 }

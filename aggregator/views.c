@@ -20,6 +20,9 @@ const char *label_key_name(enum label_key key)
 		[LABEL_VERSION] = "network_protocol_version",
 		[LABEL_ADDRESS] = "server_address",
 		[LABEL_PORT] = "server_port",
+		[LABEL_CLIENT] = "client",
+		[LABEL_SERVER] = "server",
+		[LABEL_CONNECTION] = "connection_type",
 	};
 
 	return (unsigned)key < LABEL_KEYS ? name[key] : NULL;
@@ -32,13 +35,14 @@ const char *label_key_name(enum label_key key)
 size_t views_label_budget(enum label_key key)
 {
 	static const size_t budget[LABEL_KEYS] = {
-		[LABEL_JOB] = 20000,   [LABEL_INSTANCE] = 50000,
-		[LABEL_NODE] = 20000,  [LABEL_SERVICE] = 20000,
-		[LABEL_ROLE] = 8,      [LABEL_METHOD] = 64,
-		[LABEL_ROUTE] = 20000, [LABEL_STATUS] = 1000,
-		[LABEL_ERROR] = 1100,  [LABEL_SCHEME] = 16,
-		[LABEL_VERSION] = 16,  [LABEL_ADDRESS] = 10000,
-		[LABEL_PORT] = 10000,
+		[LABEL_JOB] = 20000,	[LABEL_INSTANCE] = 50000,
+		[LABEL_NODE] = 20000,	[LABEL_SERVICE] = 20000,
+		[LABEL_ROLE] = 8,	[LABEL_METHOD] = 64,
+		[LABEL_ROUTE] = 20000,	[LABEL_STATUS] = 1000,
+		[LABEL_ERROR] = 1100,	[LABEL_SCHEME] = 16,
+		[LABEL_VERSION] = 16,	[LABEL_ADDRESS] = 10000,
+		[LABEL_PORT] = 10000,	[LABEL_CLIENT] = 20000,
+		[LABEL_SERVER] = 20000, [LABEL_CONNECTION] = 8,
 	};
 
 	return (unsigned)key < LABEL_KEYS ? budget[key] : 0;
@@ -48,6 +52,12 @@ size_t views_label_budget(enum label_key key)
 #define DURATION_BOUNDS                                                             \
 	.bounds = { 5000,   10000,  25000,   50000,   75000,   100000,	250000,     \
 		    500000, 750000, 1000000, 2500000, 5000000, 7500000, 10000000 }, \
+	.n_bounds = 14
+
+/* Within a rack to across an ocean. */
+#define NETWORK_BOUNDS                                                         \
+	.bounds = { 100,   250,	  500,	  1000,	  2500,	  5000,	   10000,      \
+		    25000, 50000, 100000, 250000, 500000, 1000000, 5000000 },  \
 	.n_bounds = 14
 
 #define SIZE_BOUNDS                                                            \
@@ -60,6 +70,10 @@ size_t views_label_budget(enum label_key key)
 	.labels = { LABEL_JOB,	  LABEL_INSTANCE, LABEL_METHOD, LABEL_ROUTE,     \
 		    LABEL_STATUS, LABEL_ERROR,	  LABEL_SCHEME, LABEL_VERSION }, \
 	.n_labels = 8
+
+#define EDGE_LABELS                                                            \
+	.labels = { LABEL_CLIENT, LABEL_SERVER, LABEL_CONNECTION },            \
+	.n_labels = 3
 
 #define MAX_SERIES VIEW_SERIES_DEFAULT
 
@@ -135,6 +149,61 @@ static const struct view defaults[] = {
 		.labels = { LABEL_JOB, LABEL_INSTANCE, LABEL_ROLE, LABEL_METHOD,
 			    LABEL_ROUTE, LABEL_STATUS, LABEL_ERROR },
 		.n_labels = 7,
+		.max_series = MAX_SERIES,
+	},
+	{
+		.name = "traces_service_graph_request",
+		.help = "Requests from one service to another, each once. "
+			"connection_type is virtual_node if only one side was "
+			"seen.",
+		.unit = "",
+		.kind = VIEW_COUNTER,
+		.source = VIEW_EDGE_REQUESTS,
+		EDGE_LABELS,
+		.max_series = MAX_SERIES,
+	},
+	{
+		.name = "traces_service_graph_request_failed",
+		.help = "Of these, those that were an error for a side: 5xx or "
+			"no response, and 4xx too where the client was "
+			"watched.",
+		.unit = "",
+		.kind = VIEW_COUNTER,
+		.source = VIEW_EDGE_REQUESTS,
+		.errors_only = true,
+		EDGE_LABELS,
+		.max_series = MAX_SERIES,
+	},
+	{
+		.name = "traces_service_graph_request_server_seconds",
+		.help = "Duration of these requests as the server saw it.",
+		.unit = "seconds",
+		.kind = VIEW_HISTOGRAM,
+		.source = VIEW_EDGE_SERVER,
+		EDGE_LABELS,
+		DURATION_BOUNDS,
+		.max_series = MAX_SERIES,
+	},
+	{
+		.name = "traces_service_graph_request_client_seconds",
+		.help = "Duration of these requests as the client saw it.",
+		.unit = "seconds",
+		.kind = VIEW_HISTOGRAM,
+		.source = VIEW_EDGE_CLIENT,
+		EDGE_LABELS,
+		DURATION_BOUNDS,
+		.max_series = MAX_SERIES,
+	},
+	{
+		.name = "redtap_service_graph_network_seconds",
+		.help = "What the client waited longer than the server took: "
+			"network and queues. Only requests that both sides "
+			"were seen of.",
+		.unit = "seconds",
+		.kind = VIEW_HISTOGRAM,
+		.source = VIEW_EDGE_NETWORK,
+		EDGE_LABELS,
+		NETWORK_BOUNDS,
 		.max_series = MAX_SERIES,
 	},
 };

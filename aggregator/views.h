@@ -23,7 +23,24 @@ enum view_source {
 	VIEW_TTFB, /* integer µs, shown in seconds */
 	VIEW_REQUEST_BYTES,
 	VIEW_RESPONSE_BYTES,
+	/* Edges of the service graph: one event, or two that were joined. */
+	VIEW_EDGE_REQUESTS, /* one per edge */
+	VIEW_EDGE_SERVER, /* integer µs of the server's side */
+	VIEW_EDGE_CLIENT, /* of the client's side */
+	VIEW_EDGE_NETWORK, /* client's - server's; only if both were seen */
 };
+static inline bool view_of_edges(enum view_source s)
+{
+	return s >= VIEW_EDGE_REQUESTS;
+}
+static inline bool view_counts(enum view_source s)
+{
+	return s == VIEW_REQUESTS || s == VIEW_EDGE_REQUESTS;
+}
+static inline bool view_in_seconds(enum view_source s)
+{
+	return s == VIEW_DURATION || s == VIEW_TTFB || s > VIEW_EDGE_REQUESTS;
+}
 
 /* What an event can be grouped and filtered by. */
 enum label_key {
@@ -40,6 +57,10 @@ enum label_key {
 	LABEL_VERSION, /* network_protocol_version */
 	LABEL_ADDRESS, /* server_address */
 	LABEL_PORT, /* server_port */
+	LABEL_EVENT_KEYS, /* those of edges follow, and are for them only */
+	LABEL_CLIENT = LABEL_EVENT_KEYS, /* as job; "user": nobody watched */
+	LABEL_SERVER, /* as job, or the address that a client asked for */
+	LABEL_CONNECTION, /* connection_type: "virtual_node" if one-sided */
 	LABEL_KEYS,
 };
 /* The label's name in the exposition. Static; NULL if out of range. */
@@ -83,6 +104,7 @@ struct view {
 	size_t max_values[LABEL_KEYS]; /* 0: views_label_budget() */
 };
 
+/* Those of edges come last. */
 struct views {
 	size_t n;
 	const struct view *view;

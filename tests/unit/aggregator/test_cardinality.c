@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "aggregator/fold.h"
+#include "aggregator/graph.h"
 #include "aggregator/sketch.h"
 #include "proto/limits.h"
 
@@ -28,7 +29,8 @@ struct attack {
 	struct batch batch;
 	struct batch_string *string;
 	char (*text)[24];
-	uint32_t *col[11];
+	uint32_t *col[12];
+	uint8_t *ends; /* local, then remote, 18 bytes each */
 	uint64_t *duration, *zero;
 	int64_t *delta;
 	uint64_t n, duration_sum; /* of all so far */
@@ -49,14 +51,16 @@ static void attack_init(struct attack *a, const struct views *views,
 	struct fold_options o = { .views = views,
 				  .max_window_series = windows,
 				  .future_us = 60000000,
-				  .past_us = 86400000000 };
+				  .past_us = 86400000000,
+				  .max_waiting = 50000 };
 
 	memset(a, 0, sizeof(*a));
 	assert_int_equal(fold_new(&a->fold, &o), 0);
 	assert_int_equal(batch_arena_new(&a->arena), 0);
 	a->string = array(3 * ROWS + 3, sizeof(*a->string));
 	a->text = array(3 * ROWS + 3, sizeof(*a->text));
-	for (size_t i = 0; i < 11; i++)
+	a->ends = array(2 * ROWS, 18);
+	for (size_t i = 0; i < 12; i++)
 		a->col[i] = array(ROWS, sizeof(uint32_t));
 	a->duration = array(ROWS, sizeof(uint64_t));
 	a->zero = array(ROWS, sizeof(uint64_t));
@@ -69,7 +73,8 @@ static void attack_fini(struct attack *a)
 	batch_arena_free(a->arena);
 	free(a->string);
 	free(a->text);
-	for (size_t i = 0; i < 11; i++)
+	free(a->ends);
+	for (size_t i = 0; i < 12; i++)
 		free(a->col[i]);
 	free(a->duration);
 	free(a->zero);
@@ -104,6 +109,10 @@ static void make_batch(struct attack *a, uint32_t n)
 		a->col[4][i] = 500;
 		a->col[6][i] = 11;
 		a->col[10][i] = i;
+		a->col[11][i] = i + 1;
+		/* Nobody's other side ever comes. */
+		memcpy(a->ends + 18 * i, &id, sizeof(id));
+		a->ends[18 * i + 16] = a->ends[18 * (ROWS + i) + 16] = 1;
 		a->duration[i] = id % 1000003;
 		a->delta[i] = i ? (int64_t)a->duration[i - 1] -
 					      (int64_t)a->duration[i]
@@ -127,7 +136,11 @@ static void make_batch(struct attack *a, uint32_t n)
 			    .duration_us = a->duration,
 			    .tail_us = a->zero,
 			    .request_bytes = a->zero,
-			    .response_bytes = a->duration },
+			    .response_bytes = a->duration,
+			    .connection = a->col[11],
+			    .n_connections = n,
+			    .connection_local = a->ends,
+			    .connection_remote = a->ends + (size_t)18 * ROWS },
 	};
 	a->n += n;
 }
@@ -208,6 +221,30 @@ static void check_totals(const struct attack *a, size_t v)
 	assert_true(series_at(s, SERIES_OVERFLOW)->count > 0);
 }
 
+/* Edges with one side, and what still waits to be one. */
+static void check_edges(const struct attack *a)
+{
+	struct graph_stats g;
+
+	graph_stats(fold_graph(a->fold), &g);
+	assert_int_equal(g.joined, 0);
+	assert_int_equal(g.waiting, 50000);
+	for (size_t v = fold_event_views(a->fold); v < fold_views(a->fold);
+	     v++) {
+		const struct series *s = fold_series(a->fold, v);
+		enum view_source source = fold_view(a->fold, v)->source;
+		uint64_t count = 0, want = a->n - g.waiting;
+
+		for (uint32_t i = 0; i < s->n; i++)
+			count += series_at(s, i)->count;
+		if (source == VIEW_EDGE_NETWORK)
+			want = 0;
+		else if (source != VIEW_EDGE_REQUESTS)
+			want /= 2; /* every other one is a client */
+		assert_in_range(count, want, want + 1);
+	}
+}
+
 static void memory_stays_flat_and_totals_exact(void **state)
 {
 	const char *sets = getenv("REDTAP_ATTACK");
@@ -226,8 +263,9 @@ static void memory_stays_flat_and_totals_exact(void **state)
 			early = used_bytes();
 	}
 	late = used_bytes();
-	for (size_t v = 0; v < fold_views(a.fold); v++)
+	for (size_t v = 0; v < fold_event_views(a.fold); v++)
 		check_totals(&a, v);
+	check_edges(&a);
 	/* The last three quarters of the attack left nothing behind. */
 	print_message("%llu label sets: %zu bytes, then %zu\n",
 		      (unsigned long long)a.n, early, late);

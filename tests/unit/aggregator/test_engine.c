@@ -238,10 +238,9 @@ static uint64_t measured(const struct view *v, const struct truth_event *e)
 		return e->request_bytes;
 	case VIEW_RESPONSE_BYTES:
 		return e->response_bytes;
-	case VIEW_REQUESTS:
-		break;
+	default:
+		return 1;
 	}
-	return 1;
 }
 
 /* By the definition, in floating point: 2^((i-1)/8) < v <= 2^(i/8). */
@@ -315,6 +314,8 @@ static void check_snapshot(struct fixture *f)
 		const struct snapshot_view *sv = &s->views[i];
 		uint64_t total = 0, want = 0;
 
+		if (view_of_edges(sv->view->source))
+			continue; /* see test_graph.c */
 		for (size_t k = 0; k < f->truth.n; k++)
 			want += in_view(sv->view, &f->truth.event[k]);
 		for (size_t k = 0; k < sv->n; k++) {

@@ -365,9 +365,14 @@ static void labels_have_the_names_that_are_exposed(void **state)
 	for (int k = 0; k < LABEL_KEYS; k++) {
 		char text[128];
 
-		snprintf(text, sizeof(text), "views: [{name: a, labels: [%s]}]",
+		bool edges = k >= LABEL_EVENT_KEYS;
+
+		snprintf(text, sizeof(text),
+			 "views: [{name: a, measure: %s, labels: [%s]}]",
+			 edges ? "edge_requests" : "requests",
 			 label_key_name((enum label_key)k));
-		assert_int_equal(views_of(f, text)->view[6].labels[0], k);
+		assert_int_equal(
+			views_of(f, text)->view[edges ? 11 : 6].labels[0], k);
 	}
 }
 

@@ -110,6 +110,20 @@ static inline void traffic_event(struct traffic *t, int64_t now_us,
 	e->end_us = now_us - (int64_t)(traffic_random(t) % 25000000);
 }
 
+static inline void traffic_ends(struct traffic *t, uint32_t role,
+				uint8_t *local, uint8_t *remote)
+{
+	uint8_t *client = role == 2 ? local : remote;
+	uint8_t *server = role == 2 ? remote : local;
+
+	client[0] = traffic_random(t) % 4 ? 10 : 127;
+	client[3] = 1;
+	client[17] = (uint8_t)(1 + traffic_random(t) % 5);
+	server[0] = client[0];
+	server[3] = 2;
+	server[17] = 80;
+}
+
 /* A row of the series table for every event: rows repeat, as they may. */
 static inline void traffic_batch(struct traffic *t, const char *agent,
 				 uint64_t epoch, uint64_t sequence,
@@ -118,6 +132,7 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 {
 	struct strings s = { 0 };
 	uint32_t *u32 = calloc(17 * n + 17, sizeof(*u32));
+	uint8_t *ends = calloc(2 * n + 2, 18);
 	uint64_t *u64 = calloc(5 * n + 5, sizeof(*u64));
 	int64_t *delta = calloc(n + 1, sizeof(*delta));
 	uint32_t *col[17];
@@ -128,7 +143,7 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 	int64_t before = now_us;
 	int err;
 
-	assert(u32 && u64 && delta);
+	assert(u32 && u64 && delta && ends);
 	for (size_t i = 0; i < 17; i++)
 		col[i] = u32 + i * n;
 	s.string = calloc(1, sizeof(*s.string));
@@ -164,6 +179,9 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 			snprintf(e.instance, sizeof(e.instance), "%s", agent);
 		if (!*e.method)
 			strcpy(e.method, "_OTHER");
+		/* A few connections, so that some sides find each other. */
+		col[16][i] = traffic_random(t) % 3 ? (uint32_t)i + 1 : 0;
+		traffic_ends(t, e.role, ends + 18 * i, ends + 18 * (n + i));
 		truth_add(truth, &e);
 	}
 	*captured += n;
@@ -192,7 +210,11 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 					  .duration_us = u64,
 					  .tail_us = u64 + n,
 					  .request_bytes = u64 + 2 * n,
-					  .response_bytes = u64 + 3 * n };
+					  .response_bytes = u64 + 3 * n,
+					  .connection = col[16],
+					  .n_connections = n,
+					  .connection_local = ends,
+					  .connection_remote = ends + 18 * n };
 	b.losses.captured = *captured;
 	b.losses.packed = *captured;
 	b.info = (struct batch_info){ .version = "1.0",
@@ -203,6 +225,7 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 	for (size_t i = 0; i < s.n; i++)
 		free((void *)(uintptr_t)s.string[i].data);
 	free(s.string);
+	free(ends);
 	free(u32);
 	free(u64);
 	free(delta);
