@@ -2,10 +2,10 @@
 #include "aggregator/expose.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "aggregator/expose_writer.h"
-#include "common/version.h"
 
 _Static_assert(EXPOSE_FORMATS == METRICS_FORMATS, "one count per format");
 
@@ -126,30 +126,6 @@ void expose_exemplar_labels(struct expose_exemplar *out,
 		(struct expose_label){ "request_id", out->request_id };
 }
 
-/* ---- families */
-
-static void begin(struct expose_writer *w, const struct expose_family *f)
-{
-	w->family = f;
-	w->family_at = w->out->len;
-	w->ops->family(w);
-	w->samples_at = w->out->len;
-}
-
-static void end(struct expose_writer *w)
-{
-	if (w->out->len == w->samples_at)
-		w->out->len = w->family_at; /* nothing to show */
-	else
-		w->ops->end_family(w);
-}
-
-static void sample(struct expose_writer *w, const struct expose_label *l,
-		   size_t n, uint64_t value)
-{
-	w->ops->sample(w, l, n, (struct expose_number){ .mantissa = value });
-}
-
 static size_t view_labels(const struct view *v, const struct snapshot_labels *s,
 			  struct expose_label *out)
 {
@@ -168,11 +144,53 @@ static size_t view_labels(const struct view *v, const struct snapshot_labels *s,
 	return n;
 }
 
-static void put_view(struct expose_writer *w, const struct snapshot_view *sv)
+/* ---- families */
+
+struct expose {
+	struct expose_writer w;
+	const struct snapshot *s;
+	struct metrics_self self;
+	struct expose_family family;
+	bool whole; /* families can't be cut in pieces */
+	bool open; /* within the family of a view */
+	size_t view, series, metric;
+	bool done;
+	int err;
+};
+
+static void begin(struct expose *x)
 {
-	const struct view *v = sv->view;
+	struct expose_writer *w = &x->w;
+
+	w->family = &x->family;
+	w->family_at = w->out->len;
+	w->ops->family(w);
+	w->samples_at = w->out->len;
+}
+
+static void end(struct expose *x)
+{
+	struct expose_writer *w = &x->w;
+
+	if (w->out->len == w->samples_at)
+		w->out->len = w->family_at; /* nothing to show */
+	else
+		w->ops->end_family(w);
+}
+
+/* ---- views */
+
+#define AT_ONCE 64u /* series, between two looks at the size */
+
+static int open_view(struct expose *x)
+{
+	const struct view *v = x->s->views[x->view].view;
 	bool counter = v->kind == VIEW_COUNTER;
-	struct expose_family f = {
+	int err = x->s->load ? x->s->load(x->s, x->view) : 0;
+
+	if (err < 0)
+		return err;
+	x->family = (struct expose_family){
 		.base = v->name,
 		.base_len = strlen(v->name),
 		.suffix = counter ? "_total" : "",
@@ -182,267 +200,51 @@ static void put_view(struct expose_writer *w, const struct snapshot_view *sv)
 		.view = v,
 		.scale = view_in_seconds(v->source) ? 6 : 0,
 	};
+	begin(x);
+	x->open = true;
+	x->series = 0;
+	return 0;
+}
+
+static void close_view(struct expose *x)
+{
+	end(x);
+	if (x->s->unload)
+		x->s->unload(x->s, x->view);
+	x->open = false;
+	x->view++;
+}
+
+static void put_series(struct expose *x, const struct snapshot_view *sv)
+{
+	const struct snapshot_series *s = &sv->series[x->series++];
 	struct expose_label label[LABELS_MAX];
+	size_t n = view_labels(sv->view, &s->labels, label);
 
-	begin(w, &f);
-	for (size_t i = 0; i < sv->n; i++) {
-		const struct snapshot_series *s = &sv->series[i];
-		size_t n = view_labels(v, &s->labels, label);
-
-		if (counter)
-			sample(w, label, n, s->count);
-		else
-			w->ops->histogram(w, label, n, s);
-	}
-	end(w);
+	if (sv->view->kind == VIEW_COUNTER)
+		x->w.ops->sample(
+			&x->w, label, n,
+			(struct expose_number){ .mantissa = s->count });
+	else
+		x->w.ops->histogram(&x->w, label, n, s);
 }
 
-/* ---- lists of metrics.def, one function each */
-
-struct list_arg {
-	const struct snapshot *s;
-	const struct metrics_self *self;
-};
-
-static void put_build_info(struct expose_writer *w, const struct list_arg *a)
+/* Some series of the view, or all if its family must be whole. */
+static int put_view(struct expose *x)
 {
-	const struct expose_label l[] = {
-		{ "version", version_string() },
-		{ "revision", version_revision() },
-		{ "compiler", __VERSION__ },
-	};
+	const struct snapshot_view *sv = &x->s->views[x->view];
+	int err = x->open ? 0 : open_view(x);
+	size_t stop;
 
-	(void)a;
-	sample(w, l, 3, 1);
-}
-
-static void put_ready(struct expose_writer *w, const struct list_arg *a)
-{
-	sample(w, NULL, 0, a->s->ready);
-}
-
-static const char *or_empty(const char *s)
-{
-	return s ? s : "";
-}
-
-/* Leaves out what is empty: an empty label is no label. */
-static size_t keep_named(struct expose_label *l, size_t n)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < n; i++)
-		if (l[i].value && *l[i].value)
-			l[kept++] = l[i];
-	return kept;
-}
-
-static void put_targets(struct expose_writer *w, const struct list_arg *a)
-{
-	for (size_t i = 0; i < a->s->n_targets; i++) {
-		const struct snapshot_target *t = &a->s->targets[i];
-		struct expose_label l[] = {
-			{ "job", t->job },
-			{ "instance", t->instance },
-			{ "host_name", t->node },
-			{ "container_id", t->container },
-			{ "process_executable_name", t->executable },
-		};
-
-		sample(w, l, keep_named(l, 5), 1);
-	}
-}
-
-static void put_agent_up(struct expose_writer *w, const struct list_arg *a)
-{
-	for (size_t i = 0; i < a->s->n_agents; i++) {
-		struct expose_label l = { "node", a->s->agents[i].node };
-
-		sample(w, &l, 1, a->s->agents[i].up);
-	}
-}
-
-static void put_agent_info(struct expose_writer *w, const struct list_arg *a)
-{
-	for (size_t i = 0; i < a->s->n_agents; i++) {
-		const struct snapshot_agent *g = &a->s->agents[i];
-		struct expose_label l[] = {
-			{ "node", g->node },
-			{ "version", g->version },
-			{ "kernel", g->kernel },
-			{ "capture", g->capture },
-		};
-
-		sample(w, l, keep_named(l, 4), 1);
-	}
-}
-
-static void put_agent_dropped(struct expose_writer *w, const struct list_arg *a)
-{
-	for (size_t i = 0; i < a->s->n_agents; i++) {
-		const struct snapshot_agent *g = &a->s->agents[i];
-		struct expose_label l[] = { { "node", g->node },
-					    { "stage", "" } };
-
-		for (unsigned k = 0; k < LOSS_STAGES; k++) {
-			l[1].value = loss_stage_name(k);
-			sample(w, l, 2, g->dropped[k]);
-		}
-		l[1].value = "sequence_gap";
-		sample(w, l, 2, g->dropped_sequence_gap);
-		l[1].value = "expired_epoch";
-		sample(w, l, 2, g->dropped_expired);
-	}
-}
-
-static bool named_before(const struct snapshot_agent *g, size_t i)
-{
-	for (size_t k = 0; k < i; k++)
-		if (!strcmp(g->probes[k], g->probes[i]))
-			return true;
-	return false;
-}
-
-static void put_agent_probes(struct expose_writer *w, const struct list_arg *a)
-{
-	for (size_t i = 0; i < a->s->n_agents; i++) {
-		const struct snapshot_agent *g = &a->s->agents[i];
-
-		/* An agent that names one twice must not fail the scrape. */
-		for (size_t k = 0; k < g->n_probes; k++) {
-			struct expose_label l[] = { { "node", g->node },
-						    { "probe", g->probes[k] } };
-
-			if (!named_before(g, k))
-				sample(w, l, 2, g->probe_attached[k] != 0);
-		}
-	}
-}
-
-static void put_views(struct expose_writer *w, const struct list_arg *a,
-		      enum metric_list id)
-{
-	for (size_t i = 0; i < a->s->n_views; i++) {
-		const struct snapshot_view *v = &a->s->views[i];
-		struct expose_label l = { "view", v->view->name };
-
-		sample(w, &l, 1,
-		       id == METRIC_VIEW_SERIES	  ? v->n
-		       : id == METRIC_VIEW_LIMIT  ? v->view->max_series
-		       : id == METRIC_VIEW_DEMAND ? v->demand
-		       : id == METRIC_VIEW_IDLE	  ? v->idle
-						  : v->overflowed);
-	}
-}
-
-/* The first of those with the most; n_labels if there are none. */
-static size_t worst_label(const struct snapshot_view *v)
-{
-	size_t worst = v->view->n_labels;
-
-	for (size_t i = 0; v->values && i < v->view->n_labels; i++)
-		if (v->values[i].demand > 0 &&
-		    (worst == v->view->n_labels ||
-		     v->values[i].demand > v->values[worst].demand))
-			worst = i;
-	return worst;
-}
-
-static void put_view_values(struct expose_writer *w,
-			    const struct snapshot_view *v, enum metric_list id)
-{
-	size_t worst = worst_label(v);
-
-	for (size_t i = 0; v->values && i < v->view->n_labels; i++) {
-		const struct snapshot_values *x = &v->values[i];
-		const struct expose_label l[] = {
-			{ "view", v->view->name },
-			{ "label", label_key_name(v->view->labels[i]) },
-		};
-
-		if (id == METRIC_VIEW_WORST && i != worst)
-			continue;
-		sample(w, l, 2,
-		       id == METRIC_VIEW_WORST		? 1
-		       : id == METRIC_VIEW_LABEL_VALUES ? x->n
-		       : id == METRIC_VIEW_LABEL_LIMIT	? x->limit
-							: x->demand);
-	}
-}
-
-static void put_labels(struct expose_writer *w, const struct list_arg *a,
-		       enum metric_list id)
-{
-	for (size_t i = 0; i < a->s->n_views; i++)
-		put_view_values(w, &a->s->views[i], id);
-}
-
-static void put_formats(struct expose_writer *w, const struct list_arg *a,
-			enum metric_list id)
-{
-	for (unsigned i = 0; i < EXPOSE_FORMATS; i++) {
-		struct expose_label l = { "format", expose_format_name(i) };
-		struct expose_number v = { .mantissa = a->self->scrapes[i] };
-
-		if (id == METRIC_RENDERS)
-			v.mantissa = a->self->renders[i];
-		if (id == METRIC_RENDER_SECONDS)
-			v = (struct expose_number){
-				.mantissa = a->self->render_us[i], .scale = 6
-			};
-		w->ops->sample(w, &l, 1, v);
-	}
-}
-
-static void put_http(struct expose_writer *w, const struct list_arg *a)
-{
-	for (unsigned i = 0; i < METRICS_CODES; i++) {
-		char code[8];
-		struct expose_label l = { "code", code };
-
-		*expose_put_u64(code, i + 100) = '\0';
-		if (a->self->http[i] || i == 100)
-			sample(w, &l, 1, a->self->http[i]);
-	}
-}
-
-static void put_list(struct expose_writer *w, enum metric_list id,
-		     const struct list_arg *a)
-{
-	static void (*const put[])(struct expose_writer *,
-				   const struct list_arg *) = {
-		[METRIC_BUILD_INFO] = put_build_info,
-		[METRIC_READY] = put_ready,
-		[METRIC_AGENT_UP] = put_agent_up,
-		[METRIC_AGENT_INFO] = put_agent_info,
-		[METRIC_AGENT_DROPPED] = put_agent_dropped,
-		[METRIC_AGENT_PROBES] = put_agent_probes,
-		[METRIC_HTTP_REQUESTS] = put_http,
-		[METRIC_TARGET_INFO] = put_targets,
-	};
-
-	switch (id) {
-	case METRIC_VIEW_SERIES:
-	case METRIC_VIEW_LIMIT:
-	case METRIC_VIEW_DEMAND:
-	case METRIC_VIEW_OVERFLOWED:
-	case METRIC_VIEW_IDLE:
-		put_views(w, a, id);
-		break;
-	case METRIC_VIEW_LABEL_VALUES:
-	case METRIC_VIEW_LABEL_LIMIT:
-	case METRIC_VIEW_LABEL_DEMAND:
-	case METRIC_VIEW_WORST:
-		put_labels(w, a, id);
-		break;
-	case METRIC_SCRAPES:
-	case METRIC_RENDERS:
-	case METRIC_RENDER_SECONDS:
-		put_formats(w, a, id);
-		break;
-	default:
-		put[id](w, a);
-	}
+	if (err < 0)
+		return err;
+	stop = x->whole || sv->n - x->series < AT_ONCE ? sv->n
+						       : x->series + AT_ONCE;
+	while (x->series < stop)
+		put_series(x, sv);
+	if (x->series == sv->n)
+		close_view(x);
+	return 0;
 }
 
 /* ---- the table of metrics.def */
@@ -461,10 +263,13 @@ static struct expose_number number_at(const void *record,
 	return v;
 }
 
-static void put_metric(struct expose_writer *w, const struct metric *m,
-		       const struct list_arg *a)
+static void put_metric(struct expose *x, const struct metric *m)
 {
-	struct expose_family f = {
+	const struct snapshot *s = x->s;
+	struct expose_writer *w = &x->w;
+	struct expose_family *f = &x->family;
+
+	*f = (struct expose_family){
 		.base = m->name,
 		.base_len = strlen(m->name),
 		.suffix = m->type == METRIC_COUNTER ? "_total"
@@ -475,50 +280,97 @@ static void put_metric(struct expose_writer *w, const struct metric *m,
 		.type = m->type,
 	};
 
-	f.base_len -= strlen(f.suffix);
-	begin(w, &f);
+	f->base_len -= strlen(f->suffix);
+	begin(x);
 	switch (m->source) {
 	case METRIC_FROM_SELF:
-		w->ops->sample(w, NULL, 0, number_at(a->self, m));
+		w->ops->sample(w, NULL, 0, number_at(&x->self, m));
 		break;
 	case METRIC_FROM_ENGINE:
-		w->ops->sample(w, NULL, 0, number_at(&a->s->engine, m));
+		w->ops->sample(w, NULL, 0, number_at(&s->engine, m));
 		break;
 	case METRIC_FROM_AGENT:
-		for (size_t i = 0; i < a->s->n_agents; i++) {
-			const struct snapshot_agent *g = &a->s->agents[i];
-			struct expose_label l = { "node", or_empty(g->node) };
+		for (size_t i = 0; i < s->n_agents; i++) {
+			const struct snapshot_agent *g = &s->agents[i];
+			struct expose_label l = { "node",
+						  g->node ? g->node : "" };
 
 			w->ops->sample(w, &l, 1, number_at(g, m));
 		}
 		break;
 	case METRIC_FROM_CODE:
-		put_list(w, m->list, a);
+		expose_list(w, m->list, s, &x->self);
 		break;
 	}
-	end(w);
+	end(x);
+}
+
+/* ---- the whole */
+
+int expose_new(struct expose **out, enum expose_format format,
+	       const struct snapshot *s, const struct metrics_self *self)
+{
+	struct expose *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return -ENOMEM;
+	x->s = s;
+	x->self = *self;
+	x->whole = format == EXPOSE_PROTOBUF;
+	x->w.ops = x->whole ? &expose_proto_ops : &expose_text_ops;
+	x->w.openmetrics = format == EXPOSE_OPENMETRICS;
+	*out = x;
+	return 0;
+}
+
+void expose_free(struct expose *x)
+{
+	if (!x)
+		return;
+	buf_fini(&x->w.labels);
+	buf_fini(&x->w.prefix);
+	buf_fini(&x->w.message);
+	free(x);
+}
+
+static void step(struct expose *x)
+{
+	if (x->view < x->s->n_views) {
+		x->err = put_view(x);
+	} else if (x->metric < metrics_n) {
+		put_metric(x, &metrics[x->metric++]);
+	} else {
+		x->w.ops->end(&x->w);
+		x->done = true;
+	}
+}
+
+int expose_next(struct expose *x, struct buf *out, size_t enough)
+{
+	x->w.out = out;
+	while (!x->done && !x->err && !out->err && out->len < enough)
+		step(x);
+	if (!out->err &&
+	    (x->w.labels.err || x->w.prefix.err || x->w.message.err))
+		out->err = -ENOMEM;
+	if (out->err)
+		x->err = out->err;
+	/* What is in out is not to be taken back when the family ends. */
+	if (x->open)
+		x->w.samples_at = SIZE_MAX;
+	return x->err ? x->err : !x->done;
 }
 
 int expose_render(struct buf *out, enum expose_format format,
 		  const struct snapshot *s, const struct metrics_self *self)
 {
-	struct expose_writer w = {
-		.ops = format == EXPOSE_PROTOBUF ? &expose_proto_ops
-						 : &expose_text_ops,
-		.out = out,
-		.openmetrics = format == EXPOSE_OPENMETRICS,
-	};
-	const struct list_arg a = { s, self };
+	struct expose *x = NULL;
+	int err = expose_new(&x, format, s, self);
 
-	for (size_t i = 0; i < s->n_views; i++)
-		put_view(&w, &s->views[i]);
-	for (size_t i = 0; i < metrics_n; i++)
-		put_metric(&w, &metrics[i], &a);
-	w.ops->end(&w);
-	if (!out->err && (w.labels.err || w.prefix.err || w.message.err))
-		out->err = -ENOMEM;
-	buf_fini(&w.labels);
-	buf_fini(&w.prefix);
-	buf_fini(&w.message);
+	if (err == 0)
+		err = expose_next(x, out, SIZE_MAX);
+	if (err < 0)
+		out->err = err;
+	expose_free(x);
 	return out->err;
 }

@@ -28,7 +28,22 @@ const char *expose_format_name(enum expose_format format);
 /* The Content-Type. Static. */
 const char *expose_content_type(enum expose_format format);
 
-/* Appends to *out. Returns out->err: 0, -ENOMEM, -EMSGSIZE. */
+/*
+ * The bytes in pieces, with the memory of one view of the snapshot. Protobuf
+ * has the length of a family before it, so there a piece has whole families.
+ */
+struct expose;
+/* Borrows s; copies self. Sets *out, released by expose_free(). -ENOMEM. */
+int expose_new(struct expose **out, enum expose_format format,
+	       const struct snapshot *s, const struct metrics_self *self);
+void expose_free(struct expose *x); /* NULL is fine */
+/*
+ * Appends until out has enough bytes, and up to some series more. 1: there is
+ * more; 0: that was all; -ENOMEM, -EMSGSIZE.
+ */
+int expose_next(struct expose *x, struct buf *out, size_t enough);
+
+/* All of it. Appends to *out. Returns out->err: 0, -ENOMEM, -EMSGSIZE. */
 int expose_render(struct buf *out, enum expose_format format,
 		  const struct snapshot *s, const struct metrics_self *self);
 

@@ -37,7 +37,7 @@ struct expose_writer {
 	bool openmetrics;
 	const struct expose_family *family;
 	size_t family_at; /* where it starts in out */
-	size_t samples_at; /* where its head ends */
+	size_t samples_at; /* where its head ends; SIZE_MAX: in another piece */
 	/* Scratch memory that is reused, so a series costs no malloc. */
 	struct buf labels, prefix, message;
 	char le[VIEW_BOUNDS_MAX + 1][40]; /* le="…"} of each bucket */
@@ -53,6 +53,10 @@ struct expose_writer_ops {
 	void (*end_family)(struct expose_writer *w);
 	void (*end)(struct expose_writer *w);
 };
+
+/* A list of metrics.def. In expose_lists.c. */
+void expose_list(struct expose_writer *w, enum metric_list id,
+		 const struct snapshot *s, const struct metrics_self *self);
 
 extern const struct expose_writer_ops expose_text_ops; /* OpenMetrics too */
 extern const struct expose_writer_ops expose_proto_ops;

@@ -126,6 +126,14 @@ struct snapshot {
 	struct snapshot_engine engine;
 	bool ready; /* commits work */
 	char not_ready_why[256];
+	uint64_t locked_ns; /* that the engine had to wait */
+	/*
+	 * NULL: every view has its series. Else it has them, their number and
+	 * that of the idle ones from load() on, and the series until unload():
+	 * so that memory is that of one view. For one thread. -ENOMEM.
+	 */
+	int (*load)(const struct snapshot *s, size_t view);
+	void (*unload)(const struct snapshot *s, size_t view);
 };
 
 struct engine;
@@ -135,6 +143,8 @@ struct engine;
  * if out of memory. Released by snapshot_rele().
  */
 const struct snapshot *snapshot_take(struct engine *e);
+/* The same, but views are to be loaded. */
+const struct snapshot *snapshot_open(struct engine *e);
 void snapshot_rele(const struct snapshot *s); /* NULL is fine */
 
 #endif /* AGGREGATOR_SNAPSHOT_H */

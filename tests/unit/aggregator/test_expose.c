@@ -360,6 +360,39 @@ static void a_cap_is_an_error_and_not_half_a_scrape(void **state)
 	buf_fini(&all);
 }
 
+static void pieces_are_the_whole(void **state)
+{
+	struct metrics_self self = sample_self();
+
+	(void)state;
+	for (int f = 0; f < EXPOSE_FORMATS; f++) {
+		struct buf want = render((enum expose_format)f, &sample);
+
+		for (size_t enough = 1; enough < want.len; enough += 1009) {
+			struct buf all = { 0 };
+			struct expose *x;
+			int more = 1;
+
+			assert_int_equal(expose_new(&x, (enum expose_format)f,
+						    &sample, &self),
+					 0);
+			while (more == 1) {
+				struct buf piece = { 0 };
+
+				more = expose_next(x, &piece, enough);
+				buf_append(&all, piece.data, piece.len);
+				buf_fini(&piece);
+			}
+			assert_int_equal(more, 0);
+			assert_int_equal(all.len, want.len);
+			assert_memory_equal(all.data, want.data, want.len);
+			expose_free(x);
+			buf_fini(&all);
+		}
+		buf_fini(&want);
+	}
+}
+
 static void promtool_has_nothing_to_say(void **state)
 {
 	struct buf b = render(EXPOSE_TEXT, &sample);
@@ -406,6 +439,7 @@ int main(void)
 		cmocka_unit_test(exemplars_fit_and_belong_to_their_bucket),
 		cmocka_unit_test(nothing_to_show_leaves_no_family),
 		cmocka_unit_test(a_cap_is_an_error_and_not_half_a_scrape),
+		cmocka_unit_test(pieces_are_the_whole),
 		cmocka_unit_test(promtool_has_nothing_to_say),
 	};
 
