@@ -19,6 +19,8 @@
 #define RETENTION_WINDOWS 2000u
 #define EPOCH_LATE_S 86400u
 #define VACUUM_PAGES 256u
+/* Free space that new batches will soon take is not worth moving pages for. */
+#define VACUUM_SLACK_BYTES ((uint64_t)4 << 20)
 #define BUSY_RETRY_MS 1000u
 #define PROBE_MS 500u /* between tries while commits fail */
 #define WORTH_A_COMMIT ((size_t)256 << 10) /* bytes */
@@ -530,7 +532,7 @@ static int expire(struct engine *e, uint64_t *batches, uint64_t *windows)
 	e->pending.retention_deleted_batches += *batches;
 	e->pending.retention_deleted_windows += *windows;
 	e->pending.windows -= *windows;
-	return sizes.free_bytes > 64 * VACUUM_PAGES
+	return sizes.free_bytes > VACUUM_SLACK_BYTES + sizes.file_bytes / 8
 		       ? store_vacuum(e->store, VACUUM_PAGES)
 		       : 0;
 }
