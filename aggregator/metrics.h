@@ -38,6 +38,7 @@ struct metrics_self {
 	uint64_t scrape_bytes; /* of the last rendering, not compressed */
 	uint64_t render_failures; /* out of memory or over the cap */
 	uint64_t snapshot_us; /* waiting for snapshots, in all */
+	uint64_t locked_us; /* the engine waiting for these, in all */
 	uint64_t held_bytes; /* renderings kept for slow readers */
 	uint64_t cut_readers; /* slow readers whose rendering was taken away */
 	uint64_t refused_busy; /* 503: too much waits for the workers */

@@ -8,6 +8,7 @@
 #include <zlib.h>
 
 #include "aggregator/process.h"
+#include "aggregator/render_stream.h"
 #include "common/clock.h"
 
 /* A flood may spend this share of a core on rendering. */
@@ -21,6 +22,8 @@ struct rendering {
 	bool cached; /* owner->lock: in a slot */
 	uint64_t taken_ns; /* when its snapshot was asked for */
 	size_t len;
+	struct render_stream *stream; /* in pieces; no data then */
+	enum expose_format format; /* of these */
 	pthread_mutex_t lock; /* data */
 	char *data; /* NULL: cut off */
 };
@@ -38,6 +41,7 @@ struct render {
 	pthread_mutex_t lock;
 	struct rendering *oldest, *newest;
 	size_t held_bytes, largest;
+	unsigned streams;
 	struct metrics_self self; /* own counters; lock */
 	int64_t credit_ns; /* left of the share; lock */
 	uint64_t credit_at_ns;
@@ -52,6 +56,8 @@ int render_new(struct render **out, const struct render_options *options)
 	r->opt = *options;
 	if (!r->opt.budget_bytes)
 		r->opt.budget_bytes = RENDER_BUDGET_BYTES;
+	if (!r->opt.keep_bytes)
+		r->opt.keep_bytes = RENDER_KEEP_BYTES;
 	pthread_mutex_init(&r->lock, NULL);
 	for (unsigned i = 0; i < EXPOSE_FORMATS; i++)
 		pthread_mutex_init(&r->slot[i].busy, NULL);
@@ -91,12 +97,17 @@ void rendering_rele(struct rendering *g)
 {
 	struct render *r;
 
+	struct render_stream *stream;
+
 	if (!g)
 		return;
 	r = g->owner;
+	stream = g->stream; /* of this reader alone */
 	pthread_mutex_lock(&r->lock);
+	r->streams -= stream != NULL;
 	drop(g);
 	pthread_mutex_unlock(&r->lock);
+	render_stream_free(stream);
 }
 
 void render_free(struct render *r)
@@ -157,6 +168,65 @@ static struct rendering *publish(struct render *r, struct rendering **slot,
 	return g;
 }
 
+/* A rendering in pieces; takes all over, even if it fails. */
+static int begin_stream(struct render *r, enum expose_format format,
+			struct expose *x, const struct snapshot *s,
+			struct buf *first, struct rendering **out)
+{
+	struct rendering *g = NULL;
+	struct render_stream *stream = NULL;
+	bool busy;
+	int err;
+
+	pthread_mutex_lock(&r->lock);
+	busy = r->streams >= RENDER_STREAMS;
+	r->streams += !busy;
+	pthread_mutex_unlock(&r->lock);
+	err = busy ? -EBUSY
+		   : render_stream_new(&stream, x, s, r->opt.rele, first);
+	if (err < 0) {
+		expose_free(x);
+		r->opt.rele(s);
+	} else {
+		g = calloc(1, sizeof(*g));
+		err = g ? 0 : -ENOMEM;
+	}
+	pthread_mutex_lock(&r->lock);
+	if (err < 0) {
+		r->streams -= !busy;
+		r->self.render_failures++;
+	} else {
+		g->owner = r;
+		g->refs = 1;
+		g->format = format;
+		g->stream = stream;
+		pthread_mutex_init(&g->lock, NULL);
+		g->older = r->newest;
+		*(r->newest ? &r->newest->newer : &r->oldest) = g;
+		r->newest = g;
+	}
+	pthread_mutex_unlock(&r->lock);
+	if (err < 0)
+		render_stream_free(stream);
+	*out = g;
+	return err;
+}
+
+int rendering_more(struct rendering *g)
+{
+	struct render *r = g->owner;
+	uint64_t start_ns = clock_mono_ns(), took_ns;
+	int err = render_stream_more(g->stream);
+
+	took_ns = clock_mono_ns() - start_ns;
+	pthread_mutex_lock(&r->lock);
+	r->self.render_failures += err < 0;
+	r->self.render_us[g->format] += took_ns / CLOCK_NS_PER_US;
+	r->credit_ns -= (int64_t)took_ns;
+	pthread_mutex_unlock(&r->lock);
+	return err;
+}
+
 /* Refills the credit; true if the flood has used it up. lock is held. */
 static bool flooded(struct render *r, uint64_t now_ns)
 {
@@ -187,7 +257,8 @@ static struct rendering *reuse(struct render *r, struct rendering **slot,
 }
 
 static void count(struct render *r, enum expose_format format, int err,
-		  uint64_t start_ns, uint64_t snapshot_ns, size_t len)
+		  uint64_t start_ns, uint64_t snapshot_ns, size_t len,
+		  uint64_t locked_ns)
 {
 	uint64_t now_ns = clock_mono_ns();
 
@@ -200,6 +271,7 @@ static void count(struct render *r, enum expose_format format, int err,
 			(now_ns - start_ns) / CLOCK_NS_PER_US;
 		r->self.snapshot_us += snapshot_ns / CLOCK_NS_PER_US;
 		r->self.scrape_bytes = len;
+		r->self.locked_us += locked_ns / CLOCK_NS_PER_US;
 	}
 	r->credit_ns -= (int64_t)(now_ns - start_ns);
 	pthread_mutex_unlock(&r->lock);
@@ -228,6 +300,7 @@ static int render_plain(struct render *r, enum expose_format format,
 	uint64_t start_ns = clock_mono_ns(), snapshot_ns;
 	const struct snapshot *s;
 	struct metrics_self self;
+	struct expose *x = NULL;
 	int err = -ENOMEM;
 
 	*out = reuse(r, &slot->plain, arrived_ns);
@@ -236,13 +309,24 @@ static int render_plain(struct render *r, enum expose_format format,
 	fill_self(r, &self);
 	s = r->opt.take(r->opt.take_arg);
 	snapshot_ns = clock_mono_ns() - start_ns;
-	if (s) {
+	if (s)
+		err = expose_new(&x, format, s, &self);
+	if (err == 0) {
 		buf_reserve(&data, slot->last_len + slot->last_len / 8 + 1);
-		err = expose_render(&data, format, s, &self);
-		r->opt.rele(s);
+		err = expose_next(x, &data, r->opt.keep_bytes);
 	}
-	count(r, format, err, start_ns, snapshot_ns, data.len);
-	if (!err) {
+	count(r, format, err < 0 ? err : 0, start_ns, snapshot_ns, data.len,
+	      s ? s->locked_ns : 0);
+	if (err == 1) {
+		slot->last_len = r->opt.keep_bytes;
+		err = begin_stream(r, format, x, s, &data, out);
+		buf_fini(&data);
+		return err;
+	}
+	expose_free(x);
+	if (s)
+		r->opt.rele(s);
+	if (err == 0) {
 		slot->last_len = data.len;
 		*out = publish(r, &slot->plain, &data, start_ns);
 		if (!*out)
@@ -296,6 +380,14 @@ static int render_gzip(struct render *r, enum expose_format format,
 	err = render_plain(r, format, arrived_ns, &plain);
 	if (err)
 		return err;
+	if (plain->stream) {
+		err = render_stream_gzip(plain->stream);
+		if (err)
+			rendering_rele(plain);
+		else
+			*out = plain;
+		return err;
+	}
 	start_ns = clock_mono_ns();
 	/* Cached, so nobody cuts it while busy is held. */
 	err = compress_gzip(plain, &data);
@@ -336,13 +428,15 @@ int render_get(struct render *r, enum expose_format format, bool gzip,
 
 size_t rendering_len(const struct rendering *g)
 {
-	return g->len;
+	return g->stream ? RENDERING_IN_PIECES : g->len;
 }
 
 ssize_t rendering_read(struct rendering *g, size_t offset, void *to, size_t max)
 {
 	ssize_t n = -ESTALE;
 
+	if (g->stream)
+		return render_stream_read(g->stream, to, max);
 	pthread_mutex_lock(&g->lock);
 	if (g->data) {
 		size_t left = offset < g->len ? g->len - offset : 0;

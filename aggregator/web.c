@@ -72,34 +72,82 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **context,
 
 /* ---- answering */
 
+/* What a response reads; it may outlive the request. */
+struct reading {
+	struct job job; /* first */
+	struct rendering *rendering;
+	struct MHD_Connection *c;
+	struct workers *lane;
+	bool failed;
+};
+
+static void on_piece_worker(struct job *j)
+{
+	struct reading *p = (struct reading *)j;
+
+	p->failed = rendering_more(p->rendering) < 0;
+	MHD_resume_connection(p->c);
+}
+
 static ssize_t read_rendering(void *arg, uint64_t offset, char *to, size_t max)
 {
-	ssize_t n = rendering_read(arg, offset, to, max);
+	struct reading *p = arg;
+	ssize_t n = p->failed ? -EIO
+			      : rendering_read(p->rendering, offset, to, max);
 
-	return n < 0 ? MHD_CONTENT_READER_END_WITH_ERROR : n;
+	if (n == 0)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	if (n != -EAGAIN)
+		return n < 0 ? MHD_CONTENT_READER_END_WITH_ERROR : n;
+	MHD_suspend_connection(p->c);
+	if (workers_submit(p->lane, &p->job) == 0)
+		return 0;
+	MHD_resume_connection(p->c);
+	return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
 static void release_rendering(void *arg)
 {
-	rendering_rele(arg);
+	struct reading *p = arg;
+
+	rendering_rele(p->rendering);
+	free(p);
 }
 
-/* Moves the body of q into a response. NULL if out of memory. */
-static struct MHD_Response *make_response(struct web_request *q)
+/* Moves the rendering of r into a response. NULL if out of memory. */
+static struct MHD_Response *respond_rendering(struct request *r)
 {
+	struct reading *p = calloc(1, sizeof(*p));
+	struct MHD_Response *response;
+	size_t len = rendering_len(r->q.rendering);
+
+	if (!p)
+		return NULL;
+	p->job.run = on_piece_worker;
+	p->rendering = r->q.rendering;
+	p->c = r->c;
+	p->lane = r->web->lane[WEB_LANE_RENDER];
+	response = MHD_create_response_from_callback(
+		len == RENDERING_IN_PIECES ? MHD_SIZE_UNKNOWN : len,
+		BLOCK_BYTES, read_rendering, p, release_rendering);
+	if (response)
+		r->q.rendering = NULL;
+	else
+		free(p);
+	return response;
+}
+
+/* Moves the body of it into a response. NULL if out of memory. */
+static struct MHD_Response *make_response(struct request *from)
+{
+	struct web_request *q = &from->q;
 	struct MHD_Response *r;
 	struct stat st;
 	void *data;
 	size_t len;
 
-	if (q->rendering) {
-		r = MHD_create_response_from_callback(
-			rendering_len(q->rendering), BLOCK_BYTES,
-			read_rendering, q->rendering, release_rendering);
-		if (r)
-			q->rendering = NULL;
-		return r;
-	}
+	if (q->rendering)
+		return respond_rendering(from);
 	if (q->file >= 0) {
 		if (fstat(q->file, &st))
 			return NULL;
@@ -122,7 +170,7 @@ static enum MHD_Result answer(struct request *r)
 {
 	struct web_request *q = &r->q;
 	bool rendered = q->rendering != NULL;
-	struct MHD_Response *response = make_response(q);
+	struct MHD_Response *response = make_response(r);
 	enum MHD_Result queued;
 
 	if (!response)

@@ -178,6 +178,24 @@ static void send_text(int fd, const char *text)
 	send_all(fd, text, strlen(text));
 }
 
+/* Takes the chunks' heads out. The last one has no bytes. */
+static void unchunk(struct answer *a)
+{
+	char *from = a->body, *to = a->body, *line;
+	size_t n;
+
+	do {
+		n = strtoull(from, &line, 16);
+		assert_memory_equal(line, "\r\n", 2);
+		memmove(to, line + 2, n);
+		to += n;
+		from = line + 2 + n + 2;
+		assert_true(from <= a->body + a->len);
+	} while (n);
+	a->len = (size_t)(to - a->body);
+	a->body[a->len] = 0;
+}
+
 /* Reads until the peer closes: requests say Connection: close. */
 static void read_answer(int fd, struct answer *a)
 {
@@ -202,6 +220,8 @@ static void read_answer(int fd, struct answer *a)
 	a->body = calloc(1, a->len + 1);
 	memcpy(a->body, end + 4, a->len);
 	buf_fini(&b);
+	if (strstr(a->head, "Transfer-Encoding: chunked"))
+		unchunk(a);
 }
 
 static struct answer ask(const struct fixture *f, const char *method,
@@ -577,7 +597,7 @@ static void a_slow_reader_holds_nobody_up(void **state)
 
 static void old_renderings_are_cut_before_memory_grows(void **state)
 {
-	struct fixture f = { .b.wide = 20000 };
+	struct fixture f = { .b.wide = 12000 };
 	struct answer a;
 	int fd[12];
 	unsigned whole = 0;
@@ -588,6 +608,7 @@ static void old_renderings_are_cut_before_memory_grows(void **state)
 	start(&f);
 	a = ask(&f, "GET", "/metrics", "");
 	full = a.len;
+	assert_true(full * 12 > 2 * (64u << 20) && full < 16u << 20);
 	free(a.body);
 	/* Each reads a rendering of its own, and none of them reads on. */
 	for (int i = 0; i < 12; i++) {
@@ -618,6 +639,91 @@ static void old_renderings_are_cut_before_memory_grows(void **state)
 	}
 	/* The newest three or so are intact, the oldest is not. */
 	assert_true(whole >= 1 && whole < 12);
+	stop(&f);
+}
+
+static size_t times(const char *text, const char *what)
+{
+	size_t n = 0;
+
+	for (; (text = strstr(text, what)); text++)
+		n++;
+	return n;
+}
+
+/* 40 MB: over what is kept, so it is made while it is read. */
+static void what_is_too_large_to_keep_comes_in_pieces(void **state)
+{
+	struct fixture f = { .b.wide = 20000, .o.gzip_loopback = true };
+	struct answer plain, a;
+	struct buf out = { 0 };
+	z_stream z = { 0 };
+
+	(void)state;
+	start(&f);
+	plain = ask(&f, "GET", "/metrics", "");
+	assert_int_equal(plain.status, 200);
+	assert_true(plain.len > 16u << 20);
+	assert_int_equal(times(plain.body, "request_duration_seconds_count{"),
+			 20000);
+	assert_int_equal(times(plain.body, "\n# TYPE sample_server_"), 1);
+	assert_string_equal(plain.body + plain.len - 1, "\n");
+	a = ask(&f, "GET", "/metrics",
+		"Accept: application/openmetrics-text;version=1.0.0\r\n");
+	assert_int_equal(times(a.body, "request_duration_seconds_count{"),
+			 20000);
+	assert_string_equal(a.body + a.len - 7, "\n# EOF\n");
+	free(a.body);
+	/* gzip of the same, as a stream of pieces too. */
+	a = ask(&f, "GET", "/metrics", "Accept-Encoding: gzip\r\n");
+	assert_true(has_header(&a, "Content-Encoding: gzip"));
+	assert_int_equal(inflateInit2(&z, 15 + 16), Z_OK);
+	z.next_in = (Bytef *)a.body;
+	z.avail_in = (uInt)a.len;
+	z.next_out = buf_reserve(&out, plain.len + 65536);
+	z.avail_out = (uInt)(plain.len + 65536);
+	assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
+	assert_int_equal(z.avail_in, 0);
+	out.len = z.total_out;
+	inflateEnd(&z);
+	assert_int_equal(times(buf_str(&out), "seconds_count{"), 20000);
+	free(a.body);
+	a = ask(&f, "HEAD", "/metrics", "");
+	assert_int_equal(a.status, 200);
+	assert_int_equal(a.len, 0);
+	free(a.body);
+	free(plain.body);
+	buf_fini(&out);
+	stop(&f);
+}
+
+static void few_are_read_in_pieces_at_once(void **state)
+{
+	struct fixture f = { .b.wide = 20000 };
+	struct answer a;
+	int fd[4];
+	char c;
+
+	(void)state;
+	start(&f);
+	for (int i = 0; i < 4; i++) {
+		fd[i] = dial(&f);
+		send_text(fd[i], "GET /metrics HTTP/1.1\r\nHost: x\r\n"
+				 "Connection: close\r\n\r\n");
+		assert_int_equal(read(fd[i], &c, 1), 1);
+	}
+	expect(&f, "GET", "/metrics", 503, NULL);
+	/* Who hangs up leaves its place, in the middle or not. */
+	for (int i = 0; i < 4; i++)
+		close(fd[i]);
+	for (int i = 0; i < 1000 && atomic_load(&f.b.held) > 0; i++)
+		usleep(10000);
+	assert_int_equal(atomic_load(&f.b.held), 0);
+	a = ask(&f, "GET", "/metrics", "");
+	assert_int_equal(a.status, 200);
+	assert_int_equal(times(a.body, "request_duration_seconds_count{"),
+			 20000);
+	free(a.body);
 	stop(&f);
 }
 
@@ -750,6 +856,8 @@ int main(void)
 		cmocka_unit_test(a_hundred_scrapers_share_renderings),
 		cmocka_unit_test(a_slow_reader_holds_nobody_up),
 		cmocka_unit_test(old_renderings_are_cut_before_memory_grows),
+		cmocka_unit_test(what_is_too_large_to_keep_comes_in_pieces),
+		cmocka_unit_test(few_are_read_in_pieces_at_once),
 		cmocka_unit_test(a_request_may_come_byte_by_byte),
 		cmocka_unit_test(garbage_and_floods_do_no_harm),
 		cmocka_unit_test(it_stops_while_scrapers_wait),
