@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Proof 6 of docs/GUARANTEES.md: under a made fleet and real traffic, memory,
-files and threads of both programs stay flat.
+files and threads of both programs stay flat. One line tells it all, first and
+last quarter of each: soak: minutes=… sent=… counted=… …=FIRST/LAST verdict=flat
 
 	soak.py [MINUTES [PORT]]
 """
@@ -67,18 +68,23 @@ def mean(values):
 
 
 def judge(name, rows):
-    """rows: (rss, fds, threads), one a second, warm-up left out."""
+    """
+    (words, what grew) of rows (rss, fds, threads), one a second, warm-up left
+    out: means of memory and maxima of the rest, in their first and last
+    quarter.
+    """
     part = max(1, len(rows) // 4)
     first, last = rows[:part], rows[-part:]
-    grown = mean([r[0] for r in last]) - mean([r[0] for r in first])
-    rss = mean([r[0] for r in last]) / MIB
-    note(f"bench: soak_{name}_rss {rss:.1f} MiB grown={grown / MIB:.2f}")
+    a, b = (mean([r[0] for r in part]) / MIB for part in (first, last))
+    words, grew = [f"{name}_rss_mib={a:.1f}/{b:.1f}"], []
+    if b - a >= max(3, 0.05 * b):
+        grew.append(f"{name}_rss")
     for i, what in ((1, "fds"), (2, "threads")):
         a, b = max(r[i] for r in first), max(r[i] for r in last)
-        note(f"bench: soak_{name}_{what} {b} at_first={a}")
-        check(b <= a + 2, f"{name}: {what} grew from {a} to {b}")
-    check(grown < max(3 * MIB, 0.05 * rss * MIB),
-          f"{name}: grew by {grown / MIB:.2f} MiB")
+        words.append(f"{name}_{what}={a}/{b}")
+        if b > a + 2:
+            grew.append(f"{name}_{what}")
+    return words, grew
 
 
 def soak(seconds, port):
@@ -117,11 +123,16 @@ def soak(seconds, port):
                 [2 * traffic.asked, 2 * traffic.asked, 0]
         eventually(f"{traffic.asked} requests, seen from both sides, are "
                    "counted", all_here, 10)
-        note(f"soak: {seconds:.0f} s, made={n} real={traffic.asked}, "
-             "each counted once")
         equal("counters that went down", w.went_down[:5], [])
+        words, grew = [], []
         for name, values in rows.items():
-            judge(name, values)
+            more, these = judge(name, values)
+            words, grew = words + more, grew + these
+        sent = n + 2 * traffic.asked
+        print(f"soak: minutes={seconds / 60:g} sent={sent} counted={sent} "
+              + " ".join(words) + " verdict="
+              + (f"grew:{','.join(grew)}" if grew else "flat"), flush=True)
+        equal("what grew", grew, [])
 
 
 def main():
