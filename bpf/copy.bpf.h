@@ -199,6 +199,25 @@ static __always_inline int copy_piece(struct copy *c, __u32 n, const __u32 cap)
 	return 0;
 }
 
+/*
+ * A piece of n bytes found no room. Its head ends with it, or else the next one
+ * would be taken for more of it and not be counted; of a head that comes in tiny
+ * pieces the end is looked for.
+ */
+static __always_inline void piece_lost(struct copy *c, __u32 n)
+{
+	__u32 *tail = &c->conn->tail[c->dir & 1], i;
+	__u8 byte;
+
+	for (i = 0; i < TAP_PEEK - 1 && i < n && n < TAP_PEEK; i++) {
+		byte = 0;
+		bpf_probe_read_user(&byte, 1, c->from + i);
+		*tail = *tail >> 8 | (__u32)byte << 24;
+	}
+	if (n >= TAP_PEEK || *tail == FOURCC('\r', '\n', '\r', '\n'))
+		c->scan = 0;
+}
+
 /* Copies the next piece. 0 to go on, 1 at the end. */
 static long copy_step(__u32 i, struct copy *c)
 {
@@ -230,8 +249,10 @@ static long copy_step(__u32 i, struct copy *c)
 		err = copy_piece(c, n, TAP_PIECE_SMALL);
 	else
 		err = copy_piece(c, n, TAP_PIECE_MAX);
-	if (err)
+	if (err) {
+		piece_lost(c, n);
 		return 1;
+	}
 	c->flags = forget(c->conn, c->dir, c->flags & TAP_F_KEEP);
 	c->scan = forget(c->conn, c->dir, c->scan);
 	c->whole = forget(c->conn, c->dir, c->whole);
