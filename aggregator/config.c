@@ -466,9 +466,13 @@ static const char *check(const struct aggregator_config *cfg)
 {
 	if (cfg->web.telemetry_path[0] != '/' || !cfg->web.telemetry_path[1])
 		return "web telemetry path: not a path like /metrics";
-	for (unsigned i = 0; i < cfg->web.listen_count; i++)
-		if (!strchr(cfg->web.listen[i], ':'))
+	for (unsigned i = 0; i < cfg->web.listen_count; i++) {
+		const char *port = strrchr(cfg->web.listen[i], ':');
+		uint64_t n;
+
+		if (!port || cli_parse_u64(port + 1, 0, 65535, &n))
 			return "web listen: not host:port or :port";
+	}
 	if (cfg->store.commit_ms > 1000)
 		return "store commit: over 1 s";
 	if (cfg->graph.wait_s > 3600 || cfg->graph.skew_ms > 60000 ||

@@ -10,6 +10,8 @@
 
 #include "common/conffile.h"
 #include "common/log.h"
+#include "probe-agent/route.h"
+#include "probe-agent/select.h"
 #include "proto/limits.h"
 
 #define FLUSH_MS_MIN 10
@@ -437,6 +439,28 @@ static const char *check(const struct agent_config *cfg)
 	return NULL;
 }
 
+/* What the parts of an agent would refuse: told before it starts. */
+static int check_parts(const struct agent_config *cfg)
+{
+	struct select_rules *rules = NULL;
+	int err = select_new(&rules, cfg);
+
+	select_free(rules);
+	for (unsigned i = 0; !err && i < cfg->routes.patterns_count; i++) {
+		const char *pattern = cfg->routes.patterns[i];
+		const struct route_options opt = { .patterns = &pattern,
+						   .n_patterns = 1 };
+		struct route_table *routes = NULL;
+
+		err = route_new(&routes, &opt);
+		route_free(routes);
+		if (err == -EINVAL)
+			log_error("routes: '%s' is no pattern like /users/{id}",
+				  pattern);
+	}
+	return err;
+}
+
 int agent_config_load(struct agent_config **out,
 		      const struct agent_flags *flags)
 {
@@ -465,6 +489,8 @@ int agent_config_load(struct agent_config **out,
 		log_error("configuration: %s", wrong);
 		err = -EINVAL;
 	}
+	if (!err)
+		err = check_parts(cfg);
 	if (err) {
 		agent_config_free(cfg);
 		return err;

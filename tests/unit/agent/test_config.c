@@ -235,6 +235,13 @@ static void refuses_and_says_where(void **state)
 		{ "to: udp://x\n", "", "neither tcp://" },
 		{ "services: [{service: x}]\n", "", "a rule needs" },
 		{ "tls: {cert_file: /x}\n", "", "go together" },
+		{ "select: {include: {ports: [80, foo]}}\n", "",
+		  "'foo' is no port" },
+		{ "select: {exclude: {ports: [99999]}}\n", "",
+		  "'99999' is no port" },
+		{ "select: {include: {ports: [80-70]}}\n", "",
+		  "'80-70' is no port" },
+		{ "routes: {patterns: [/a, b]}\n", "", "'b' is no pattern" },
 	};
 	struct fixture *f = *state;
 

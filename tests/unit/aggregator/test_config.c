@@ -170,6 +170,7 @@ static void refuses_what_would_be_unsafe_or_wrong(void **state)
 		"web: {telemetry_path: metrics}\n",
 		"web: {telemetry_path: /}\n",
 		"web: {listen: ['9470']}\n",
+		"web: {listen: ['127.0.0.1:99999']}\n",
 		"store: {commit_ms: 60000}\n",
 		"store: {dri: /x}\n",
 	};
