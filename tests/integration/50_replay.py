@@ -8,7 +8,10 @@ own, or numbers written down here.
 """
 
 import json
+import os
 import pathlib
+import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -176,6 +179,51 @@ def interrupted(src):
         equal("sent at last", said(stderr, "requests"), EVENTS - seen[1])
         check(http_lines(rt) == metrics, "metrics differ")
         check(windows(rt, span, EVENTS) == wins, "windows differ")
+
+
+def on_a_terminal(argv):
+    """Exit status and all that a program writes to a terminal of its own."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(argv[0], [str(a) for a in argv])
+    text = b""
+    while True:
+        try:
+            part = os.read(fd, 65536)
+        except OSError:  # EIO: the program closed its side
+            part = b""
+        if not part:
+            break
+        text += part
+    os.close(fd)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text.decode()
+
+
+def draws(src):
+    bar = re.compile(r"\[(#*)(\.*)\] +(\d+)% (\d+) requests, \d+/s")
+    with fresh() as rt:
+        rt.start_aggregator()
+        status, text = on_a_terminal(
+            [AGENT, "replay", f"--to=tcp://127.0.0.1:{rt.ingest}", src[0],
+             "--speed=4"])
+        equal("exit status", status, 0)
+        drawn = [m.groups() for m in bar.finditer(text)]
+        for full, rest, percent, n in drawn:
+            equal("width of the bar", len(full + rest), 30)
+            equal("part that is full", len(full), 30 * int(n) // EVENTS)
+            equal("per cent", int(percent), round(100 * int(n) / EVENTS))
+        done = [int(x[3]) for x in drawn]
+        check(done == sorted(done) and len(set(done)) >= 3,
+              f"it does not go on: {done}")
+        equal("requests at the end", done[-1], EVENTS)
+        check(drawn[-1][1] == "" and drawn[-1][2] == "100", f"{drawn[-1]}")
+        check(re.search(r"requests, \d+/s\033\[K\r?\n", text),
+              "the bar's line is not ended")
+    with fresh() as rt:
+        rt.start_aggregator()
+        stderr = replay(rt, src[0])
+        check("\r" not in stderr and "\033" not in stderr
+              and not bar.search(stderr), f"drawn into a file: {stderr}")
 
 
 def damaged(src, dir_):
@@ -425,6 +473,8 @@ def main():
             ("an export of one service holds it and nothing else",
              one_service, (src, dir_)),
             ("interrupted replays go on, nothing lost or twice", interrupted,
+             (src,)),
+            ("progress is drawn on a terminal, and nowhere else", draws,
              (src,)),
             ("a cut file is replayed up to the cut, and told", damaged,
              (src, dir_)),
