@@ -31,6 +31,7 @@
  * one group with "overflow": true.
  */
 
+#define API_RANGE_S 300 /* if from is not given */
 #define API_RANGE_MAX_S (31 * 86400)
 #define API_GROUPS_MAX 50000 /* rows of an answer */
 #define API_ROWS_MAX 2000000 /* read from the store for one answer */
@@ -58,6 +59,9 @@ struct api_windows {
 int api_windows_parse(struct api_windows *out, const char *from, const char *to,
 		      const char *by, int64_t now_s, const char **where,
 		      char *why, size_t why_size);
+/* Seconds, all, or NULL for one window. -EINVAL. */
+int api_step_parse(struct api_windows *q, const char *text);
+const char *api_by_name(enum api_by by);
 
 /*
  * The answer or {"error": …, "where": …} as JSON; returns the HTTP status.
