@@ -114,7 +114,7 @@ bench: bench-ingest bench-growth bench-agent bench-fold bench-scrape ## All of t
 # Kills programs while a known number of requests is on its way.
 KILLS ?= 50
 .PHONY: crash
-$(B)/tests/crash/crash: $(B)/obj/tests/crash/crash.o $(B)/libagent.a \
+$(B)/tests/crash/crash: $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/crash/*.c)) $(B)/libagent.a \
 		$(B)/libproto.a $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
