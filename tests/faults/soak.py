@@ -89,7 +89,7 @@ def judge(name, rows):
 
 def soak(seconds, port):
     warm = max(20, seconds / 5)
-    with Fleet(port, flags=["--retention.raw-bytes=8MiB"]) as w:
+    with Fleet(port, flags=["--retention.raw-bytes=1MiB"]) as w:
         w.start_aggregator()
         agent = Process(
             [AGENT, "run", "--node=soak", f"--include.port={port + 9}",
