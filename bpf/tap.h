@@ -140,6 +140,7 @@ enum tap_counter {
 	TAP_C_TLS_UNKNOWN, /* of these, those whose socket could not be told */
 	TAP_C_TLS_MOVED, /* TLS sessions seen on another socket than before */
 	TAP_C_TLS_EVENTS_LOST, /* program starts the agent was not told of */
+	TAP_C_TLS_MISSED, /* the agent's: users of a library gone too soon */
 	TAP_C_MAX,
 };
 

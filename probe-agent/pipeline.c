@@ -353,6 +353,7 @@ static void losses(struct pipeline *p, struct batch_losses *l)
 	l->counters[AGENT_TLS_UNKNOWN] = p->tap[TAP_C_TLS_UNKNOWN];
 	l->counters[AGENT_TLS_MOVED] = p->tap[TAP_C_TLS_MOVED];
 	l->counters[AGENT_TLS_EVENTS_LOST] = p->tap[TAP_C_TLS_EVENTS_LOST];
+	l->counters[AGENT_TLS_MISSED] = p->tap[TAP_C_TLS_MISSED];
 }
 
 static void add_before(struct batch_losses *l, const struct batch_losses *b)

@@ -300,8 +300,10 @@ static void flush(struct agent *a, uint64_t now_ns)
 {
 	uint64_t counters[TAP_C_MAX];
 
-	if (!tap_counters(a->tap, counters))
+	if (!tap_counters(a->tap, counters)) {
+		counters[TAP_C_TLS_MISSED] = a->tls ? tls_missed(a->tls) : 0;
 		pipeline_flush(a->pipeline, counters);
+	}
 	a->flushed_ns = now_ns;
 }
 

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -61,6 +62,8 @@ struct file {
 	size_t returns; /* so many of them are of returns */
 	size_t links; /* 0: could not be attached */
 	uint32_t users; /* processes */
+	bool standing; /* the host has it: not let go */
+	uint64_t device; /* as the kernel calls dev; 0: not known */
 	uint64_t idle_ns; /* since when there are none */
 };
 
@@ -85,7 +88,13 @@ struct look {
 	uint32_t pid;
 	uint32_t tries; /* made */
 	uint64_t due_ns;
-	uint64_t inode; /* that is being mapped; 0: not known */
+	struct tls_file file; /* that is being mapped; inode 0: not known */
+};
+
+/* Links to be destroyed, in an order that keeps pairs whole. */
+struct going {
+	struct bpf_link *call[FILES_MAX * HOOKS], *ret[FILES_MAX * HOOKS];
+	size_t calls, rets;
 };
 
 struct tls {
@@ -105,8 +114,12 @@ struct tls {
 	struct look look[LOOKS_MAX];
 	size_t looks;
 	uint64_t scan_ns; /* when all processes are looked at again */
+	struct going going; /* the detacher's while it is busy */
+	pthread_t detacher;
+	bool detaching, busy; /* started and not joined; not done yet */
 	bool found_dull; /* of the executable looked at last */
-	uint64_t found_inode; /* wanted, then 0 when it was found */
+	struct tls_file wanted; /* inode 0 when it was found */
+	uint64_t missed; /* see tls_missed() */
 	bool full_said, untracked; /* an end may be missed: nothing detaches */
 };
 
@@ -118,14 +131,36 @@ static void changed(struct tls *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
-static void detach(struct file *f)
+/* Moves the links of f out. */
+static void let_go(struct file *f, struct going *g)
 {
-	size_t returns = f->links < f->returns ? f->links : f->returns;
+	size_t i;
 
-	/* In reverse: what has begun must not be seen to end. */
-	links_destroy(f->link + returns, f->links - returns);
-	links_destroy(f->link, returns);
+	for (i = 0; i < f->links; i++)
+		if (i < f->returns)
+			g->ret[g->rets++] = f->link[i];
+		else
+			g->call[g->calls++] = f->link[i];
 	f->links = 0;
+}
+
+static void destroy_all(struct bpf_link **link, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i += LINKS_MAX)
+		links_destroy(link + i, n - i < LINKS_MAX ? n - i : LINKS_MAX);
+}
+
+/*
+ * Takes seconds on a busy machine: no lock is held, and nobody waits who has
+ * processes to look at. Calls first: what has begun must not be seen to end.
+ */
+static void detach(struct going *g)
+{
+	destroy_all(g->call, g->calls);
+	destroy_all(g->ret, g->rets);
+	g->calls = g->rets = 0;
 }
 
 static int attach_one(struct tls *t, struct file *f, const char *program,
@@ -145,6 +180,7 @@ static int attach_one(struct tls *t, struct file *f, const char *program,
 /* Returns first: a call that is seen to begin must be seen to end. */
 static int attach(struct tls *t, struct file *f, int fd, const uint64_t *offset)
 {
+	struct going undo = { .calls = 0 };
 	char path[64];
 	size_t i;
 	int err = 0;
@@ -159,8 +195,10 @@ static int attach(struct tls *t, struct file *f, int fd, const uint64_t *offset)
 		if (offset[i])
 			err = attach_one(t, f, hooks[i].program, false, path,
 					 offset[i]);
-	if (err)
-		detach(f);
+	if (err) {
+		let_go(f, &undo);
+		detach(&undo);
+	}
 	return err;
 }
 
@@ -217,7 +255,7 @@ static struct file *add_file(struct tls *t, int fd, const struct stat *st,
 {
 	const char *name = strrchr(path, '/');
 	uint64_t offset[HOOKS];
-	struct file *f = NULL;
+	struct file *f = NULL, new = { .dev = st->st_dev, .ino = st->st_ino };
 	size_t i;
 	int err;
 
@@ -237,12 +275,11 @@ static struct file *add_file(struct tls *t, int fd, const struct stat *st,
 		t->found_dull = true;
 		return NULL;
 	}
+	snprintf(new.name, sizeof(new.name), "%s", name ? name + 1 : path);
+	err = attach(t, &new, fd, offset);
+	new.idle_ns = clock_mono_ns();
 	pthread_mutex_lock(&t->lock);
-	*f = (struct file){ .dev = st->st_dev,
-			    .ino = st->st_ino,
-			    .idle_ns = clock_mono_ns() };
-	snprintf(f->name, sizeof(f->name), "%s", name ? name + 1 : path);
-	err = attach(t, f, fd, offset);
+	*f = new;
 	changed(t);
 	if (err)
 		log_warn("tls: not attached file=%s inode=%llu: %s", path,
@@ -255,21 +292,28 @@ static struct file *add_file(struct tls *t, int fd, const struct stat *st,
 
 static struct file *file_of(struct tls *t, int fd, const char *path)
 {
+	uint64_t device = 0;
+	struct file *f;
 	struct stat st;
 	size_t i;
 
 	if (fstat(fd, &st))
 		return NULL;
-	if (t->found_inode == st.st_ino)
-		t->found_inode = 0;
+	if (t->wanted.inode == st.st_ino) {
+		device = t->wanted.device;
+		t->wanted.inode = 0;
+	}
 	if (is_dull(t, &st)) {
 		t->found_dull = true;
 		return NULL;
 	}
 	for (i = 0; i < FILES_MAX; i++)
 		if (t->file[i].ino == st.st_ino && t->file[i].dev == st.st_dev)
-			return &t->file[i];
-	return add_file(t, fd, &st, path);
+			break;
+	f = i < FILES_MAX ? &t->file[i] : add_file(t, fd, &st, path);
+	if (f && device)
+		f->device = device;
+	return f;
 }
 
 /* --- processes --- */
@@ -338,6 +382,10 @@ static void found(void *arg, uint32_t pid, int fd, const char *path)
 
 	if (!f)
 		return;
+	if (!pid) {
+		f->standing = true;
+		return;
+	}
 	p = process_of(t, pid);
 	if (!p)
 		p = add_process(t, pid);
@@ -357,11 +405,55 @@ static void found(void *arg, uint32_t pid, int fd, const char *path)
 
 static void scan_all(struct tls *t, uint64_t now_ns)
 {
-	int err = tls_scan_all(found, t);
+	size_t i;
+	int err;
 
+	/* One that was replaced or removed is let go as others are. */
+	for (i = 0; i < FILES_MAX; i++) {
+		if (t->file[i].standing && !t->file[i].users)
+			t->file[i].idle_ns = now_ns;
+		t->file[i].standing = false;
+	}
+	tls_scan_host(found, t);
+	err = tls_scan_all(found, t);
 	if (err)
 		log_warn("tls: processes can't be listed: %s", strerror(-err));
 	t->scan_ns = now_ns + SCAN_NS;
+}
+
+static void *detach_all(void *arg)
+{
+	struct tls *t = arg;
+
+	detach(&t->going);
+	__atomic_store_n(&t->busy, false, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void start_detaching(struct tls *t)
+{
+	t->busy = true;
+	t->detaching = !pthread_create(&t->detacher, NULL, detach_all, t);
+	if (!t->detaching)
+		detach_all(t);
+}
+
+/* Is the detacher through? waits: it is when this returns. */
+static bool detached(struct tls *t, bool waits)
+{
+	if (!t->detaching)
+		return true;
+	if (!waits && __atomic_load_n(&t->busy, __ATOMIC_ACQUIRE))
+		return false;
+	pthread_join(t->detacher, NULL);
+	t->detaching = false;
+	return true;
+}
+
+static bool is_idle(const struct tls *t, const struct file *f, uint64_t now_ns)
+{
+	return f->ino && !f->users && !f->standing &&
+	       now_ns >= f->idle_ns + t->linger_ns;
 }
 
 /* Files that nobody has used for long. A fork may have been missed: look. */
@@ -373,31 +465,33 @@ static void detach_idle(struct tls *t, uint64_t now_ns)
 	for (i = 0; i < FILES_MAX; i++) {
 		struct file *f = &t->file[i];
 
-		if (!f->ino || f->users || now_ns < f->idle_ns + t->linger_ns)
+		if (!is_idle(t, f, now_ns))
 			continue;
 		if (!scanned)
 			scan_all(t, now_ns);
 		scanned = true;
-		if (f->users)
+		if (!is_idle(t, f, now_ns))
 			continue;
-		pthread_mutex_lock(&t->lock);
-		detach(f);
 		log_info("tls: detached file=%s inode=%llu: nobody uses it",
 			 f->name, (unsigned long long)f->ino);
+		pthread_mutex_lock(&t->lock);
+		let_go(f, &t->going);
 		f->ino = 0;
 		changed(t);
 	}
+	if (t->going.rets)
+		start_detaching(t);
 }
 
 /* --- what the kernel tells --- */
 
-static void look_later(struct tls *t, uint32_t pid, uint64_t inode)
+static void look_later(struct tls *t, uint32_t pid, const struct tls_file *file)
 {
 	if (t->looks == LOOKS_MAX) {
 		t->scan_ns = 0; /* all of them, then */
 		return;
 	}
-	t->look[t->looks++] = (struct look){ .pid = pid, .inode = inode };
+	t->look[t->looks++] = (struct look){ .pid = pid, .file = *file };
 }
 
 static void on_exec(struct tls *t, const struct tls_event *e)
@@ -413,7 +507,7 @@ static void on_exec(struct tls *t, const struct tls_event *e)
 		bpf_map_update_elem(bpf_map__fd(t->skel->maps.tls_dull),
 				    &e->file, &one, BPF_ANY);
 	if (!t->map)
-		look_later(t, e->tgid, 0);
+		look_later(t, e->tgid, &(struct tls_file){ 0 });
 }
 
 static int on_event(void *arg, void *data, size_t len)
@@ -426,8 +520,47 @@ static int on_event(void *arg, void *data, size_t len)
 	if (e->kind == TLS_EXEC)
 		on_exec(t, e);
 	else if (e->kind == TLS_MAPS)
-		look_later(t, e->tgid, e->file.inode);
+		look_later(t, e->tgid, &e->file);
 	return 0;
+}
+
+/*
+ * The process is gone. If its library was attached, it was seen. Some file
+ * systems have a device for the kernel and another one for stat(): that is
+ * known of a file that was found by what the kernel told.
+ */
+static void count_missed(struct tls *t, const struct look *l)
+{
+	dev_t dev = makedev(l->file.device >> 20, l->file.device & 0xfffff);
+	size_t i;
+
+	for (i = 0; i < FILES_MAX; i++) {
+		const struct file *f = &t->file[i];
+
+		if (f->ino == l->file.inode && f->links &&
+		    (f->dev == dev || f->device == l->file.device))
+			return;
+	}
+	__atomic_fetch_add(&t->missed, 1, __ATOMIC_RELAXED);
+}
+
+/* Looks once more. True: that was the last time. */
+static bool look_again(struct tls *t, struct look *l, const uint16_t *wait_ms,
+		       size_t waits)
+{
+	int n;
+
+	t->wanted = l->file;
+	n = tls_scan_libraries(l->pid, found, t);
+	if (n >= 0 && l->tries < waits && (!l->file.inode || t->wanted.inode)) {
+		l->due_ns =
+			clock_mono_ns() + wait_ms[l->tries++] * CLOCK_NS_PER_MS;
+		return false;
+	}
+	if (n <= 0 && t->wanted.inode)
+		count_missed(t, l);
+	t->wanted.inode = 0;
+	return true;
 }
 
 /* Looks that are due. When the next one is, or 0. */
@@ -440,16 +573,11 @@ static uint64_t make_looks(struct tls *t, uint64_t now_ns)
 	while (i < t->looks) {
 		struct look *l = &t->look[i];
 
-		if (l->due_ns <= now_ns) {
-			t->found_inode = l->inode;
-			if (tls_scan_libraries(l->pid, found, t) < 0 ||
-			    (l->inode && !t->found_inode) ||
-			    l->tries == sizeof(wait_ms) / sizeof(*wait_ms)) {
-				*l = t->look[--t->looks];
-				continue;
-			}
-			l->due_ns =
-				now_ns + wait_ms[l->tries++] * CLOCK_NS_PER_MS;
+		if (l->due_ns <= now_ns &&
+		    look_again(t, l, wait_ms,
+			       sizeof(wait_ms) / sizeof(*wait_ms))) {
+			*l = t->look[--t->looks];
+			continue;
 		}
 		if (!next_ns || l->due_ns < next_ns)
 			next_ns = l->due_ns;
@@ -476,7 +604,7 @@ static void turn(struct tls *t, const struct epoll_event *ev, int n,
 	*next_ns = make_looks(t, now_ns);
 	if (now_ns >= t->scan_ns)
 		scan_all(t, now_ns);
-	if (!t->untracked)
+	if (!t->untracked && detached(t, false))
 		detach_idle(t, now_ns);
 }
 
@@ -624,8 +752,10 @@ void tls_stop(struct tls *t)
 	bpf_link__destroy(t->exec);
 	while (t->processes)
 		forget(t, &t->process[0]);
+	detached(t, true);
 	for (i = 0; i < FILES_MAX; i++)
-		detach(&t->file[i]);
+		let_go(&t->file[i], &t->going);
+	detach(&t->going);
 	ring_buffer__free(t->events);
 	tls_bpf__destroy(t->skel);
 	if (t->epoll >= 0)
@@ -634,6 +764,11 @@ void tls_stop(struct tls *t)
 		close(t->stop);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
+}
+
+uint64_t tls_missed(const struct tls *t)
+{
+	return __atomic_load_n(&t->missed, __ATOMIC_RELAXED);
 }
 
 size_t tls_probes(struct tls *t, struct tls_probe *out, size_t cap,

@@ -12,6 +12,10 @@
  * whoever uses it; detaches some time after the last user has ended. Records
  * come out of the same ring as those of the tap, which must stay open longer.
  *
+ * The libraries of the host are attached before anybody uses them, and stay:
+ * else a program that is their only user could be over before they are. Where
+ * that happens with others, such as a container's, it is counted.
+ *
  * It has a thread of its own: reading symbol tables and attaching take
  * milliseconds, and a process that has just started doesn't wait.
  */
@@ -41,6 +45,9 @@ struct tls_probe {
  */
 int tls_start(struct tls **out, const struct tls_options *opt);
 void tls_stop(struct tls *t); /* waits; NULL is fine */
+
+/* Processes that ended before their library was attached. Any thread. */
+uint64_t tls_missed(const struct tls *t);
 
 /*
  * Fills out with at most cap; their number. *generation changes whenever they

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,52 @@ static int lend(uint32_t pid, const char *open_as, const char *path,
 		found(arg, pid, fd, path);
 	close(fd);
 	return err;
+}
+
+/* Under the name that it is installed with, not that of a link to it. */
+static int lend_host(const char *open_as, tls_scan_fn found, void *arg)
+{
+	char link[64], path[PATH_BYTES];
+	int fd = open(open_as, O_PATH | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	close(fd);
+	if (n < 0)
+		return -errno;
+	path[n] = '\0';
+	return lend(0, open_as, path, found, arg);
+}
+
+/* The host is whoever runs process 1, should the agent have a container. */
+int tls_scan_host(tls_scan_fn found, void *arg)
+{
+	static const char *const folders[] = {
+		"/lib/*-linux-*/", "/usr/lib/*-linux-*/", "/lib*/",
+		"/usr/lib*/",	   "/usr/local/lib*/",
+	};
+	static const char *const roots[] = { "/proc/1/root", "" };
+	char pattern[128];
+	size_t r, i, k;
+	int n = 0;
+
+	for (r = 0; r < 2 && !n; r++)
+		for (i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
+			glob_t g = { 0 };
+
+			snprintf(pattern, sizeof(pattern),
+				 "%s%slib{ssl,gnutls}.so*", roots[r],
+				 folders[i]);
+			if (!glob(pattern, GLOB_NOSORT | GLOB_BRACE, NULL, &g))
+				for (k = 0; k < g.gl_pathc; k++)
+					n += !lend_host(g.gl_pathv[k], found,
+							arg);
+			globfree(&g);
+		}
+	return n;
 }
 
 int tls_scan_executable(uint32_t pid, tls_scan_fn found, void *arg)

@@ -14,7 +14,12 @@
 /* fd is lent; path is the process's own name for it. */
 typedef void (*tls_scan_fn)(void *arg, uint32_t pid, int fd, const char *path);
 
-/* Calls found() for the executable. 0, or -ESRCH, -EACCES … */
+/*
+ * Calls found() for the libraries where the host keeps them, pid 0. Their
+ * number: 0 also if the folders can't be read.
+ */
+int tls_scan_host(tls_scan_fn found, void *arg);
+/* … for the executable of a process. 0, or -ESRCH, -EACCES … */
 int tls_scan_executable(uint32_t pid, tls_scan_fn found, void *arg);
 /* … for each mapped library. Their number, or negative errno. */
 int tls_scan_libraries(uint32_t pid, tls_scan_fn found, void *arg);

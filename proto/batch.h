@@ -43,6 +43,7 @@ enum agent_counter {
 	AGENT_TLS_UNKNOWN,
 	AGENT_TLS_MOVED,
 	AGENT_TLS_EVENTS_LOST,
+	AGENT_TLS_MISSED,
 	AGENT_COUNTERS,
 };
 /* Metric suffix, like "tap_records"; NULL if out of range. Static. */

@@ -164,6 +164,7 @@ const char *agent_counter_name(unsigned counter)
 		[AGENT_TLS_UNKNOWN] = "tls_unknown",
 		[AGENT_TLS_MOVED] = "tls_moved",
 		[AGENT_TLS_EVENTS_LOST] = "tls_events_lost",
+		[AGENT_TLS_MISSED] = "tls_missed",
 	};
 
 	return counter < AGENT_COUNTERS ? names[counter] : NULL;

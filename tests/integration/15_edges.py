@@ -254,10 +254,12 @@ def main():
         for suite in suites:
             if len(sys.argv) > 1 and suite.__name__ not in sys.argv:
                 continue
+            since = time.monotonic()
             try:
                 suite(rt, report)
             except Failure as e:
                 report.not_ok(suite.__name__, e)
+            note(f"{suite.__name__}: {time.monotonic() - since:.1f} s")
         note(f"the edges took {time.monotonic() - begin:.1f} s")
         rt.finish(report)
     report.exit()

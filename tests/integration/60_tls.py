@@ -10,6 +10,7 @@ encrypted. Servers: nginx, node, python's ssl and asyncio. Clients: curl
 import contextlib
 import glob
 import os
+import pathlib
 import re
 import shutil
 import socket
@@ -21,7 +22,8 @@ from harness import FAMILY, Redtap, Report, Skip, check, equal, \
     eventually, note, port_open, series_key
 
 WEB = 21600
-NGINX, NODE, PYTHON, ASYNCIO = 21610, 21611, 21612, 21613
+NGINX, NODE, PYTHON, ASYNCIO, BOXED = 21610, 21611, 21612, 21613, 21614
+COPIES = 11
 PRIME = 37
 LINGER_S = 10
 LIBSSL = next(iter(glob.glob("/usr/lib/*/libssl.so.3")), "")
@@ -161,6 +163,7 @@ class Tls(Redtap):
             f"node: {self.NODE}", "select:", "  include:",
             f'    ports: ["{NGINX}-21699"]', "services:",
             f"  - {{port: {NGINX}, service: nginx-tls}}",
+            f"  - {{port: {BOXED}, service: boxed-nginx}}",
             "capture: {tls: auto}"]) + "\n")
         return path
 
@@ -257,6 +260,40 @@ def nginx_curl(rt, report):
                           ("server", "GET", "410"): 1},
             "curl-tls": {("client", "GET", "200"): PRIME,
                          ("client", "GET", "410"): 1}})
+
+
+def ahead(rt, report):
+    with report.case("the host's libraries are attached before anybody uses "
+                     "them, and nothing is missed"):
+        names = {os.path.basename(os.path.realpath(path)) for kind in
+                 ("libssl.so", "libgnutls.so") for path in
+                 glob.glob(f"/usr/lib/*-linux-*/{kind}.*")}
+        check(names, "the host has none")
+        equal("their probes", {name: rt.probe(f"tls/{name}")
+                               for name in names}, dict.fromkeys(names, 1))
+        equal("missed", rt.metrics().sum("redtap_agent_tls_missed_total"), 0)
+
+
+def missed(rt, report):
+    with report.case("a process that ends before its own library is attached "
+                     "is counted, or its library was attached in time"):
+        before = rt.metrics()
+        for i in range(COPIES):
+            copy = rt.dir / f"libssl-brief-{i}.so.3"
+            shutil.copy(os.path.realpath(LIBSSL), copy)
+            subprocess.run(["/bin/true"], check=True,
+                           env=dict(os.environ, LD_PRELOAD=str(copy)))
+
+        def told():
+            log = rt.agent.log.read_text()
+            attached = sum(f"attached file={rt.dir}/libssl-brief-{i}.so.3 " in
+                           log for i in range(COPIES))
+            gone = rt.metrics().minus(before).sum(
+                "redtap_agent_tls_missed_total")
+            check(attached + gone <= COPIES, f"{attached} + {gone}")
+            return attached + gone == COPIES and (attached, int(gone))
+        note("of %d brief processes: library attached, missed: %s"
+             % (COPIES, eventually("all are accounted for", told, 15, 0.5)))
 
 
 def first_run(rt, report):
@@ -379,6 +416,69 @@ def middle(rt, report):
             s.close()
 
 
+def copy_with_libraries(programs, root):
+    """A root folder with these programs, their libraries and nothing else."""
+    for program in programs:
+        text = subprocess.run(["ldd", program], check=True,
+                              capture_output=True, text=True).stdout
+        for path in [program, *re.findall(r"(/\S+) \(0x", text)]:
+            to = root / path.lstrip("/")
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(os.path.realpath(path), to)
+
+
+def container(rt, report):
+    """
+    Its root is a file system that is mounted in its own mount namespace only:
+    no path of the host leads to its libraries.
+    """
+    with report.case("a server and its clients in mount and process name "
+                     "spaces of their own, with libraries of their own: "
+                     "exact"):
+        need("unshare")
+        image, root = rt.dir / "image", rt.dir / "root"
+        nginx = shutil.which("nginx") or need("nginx")
+        curl = shutil.which("curl") or need("curl")
+        copy_with_libraries([nginx, curl], image)
+        for name in ("dev", "etc", "srv/www", "tmp", "var/log/nginx"):
+            (image / name).mkdir(parents=True, exist_ok=True)
+        (image / "etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\n"
+                                          "nobody:x:65534:65534::/:/bin/sh\n")
+        (image / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
+        for name in ("cert.pem", "key.pem"):
+            shutil.copy(rt.dir / name, image / "srv")
+        (image / "srv/nginx.conf").write_text(NGINX_CONF.format(port=BOXED))
+        root.mkdir()
+        enter = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh",
+                 "-c",
+                 f"mount -t tmpfs none {root} && cp -a {image}/. {root} && "
+                 f"mknod {root}/dev/null c 1 3 && mknod {root}/dev/urandom "
+                 f'c 1 9 && exec chroot {root} "$@"', "sh"]
+        boxed = rt.spawn([*enter, nginx, "-p", "/srv", "-c",
+                          "/srv/nginx.conf"], "boxed", env=service("boxed-nginx"))
+        eventually("nginx listens in the container",
+                   lambda: port_open(BOXED))
+        check(not any(root.iterdir()), "its root is seen from the host")
+        eventually("its libssl is attached", lambda: len(set(re.findall(
+            r"tls: attached file=\S+/libssl\.so\.3 inode=(\d+)",
+            rt.agent.log.read_text()))) >= 2)
+        before = rt.metrics()
+        url = f"https://127.0.0.1:{BOXED}"
+        inside, = pathlib.Path(f"/proc/{boxed.pid}/task/{boxed.pid}/children"
+                               ).read_text().split()
+        run = subprocess.run(
+            ["nsenter", "--target", inside, "--mount", "--root", "--pid",
+             curl, "-sk", "-w", "%{http_code}\n",
+             *["-o", "/dev/null", f"{url}/hello"] * PRIME,
+             "-o", "/dev/null", f"{url}/gone"],
+            env=service("boxed-curl"), capture_output=True, text=True)
+        equal("what curl saw", run.stdout.split(), ["200"] * PRIME + ["410"])
+        both = {"200": PRIME, "410": 1}
+        expect(rt, before, {
+            "boxed-nginx": {("server", "GET", s): n for s, n in both.items()},
+            "boxed-curl": {("client", "GET", s): n for s, n in both.items()}})
+
+
 def detach(rt, report):
     with report.case("a library that nobody uses any more is let go after "
                      "some seconds, and said so"):
@@ -409,8 +509,8 @@ def main():
     with Tls(WEB) as rt:
         certificate(rt)
         rt.start()
-        for suite in (nginx_curl, first_run, gnutls, node, python, asyncio,
-                      detach, middle, off):
+        for suite in (ahead, nginx_curl, first_run, missed, gnutls, node,
+                      python, asyncio, container, detach, middle, off):
             if len(sys.argv) == 1 or suite.__name__ in sys.argv:
                 suite(rt, report)
         note("agent: " + " | ".join(

@@ -157,7 +157,7 @@ static const struct snapshot_agent sample_agents[] = {
 	  .dropped_sequence_gap = 79,
 	  .dropped_expired = 80,
 	  .counters = { 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111,
-			112, 113, 114, 115 },
+			112, 113, 114, 115, 116 },
 	  .batches = 201,
 	  .duplicates = 202,
 	  .refused = 203,
