@@ -9,32 +9,13 @@
 
 #include "aggregator/config_views.h"
 #include "common/conffile.h"
+#include "common/conffile_fields.h"
 #include "common/log.h"
 #include "proto/limits.h"
 
 #define DAY_S (24u * 3600)
 
 /* ---- the file */
-
-#define TEXT(key, type, member)                                                \
-	CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,  \
-			       type, member, 1, 4096)
-#define LIST(key, type, member, entry)                                         \
-	CYAML_FIELD_SEQUENCE(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,    \
-			     type, member, entry, 0, 1024)
-#define UINT(key, type, member)                                                \
-	CYAML_FIELD_UINT(key, CYAML_FLAG_OPTIONAL, type, member)
-#define BOOLEAN(key, type, member)                                             \
-	CYAML_FIELD_BOOL(key, CYAML_FLAG_OPTIONAL, type, member)
-/* A mapping whose fields count their offsets from the whole structure. */
-#define GROUP(name, type, fields)                                              \
-	{                                                                      \
-		.key = name, .data_offset = 0,                                 \
-		.value = {                                                     \
-			CYAML_VALUE_MAPPING(CYAML_FLAG_OPTIONAL, type,         \
-					    fields),                           \
-		},                                                             \
-	}
 
 static const cyaml_schema_value_t text_entry = {
 	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 4096),
@@ -185,7 +166,6 @@ enum {
 	KEY_QUEUE,
 	KEY_AGENTS,
 	KEY_IDLE,
-	KEY_END,
 };
 
 static const struct argp_option options[] = {
@@ -232,34 +212,10 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static error_t parse_option(int key, char *arg, struct argp_state *state)
-{
-	struct aggregator_flags *flags = state->input;
-
-	if (key == ARGP_KEY_INIT) {
-		state->child_inputs[0] = &flags->cli;
-		return 0;
-	}
-	if (key < CLI_KEY_CONFIG || key >= KEY_END)
-		return ARGP_ERR_UNKNOWN;
-	if (flags->n == AGGREGATOR_FLAGS_MAX)
-		argp_failure(state, 2, 0, "more than %d flags",
-			     AGGREGATOR_FLAGS_MAX);
-	flags->set[flags->n].key = key;
-	flags->set[flags->n].value = arg;
-	flags->n++;
-	return 0;
-}
-
-static const struct argp_child children[] = {
-	{ &cli_argp, 0, NULL, 0 },
-	{ 0 },
-};
-
 const struct argp aggregator_config_argp = {
 	.options = options,
-	.parser = parse_option,
-	.children = children,
+	.parser = cli_settings_parse,
+	.children = cli_settings_children,
 };
 
 static int set_duration_s(uint64_t *to, const char *value)
@@ -351,14 +307,6 @@ static int apply_flag(struct aggregator_config *cfg, int key, const char *value)
 	}
 }
 
-static const char *flag_name(int key)
-{
-	for (const struct argp_option *o = options; o->name; o++)
-		if (o->key == key)
-			return o->name;
-	return "?";
-}
-
 static void clear_list(char ***list, unsigned *count)
 {
 	while (*count)
@@ -369,7 +317,7 @@ static void clear_list(char ***list, unsigned *count)
 
 /* Addresses given by flags stand in for the file's, not beside them. */
 static void clear_overridden(struct aggregator_config *cfg,
-			     const struct aggregator_flags *flags)
+			     const struct cli_settings *flags)
 {
 	bool web = false, ingest = false;
 
@@ -496,7 +444,7 @@ static int check_views(const struct aggregator_config *cfg)
 }
 
 int aggregator_config_load(struct aggregator_config **out,
-			   const struct aggregator_flags *flags)
+			   const struct cli_settings *flags)
 {
 	struct aggregator_config *cfg = NULL;
 	const char *wrong;
@@ -515,7 +463,7 @@ int aggregator_config_load(struct aggregator_config **out,
 		err = apply_flag(cfg, flags->set[i].key, flags->set[i].value);
 		if (err == -EINVAL)
 			log_error("--%s: bad value '%s'",
-				  flag_name(flags->set[i].key),
+				  cli_option_name(options, flags->set[i].key),
 				  flags->set[i].value);
 	}
 	if (!err)
@@ -543,7 +491,7 @@ void aggregator_config_free(struct aggregator_config *cfg)
 }
 
 int aggregator_config_main(struct aggregator_config **out,
-			   struct aggregator_flags *flags, const char *doc,
+			   struct cli_settings *flags, const char *doc,
 			   int argc, char **argv)
 {
 	const struct argp_child child[] = {
@@ -553,7 +501,7 @@ int aggregator_config_main(struct aggregator_config **out,
 	const struct argp argp = { .doc = doc, .children = child };
 	int err;
 
-	*flags = (struct aggregator_flags){ .n = 0 };
+	*flags = (struct cli_settings){ .n = 0 };
 	/* With no parser of its own, an argp hands its input to the child. */
 	err = argp_parse(&argp, argc, argv, 0, NULL, flags);
 	if (err)

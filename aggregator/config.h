@@ -55,24 +55,15 @@ struct aggregator_config {
 	} ingest;
 };
 
-/* Flags of every subcommand that has a configuration; see cli.h. */
-#define AGGREGATOR_FLAGS_MAX 64
-struct aggregator_flags {
-	struct cli_flags cli;
-	unsigned n;
-	struct {
-		int key;
-		const char *value;
-	} set[AGGREGATOR_FLAGS_MAX]; /* in the order given; later ones win */
-};
-extern const struct argp aggregator_config_argp; /* input: aggregator_flags */
+/* Flags of every subcommand that has a configuration. */
+extern const struct argp aggregator_config_argp; /* struct cli_settings */
 
 /*
  * Sets *out, released by aggregator_config_free(). What is wrong is logged with
  * its place: -EINVAL, or the error of reading the file. Call again to reload.
  */
 int aggregator_config_load(struct aggregator_config **out,
-			   const struct aggregator_flags *flags);
+			   const struct cli_settings *flags);
 void aggregator_config_free(struct aggregator_config *cfg); /* NULL is fine */
 
 /*
@@ -88,7 +79,7 @@ void aggregator_config_needs_restart(const struct aggregator_config *now,
  * --config.check was given and all is well (exit 0); negative errno (exit 1).
  */
 int aggregator_config_main(struct aggregator_config **out,
-			   struct aggregator_flags *flags, const char *doc,
+			   struct cli_settings *flags, const char *doc,
 			   int argc, char **argv);
 
 #endif /* AGGREGATOR_CONFIG_H */

@@ -23,7 +23,7 @@ static const struct argp_option options[] = {
 };
 
 struct arguments {
-	struct aggregator_flags flags; /* first: what the child gets */
+	struct cli_settings flags; /* first: what the child gets */
 	bool all;
 };
 

@@ -26,7 +26,7 @@ static const char doc[] =
 	"metrics of the whole fleet on one endpoint.";
 
 struct serve {
-	struct aggregator_flags flags;
+	struct cli_settings flags;
 	struct aggregator_config *config; /* what it was started with */
 	struct view_set *views;
 	struct engine *engine;

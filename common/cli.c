@@ -235,6 +235,38 @@ static int parse_with_unit(const char *text, const struct unit *units, size_t n,
 	return -EINVAL;
 }
 
+error_t cli_settings_parse(int key, char *arg, struct argp_state *state)
+{
+	struct cli_settings *s = state->input;
+
+	if (key == ARGP_KEY_INIT) {
+		state->child_inputs[0] = &s->cli;
+		return 0;
+	}
+	if (key < CLI_KEY_CONFIG || key >= CLI_KEY_COMMAND)
+		return ARGP_ERR_UNKNOWN;
+	if (s->n == CLI_SETTINGS_MAX)
+		argp_failure(state, 2, 0, "more than %d flags",
+			     CLI_SETTINGS_MAX);
+	s->set[s->n].key = key;
+	s->set[s->n].value = arg;
+	s->n++;
+	return 0;
+}
+
+const struct argp_child cli_settings_children[] = {
+	{ &cli_argp, 0, NULL, 0 },
+	{ 0 },
+};
+
+const char *cli_option_name(const struct argp_option *of, int key)
+{
+	for (; of->name; of++)
+		if (of->key == key)
+			return of->name;
+	return "?";
+}
+
 int cli_parse_duration_ms(const char *text, uint64_t *out)
 {
 	static const struct unit units[] = {

@@ -46,6 +46,27 @@ struct cli_flags {
  */
 extern const struct argp cli_argp;
 
+/*
+ * The flags of a subcommand that has a configuration: those of cli_argp, and
+ * what is set on the command line, in its order, to be applied to what the file
+ * says. Filled by an argp of the program's own whose parser and children are
+ * these and whose keys lie between CLI_KEY_CONFIG and CLI_KEY_COMMAND.
+ */
+#define CLI_SETTINGS_MAX 128
+struct cli_settings {
+	struct cli_flags cli;
+	unsigned n;
+	struct {
+		int key;
+		const char *value; /* borrowed from argv */
+	} set[CLI_SETTINGS_MAX];
+};
+error_t cli_settings_parse(int key, char *arg, struct argp_state *state);
+extern const struct argp_child cli_settings_children[];
+
+/* The name of the option with that key. */
+const char *cli_option_name(const struct argp_option *of, int key);
+
 /* Only the log flags and --version: for subcommands without configuration. */
 extern const struct argp cli_log_argp;
 

@@ -213,7 +213,7 @@ static int check_hooks(const struct agent_config *cfg)
 int cmd_check(int argc, char **argv)
 {
 	struct agent_config *cfg;
-	struct agent_flags flags;
+	struct cli_settings flags;
 	int err = agent_config_main(&cfg, &flags,
 				    "Tell what this host can do: exit status 0 "
 				    "if the agent can capture here.",

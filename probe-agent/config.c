@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/conffile.h"
+#include "common/conffile_fields.h"
 #include "common/log.h"
 #include "probe-agent/route.h"
 #include "probe-agent/select.h"
@@ -18,26 +19,6 @@
 #define FLUSH_MS_MAX 1000 /* the promise: visible within 2 s */
 
 /* ---- the file */
-
-#define TEXT(key, type, member)                                                \
-	CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,  \
-			       type, member, 1, 4096)
-#define LIST(key, type, member, entry)                                         \
-	CYAML_FIELD_SEQUENCE(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,    \
-			     type, member, entry, 0, 1024)
-#define UINT(key, type, member)                                                \
-	CYAML_FIELD_UINT(key, CYAML_FLAG_OPTIONAL, type, member)
-#define BOOLEAN(key, type, member)                                             \
-	CYAML_FIELD_BOOL(key, CYAML_FLAG_OPTIONAL, type, member)
-/* A mapping whose fields count their offsets from the whole structure. */
-#define GROUP(name, type, fields)                                              \
-	{                                                                      \
-		.key = name, .data_offset = 0,                                 \
-		.value = {                                                     \
-			CYAML_VALUE_MAPPING(CYAML_FLAG_OPTIONAL, type,         \
-					    fields),                           \
-		},                                                             \
-	}
 
 static const cyaml_schema_value_t text_entry = {
 	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 4096),
@@ -192,7 +173,6 @@ enum {
 	KEY_ROUTES_CAP,
 	KEY_RECORD,
 	KEY_RECORD_TAP,
-	KEY_END,
 };
 
 static const struct argp_option options[] = {
@@ -237,34 +217,10 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static error_t parse_option(int key, char *arg, struct argp_state *state)
-{
-	struct agent_flags *flags = state->input;
-
-	if (key == ARGP_KEY_INIT) {
-		state->child_inputs[0] = &flags->cli;
-		return 0;
-	}
-	if (key < CLI_KEY_CONFIG || key >= KEY_END)
-		return ARGP_ERR_UNKNOWN;
-	if (flags->n == AGENT_FLAGS_MAX)
-		argp_failure(state, 2, 0, "more than %d flags",
-			     AGENT_FLAGS_MAX);
-	flags->set[flags->n].key = key;
-	flags->set[flags->n].value = arg;
-	flags->n++;
-	return 0;
-}
-
-static const struct argp_child children[] = {
-	{ &cli_argp, 0, NULL, 0 },
-	{ 0 },
-};
-
 const struct argp agent_config_argp = {
 	.options = options,
-	.parser = parse_option,
-	.children = children,
+	.parser = cli_settings_parse,
+	.children = cli_settings_children,
 };
 
 static int set_bytes(uint64_t *to, uint64_t max, const char *value)
@@ -358,14 +314,6 @@ static int apply_flag(struct agent_config *cfg, int key, const char *value)
 	default:
 		return apply_list_flag(cfg, key, value);
 	}
-}
-
-static const char *flag_name(int key)
-{
-	for (const struct argp_option *o = options; o->name; o++)
-		if (o->key == key)
-			return o->name;
-	return "?";
 }
 
 /* ---- defaults and checks */
@@ -462,7 +410,7 @@ static int check_parts(const struct agent_config *cfg)
 }
 
 int agent_config_load(struct agent_config **out,
-		      const struct agent_flags *flags)
+		      const struct cli_settings *flags)
 {
 	struct agent_config *cfg = NULL;
 	const char *wrong;
@@ -479,7 +427,7 @@ int agent_config_load(struct agent_config **out,
 		err = apply_flag(cfg, flags->set[i].key, flags->set[i].value);
 		if (err == -EINVAL)
 			log_error("--%s: bad value '%s'",
-				  flag_name(flags->set[i].key),
+				  cli_option_name(options, flags->set[i].key),
 				  flags->set[i].value);
 	}
 	if (!err)
@@ -508,7 +456,7 @@ void agent_config_free(struct agent_config *cfg)
 	cyaml_free(&cyaml_plain, &schema, cfg, 0);
 }
 
-int agent_config_main(struct agent_config **out, struct agent_flags *flags,
+int agent_config_main(struct agent_config **out, struct cli_settings *flags,
 		      const char *doc, int argc, char **argv)
 {
 	const struct argp_child child[] = {
@@ -518,7 +466,7 @@ int agent_config_main(struct agent_config **out, struct agent_flags *flags,
 	const struct argp argp = { .doc = doc, .children = child };
 	int err;
 
-	*flags = (struct agent_flags){ .n = 0 };
+	*flags = (struct cli_settings){ .n = 0 };
 	/* With no parser of its own, an argp hands its input to the child. */
 	err = argp_parse(&argp, argc, argv, 0, NULL, flags);
 	if (err)

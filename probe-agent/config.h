@@ -67,34 +67,22 @@ struct agent_config {
 	char *record_tap; /* file for tap records; flags only, both */
 };
 
-/*
- * Flags of every subcommand that has a configuration. Opaque to its users: a
- * child argp fills it. Strings are borrowed from argv.
- */
-#define AGENT_FLAGS_MAX 128
-struct agent_flags {
-	struct cli_flags cli;
-	unsigned n;
-	struct {
-		int key;
-		const char *value;
-	} set[AGENT_FLAGS_MAX]; /* in the order given; later ones win */
-};
-extern const struct argp agent_config_argp; /* input: struct agent_flags */
+/* Flags of every subcommand that has a configuration. */
+extern const struct argp agent_config_argp; /* struct cli_settings */
 
 /*
  * Sets *out, released by agent_config_free(). What is wrong is logged with its
  * place: -EINVAL, or the error of reading the file. Call again to reload.
  */
 int agent_config_load(struct agent_config **out,
-		      const struct agent_flags *flags);
+		      const struct cli_settings *flags);
 void agent_config_free(struct agent_config *cfg); /* NULL is fine */
 
 /*
  * For a subcommand with no flags of its own: parses argv and loads. 0; 1 if
  * --config.check was given and all is well (exit 0); negative errno (exit 1).
  */
-int agent_config_main(struct agent_config **out, struct agent_flags *flags,
+int agent_config_main(struct agent_config **out, struct cli_settings *flags,
 		      const char *doc, int argc, char **argv);
 
 #endif /* PROBE_AGENT_CONFIG_H */

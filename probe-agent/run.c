@@ -392,7 +392,7 @@ static void say_ready(const struct agent *a)
 int cmd_run(int argc, char **argv)
 {
 	struct agent a = { .epoll = -1, .timer = -1, .signals = -1 };
-	struct agent_flags flags = { 0 };
+	struct cli_settings flags = { 0 };
 	int err;
 
 	err = agent_config_main(&a.cfg, &flags,

@@ -239,7 +239,7 @@ static double engine_ns(const struct tape *tape, uint64_t exchanges,
 
 static void agent_open(struct agent *a, const struct tape *tape)
 {
-	struct agent_flags flags = { 0 };
+	struct cli_settings flags = { 0 };
 	struct outbox_options oo = { 0 };
 	struct pipeline_options po = { 0 };
 	int err;

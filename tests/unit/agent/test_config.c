@@ -58,7 +58,7 @@ static void spare_the_limit(void)
 static int load(struct fixture *f, const char *text, unsigned n,
 		const char *const *args)
 {
-	struct agent_flags flags = { .n = 0 };
+	struct cli_settings flags = { .n = 0 };
 	int saved = dup(STDERR_FILENO), pair[2], err;
 	FILE *out = fopen(f->path, "w");
 	char *argv[16], file[96];
@@ -281,7 +281,7 @@ static void refuses_bad_flags(void **state)
 
 static void tells_a_missing_file(void **state)
 {
-	struct agent_flags flags = { .cli.config_file = "/nonexistent/x.yml" };
+	struct cli_settings flags = { .cli.config_file = "/nonexistent/x.yml" };
 	struct agent_config *cfg = NULL;
 
 	(void)state;

@@ -46,7 +46,7 @@ static int teardown(void **state)
 static int load(struct fixture *f, const char *text, unsigned n,
 		const char *const *args)
 {
-	struct aggregator_flags flags = { .n = 0 };
+	struct cli_settings flags = { .n = 0 };
 	FILE *out = fopen(f->path, "w");
 	char *argv[16], file[96];
 

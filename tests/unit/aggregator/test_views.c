@@ -105,7 +105,7 @@ static int teardown(void **state)
 
 static int load(struct fixture *f, const char *text)
 {
-	struct aggregator_flags flags = { .cli.config_file = f->path };
+	struct cli_settings flags = { .cli.config_file = f->path };
 	FILE *out = fopen(f->path, "w");
 
 	assert_non_null(out);
