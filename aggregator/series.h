@@ -29,16 +29,18 @@ struct label {
 };
 
 struct series_slot {
+	/* What a snapshot copies while ingest waits: SERIES_COPIED bytes. */
 	uint64_t count;
 	uint64_t sum;
 	struct span *span; /* NULL: nothing counted, or a counter */
 	struct exemplars *exemplars; /* NULL: none */
-	uint64_t log_id; /* the last batch that is in it */
 	int64_t created_us;
 	int64_t active_us; /* when the last batch came that is in it */
+	uint64_t log_id; /* the last batch that is in it */
 	uint32_t turn; /* of the fold: when it was last counted in */
 	bool dirty; /* the store's copy is older */
 };
+#define SERIES_COPIED offsetof(struct series_slot, log_id)
 
 #define SERIES_SKETCH_BITS 10
 #define SERIES_VALUES_BITS 8

@@ -82,7 +82,9 @@ static int copy_view(struct taken *t, struct raw_view *raw,
 
 		if (n > SERIES_CHUNK)
 			n = SERIES_CHUNK;
-		memcpy(raw->slot + from, s->slot[c], n * sizeof(*raw->slot));
+		for (size_t i = 0; i < n; i++)
+			memcpy(&raw->slot[from + i], &s->slot[c][i],
+			       SERIES_COPIED);
 		raw->label[c] = s->label[c];
 	}
 	memcpy(raw->sketch, s->sketch, sizeof(s->sketch));

@@ -7,12 +7,24 @@
 
 /* The inside of a snapshot, for snapshot*.c only. */
 
+/* The beginning of a series_slot. */
+struct raw_slot {
+	uint64_t count, sum;
+	const struct span *span;
+	const struct exemplars *exemplars;
+	int64_t created_us, active_us;
+};
+_Static_assert(sizeof(struct raw_slot) == SERIES_COPIED &&
+		       offsetof(struct raw_slot, active_us) ==
+			       offsetof(struct series_slot, active_us),
+	       "copied as bytes");
+
 /* A view as copied under the lock: slots by value, the rest by reference. */
 struct raw_view {
 	const struct series
 		*series; /* keys and cells only: they never change */
 	uint32_t n;
-	struct series_slot *slot;
+	struct raw_slot *slot;
 	const struct interned ***label; /* chunks */
 	size_t chunks; /* that slot and label have room for */
 	uint8_t sketch[1 << SERIES_SKETCH_BITS];

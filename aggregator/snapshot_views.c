@@ -149,7 +149,7 @@ static size_t native_room(const struct cells *cells, const struct span *s)
 static void fill_series(struct snapshot_series *out, const struct raw_view *raw,
 			uint32_t slot)
 {
-	const struct series_slot *s = &raw->slot[slot];
+	const struct raw_slot *s = &raw->slot[slot];
 	const struct interned *const *label = raw_labels(raw, slot);
 
 	for (size_t i = 0; i < raw->series->n_keys; i++)

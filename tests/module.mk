@@ -89,8 +89,9 @@ $(BENCHES_AGENT): $(B)/%: $(B)/obj/%.o $(B)/libproto.a $(B)/libcommon.a
 
 bench-build: $(BENCHES)
 
-bench-scrape: $(B)/tests/bench/scrape ## What rendering a scrape costs
-	@$<
+bench-scrape: $(B)/tests/bench/scrape $(B)/tests/bench/scrape_full ## What a scrape costs: rendering, memory, stalls
+	@$(B)/tests/bench/scrape
+	@$(B)/tests/bench/scrape_full
 
 bench-fold: $(B)/tests/bench/fold ## What decoding and counting an event costs
 	@$<
