@@ -11,55 +11,11 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "probe-agent/outbox_disk.h"
-#include "probe-agent/rollup.h"
-#include "proto/batch.h"
+#include "probe-agent/outbox_items.h"
 
 #define CAP_DEFAULT ((size_t)64 << 20)
-/* A fold makes at least this part of the cap free, if it can. */
-#define FOLD_PART 16u
 /* How far ahead of the oldest batch the file allows to send. */
 #define SEND_AHEAD 32u
-/* Beyond its data, what an item costs in memory. */
-#define ITEM_BYTES (sizeof(struct item) + 32)
-
-struct item {
-	uint64_t first, sequence, events;
-	void *data; /* NULL: on disk only */
-	size_t len;
-	bool rollup, stored;
-	bool sealed; /* folding it has not paid */
-	/*
-	 * From the file, and may have been sent before: in a rollup it would
-	 * be counted again, and as a drop it would be counted twice.
-	 */
-	bool maybe_sent;
-};
-
-struct outbox {
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	bool woken;
-	size_t cap_bytes, bytes;
-	/* A ring, oldest first. Item 0 may have been sent: it is never folded
-	 * or dropped, so what was counted there cannot be sent again here. */
-	struct item *items;
-	size_t head, n, mask;
-	uint64_t epoch, last_sequence;
-	struct outbox_disk_marks marks; /* as they are; the file's lag */
-	uint64_t forget_later; /* dropped, still in the file; 0: none */
-	struct batch_losses losses; /* as the file told at start */
-	struct outbox_disk *disk; /* NULL: in memory */
-	struct rollup *rollup; /* made with the first fold */
-	struct batch_arena *arena;
-	char *agent; /* of the batches being folded */
-	struct outbox_stats stats;
-};
-
-static struct item *at(const struct outbox *ob, size_t i)
-{
-	return &ob->items[(ob->head + i) & ob->mask];
-}
 
 static int ring_grow(struct outbox *ob)
 {
@@ -69,7 +25,7 @@ static int ring_grow(struct outbox *ob)
 	if (items == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < ob->n; i++)
-		items[i] = *at(ob, i);
+		items[i] = *outbox_at(ob, i);
 	free(ob->items);
 	ob->items = items;
 	ob->head = 0;
@@ -85,32 +41,31 @@ static int append(struct outbox *ob, const struct item *it)
 		if (err)
 			return err;
 	}
-	*at(ob, ob->n++) = *it;
+	*outbox_at(ob, ob->n++) = *it;
 	ob->bytes += it->len + ITEM_BYTES;
 	ob->stats.batches = ob->n;
 	ob->stats.bytes = ob->bytes;
 	return 0;
 }
 
-/* Takes items [from, to) out, and puts *with in their place unless NULL. */
-static void splice(struct outbox *ob, size_t from, size_t to,
+void outbox_splice(struct outbox *ob, size_t from, size_t to,
 		   const struct item *with)
 {
 	size_t kept = from;
 
 	for (size_t i = from; i < to; i++) {
-		ob->bytes -= at(ob, i)->len + ITEM_BYTES;
-		free(at(ob, i)->data);
+		ob->bytes -= outbox_at(ob, i)->len + ITEM_BYTES;
+		free(outbox_at(ob, i)->data);
 	}
 	if (with != NULL) {
 		ob->bytes += with->len + ITEM_BYTES;
-		*at(ob, kept++) = *with;
+		*outbox_at(ob, kept++) = *with;
 	}
 	if (from == 0 && with == NULL) {
 		ob->head = (ob->head + to) & ob->mask; /* the usual way */
 	} else {
 		for (size_t i = to; i < ob->n; i++)
-			*at(ob, i - to + kept) = *at(ob, i);
+			*outbox_at(ob, i - to + kept) = *outbox_at(ob, i);
 	}
 	ob->n -= to - kept;
 	ob->stats.batches = ob->n;
@@ -215,7 +170,7 @@ void outbox_close(struct outbox *ob)
 		outbox_disk_mark(ob->disk, &ob->marks, 0);
 	outbox_disk_close(ob->disk);
 	for (size_t i = 0; i < ob->n; i++)
-		free(at(ob, i)->data);
+		free(outbox_at(ob, i)->data);
 	free(ob->items);
 	rollup_free(ob->rollup);
 	batch_arena_free(ob->arena);
@@ -244,7 +199,7 @@ static void allow_sending(struct outbox *ob, uint64_t sequence)
 		ob->marks.sendable = sequence + SEND_AHEAD;
 }
 
-static int store(struct outbox *ob, struct item *it)
+int outbox_store(struct outbox *ob, struct item *it)
 {
 	struct outbox_disk_row row = {
 		.first = it->first,
@@ -257,7 +212,8 @@ static int store(struct outbox *ob, struct item *it)
 
 	if (ob->disk == NULL || it->stored)
 		return 0;
-	allow_sending(ob, ob->n > 0 ? at(ob, 0)->sequence : it->sequence);
+	allow_sending(ob,
+		      ob->n > 0 ? outbox_at(ob, 0)->sequence : it->sequence);
 	err = outbox_disk_put(ob->disk, &row, it->data, &ob->marks);
 	if (err)
 		return err;
@@ -284,7 +240,7 @@ static int store_sendable(struct outbox *ob, const struct item *it)
 	return outbox_disk_mark(ob->disk, &ob->marks, 0);
 }
 
-static int load(struct outbox *ob, struct item *it)
+int outbox_load(struct outbox *ob, struct item *it)
 {
 	void *data;
 	size_t len;
@@ -300,184 +256,12 @@ static int load(struct outbox *ob, struct item *it)
 	return 0;
 }
 
-static void unload(struct item *it)
+void outbox_unload(struct item *it)
 {
 	if (!it->stored)
 		return;
 	free(it->data);
 	it->data = NULL;
-}
-
-/* ---- making room ---- */
-
-static void drop(struct outbox *ob, size_t i)
-{
-	const struct item *it = at(ob, i);
-
-	ob->stats.dropped_events += it->events;
-	if (it->stored && it->sequence < ob->last_sequence)
-		outbox_disk_mark(ob->disk, &ob->marks, it->sequence);
-	else if (it->stored)
-		ob->forget_later = it->sequence; /* the newest row stays */
-	splice(ob, i, i + 1, NULL);
-}
-
-static int add_to_rollup(struct outbox *ob, struct item *it)
-{
-	const char *reason = "";
-	struct batch b;
-	int err = load(ob, it);
-
-	if (err)
-		return err;
-	err = batch_decode(ob->arena, it->data, it->len, &b, &reason);
-	if (err == 0 && ob->agent == NULL) {
-		ob->agent = strdup(b.agent);
-		err = ob->agent != NULL ? 0 : -ENOMEM;
-	}
-	if (err == 0)
-		err = rollup_add(ob->rollup, &b);
-	else
-		log_error("batch cannot be folded: sequence=%llu "
-			  "error=\"%s\"",
-			  (unsigned long long)it->sequence, reason);
-	unload(it);
-	return err;
-}
-
-/* Folds items [from, to) into *out, which is not in the outbox yet. */
-static int fold(struct outbox *ob, size_t from, size_t to, struct item *out)
-{
-	int err = 0;
-
-	if (ob->rollup == NULL)
-		err = rollup_new(&ob->rollup);
-	else
-		rollup_reset(ob->rollup);
-	for (size_t i = from; i < to && err == 0; i++)
-		err = add_to_rollup(ob, at(ob, i));
-	if (err)
-		return err;
-	*out = (struct item){
-		.first = at(ob, from)->first,
-		.sequence = at(ob, to - 1)->sequence,
-		.events = rollup_events(ob->rollup),
-		.rollup = true,
-	};
-	return rollup_encode(ob->rollup, ob->agent, ob->epoch, out->first,
-			     out->sequence, &out->data, &out->len);
-}
-
-/*
- * What to fold: the newest rollup that still takes more and the batches after
- * it, up to the budget. False if there is no batch to fold.
- */
-static bool find_run(const struct outbox *ob, size_t *from, size_t *to)
-{
-	size_t budget = ob->cap_bytes / FOLD_PART, taken = 0, i = 1;
-
-	while (i < ob->n && (at(ob, i)->sealed || at(ob, i)->maybe_sent))
-		i++;
-	*from = i;
-	while (i < ob->n && !at(ob, i)->sealed &&
-	       (at(ob, i)->rollup || taken < budget)) {
-		if (!at(ob, i)->rollup)
-			taken += at(ob, i)->len + ITEM_BYTES;
-		i++;
-	}
-	*to = i;
-	return taken > 0;
-}
-
-static size_t run_bytes(const struct outbox *ob, size_t from, size_t to)
-{
-	size_t bytes = 0;
-
-	for (size_t i = from; i < to; i++)
-		bytes += at(ob, i)->len + ITEM_BYTES;
-	return bytes;
-}
-
-static uint64_t plain_events(const struct outbox *ob, size_t from, size_t to)
-{
-	uint64_t events = 0;
-
-	for (size_t i = from; i < to; i++)
-		if (!at(ob, i)->rollup)
-			events += at(ob, i)->events;
-	return events;
-}
-
-/* True if it freed something or sealed something: worth another look. */
-static bool fold_oldest(struct outbox *ob)
-{
-	struct item it;
-	size_t from, to;
-	uint64_t events;
-	int err = -EMSGSIZE;
-
-	if (!find_run(ob, &from, &to))
-		return false;
-	/* Half as many until they fit into one message. */
-	for (; to > from; to = from + (to - from) / 2) {
-		err = fold(ob, from, to, &it);
-		if (err != -EMSGSIZE || to - from == 1)
-			break;
-	}
-	if (err == 0 &&
-	    it.len + ITEM_BYTES >= run_bytes(ob, from, to) / 8 * 7) {
-		free(it.data);
-		err = -EMSGSIZE;
-	}
-	events = plain_events(ob, from, to);
-	if (err == 0) {
-		err = store(ob, &it);
-		if (err)
-			free(it.data);
-	}
-	if (err == -ENOMEM || err == -ENOSPC || err == -EIO)
-		return false;
-	if (err) {
-		for (size_t i = from; i < to; i++)
-			at(ob, i)->sealed = true;
-		return true;
-	}
-	ob->stats.rolled_up_events += events;
-	splice(ob, from, to, &it);
-	return true;
-}
-
-/* The oldest that is certainly not counted yet; false if there is none. */
-static bool drop_oldest(struct outbox *ob)
-{
-	size_t i = 1;
-
-	while (i < ob->n && at(ob, i)->maybe_sent)
-		i++;
-	if (i >= ob->n)
-		return false;
-	log_warn("outbox full: oldest batch dropped: events=%llu",
-		 (unsigned long long)at(ob, i)->events);
-	drop(ob, i);
-	return true;
-}
-
-static bool room_for(const struct outbox *ob, size_t len)
-{
-	return ob->bytes + len + ITEM_BYTES <= ob->cap_bytes;
-}
-
-static void make_room(struct outbox *ob, size_t len)
-{
-	uint64_t before = ob->stats.rolled_up_events;
-
-	while (!room_for(ob, len) && (fold_oldest(ob) || drop_oldest(ob)))
-		;
-	if (ob->stats.rolled_up_events > before)
-		log_info("outbox full: oldest batches rolled up: "
-			 "batches=%zu bytes=%zu rolled_up_events=%llu",
-			 ob->n, ob->bytes,
-			 (unsigned long long)ob->stats.rolled_up_events);
 }
 
 /* ---- for the loop thread ---- */
@@ -497,13 +281,13 @@ int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 	*data = NULL;
 	pthread_mutex_lock(&ob->lock);
 	assert(epoch == ob->epoch && sequence > ob->last_sequence);
-	make_room(ob, len);
+	outbox_make_room(ob, len);
 	ob->last_sequence = sequence;
-	if (!room_for(ob, len) && ob->n > 0)
+	if (!outbox_has_room(ob, len) && ob->n > 0)
 		err = -ENOSPC;
 	/* What cannot be written now is when it is about to be sent. */
 	if (err == 0)
-		store(ob, &it);
+		outbox_store(ob, &it);
 	if (err == 0)
 		err = append(ob, &it);
 	if (err) {
@@ -531,11 +315,11 @@ static void deadline(struct timespec *ts, int timeout_ms)
 /* Written first, then sent. */
 static int first_item(struct outbox *ob, struct outbox_item *out)
 {
-	struct item *it = at(ob, 0);
-	int err = store(ob, it);
+	struct item *it = outbox_at(ob, 0);
+	int err = outbox_store(ob, it);
 
 	err = err ? err : store_sendable(ob, it);
-	err = err ? err : load(ob, it);
+	err = err ? err : outbox_load(ob, it);
 	if (err)
 		return err;
 	out->data = it->data;
@@ -577,13 +361,13 @@ static void done(struct outbox *ob, uint64_t epoch, uint64_t sequence,
 {
 	pthread_mutex_lock(&ob->lock);
 	if (ob->n > 0 && epoch == ob->epoch &&
-	    at(ob, 0)->sequence == sequence) {
+	    outbox_at(ob, 0)->sequence == sequence) {
 		if (refused)
-			ob->stats.refused_events += at(ob, 0)->events;
+			ob->stats.refused_events += outbox_at(ob, 0)->events;
 		else
 			ob->stats.acknowledged++;
 		ob->marks.acknowledged = sequence;
-		splice(ob, 0, 1, NULL);
+		outbox_splice(ob, 0, 1, NULL);
 	}
 	pthread_mutex_unlock(&ob->lock);
 }
