@@ -100,7 +100,7 @@ fi
 	jansson aggregator/(api(_[a-z]+)?|report)|probe-agent/import_json
 	zstd proto/trace
 	curl/ aggregator/client
-	zlib aggregator/render
+	zlib aggregator/render(_stream)?
 	cap-ng probe-agent/(check|privileges)
 	bpf/(libbpf|bpf)\.h probe-agent/(tap(_front(_list)?)?|tls|links)
 	[a-z_]*\.skel\.h probe-agent/(tap(_front(_list)?)?|tls|links)
