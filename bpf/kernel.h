@@ -145,7 +145,6 @@ struct file {
 	struct path f_path;
 	void *private_data;
 	struct inode *f_inode;
-	const void *f_op;
 };
 
 struct fdtable {
@@ -168,13 +167,14 @@ struct task_struct {
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long r10, r8, ax, cx, dx, si, di, sp;
+	unsigned long r10, r8, ax, cx, dx, si, di, orig_ax, sp;
 };
 #elif defined(__TARGET_ARCH_arm64)
 struct pt_regs {
 	__u64 regs[31];
 	__u64 sp;
 	__u64 orig_x0;
+	__s32 syscallno;
 };
 #else
 #error "no syscall argument registers known for this architecture"

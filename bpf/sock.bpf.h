@@ -7,12 +7,6 @@
 #include "bpf/kernel.h"
 #include "bpf/tap.h"
 
-/*
- * Address of the kernel's socket_file_ops, from kallsyms; 0 if not known.
- * Telling sockets from files by it takes one read instead of two.
- */
-const volatile __u64 tap_socket_fops = 0;
-
 /* The task that runs, typed where the kernel can (5.11). */
 static __always_inline struct task_struct *current_task(void)
 {
@@ -40,6 +34,22 @@ static __always_inline struct file *file_of_fd(struct task_struct *task,
 	return file;
 }
 
+/*
+ * Is sk the socket behind fd? What private_data means need not be known: only
+ * a socket has one that points to it.
+ */
+static __always_inline bool is_at_fd(struct task_struct *task, unsigned int fd,
+				     struct sock *sk)
+{
+	struct file *file = file_of_fd(task, fd);
+	struct socket *socket;
+
+	if (!file)
+		return false;
+	socket = READ(struct file, file, private_data);
+	return socket && READ(struct socket, socket, sk) == sk;
+}
+
 /* The socket behind fd; NULL for anything else. */
 static __always_inline struct sock *sock_of_fd(struct task_struct *task,
 					       unsigned int fd)
@@ -50,14 +60,9 @@ static __always_inline struct sock *sock_of_fd(struct task_struct *task,
 
 	if (!file)
 		return NULL;
-	if (tap_socket_fops) {
-		if ((__u64)READ(struct file, file, f_op) != tap_socket_fops)
-			return NULL;
-	} else {
-		inode = READ(struct file, file, f_inode);
-		if ((READ(struct inode, inode, i_mode) & S_IFMT) != S_IFSOCK)
-			return NULL;
-	}
+	inode = READ(struct file, file, f_inode);
+	if ((READ(struct inode, inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
 	socket = READ(struct file, file, private_data);
 	return READ(struct socket, socket, sk);
 }

@@ -126,6 +126,7 @@ enum tap_front {
 	TAP_FRONT_KPROBE = 3,
 	TAP_FRONT_OPENSSL = 4,
 	TAP_FRONT_GNUTLS = 5,
+	TAP_FRONT_SOCKET = 6,
 };
 
 /* Indexes of the per-CPU counters. */

@@ -189,7 +189,7 @@ static const struct argp_option options[] = {
 	{ "outbox.cap", KEY_OUTBOX_CAP, "BYTES", 0, "Most that is kept (64MiB)",
 	  2 },
 	{ "capture", KEY_CAPTURE, "MODE", 0,
-	  "auto (default), syscall, fentry, kprobe", 3 },
+	  "auto (default), fentry, socket, syscall, kprobe", 3 },
 	{ "capture.ring", KEY_RING, "BYTES", 0, "Ring buffer (4MiB)", 3 },
 	{ "capture.max-connections", KEY_CONNECTIONS, "N", 0,
 	  "Connections followed at once (65536)", 3 },
@@ -353,15 +353,16 @@ static int fill_defaults(struct agent_config *cfg)
 /* What is wrong with it, or NULL. */
 static const char *check(const struct agent_config *cfg)
 {
-	static const char *const modes[] = { "auto", "syscall", "fentry",
-					     "kprobe" };
+	static const char *const modes[] = { "auto", "fentry", "socket",
+					     "syscall", "kprobe" };
 	uint32_t ring = cfg->capture.ring_bytes;
 	bool known = false;
 
 	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
 		known |= !strcmp(cfg->capture.mode, modes[i]);
 	if (!known)
-		return "capture mode: none of auto, syscall, fentry, kprobe";
+		return "capture mode: none of auto, fentry, socket, "
+		       "syscall, kprobe";
 	if (strcmp(cfg->capture.tls, "auto") && strcmp(cfg->capture.tls, "off"))
 		return "capture tls: neither auto nor off";
 	if (!*cfg->node || strlen(cfg->node) > LIMIT_AGENT_BYTES)

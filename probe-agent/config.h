@@ -46,7 +46,7 @@ struct agent_config {
 		char *path; /* NULL: in memory */
 	} outbox;
 	struct {
-		char *mode; /* auto, syscall, fentry, kprobe */
+		char *mode; /* auto, fentry, socket, syscall, kprobe */
 		uint32_t ring_bytes; /* a power of two, of pages */
 		uint32_t max_connections;
 		char *tls; /* auto, off */

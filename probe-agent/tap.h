@@ -17,7 +17,7 @@
 struct tap;
 
 struct tap_options {
-	const char *mode; /* "auto", "fentry", "kprobe" or "syscall" */
+	const char *mode; /* "auto", or a front-end: "socket" */
 	uint32_t ring_bytes; /* a power of two, of pages */
 	uint32_t max_connections;
 	bool watch_self; /* follow this process's own connections too */

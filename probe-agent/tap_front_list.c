@@ -10,36 +10,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "fentry.skel.h"
 #include "kprobe.skel.h"
+#include "socket.skel.h"
 #include "syscall.skel.h"
 
 static uint32_t self(const struct tap_options *opt)
 {
 	return opt->watch_self ? 0 : (uint32_t)getpid();
-}
-
-/*
- * Address of a kernel symbol, or 0 if kallsyms does not tell (kptr_restrict):
- * then the program does without.
- */
-static uint64_t kernel_symbol(const char *name)
-{
-	FILE *f = fopen("/proc/kallsyms", "re");
-	unsigned long long addr, found = 0;
-	char line[512], sym[256];
-
-	if (!f)
-		return 0;
-	while (!found && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%llx %*c %255s", &addr, sym) == 2 &&
-		    !strcmp(sym, name))
-			found = addr;
-	fclose(f);
-	return found;
 }
 
 /* Which argument of tcp_recvmsg() is called flags: 3 or, before 5.19, 4. */
@@ -107,8 +89,6 @@ static const struct tap_hook syscall_hooks[] = {
 	EXIT("mmsg", "recvmmsg"),
 	EXIT("sendfile", "sendfile64"),
 	EXIT("splice", "splice"),
-#undef ENTER
-#undef EXIT
 };
 
 static void *syscall_open(const struct tap_options *opt,
@@ -120,7 +100,6 @@ static void *syscall_open(const struct tap_options *opt,
 		return NULL;
 	s->rodata->tap_self_tgid = self(opt);
 	s->rodata->tap_tls = opt->tls;
-	s->rodata->tap_socket_fops = kernel_symbol("socket_file_ops");
 	*obj = s->obj;
 	return s;
 }
@@ -145,6 +124,62 @@ static const struct tap_frontend syscall_front = {
 	.n_hooks = sizeof(syscall_hooks) / sizeof(*syscall_hooks),
 	.open = syscall_open,
 	.destroy = syscall_destroy,
+	.lacks = syscall_lacks,
+};
+
+/* --- socket --- */
+
+static const struct tap_hook socket_hooks[] = {
+	{ .program = "tcp_destroy_sock",
+	  .probe = "tcp_destroy_sock",
+	  .required = true },
+	{ .program = "inet_sock_set_state",
+	  .probe = "inet_sock_set_state",
+	  .required = true },
+	{ .program = "sock_send_length",
+	  .probe = "sock_send_length",
+	  .function = "__traceiter_sock_send_length",
+	  .required = true },
+	{ .program = "sock_recv_length",
+	  .probe = "sock_recv_length",
+	  .function = "__traceiter_sock_recv_length",
+	  .required = true },
+	ENTER("write"),
+	ENTER("writev"),
+	ENTER("sendto"),
+	ENTER("sendmsg"),
+	ENTER("sendmmsg"),
+	EXIT("mmsg", "sendmmsg"),
+	EXIT("mmsg", "recvmmsg"),
+	EXIT("splice", "splice"),
+};
+
+#undef ENTER
+#undef EXIT
+
+static void *socket_open(const struct tap_options *opt, struct bpf_object **obj)
+{
+	struct socket_bpf *s = socket_bpf__open();
+
+	if (!s)
+		return NULL;
+	s->rodata->tap_self_tgid = self(opt);
+	s->rodata->tap_tls = opt->tls;
+	*obj = s->obj;
+	return s;
+}
+
+static void socket_destroy(void *skel)
+{
+	socket_bpf__destroy(skel);
+}
+
+static const struct tap_frontend socket_front = {
+	.name = "socket",
+	.hooks = socket_hooks,
+	.n_hooks = sizeof(socket_hooks) / sizeof(*socket_hooks),
+	.open = socket_open,
+	.destroy = socket_destroy,
 	.lacks = syscall_lacks,
 };
 
@@ -197,8 +232,29 @@ static void fentry_destroy(void *skel)
 
 static const char *fentry_lacks(void)
 {
+	/* mov r0, 0; exit: told at once, before the real ones are loaded. */
+	static const struct bpf_insn nothing[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts,
+		    .expected_attach_type = BPF_TRACE_FENTRY);
+	int fd, id;
+
 	if (access("/sys/kernel/btf/vmlinux", R_OK))
 		return "no BTF (CONFIG_DEBUG_INFO_BTF)";
+	id = libbpf_find_vmlinux_btf_id("tcp_sendmsg", BPF_TRACE_FENTRY);
+	if (id <= 0)
+		return "the kernel has no tcp_sendmsg()";
+	opts.attach_btf_id = (uint32_t)id;
+	fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, NULL, "GPL", nothing,
+			   sizeof(nothing) / sizeof(*nothing), &opts);
+	if (fd < 0)
+		return errno == EPERM ? "the kernel refuses programs at the "
+					"entry of functions: not permitted"
+				      : "the kernel refuses programs at the "
+					"entry of functions";
+	close(fd);
 	return NULL;
 }
 
@@ -285,6 +341,7 @@ static const struct tap_frontend kprobe_front = {
 
 const struct tap_frontend *const tap_front_list[] = {
 	&fentry_front,
+	&socket_front,
 	&syscall_front,
 	&kprobe_front,
 };
