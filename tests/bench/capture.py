@@ -6,10 +6,16 @@ and without in turn, because the machine drifts more than the difference.
 
     capture.py [--capture=MODE] [--rounds=N] [--seconds=S] [workload ...]
 
-Workloads: saturation (nginx keep-alive, a small file, as fast as it goes),
-latency (one connection at a time), redis (ping-pong that is not HTTP), bulk (a
-transfer that is not HTTP). Prints `bench: NAME VALUE UNIT goal=G ok|short`,
-one line a figure, medians of the rounds.
+Without --capture each front-end that this kernel lets attach. Workloads: start
+(of the agent, until it captures), saturation (nginx keep-alive, a small file,
+as fast as it goes), tls (the same over HTTPS), fixed (10,000 requests/s), peak
+(nginx answers from memory: the most events), latency (one connection at a
+time), redis (ping-pong that is not HTTP), bulk (a transfer that is not HTTP).
+Prints `bench: NAME VALUE UNIT goal=G ok|short`, one line a figure, medians of
+the rounds.
+
+nginx is as Debian sets it up (sendfile, a file opened anew for each request),
+but with one worker and no access log: eight system calls a request.
 """
 
 import argparse
@@ -52,7 +58,17 @@ def rss_mib(pid):
     return 0.0
 
 
-def start_nginx(redtap):
+def make_certificate(redtap):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+         "/CN=localhost", "-keyout", redtap.dir / "key.pem",
+         "-out", redtap.dir / "cert.pem"], check=True, capture_output=True)
+
+
+def start_nginx(redtap, tls=False):
+    make_certificate(redtap)
+    listen = f"127.0.0.1:{NGINX}" + (" ssl" if tls else "")
     root = redtap.dir / "www"
     root.mkdir()
     (root / "small.html").write_text("x" * 600 + "\n")
@@ -63,7 +79,12 @@ pid {redtap.dir}/nginx.pid; error_log {redtap.dir}/nginx-error.log;
 events {{ worker_connections 512; }}
 http {{
   access_log off; sendfile on; keepalive_requests 1000000000;
-  server {{ listen 127.0.0.1:{NGINX}; root {root}; }}
+  ssl_certificate {redtap.dir}/cert.pem;
+  ssl_certificate_key {redtap.dir}/key.pem;
+  server {{
+    listen {listen}; root {root};
+    location /memory {{ return 200 "{'x' * 600}"; }}
+  }}
 }}
 """)
     server = redtap.spawn(["nginx", "-p", redtap.dir, "-c", conf], "nginx")
@@ -74,11 +95,11 @@ http {{
 class Wrk:
     """One run of wrk: requests, CPU, latencies."""
 
-    def __init__(self, seconds, connections):
+    def __init__(self, seconds, connections, path="small.html", tls=False):
         begin = os.times()
         out = subprocess.run(
             ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency",
-             f"http://127.0.0.1:{NGINX}/small.html"],
+             f"http{'s' if tls else ''}://127.0.0.1:{NGINX}/{path}"],
             check=True, capture_output=True, text=True).stdout
         end = os.times()
         self.cpu_s = (end.children_user - begin.children_user
@@ -109,14 +130,39 @@ def median(values):
     return statistics.median(list(values))
 
 
-def saturation(redtap, opt):
-    nginx = start_nginx(redtap)
+class Paced:
+    """One run of h2load at 10,000 requests/s."""
+
+    CONNECTIONS, EACH = 16, 625
+
+    def __init__(self, redtap, seconds):
+        log = redtap.dir / "paced.log"
+        begin = os.times()
+        subprocess.run(
+            ["h2load", "--h1", "-t1", f"-c{self.CONNECTIONS}",
+             f"--rps={self.EACH}", f"-D{seconds}", f"--log-file={log}",
+             f"http://127.0.0.1:{NGINX}/small.html"],
+            check=True, capture_output=True)
+        end = os.times()
+        self.cpu_s = (end.children_user - begin.children_user
+                      + end.children_system - begin.children_system)
+        us = sorted(int(line.split()[2])
+                    for line in log.read_text().splitlines())
+        log.unlink()
+        self.requests = len(us)
+        self.rate = self.requests / seconds
+        self.us = {"50": us[len(us) // 2], "99": us[len(us) * 99 // 100]}
+
+
+def on_nginx(redtap, opt, load, tls=False):
+    """Pairs of load(), with what it cost nginx and the agent."""
+    nginx = start_nginx(redtap, tls)
 
     def measure(agent):
         before = redtap.metrics()
         app = cpu_s(nginx.pid)
         own = cpu_s(agent.pid) if agent else 0.0
-        run = Wrk(opt.seconds, 16)
+        run = load()
         run.app_s = cpu_s(nginx.pid) - app + run.cpu_s
         run.rss = 0.0
         if agent:
@@ -128,39 +174,97 @@ def saturation(redtap, opt):
             run.counted = delta.sum("redtap_http_requests_total")
         return run
 
-    pairs = alternate(redtap, opt.rounds, measure)
-    tag = opt.capture
-    bench(f"capture-{tag}-throughput-kept",
-          median(b.rate / a.rate for a, b in pairs), "ratio", 0.85)
-    bench(f"capture-{tag}-requests-without",
-          median(a.rate for a, _ in pairs), "1/s")
-    bench(f"capture-{tag}-requests-with", median(b.rate for _, b in pairs),
-          "1/s")
-    bench(f"capture-{tag}-application-cpu-added",
+    return alternate(redtap, opt.rounds, measure)
+
+
+def tell_cpu(tag, pairs, goal=None):
+    bench(f"{tag}-application-cpu-added",
           median((b.app_s / b.requests - a.app_s / a.requests) * 1e6 / 2
                  for a, b in pairs), "us/event")
-    bench(f"capture-{tag}-agent-cpu",
+    bench(f"{tag}-agent-cpu",
           median(b.agent_s / b.requests * 1e6 / 2 for _, b in pairs),
           "us/event")
-    bench(f"capture-{tag}-cpu-total",
+    bench(f"{tag}-cpu-total",
           median((b.app_s / b.requests - a.app_s / a.requests
                   + b.agent_s / b.requests) * 1e6 / 2 for a, b in pairs),
-          "us/event", 2.5, least=False)
-    bench(f"capture-{tag}-agent-rss", max(b.rss for _, b in pairs), "MiB",
-          16, least=False)
-    bench(f"capture-{tag}-dropped", sum(b.dropped for _, b in pairs),
-          "events", 0, least=False)
-    bench(f"capture-{tag}-counted-per-request",
+          "us/event", goal, least=False)
+
+
+def tell_rate(tag, pairs, goal=None):
+    bench(f"{tag}-throughput-kept",
+          median(b.rate / a.rate for a, b in pairs), "ratio", goal)
+    bench(f"{tag}-requests-without", median(a.rate for a, _ in pairs), "1/s")
+    bench(f"{tag}-requests-with", median(b.rate for _, b in pairs), "1/s")
+
+
+def tell_counts(tag, pairs):
+    bench(f"{tag}-agent-rss", max(b.rss for _, b in pairs), "MiB", 16,
+          least=False)
+    bench(f"{tag}-dropped", sum(b.dropped for _, b in pairs), "events", 0,
+          least=False)
+    bench(f"{tag}-counted-per-request",
           sum(b.counted for _, b in pairs)
           / sum(b.requests for _, b in pairs), "events")
+
+
+def tell_added(tag, pairs):
+    for q in "50", "99":
+        bench(f"{tag}-p{q}-added",
+              median(b.us[q] - a.us[q] for a, b in pairs), "us")
+
+
+def saturation(redtap, opt):
+    pairs = on_nginx(redtap, opt, lambda: Wrk(opt.seconds, 16))
+    tag = f"capture-{opt.front}"
+    tell_rate(tag, pairs, 0.85)
+    tell_cpu(tag, pairs, 2.5)
+    tell_counts(tag, pairs)
+    tell_added(tag, pairs)
+
+
+def tls(redtap, opt):
+    pairs = on_nginx(redtap, opt, lambda: Wrk(opt.seconds, 16, tls=True), True)
+    tag = f"capture-{opt.front}-tls"
+    tell_rate(tag, pairs)
+    tell_cpu(tag, pairs)
+    tell_counts(tag, pairs)
+
+
+def fixed(redtap, opt):
+    pairs = on_nginx(redtap, opt, lambda: Paced(redtap, opt.seconds))
+    tag = f"capture-{opt.front}-fixed"
+    bench(f"{tag}-requests", median(b.rate for _, b in pairs), "1/s")
+    tell_cpu(tag, pairs)
+    tell_added(tag, pairs)
+
+
+def peak(redtap, opt):
+    pairs = on_nginx(redtap, opt, lambda: Wrk(opt.seconds, 64, "memory"))
+    tag = f"capture-{opt.front}-peak"
+    tell_rate(tag, pairs)
+    tell_counts(tag, pairs)
+
+
+def start(redtap, opt):
+    """From exec to the line that says so."""
+    took = []
+    for _ in range(opt.rounds):
+        begin = time.monotonic()
+        redtap.start_agent(wait=False)
+        harness.eventually("the agent captures", lambda:
+                           'msg="ready ' in redtap.agent.log.read_text(),
+                           every_s=0.002)
+        took.append((time.monotonic() - begin) * 1e3)
+        redtap.agent.stop()
+        redtap.agent.log.unlink()
+        redtap.agent = None
+    bench(f"agent-start-{opt.front}", median(took), "ms", 300, least=False)
 
 
 def latency(redtap, opt):
     start_nginx(redtap)
     pairs = alternate(redtap, opt.rounds, lambda _: Wrk(opt.seconds, 1))
-    for q in "50", "99":
-        bench(f"capture-{opt.capture}-p{q}-added",
-              median(b.us[q] - a.us[q] for a, b in pairs), "us")
+    tell_added(f"capture-{opt.front}-alone", pairs)
 
 
 def redis(redtap, opt):
@@ -177,7 +281,7 @@ def redis(redtap, opt):
         return float(out.strip().split("\n")[-1].split(",")[1].strip('"'))
 
     pairs = alternate(redtap, opt.rounds, measure)
-    bench(f"capture-{opt.capture}-redis-throughput-kept",
+    bench(f"capture-{opt.front}-redis-throughput-kept",
           median(b / a for a, b in pairs), "ratio", 0.995)
 
 
@@ -197,23 +301,32 @@ def bulk(redtap, opt):
         return size / (time.monotonic() - begin)
 
     pairs = alternate(redtap, opt.rounds, measure)
-    bench(f"capture-{opt.capture}-bulk-throughput-kept",
+    bench(f"capture-{opt.front}-bulk-throughput-kept",
           median(b / a for a, b in pairs), "ratio", 0.995)
 
 
+def fronts():
+    """Those that this kernel lets attach, the cheapest first."""
+    out = subprocess.run([harness.AGENT, "check"], capture_output=True,
+                         text=True, check=False).stdout
+    return re.findall(r"^ok +capture +(\w+) can be used", out, re.M)
+
+
 def main():
-    workloads = {f.__name__: f for f in (saturation, latency, redis, bulk)}
+    workloads = {f.__name__: f for f in (
+        start, saturation, tls, fixed, peak, latency, redis, bulk)}
     parser = argparse.ArgumentParser()
-    parser.add_argument("--capture", default="auto")
+    parser.add_argument("--capture")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("workload", nargs="*", default=list(workloads))
     opt = parser.parse_args()
-    for name in opt.workload:
-        with harness.Redtap(WEB, agent_flags=[f"--capture={opt.capture}"]) \
-                as redtap:
-            redtap.start_aggregator()
-            workloads[name](redtap, opt)
+    for opt.front in [opt.capture] if opt.capture else fronts():
+        for name in opt.workload:
+            with harness.Redtap(
+                    WEB, agent_flags=[f"--capture={opt.front}"]) as redtap:
+                redtap.start_aggregator()
+                workloads[name](redtap, opt)
 
 
 if __name__ == "__main__":
