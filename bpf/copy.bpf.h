@@ -172,6 +172,8 @@ static __always_inline int copy_piece(struct copy *c, __u32 n, const __u32 cap)
 		tap_count(request ? TAP_C_LOST_REQUESTS : TAP_C_LOST_RECORDS);
 		return -1;
 	}
+	/* Where the verifier sees it: not left out for what is known of n. */
+	asm volatile("" : "+r"(n));
 	if (n > cap)
 		n = cap;
 	if (bpf_probe_read_user(d->data, n, c->from)) {
