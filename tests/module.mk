@@ -142,6 +142,10 @@ peers: $(B)/tests/crash/crash all ## Two agents with one id, rubbish, crowds of 
 valgrind: $(B)/tests/crash/crash all ## A short run from agent to scrape under valgrind: no leaks
 	@tests/faults/memcheck.py
 
+.PHONY: attack
+attack: $(B)/tests/unit/aggregator/test_cardinality ## Ten million made-up paths, hosts and methods: memory flat, totals exact
+	@REDTAP_ATTACK=10000000 $<
+
 tsan: ## Unit tests of the aggregator under the thread sanitizer
 	@tests/faults/tsan.sh
 

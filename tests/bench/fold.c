@@ -6,7 +6,8 @@
  *
  *	bench: NAME VALUE UNIT goal=G ok|short
  *
- * With "fold": runs count_fold() over 1,000 series, for
+ * With "fold" or "edges", which has connections and joins them: runs
+ * count_fold() or count_edges() over 1,000 series, for
  * tests/bench/instructions.py, and says how many events it was.
  */
 #include <stdio.h>
@@ -44,8 +45,50 @@ struct made {
 	size_t len;
 };
 
+/*
+ * Gives each two events of b a connection of 64 and the roles of its ends: row
+ * 2 k is a server's, row 2 k + 1 a client's.
+ */
+static void connect_events(struct batch *b)
+{
+	static uint8_t local[128][18], remote[128][18];
+	static uint32_t role[BATCH_EVENTS], row[BATCH_EVENTS];
+	static uint32_t series[BATCH_EVENTS];
+	static uint64_t duration[BATCH_EVENTS];
+	static int64_t delta[BATCH_EVENTS];
+
+	for (unsigned k = 0; k < 128; k++) {
+		uint8_t *client = k % 2 ? local[k] : remote[k];
+		uint8_t *server = k % 2 ? remote[k] : local[k];
+
+		client[0] = server[0] = 10;
+		client[3] = 1;
+		client[17] = (uint8_t)(k / 2 + 1);
+		server[3] = 2;
+		server[17] = 80;
+	}
+	for (size_t i = 0; i < b->series.n; i++)
+		role[i] = 1 + i % 2;
+	for (size_t i = 0; i < b->events.n; i++) {
+		series[i] = b->events.series[i] / 2 * 2 + i % 2;
+		row[i] = (uint32_t)(i % 128) + 1;
+		/* The client waits longer, and began no later. */
+		delta[i] = i % 2 ? -5 : 25;
+		duration[i] = i % 2 ? 1000000 : b->events.duration_us[i];
+	}
+	b->series.role = role;
+	b->events.series = series;
+	b->events.duration_us = duration;
+	b->events.start_delta_us = delta;
+	b->events.connection = row;
+	b->events.n_connections = 128;
+	b->events.connection_local = local[0];
+	b->events.connection_remote = remote[0];
+}
+
 /* Servers answering mostly 200, in some milliseconds; series [from, from+n). */
-static struct made make_batch(uint64_t *seed, unsigned from, unsigned n)
+static struct made make_batch(uint64_t *seed, unsigned from, unsigned n,
+			      bool connected)
 {
 	static char text[40000][32];
 	static struct batch_string string[40000];
@@ -113,6 +156,8 @@ static struct made make_batch(uint64_t *seed, unsigned from, unsigned n)
 					  .tail_us = u64[1],
 					  .request_bytes = u64[2],
 					  .response_bytes = u64[3] };
+	if (connected)
+		connect_events(&b);
 	if (batch_encode(&b, &m.data, &m.len) < 0)
 		abort();
 	return m;
@@ -170,7 +215,7 @@ static void run(unsigned total, unsigned per_batch, unsigned rounds)
 	if (!m || fold_new(&x.fold, &o) < 0 || batch_arena_new(&x.arena) < 0)
 		abort();
 	for (unsigned i = 0; i < n; i++) {
-		m[i] = make_batch(&seed, i * per_batch, per_batch);
+		m[i] = make_batch(&seed, i * per_batch, per_batch, false);
 		bytes += m[i].len;
 		fold_one(&x, &m[i]);
 	}
@@ -202,7 +247,14 @@ count_fold(struct bench *x, const struct made *m, unsigned times)
 		fold_one(x, m);
 }
 
-static void count(unsigned times)
+static __attribute__((noinline, noclone)) void
+count_edges(struct bench *x, const struct made *m, unsigned times)
+{
+	while (times--)
+		fold_one(x, m);
+}
+
+static void count(unsigned times, bool edges)
 {
 	struct fold_options o = { .views = views_default(),
 				  .max_window_series = 100000,
@@ -210,13 +262,14 @@ static void count(unsigned times)
 				  .past_us = 86400000000 };
 	struct bench x = { 0 };
 	uint64_t seed = 42;
-	struct made m = make_batch(&seed, 0, 1000);
+	struct made m = make_batch(&seed, 0, 1000, edges);
 
 	if (fold_new(&x.fold, &o) < 0 || batch_arena_new(&x.arena) < 0)
 		abort();
 	fold_one(&x, &m);
-	count_fold(&x, &m, times);
-	printf("counted: fold %u\n", times * BATCH_EVENTS);
+	(edges ? count_edges : count_fold)(&x, &m, times);
+	printf("counted: %s %u\n", edges ? "edges" : "fold",
+	       times * BATCH_EVENTS);
 	free(m.data);
 	batch_arena_free(x.arena);
 	fold_free(x.fold);
@@ -224,8 +277,9 @@ static void count(unsigned times)
 
 int main(int argc, char **argv)
 {
-	if (argc > 1 && strcmp(argv[1], "fold") == 0) {
-		count(8);
+	if (argc > 1 &&
+	    (strcmp(argv[1], "fold") == 0 || strcmp(argv[1], "edges") == 0)) {
+		count(8, strcmp(argv[1], "edges") == 0);
 		return 0;
 	}
 	if (argc > 1) {

@@ -25,6 +25,7 @@ FIGURES = [
     ("encode", "agent", "event, packed and encoded"),
     ("agent", "agent", "request, from records to encoded batch"),
     ("fold", "fold", "event, decoded and counted in all views"),
+    ("edges", "fold", "event, the same and joined with its other side"),
     ("render", "scrape", "line of text exposition"),
 ]
 HEAD = """\
