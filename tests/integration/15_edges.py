@@ -93,6 +93,23 @@ def malformed(rt, report):
               2 * (len(cases.BAD_REQUESTS) + len(cases.BAD_RESPONSES)))
 
 
+def writers(rt, report):
+    """A kernel keeps ten return probes of tcp_sendmsg() at a time."""
+    before = rt.metrics()
+    held, = hold(["manywriters"])
+    delta = rt.quiet().minus(before)
+    held.end()
+    with report.case("31 writers that wait at the same time: each counted, or "
+                     "with capture=kprobe reported as dropped"):
+        check(not held.wrong, held.wrong)
+        captured, counted, dropped = rt.audit(delta)
+        equal("captured", captured, len(held.rows))
+        if rt.capture() == "kprobe":
+            note(f"writers: counted {counted:.0f}, dropped {dropped:.0f}")
+        else:
+            agree(delta, "manywriters", held.rows)
+
+
 def no_events(rt, before, job):
     m = rt.heartbeat()
     delta = m.minus(before)
@@ -249,8 +266,8 @@ def main():
         if report.failed:
             report.exit()
         begin = time.monotonic()
-        suites = (syscalls, routes, malformed, redis, tls, http2,
-                  verdict_cost)
+        suites = (syscalls, routes, writers, malformed, redis, tls,
+                  http2, verdict_cost)
         for suite in suites:
             if len(sys.argv) > 1 and suite.__name__ not in sys.argv:
                 continue

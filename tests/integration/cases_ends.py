@@ -3,9 +3,10 @@
 
 import socket
 import struct
+import threading
 import time
 
-from talk import case, now, Reader, request, response
+from talk import case, edge, length_of, now, Reader, request, response
 
 # --- 7: what never got its answer ----------------------------------------------
 
@@ -259,4 +260,51 @@ def halfclosed(side):
                 raise RuntimeError("another answer")
             side.client(i, "GET", 202, begin, now(), 0.2)
             s.close()
+    return server, client
+
+
+WRITERS = 31
+
+
+@edge
+def manywriters(side):
+    """31 threads that wait in a write at the same time"""
+    def in_threads(work):
+        threads = [threading.Thread(target=work, args=(i,))
+                   for i in range(WRITERS)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+
+    def server():
+        listener = side.listen()
+
+        def serve(_):
+            s = side.accept(listener)
+            r = Reader(s)
+            r.more()
+            begin = r.seen
+            rid = int(r.head().split(b"X-Id: ")[1].split(b"\r")[0])
+            last = now()
+            s.sendall(response(200, b"m" * (6 << 20)))
+            side.server(rid, "GET", "/manywriters", 200, begin, last, now())
+            s.close()
+        in_threads(serve)
+
+    def client():
+        gate = threading.Barrier(WRITERS)
+
+        def ask(rid):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/manywriters",
+                              extra=f"X-Id: {rid}\r\n"))
+            gate.wait()
+            time.sleep(1)
+            r = Reader(s, 1 << 20)
+            r.body(length_of(r.head()))
+            side.client(rid, "GET", 200, begin, now())
+            s.close()
+        in_threads(ask)
     return server, client

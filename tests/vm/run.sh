@@ -77,7 +77,7 @@ run() {
 			"than 6.12 here (backports would)"
 		return 0
 	fi
-	tests/vm/guest.py --timeout 900 "$dir" -- tests/vm/suite.sh "$1" \
+	tests/vm/guest.py --timeout 1100 "$dir" -- tests/vm/suite.sh "$1" \
 		"${FRONTS:-}" |
 		awk -v k="$1" -v f="$seen.$1.costs" '$1 == "verifier" {
 			print k, $2, $3, $4 >>f; next } {print; fflush()}'
