@@ -203,8 +203,8 @@ static __always_inline int copy_piece(struct copy *c, __u32 n, const __u32 cap)
 
 /*
  * A piece of n bytes found no room. Its head ends with it, or else the next one
- * would be taken for more of it and not be counted; of a head that comes in tiny
- * pieces the end is looked for.
+ * would be taken for more of it and not be counted; of a head that comes in
+ * tiny pieces the end is looked for.
  */
 static __always_inline void piece_lost(struct copy *c, __u32 n)
 {
