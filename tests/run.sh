@@ -143,7 +143,7 @@ integration() {
 	done
 }
 
-# Other kernels, under QEMU: two guests side by side take some six minutes.
+# Other kernels, under QEMU: two guests side by side, some ten minutes.
 vm() {
 	build "programs for guests" all integration-build build/tests/vm/verifier ||
 		return
@@ -180,6 +180,7 @@ all)
 	units build/san-address-undefined " (asan, ubsan)"
 	fuzz
 	integration
+	vm
 	instructions
 	lint
 	say "took $SECONDS s"

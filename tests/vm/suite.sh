@@ -43,7 +43,7 @@ for front in $fronts; do
 		continue
 	fi
 	run "$front" 10_http_cases.py
-	run "$front" 15_edges.py syscalls writers malformed http2
+	run "$front" 15_edges.py syscalls malformed http2
 	run "$front" 17_uring.py
 done
 # What does not depend on the front-end, once.
