@@ -72,6 +72,7 @@ static char *written(void)
 		buf_append(&text, part, len);
 	fclose(f);
 	unlink(path);
+	assert_non_null(buf_str(&text)); /* ends it */
 	return buf_take(&text, &len);
 }
 
@@ -99,6 +100,7 @@ static char *samples(const char *text, const char *start, const char *has)
 				 2);
 		buf_printf(&out, "%s@%" PRId64 " ", value, second - T0);
 	}
+	assert_non_null(buf_str(&out));
 	return buf_take(&out, &len);
 }
 
