@@ -19,6 +19,9 @@
 #define RETRY_MS 200
 #define RETRY_MAX_MS 10000u
 #define RUBBISH_BYTES 100u
+/* Agents that dial again come one a millisecond or less, all together. */
+#define RECONNECT_MIN_MS 20u
+#define RECONNECT_MAX_MS 500u
 
 enum step {
 	STEP_PAUSE,
@@ -267,8 +270,18 @@ static void received(struct member *m)
 {
 	nng_msg *msg = nng_aio_get_msg(m->aio);
 	struct reply reply;
-	int err = reply_decode(nng_msg_body(msg), nng_msg_len(msg), &reply);
+	int err;
 
+	/*
+	 * When an answer comes just as the time for it is over, nng 1.5.2 may
+	 * report success without a message. Not answered, then.
+	 */
+	if (msg == NULL) {
+		atomic_fetch_add(&m->fleet->resent, 1);
+		send_it(m);
+		return;
+	}
+	err = reply_decode(nng_msg_body(msg), nng_msg_len(msg), &reply);
 	nng_msg_free(msg);
 	if (err) {
 		pause_for(m, RETRY_MS);
@@ -345,6 +358,7 @@ static int raise_files(unsigned agents)
 
 static int open_member(struct fleet *f, struct member *m, unsigned index)
 {
+	unsigned at_least_ms = f->opt.agents;
 	nng_dialer dialer;
 	int code;
 
@@ -357,8 +371,10 @@ static int open_member(struct fleet *f, struct member *m, unsigned index)
 	m->open = true;
 	nng_socket_set_ms(m->socket, NNG_OPT_REQ_RESENDTIME,
 			  NNG_DURATION_INFINITE);
-	nng_socket_set_ms(m->socket, NNG_OPT_RECONNMINT, 20);
-	nng_socket_set_ms(m->socket, NNG_OPT_RECONNMAXT, 500);
+	nng_socket_set_ms(m->socket, NNG_OPT_RECONNMINT,
+			  (nng_duration)(RECONNECT_MIN_MS + at_least_ms / 10));
+	nng_socket_set_ms(m->socket, NNG_OPT_RECONNMAXT,
+			  (nng_duration)(RECONNECT_MAX_MS + at_least_ms));
 	nng_socket_set_size(m->socket, NNG_OPT_RECVMAXSZ, LIMIT_REPLY_BYTES);
 	code = nng_dial(m->socket, f->opt.url, &dialer, NNG_FLAG_NONBLOCK);
 	return code != 0 ? code : nng_aio_alloc(&m->aio, stepped, m);

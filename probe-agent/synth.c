@@ -24,6 +24,8 @@
 int cmd_synth(int argc, char **argv);
 
 #define SETTLE_MS_DEFAULT 30000u
+#define SETTLE_MS_INTERRUPTED 1000u /* at most so long after a signal */
+#define SILENCE_MS 5000u /* without any answer: said once */
 
 enum {
 	KEY_TO = CLI_KEY_COMMAND,
@@ -54,6 +56,7 @@ struct synth {
 	uint64_t whole_batches; /* of all agents; UINT64_MAX: no end */
 	struct traffic *traffic;
 	atomic_uint_fast64_t *times; /* per template: counted */
+	bool done; /* nobody uses these two any more */
 };
 
 static const struct argp_option options[] = {
@@ -211,27 +214,50 @@ static void pause_ms(unsigned ms)
 	nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000L }, NULL);
 }
 
+static uint64_t since_ms(uint64_t ns)
+{
+	return (clock_mono_ns() - ns) / CLOCK_NS_PER_MS;
+}
+
 static bool over(const struct synth *s, const struct fleet_stats *fs,
 		 uint64_t start_ns)
 {
 	return fs->active == 0 || interrupted ||
-	       (s->duration_ms > 0 &&
-		clock_mono_ns() - start_ns >= s->duration_ms * CLOCK_NS_PER_MS);
+	       (s->duration_ms > 0 && since_ms(start_ns) >= s->duration_ms);
+}
+
+static bool any_answer(const struct fleet_stats *fs)
+{
+	return fs->batches + fs->refused + fs->busy + fs->conflicts +
+		       fs->duplicates + fs->late + fs->rubbish >
+	       0;
+}
+
+static uint64_t settle_ms(const struct synth *s)
+{
+	return interrupted && s->settle_ms > SETTLE_MS_INTERRUPTED
+		       ? SETTLE_MS_INTERRUPTED
+		       : s->settle_ms;
 }
 
 /* Seconds that it took until the last answer. */
 static double go(const struct synth *s, struct fleet *f, struct fleet_stats *fs)
 {
 	uint64_t start_ns = clock_mono_ns(), stop_ns;
+	bool said = false;
 
 	do {
 		pause_ms(5);
 		fleet_stats(f, fs);
+		if (!said && since_ms(start_ns) >= SILENCE_MS) {
+			said = true;
+			if (!any_answer(fs))
+				log_warn("no answer from %s yet", s->url);
+		}
 	} while (!over(s, fs, start_ns));
 	fleet_stop(f);
 	stop_ns = clock_mono_ns();
-	while (fs->outstanding > 0 &&
-	       clock_mono_ns() - stop_ns < s->settle_ms * CLOCK_NS_PER_MS) {
+	while (fs->outstanding > 0 && since_ms(stop_ns) < settle_ms(s)) {
 		pause_ms(5);
 		fleet_stats(f, fs);
 	}
@@ -317,9 +343,15 @@ static int run(struct synth *s)
 		return err;
 	seconds = go(s, fleet, &fs);
 	err = print(s, &fs, seconds);
-	fleet_free(fleet);
 	if (fs.outstanding > 0)
+		/*
+		 * nng takes minutes to close thousands of sockets that wait;
+		 * the process ends here, and its end takes them along.
+		 */
 		log_warn("%u batches were not answered", fs.outstanding);
+	else
+		fleet_free(fleet);
+	s->done = fs.outstanding == 0;
 	return err;
 }
 
@@ -333,7 +365,8 @@ int cmd_synth(int argc, char **argv)
 		       "the truth about it as JSON.",
 		.children = children,
 	};
-	struct synth s = {
+	/* Agents that were left under way look at it to the last. */
+	static struct synth s = {
 		.url = "tcp://127.0.0.1:9471",
 		.id = "synth",
 		.agents = 8,
@@ -351,8 +384,10 @@ int cmd_synth(int argc, char **argv)
 	signal(SIGINT, interrupt);
 	signal(SIGTERM, interrupt);
 	err = run(&s);
-	traffic_free(s.traffic);
-	free(s.times);
+	if (s.done) {
+		traffic_free(s.traffic);
+		free(s.times);
+	}
 	if (err)
 		log_error("synth: %s", strerror(-err));
 	return err ? 1 : 0;
