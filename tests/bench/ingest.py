@@ -27,7 +27,8 @@ import urllib.request
 HTTP, INGEST, PEER = 19670, 19671, 19672
 TICK = os.sysconf("SC_CLK_TCK")
 # Label sets: services x routes x some six statuses.
-SERIES = {"10": (1, 2), "1k": (10, 17), "100k": (800, 21)}
+# With 1M a view keeps its budget of 100,000 and counts the rest together.
+SERIES = {"10": (1, 2), "1k": (10, 17), "100k": (800, 21), "1M": (2048, 400)}
 
 
 def bench(name, value, unit, goal=None, least=True):
@@ -136,7 +137,7 @@ def load(agg, seconds, agents, series, *flags, speed=("--speed=max",)):
         stderr=subprocess.PIPE, text=True, check=False)
     cpu = cpu_s(agg.process.pid) - cpu
     if done.returncode != 0:
-        sys.exit(f"bench: synth failed: {done.stderr}")
+        sys.exit(f"bench: synth failed ({done.returncode}): {done.stderr}")
     # The first line has all that is needed; the rest is long.
     with open(truth, encoding="ascii") as f:
         sent = json.loads(f.readline().rstrip().rstrip(",") + "}")
@@ -174,9 +175,10 @@ def part_series(args):
 
 
 def part_agents(args):
-    for agents in (1, 100, 10000):
+    # So many agents have little to say each, or their messages take gigabytes.
+    for agents, flags in ((1, ()), (100, ()), (10000, ("--batch=500",))):
         with Aggregator(args) as agg:
-            sent = load(agg, args.seconds, agents, "1k")
+            sent = load(agg, args.seconds, agents, "1k", *flags)
             name = f"ingest_{agents}_agents"
             bench(name + "_speed", sent["events_per_second"], "events/s")
             bench(name + "_cpu", sent["cpu_ns"], "ns/event")
@@ -228,6 +230,12 @@ def import_lines(n):
 
 def part_peers(args):
     """Events a CPU-second, against what else could count them here."""
+    print("skip - statsd_exporter: Debian 12 has no package of it")
+    if not shutil.which("victoria-metrics") and os.getuid() == 0:
+        subprocess.run(["apt-get", "install", "-y", "-q",
+                        "--no-install-recommends", "victoria-metrics"],
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       check=False)
     binary = shutil.which("victoria-metrics")
     if not binary:
         print("skip - VictoriaMetrics: victoria-metrics is not installed")
