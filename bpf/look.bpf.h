@@ -155,4 +155,42 @@ static __always_inline int peek(const struct tap_call *c, __u8 *to)
 	return n;
 }
 
+/* Buffers of a call that are gone through to find where its bytes end. */
+#define TAP_TAIL_IOVS 8
+
+/*
+ * Does the call end with the last chunk of a body? It can be data that looks
+ * like that, so this is a hint. Global: see copy_call().
+ */
+__noinline int ends_last_chunk(const struct tap_call *c)
+{
+	const char *from;
+	__u32 left, i;
+	__u8 end[8] = {};
+	struct iovec v;
+
+	if (!c || c->len < 5)
+		return 0;
+	from = c->buf;
+	left = c->len;
+	if (c->iov && left > FIRST(c)) {
+		left -= FIRST(c);
+		for (i = 0; i < TAP_TAIL_IOVS; i++) {
+			if (i >= c->iovs ||
+			    READ_IOVEC(&v, sizeof(v), c->iov + i))
+				return 0;
+			if (v.iov_len >= left)
+				break;
+			left -= v.iov_len;
+		}
+		if (i == TAP_TAIL_IOVS || left < 5)
+			return 0;
+		from = v.iov_base;
+	}
+	if (bpf_probe_read_user(end, 5, from + left - 5))
+		return 0;
+	return *(const __u32 *)end == FOURCC('0', '\r', '\n', '\r') &&
+	       end[4] == '\n';
+}
+
 #endif /* BPF_LOOK_BPF_H */

@@ -224,6 +224,17 @@ static __always_inline int judge(struct tap_call *call, struct tap_conn *conn,
 	return CALL_BODY;
 }
 
+/*
+ * Where a chunked response ends is in bytes that are not copied. If a reset
+ * follows, what its last bytes look like tells whether it was complete.
+ */
+static __always_inline void note_tail(const struct tap_call *c,
+				      struct tap_conn *conn, __u8 dir)
+{
+	if (conn->verdict == VERDICT_HTTP && conn->role == (dir ^ 1) + 1)
+		conn->last_chunk = ends_last_chunk(c);
+}
+
 /* --- what front-ends call --- */
 
 /* A call has read c->len > 0 bytes. */
@@ -257,6 +268,7 @@ __noinline int tap_received(struct tap_call *c)
 			cut.flags = TAP_F_MESSAGE_START;
 		copy_call(c, conn, &cut);
 	}
+	note_tail(c, conn, TAP_RX);
 	conn->done.rx_seq = seq;
 	conn->done.rx_ns = now;
 	return 0;
@@ -336,6 +348,7 @@ __noinline int tap_sent(struct tap_call *c)
 			cut.flags = TAP_F_MESSAGE_START;
 		copy_call(c, conn, &cut);
 	}
+	note_tail(c, conn, TAP_TX);
 	conn->tx_kind = CALL_UNKNOWN;
 	conn->done.tx_seq = seq;
 	conn->done.tx_ns = now;
@@ -350,6 +363,8 @@ static __noinline int tap_moved(struct sock *sk, int dir)
 
 	if (!conn || conn->verdict != VERDICT_HTTP)
 		return 0;
+	if (conn->role == (dir ^ 1) + 1)
+		conn->last_chunk = 0; /* not looked at */
 	if (dir == TAP_TX) {
 		conn->done.tx_seq = sock_tx_seq(sk);
 		conn->done.tx_ns = bpf_ktime_get_ns();
@@ -464,7 +479,7 @@ static __noinline int close_conn(struct sock *sk, __u32 twin)
 			c->rec.tgid = 0;
 			c->time_ns = conn->closed_ns ?: bpf_ktime_get_ns();
 			c->error = conn->error;
-			c->pad = 0;
+			c->last_chunk = conn->last_chunk;
 			submit(c);
 		} else {
 			tap_count(TAP_C_LOST_RECORDS);

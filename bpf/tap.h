@@ -116,7 +116,7 @@ struct tap_close {
 	struct tap_record rec;
 	__u64 time_ns;
 	__u32 error; /* sk_err: 0, ECONNRESET, ETIMEDOUT, EPIPE … */
-	__u32 pad;
+	__u32 last_chunk; /* 1: the last response bytes look like one's end */
 };
 
 enum tap_front {
@@ -202,7 +202,8 @@ struct tap_conn {
 	__u8 last_dir; /* + 1 */
 	__u8 front; /* enum tap_front, of a twin */
 	__u16 error; /* what TCP was done with it for: sk_err */
-	__u8 pad[4];
+	__u8 last_chunk; /* the last response call ended like a last chunk */
+	__u8 pad[3];
 };
 
 /* In a socket's address: the plain text of its TLS, a connection of its own. */

@@ -290,7 +290,8 @@ static void dispatch(struct conn_table *t, uint32_t index,
 	c->gone = false;
 	if (rec->type == TAP_CLOSE) {
 		stream_progress(&t->env, c, &rec->done);
-		stream_close(&t->env, c, cl->error, cl->time_ns);
+		stream_close(&t->env, c, cl->error, cl->last_chunk,
+			     cl->time_ns);
 		drop(t, index);
 		return;
 	}

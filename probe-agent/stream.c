@@ -353,10 +353,15 @@ static enum outcome outcome_of(uint32_t error)
 }
 
 void stream_close(struct stream_env *env, struct conn *c, uint32_t error,
-		  uint64_t time_ns)
+		  bool last_chunk, uint64_t time_ns)
 {
+	struct pending *p = pending_answering(c);
+
 	count_broken_head(env, c, TAP_RX);
 	count_broken_head(env, c, TAP_TX);
+	/* A reset of what was complete: nobody missed anything. */
+	if (last_chunk && pending_end_is_unknown(p) && !p->until_close)
+		pending_finish(env, c, OUTCOME_COMPLETE, responses(c)->seen_ns);
 	if (c->first)
 		conclude(env, c, outcome_of(error), time_ns);
 	stream_fini(env, c);

@@ -86,9 +86,12 @@ void stream_data(struct stream_env *env, struct conn *c,
 		 const struct tap_data *r);
 void stream_end(struct stream_env *env, struct conn *c, int dir,
 		uint64_t time_ns);
-/* The connection's last event; c is left without pending requests. */
+/*
+ * The connection's last event; c is left without pending requests. last_chunk:
+ * the response's last bytes look like the end of a chunked body.
+ */
 void stream_close(struct stream_env *env, struct conn *c, uint32_t error,
-		  uint64_t time_ns);
+		  bool last_chunk, uint64_t time_ns);
 /* The same when nobody saw how it ended. */
 void stream_vanish(struct stream_env *env, struct conn *c);
 /* A message was due in d, and more moved than could go without one. */

@@ -198,6 +198,61 @@ def resetinwrite(side):
 
 
 @case
+def resetafterlastchunk(side):
+    """a chunked answer read to its end, then reset: complete; before: not"""
+    head = b"HTTP/1.1 %d OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"7d0\r\n" + b"c" * 2000 + b"\r\n"
+    last_chunk = b"0\r\n\r\n"
+    # By a write of its own, with the others, and in buffers of one call.
+    ways = (lambda s: (s.sendall(head % 200 + chunk), s.sendall(last_chunk)),
+            lambda s: s.sendall(head % 200 + chunk * 3 + last_chunk),
+            lambda s: s.sendmsg([head % 200, chunk, b"", last_chunk]),
+            lambda s: s.sendall(head % 203 + chunk[:-100]))
+    sizes = [len(chunk) + 5, 3 * len(chunk) + 5, len(chunk) + 5, len(chunk) - 100]
+
+    def server():
+        listener = side.listen()
+        for i, send in enumerate(ways):
+            s = side.accept(listener)
+            r = Reader(s)
+            r.more()
+            begin = r.seen
+            r.head()
+            send(s)
+            last = now()
+            # The reset has come when this returns.
+            try:
+                s.recv(1)
+                raise RuntimeError("no reset")
+            except ConnectionResetError:
+                pass
+            cut = i == len(ways) - 1
+            side.server(i, "GET", "/resetafterlastchunk", 203 if cut else 200,
+                        begin, begin + 0.15 if cut else last, now(),
+                        error="connection_reset" if cut else None)
+            s.close()
+
+    def client():
+        for i, size in enumerate(sizes):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/resetafterlastchunk"))
+            r = Reader(s)
+            r.head()
+            r.body(size)
+            end = now()
+            cut = i == len(sizes) - 1
+            if cut:
+                time.sleep(0.2)
+                end = now()
+            linger_zero(s)
+            s.close()
+            side.client(i, "GET", 203 if cut else 200, begin, now(),
+                        error="aborted" if cut else None)
+    return server, client
+
+
+@case
 def readafterreset(side):
     """an answer that is read after the reset behind it has come"""
     def server():

@@ -384,6 +384,6 @@ void script_close(struct script_conn *k, uint32_t error)
 	c.rec = header(k, TAP_CLOSE, 0, 0);
 	c.time_ns = k->now_ns;
 	c.error = error;
-	c.pad = 0;
+	c.last_chunk = 0;
 	emit(k->s, &c, sizeof(c));
 }
