@@ -642,11 +642,13 @@ static void old_renderings_are_cut_before_memory_grows(void **state)
 	stop(&f);
 }
 
-static size_t times(const char *text, const char *what)
+/* Not strstr(): sanitizers measure all of the text at each call of it. */
+static size_t times(const char *at, size_t len, const char *what)
 {
+	const char *end = at + len;
 	size_t n = 0;
 
-	for (; (text = strstr(text, what)); text++)
+	for (; (at = memmem(at, (size_t)(end - at), what, strlen(what))); at++)
 		n++;
 	return n;
 }
@@ -664,14 +666,16 @@ static void what_is_too_large_to_keep_comes_in_pieces(void **state)
 	plain = ask(&f, "GET", "/metrics", "");
 	assert_int_equal(plain.status, 200);
 	assert_true(plain.len > 16u << 20);
-	assert_int_equal(times(plain.body, "request_duration_seconds_count{"),
-			 20000);
-	assert_int_equal(times(plain.body, "\n# TYPE sample_server_"), 1);
+	assert_int_equal(
+		times(plain.body, plain.len, "request_duration_seconds_count{"),
+		20000);
+	assert_int_equal(
+		times(plain.body, plain.len, "\n# TYPE sample_server_"), 1);
 	assert_string_equal(plain.body + plain.len - 1, "\n");
 	a = ask(&f, "GET", "/metrics",
 		"Accept: application/openmetrics-text;version=1.0.0\r\n");
-	assert_int_equal(times(a.body, "request_duration_seconds_count{"),
-			 20000);
+	assert_int_equal(
+		times(a.body, a.len, "request_duration_seconds_count{"), 20000);
 	assert_string_equal(a.body + a.len - 7, "\n# EOF\n");
 	free(a.body);
 	/* gzip of the same, as a stream of pieces too. */
@@ -686,7 +690,7 @@ static void what_is_too_large_to_keep_comes_in_pieces(void **state)
 	assert_int_equal(z.avail_in, 0);
 	out.len = z.total_out;
 	inflateEnd(&z);
-	assert_int_equal(times(buf_str(&out), "seconds_count{"), 20000);
+	assert_int_equal(times(out.data, out.len, "seconds_count{"), 20000);
 	free(a.body);
 	a = ask(&f, "HEAD", "/metrics", "");
 	assert_int_equal(a.status, 200);
@@ -721,8 +725,8 @@ static void few_are_read_in_pieces_at_once(void **state)
 	assert_int_equal(atomic_load(&f.b.held), 0);
 	a = ask(&f, "GET", "/metrics", "");
 	assert_int_equal(a.status, 200);
-	assert_int_equal(times(a.body, "request_duration_seconds_count{"),
-			 20000);
+	assert_int_equal(
+		times(a.body, a.len, "request_duration_seconds_count{"), 20000);
 	free(a.body);
 	stop(&f);
 }
