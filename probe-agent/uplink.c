@@ -23,6 +23,7 @@
 #define RECONNECT_MIN_MS 20
 #define RECONNECT_MAX_MS 500
 #define PEEK_MS 500
+#define CANCEL_AGAIN_MS 10u
 /* Waits after an answer that means "not now", when it does not say how long. */
 #define RETRY_MS 200u
 #define RETRY_MAX_MS 10000u
@@ -35,6 +36,7 @@ struct uplink {
 	uint32_t reply_timeout_ms;
 	nng_socket socket;
 	nng_dialer dialer;
+	nng_aio *aio; /* the send or receive under way */
 	bool has_socket;
 	pthread_t thread;
 	pthread_mutex_t lock; /* for the sleep; wakes with quit */
@@ -79,17 +81,24 @@ static bool quitting(struct uplink *up)
 	return quit;
 }
 
+static struct timespec in_ms(uint32_t ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec += ms / 1000;
+	t.tv_nsec += (long)(ms % 1000) * 1000000L;
+	if (t.tv_nsec >= 1000000000L) {
+		t.tv_sec++;
+		t.tv_nsec -= 1000000000L;
+	}
+	return t;
+}
+
 static void nap(struct uplink *up, uint32_t ms)
 {
-	struct timespec until;
+	struct timespec until = in_ms(ms);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += (long)(ms % 1000) * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
 	pthread_mutex_lock(&up->lock);
 	while (!up->quit &&
 	       pthread_cond_timedwait(&up->wake, &up->lock, &until) == 0)
@@ -98,6 +107,13 @@ static void nap(struct uplink *up, uint32_t ms)
 }
 
 /* ---- one exchange ---- */
+
+/* Waits for what was begun; uplink_stop() can cut that short. */
+static int finish(struct uplink *up)
+{
+	nng_aio_wait(up->aio);
+	return nng_errno(nng_aio_result(up->aio));
+}
 
 /* Always a fresh request, so a late reply to the one before is ignored. */
 static int send_batch(struct uplink *up, const struct outbox_item *it,
@@ -118,7 +134,9 @@ static int send_batch(struct uplink *up, const struct outbox_item *it,
 		return err;
 	memcpy(nng_msg_body(msg), head, head_len);
 	memcpy((uint8_t *)nng_msg_body(msg) + head_len, it->data, it->len);
-	err = nng_errno(nng_sendmsg(up->socket, msg, 0));
+	nng_aio_set_msg(up->aio, msg);
+	nng_send_aio(up->socket, up->aio);
+	err = finish(up);
 	if (err) {
 		nng_msg_free(msg); /* not sent: still ours */
 		return err;
@@ -130,10 +148,17 @@ static int send_batch(struct uplink *up, const struct outbox_item *it,
 static int receive_reply(struct uplink *up, struct reply *out)
 {
 	nng_msg *msg;
-	int err = nng_errno(nng_recvmsg(up->socket, &msg, 0));
+	int err;
 
+	nng_aio_set_msg(up->aio, NULL);
+	nng_recv_aio(up->socket, up->aio);
+	err = finish(up);
 	if (err)
 		return err;
+	msg = nng_aio_get_msg(up->aio);
+	/* nng 1.5.2, if the answer comes just as the time for it is over. */
+	if (msg == NULL)
+		return -ETIMEDOUT;
 	err = reply_decode(nng_msg_body(msg), nng_msg_len(msg), out);
 	nng_msg_free(msg);
 	return err;
@@ -351,15 +376,15 @@ static int open_socket(struct uplink *up, const struct uplink_options *opt)
 	if (code != 0)
 		return nng_errno(code);
 	up->has_socket = true;
+	code = nng_aio_alloc(&up->aio, NULL, NULL);
+	if (code != 0)
+		return nng_errno(code);
+	nng_aio_set_timeout(up->aio, (nng_duration)up->reply_timeout_ms);
 	nng_pipe_notify(up->socket, NNG_PIPE_EV_ADD_POST, pipe_changed, up);
 	nng_pipe_notify(up->socket, NNG_PIPE_EV_REM_POST, pipe_changed, up);
 	/* Sending again is up to us: nng's own would come between. */
 	nng_socket_set_ms(up->socket, NNG_OPT_REQ_RESENDTIME,
 			  NNG_DURATION_INFINITE);
-	nng_socket_set_ms(up->socket, NNG_OPT_RECVTIMEO,
-			  (nng_duration)up->reply_timeout_ms);
-	nng_socket_set_ms(up->socket, NNG_OPT_SENDTIMEO,
-			  (nng_duration)up->reply_timeout_ms);
 	nng_socket_set_ms(up->socket, NNG_OPT_RECONNMINT, RECONNECT_MIN_MS);
 	nng_socket_set_ms(up->socket, NNG_OPT_RECONNMAXT, RECONNECT_MAX_MS);
 	nng_socket_set_size(up->socket, NNG_OPT_RECVMAXSZ, LIMIT_REPLY_BYTES);
@@ -381,6 +406,8 @@ static void release(struct uplink *up)
 {
 	if (up->has_socket)
 		nng_close(up->socket);
+	if (up->aio != NULL)
+		nng_aio_free(up->aio);
 	pthread_cond_destroy(&up->wake);
 	pthread_mutex_destroy(&up->lock);
 	free(up->url);
@@ -419,10 +446,21 @@ int uplink_open(struct uplink **out, const struct uplink_options *opt)
 	return 0;
 }
 
+/* From now on, nothing is waited for, and a lost connection is no news. */
+static void hang_up(struct uplink *up)
+{
+	pthread_mutex_lock(&up->lock);
+	up->quit = true;
+	pthread_cond_broadcast(&up->wake);
+	pthread_mutex_unlock(&up->lock);
+}
+
 void uplink_close(struct uplink *up)
 {
-	if (up != NULL)
-		release(up);
+	if (up == NULL)
+		return;
+	hang_up(up);
+	release(up);
 }
 
 int uplink_exchange(struct uplink *up, const void *batch, size_t len,
@@ -460,6 +498,21 @@ static bool drained(struct uplink *up)
 	return stats.batches == 0;
 }
 
+/*
+ * Ends the thread, then its socket: nng_close() can hang (nng #1813) while
+ * another thread receives. What is cancelled may only just be about to begin.
+ */
+static void join(struct uplink *up)
+{
+	struct timespec until;
+
+	do {
+		nng_aio_cancel(up->aio);
+		until = in_ms(CANCEL_AGAIN_MS);
+	} while (pthread_clockjoin_np(up->thread, NULL, CLOCK_MONOTONIC,
+				      &until) == ETIMEDOUT);
+}
+
 void uplink_stop(struct uplink *up, uint32_t drain_ms)
 {
 	uint64_t until_ns;
@@ -469,14 +522,9 @@ void uplink_stop(struct uplink *up, uint32_t drain_ms)
 	until_ns = clock_mono_ns() + drain_ms * CLOCK_NS_PER_MS;
 	while (!drained(up) && clock_mono_ns() < until_ns)
 		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
-	pthread_mutex_lock(&up->lock);
-	up->quit = true;
-	pthread_cond_broadcast(&up->wake);
-	pthread_mutex_unlock(&up->lock);
+	hang_up(up);
 	outbox_wake(up->outbox);
-	nng_close(up->socket); /* ends a send or receive under way */
-	up->has_socket = false;
-	pthread_join(up->thread, NULL);
+	join(up);
 	release(up);
 }
 
