@@ -65,7 +65,7 @@ kernel_dir() {
 	echo "$dir"
 }
 
-# What the guest says, with the verifier's figures put aside.
+# run KERNEL FRONTS: what the guest says, with the verifier's figures put aside.
 run() {
 	local dir
 	if ! dir=$(kernel_dir "$1"); then
@@ -77,8 +77,7 @@ run() {
 			"than 6.12 here (backports would)"
 		return 0
 	fi
-	tests/vm/guest.py --timeout 1100 "$dir" -- tests/vm/suite.sh "$1" \
-		"${FRONTS:-}" |
+	tests/vm/guest.py --timeout 1700 "$dir" -- tests/vm/suite.sh "$1" "$2" |
 		awk -v k="$1" -v f="$seen.$1.costs" '$1 == "verifier" {
 			print k, $2, $3, $4 >>f; next } {print; fflush()}'
 	[ "${PIPESTATUS[0]}" = 0 ] && return 0
@@ -88,12 +87,15 @@ run() {
 
 # A guest has one processor, so several take no longer than one.
 run_all() {
-	local kernel i=0 pids=()
+	local kernel fronts i=0 pids=()
 	for kernel in "$@"; do
-		run "$kernel" >"$seen.$kernel.out" 2>&1 &
+		fronts=${FRONTS:-}
+		[ "${kernel#*:}" = "$kernel" ] || fronts=${kernel#*:}
+		kernel=${kernel%%:*}
+		run "$kernel" "${fronts//,/ }" >"$seen.$kernel.out" 2>&1 &
 		pids+=($!)
 	done
-	for kernel in "$@"; do
+	for kernel in "${@%%:*}"; do
 		wait "${pids[i++]}" || bad=1
 		cat "$seen.$kernel.out"
 		cat "$seen.$kernel.costs" >>"$seen" 2>/dev/null
@@ -145,7 +147,7 @@ compare() {
 [ "$(uname -m)" = x86_64 ] || skip "the guests are x86_64"
 need || skip "QEMU can't be installed here"
 [ $# -gt 0 ] || set -- 5.10 6.1 6.12 newest
-for kernel; do kernel_dir "$kernel" >/dev/null; done # not at the same time
+for kernel in "${@%%:*}"; do kernel_dir "$kernel" >/dev/null; done # not at the same time
 run_all "$@"
 if [ -s "$seen" ]; then
 	if [ "${VERIFIER:-}" = write ]; then write_table; else compare; fi
