@@ -218,8 +218,8 @@ def resetafterlastchunk(side):
             r.more()
             begin = r.seen
             r.head()
-            send(s)
             last = now()
+            send(s)
             # The reset has come when this returns.
             try:
                 s.recv(1)
