@@ -6,7 +6,7 @@
 # "ok - …" lines, and "verifier OBJECT PROGRAM N", which run.sh compares.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-export REDTAP_PATIENCE=${REDTAP_PATIENCE:-5}
+export REDTAP_PATIENCE=${REDTAP_PATIENCE:-10}
 kernel=$1
 fronts=${2:-fentry kprobe socket syscall}
 bad=0
