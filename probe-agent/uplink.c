@@ -39,9 +39,9 @@ struct uplink {
 	nng_aio *aio; /* the send or receive under way */
 	bool has_socket;
 	pthread_t thread;
-	pthread_mutex_t lock; /* for the sleep; wakes with quit */
+	pthread_mutex_t lock; /* for the sleep; wakes with quit and ended */
 	pthread_cond_t wake;
-	bool quit;
+	bool quit, ended;
 	atomic_uint pipe; /* id of the latest */
 	atomic_uint pipes;
 	atomic_uint_fast64_t sent, acknowledged, refused, busy, timeouts,
@@ -254,6 +254,10 @@ static void *run(void *arg)
 	while (!quitting(up))
 		if (outbox_peek(up->outbox, &it, PEEK_MS) == 0)
 			exchange(up, &it);
+	pthread_mutex_lock(&up->lock);
+	up->ended = true;
+	pthread_cond_broadcast(&up->wake);
+	pthread_mutex_unlock(&up->lock);
 	return NULL;
 }
 
@@ -506,11 +510,17 @@ static void join(struct uplink *up)
 {
 	struct timespec until;
 
-	do {
+	pthread_mutex_lock(&up->lock);
+	while (!up->ended) {
+		pthread_mutex_unlock(&up->lock);
 		nng_aio_cancel(up->aio);
 		until = in_ms(CANCEL_AGAIN_MS);
-	} while (pthread_clockjoin_np(up->thread, NULL, CLOCK_MONOTONIC,
-				      &until) == ETIMEDOUT);
+		pthread_mutex_lock(&up->lock);
+		if (!up->ended)
+			pthread_cond_timedwait(&up->wake, &up->lock, &until);
+	}
+	pthread_mutex_unlock(&up->lock);
+	pthread_join(up->thread, NULL);
 }
 
 void uplink_stop(struct uplink *up, uint32_t drain_ms)
