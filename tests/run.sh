@@ -55,6 +55,15 @@ run() {
 	rm -rf "$dir"
 }
 
+# failing FILE: what failed and why comes first, for a log may be cut; what was
+# fine is left out.
+failing() {
+	awk '/^not ok / && !/# SKIP/ { print; why = 1; next }
+		!/^#/ { why = 0 } why' "$1" | sed 's/^/    /'
+	say "    all but what was fine:"
+	grep -vE '^(ok|skip) ' "$1" | sed 's/^/    /'
+}
+
 # tally NAME: adds up "ok", "not ok" and "skip" lines of $work/out. cmocka's
 # TAP says "not ok N # SKIP" for a skip and announces its cases as "1..N".
 tally() {
@@ -72,7 +81,7 @@ tally() {
 		failed=$((failed + bad))
 		failures+=("$name: $bad")
 		say "FAIL $name: $bad of $((good + bad + skips))"
-		sed 's/^/    /' "$work/out"
+		failing "$work/out"
 	elif [ "$status" = 124 ] || [ "$status" = 137 ]; then
 		fail "$name: timed out" "$work/out"
 	elif [ "$planned" -gt $((good + skips)) ]; then
