@@ -19,6 +19,7 @@ import cases_bodies
 import cases_edges
 import cases_ends
 import cases_heads
+from results import PATIENCE
 from talk import CASES, EDGES, Side
 
 BIG, UPLOAD_BYTES = cases_bodies.BIG, cases_bodies.UPLOAD_BYTES
@@ -51,14 +52,14 @@ def join(rows):
 
 def main():
     name, port = sys.argv[1], int(sys.argv[2])
-    signal.alarm(30)
+    signal.alarm(int(30 * PATIENCE))
     side = Side(port)
     server, client = {**CASES, **EDGES}[name](side)
     r, w = os.pipe()
     done_r, done_w = os.pipe()
     side.wait_peer = lambda: os.read(done_r, 1)
     if os.fork() == 0:
-        signal.alarm(30)
+        signal.alarm(int(30 * PATIENCE))
         client()
         os.close(done_r)
         os.write(done_w, b"!")
