@@ -12,6 +12,7 @@
  */
 
 #define TAP_FRONT TAP_FRONT_KPROBE
+#define TAP_EOF_BY_STATE 1
 
 #include "bpf/tcp.bpf.h"
 
@@ -90,15 +91,6 @@ int kretprobe_sendmsg(struct pt_regs *ctx)
 	return 0;
 }
 
-/* The peer's FIN has come, and what was before it has been read. */
-static __always_inline bool all_read(struct sock *sk)
-{
-	struct tcp_sock *tp = (struct tcp_sock *)sk;
-
-	return BPF_CORE_READ(sk, __sk_common.skc_flags) & (1ul << SOCK_DONE) &&
-	       BPF_CORE_READ(tp, rcv_nxt) - BPF_CORE_READ(tp, copied_seq) <= 1;
-}
-
 SEC("kprobe/tcp_recvmsg")
 int kprobe_recvmsg(struct pt_regs *ctx)
 {
@@ -106,7 +98,7 @@ int kprobe_recvmsg(struct pt_regs *ctx)
 	struct sock *sk = (struct sock *)ARG0(ctx);
 
 	call_begins(sk, (struct msghdr *)ARG1(ctx), flags);
-	if (!(flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE)) && all_read(sk))
+	if (!(flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE)) && sock_all_read(sk))
 		tap_ended(sk, TAP_RX);
 	return 0;
 }
@@ -161,25 +153,5 @@ int kretprobe_sendpage(struct pt_regs *ctx)
 
 	if (call && call->sk && (int)RET(ctx) > 0)
 		tap_moved(call->sk, TAP_TX);
-	return 0;
-}
-
-SEC("raw_tp/inet_sock_set_state")
-int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
-{
-	struct sock *sk = (struct sock *)ctx->args[0];
-	int state = ctx->args[2];
-
-	if (state == TCP_CLOSE_WAIT && all_read(sk))
-		tap_ended(sk, TAP_RX);
-	else
-		tap_state(sk, state);
-	return 0;
-}
-
-SEC("raw_tp/tcp_destroy_sock")
-int tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
-{
-	tap_destroyed((struct sock *)ctx->args[0]);
 	return 0;
 }

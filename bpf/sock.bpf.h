@@ -99,6 +99,16 @@ static __always_inline __u32 sock_rx_seq(struct sock *sk)
 	return seq;
 }
 
+/* The peer's FIN has come, and what was before it has been read. */
+static __always_inline bool sock_all_read(struct sock *sk)
+{
+	return READ(struct sock, sk, __sk_common.skc_flags) &
+		       (1ul << SOCK_DONE) &&
+	       READ(struct tcp_sock, sk, rcv_nxt) -
+			       READ(struct tcp_sock, sk, copied_seq) <=
+		       1;
+}
+
 static __always_inline void sock_addresses(struct sock *sk, struct tap_open *o)
 {
 	struct sock_common *c = &sk->__sk_common;

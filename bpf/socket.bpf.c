@@ -81,17 +81,3 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 		tap_received(&c);
 	return 0;
 }
-
-SEC("raw_tp/inet_sock_set_state")
-int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
-{
-	tap_state((struct sock *)ctx->args[0], ctx->args[2]);
-	return 0;
-}
-
-SEC("raw_tp/tcp_destroy_sock")
-int tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
-{
-	tap_destroyed((struct sock *)ctx->args[0]);
-	return 0;
-}

@@ -82,17 +82,3 @@ int syscall_sendfile_exit(struct exit_args *ctx)
 		tap_moved(sk, TAP_TX);
 	return 0;
 }
-
-SEC("raw_tp/inet_sock_set_state")
-int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
-{
-	tap_state((struct sock *)ctx->args[0], ctx->args[2]);
-	return 0;
-}
-
-SEC("raw_tp/tcp_destroy_sock")
-int tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
-{
-	tap_destroyed((struct sock *)ctx->args[0]);
-	return 0;
-}

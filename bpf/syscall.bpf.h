@@ -7,7 +7,7 @@
  * call are, by its arguments; and the programs that both have.
  */
 
-#include "bpf/tap.bpf.h"
+#include "bpf/life.bpf.h"
 
 struct enter_args {
 	__u64 common;

@@ -11,7 +11,7 @@
 
 #define TAP_KERNEL_IOVEC
 
-#include "bpf/tap.bpf.h"
+#include "bpf/life.bpf.h"
 
 /*
  * Reads one field of a kernel object. Programs of fentry have typed arguments
