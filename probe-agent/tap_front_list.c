@@ -52,16 +52,20 @@ static uint32_t recvmsg_flags_arg(void)
 	return arg;
 }
 
-/* --- syscall --- */
+/*
+ * First of all: a connection that closes must not leave its state behind
+ * (bpf/life.bpf.h).
+ */
+#define LIFE                                                                   \
+	{ .program = "tcp_destroy_sock",                                       \
+	  .probe = "tcp_destroy_sock",                                         \
+	  .required = true },                                                  \
+	{                                                                      \
+		.program = "inet_sock_set_state",                              \
+		.probe = "inet_sock_set_state", .required = true               \
+	}
 
-static const struct tap_hook syscall_hooks[] = {
-	/* First: a connection that closes must not leave its state behind. */
-	{ .program = "tcp_destroy_sock",
-	  .probe = "tcp_destroy_sock",
-	  .required = true },
-	{ .program = "inet_sock_set_state",
-	  .probe = "inet_sock_set_state",
-	  .required = true },
+/* Tracepoints of system calls, and which program looks at them. */
 #define ENTER(call)                                                            \
 	{                                                                      \
 		.program = "syscall_write_enter",                              \
@@ -72,11 +76,40 @@ static const struct tap_hook syscall_hooks[] = {
 		.program = "syscall_" prog "_exit",                            \
 		.probe = "syscall/exit_" call, .event = "sys_exit_" call       \
 	}
-	ENTER("write"),
-	ENTER("writev"),
-	ENTER("sendto"),
-	ENTER("sendmsg"),
-	ENTER("sendmmsg"),
+#define WRITES_BEGIN                                                           \
+	ENTER("write"), ENTER("writev"), ENTER("sendto"), ENTER("sendmsg"),    \
+		ENTER("sendmmsg")
+
+/*
+ * NAME_open() and NAME_destroy() of a front-end. Constants of the core have the
+ * same names in each skeleton, whose types differ; more sets what else there is
+ * in the skeleton s.
+ */
+#define SKELETON(name, more)                                                   \
+	static void *name##_open(const struct tap_options *opt,                \
+				 struct bpf_object **obj)                      \
+	{                                                                      \
+		struct name##_bpf *s = name##_bpf__open();                     \
+                                                                               \
+		if (!s)                                                        \
+			return NULL;                                           \
+		s->rodata->tap_self_tgid = self(opt);                          \
+		s->rodata->tap_tls = opt->tls;                                 \
+		more;                                                          \
+		*obj = s->obj;                                                 \
+		return s;                                                      \
+	}                                                                      \
+                                                                               \
+	static void name##_destroy(void *skel)                                 \
+	{                                                                      \
+		name##_bpf__destroy(skel);                                     \
+	}
+
+/* --- syscall --- */
+
+static const struct tap_hook syscall_hooks[] = {
+	LIFE,
+	WRITES_BEGIN,
 	EXIT("write", "write"),
 	EXIT("write", "writev"),
 	EXIT("write", "sendto"),
@@ -91,23 +124,7 @@ static const struct tap_hook syscall_hooks[] = {
 	EXIT("splice", "splice"),
 };
 
-static void *syscall_open(const struct tap_options *opt,
-			  struct bpf_object **obj)
-{
-	struct syscall_bpf *s = syscall_bpf__open();
-
-	if (!s)
-		return NULL;
-	s->rodata->tap_self_tgid = self(opt);
-	s->rodata->tap_tls = opt->tls;
-	*obj = s->obj;
-	return s;
-}
-
-static void syscall_destroy(void *skel)
-{
-	syscall_bpf__destroy(skel);
-}
+SKELETON(syscall, )
 
 static const char *syscall_lacks(void)
 {
@@ -130,12 +147,7 @@ static const struct tap_frontend syscall_front = {
 /* --- socket --- */
 
 static const struct tap_hook socket_hooks[] = {
-	{ .program = "tcp_destroy_sock",
-	  .probe = "tcp_destroy_sock",
-	  .required = true },
-	{ .program = "inet_sock_set_state",
-	  .probe = "inet_sock_set_state",
-	  .required = true },
+	LIFE,
 	{ .program = "sock_send_length",
 	  .probe = "sock_send_length",
 	  .function = "__traceiter_sock_send_length",
@@ -144,35 +156,13 @@ static const struct tap_hook socket_hooks[] = {
 	  .probe = "sock_recv_length",
 	  .function = "__traceiter_sock_recv_length",
 	  .required = true },
-	ENTER("write"),
-	ENTER("writev"),
-	ENTER("sendto"),
-	ENTER("sendmsg"),
-	ENTER("sendmmsg"),
+	WRITES_BEGIN,
 	EXIT("mmsg", "sendmmsg"),
 	EXIT("mmsg", "recvmmsg"),
 	EXIT("splice", "splice"),
 };
 
-#undef ENTER
-#undef EXIT
-
-static void *socket_open(const struct tap_options *opt, struct bpf_object **obj)
-{
-	struct socket_bpf *s = socket_bpf__open();
-
-	if (!s)
-		return NULL;
-	s->rodata->tap_self_tgid = self(opt);
-	s->rodata->tap_tls = opt->tls;
-	*obj = s->obj;
-	return s;
-}
-
-static void socket_destroy(void *skel)
-{
-	socket_bpf__destroy(skel);
-}
+SKELETON(socket, )
 
 static const struct tap_frontend socket_front = {
 	.name = "socket",
@@ -186,12 +176,7 @@ static const struct tap_frontend socket_front = {
 /* --- fentry --- */
 
 static const struct tap_hook fentry_hooks[] = {
-	{ .program = "tcp_destroy_sock",
-	  .probe = "tcp_destroy_sock",
-	  .required = true },
-	{ .program = "inet_sock_set_state",
-	  .probe = "inet_sock_set_state",
-	  .required = true },
+	LIFE,
 	{ .program = "fexit_sendmsg",
 	  .probe = "fexit/tcp_sendmsg",
 	  .function = "tcp_sendmsg",
@@ -212,23 +197,7 @@ static const struct tap_hook fentry_hooks[] = {
 	  .function = "tcp_splice_read" },
 };
 
-static void *fentry_open(const struct tap_options *opt, struct bpf_object **obj)
-{
-	struct fentry_bpf *s = fentry_bpf__open();
-
-	if (!s)
-		return NULL;
-	s->rodata->tap_self_tgid = self(opt);
-	s->rodata->tap_tls = opt->tls;
-	s->rodata->tcp_recvmsg_flags_arg = recvmsg_flags_arg();
-	*obj = s->obj;
-	return s;
-}
-
-static void fentry_destroy(void *skel)
-{
-	fentry_bpf__destroy(skel);
-}
+SKELETON(fentry, s->rodata->tcp_recvmsg_flags_arg = recvmsg_flags_arg())
 
 static const char *fentry_lacks(void)
 {
@@ -270,12 +239,7 @@ static const struct tap_frontend fentry_front = {
 /* --- kprobe --- */
 
 static const struct tap_hook kprobe_hooks[] = {
-	{ .program = "tcp_destroy_sock",
-	  .probe = "tcp_destroy_sock",
-	  .required = true },
-	{ .program = "inet_sock_set_state",
-	  .probe = "inet_sock_set_state",
-	  .required = true },
+	LIFE,
 	{ .program = "kretprobe_sendmsg",
 	  .probe = "kretprobe/tcp_sendmsg",
 	  .function = "tcp_sendmsg",
@@ -305,23 +269,7 @@ static const struct tap_hook kprobe_hooks[] = {
 	  .function = "tcp_sendpage" },
 };
 
-static void *kprobe_open(const struct tap_options *opt, struct bpf_object **obj)
-{
-	struct kprobe_bpf *s = kprobe_bpf__open();
-
-	if (!s)
-		return NULL;
-	s->rodata->tap_self_tgid = self(opt);
-	s->rodata->tap_tls = opt->tls;
-	s->rodata->tcp_recvmsg_flags_arg = recvmsg_flags_arg();
-	*obj = s->obj;
-	return s;
-}
-
-static void kprobe_destroy(void *skel)
-{
-	kprobe_bpf__destroy(skel);
-}
+SKELETON(kprobe, s->rodata->tcp_recvmsg_flags_arg = recvmsg_flags_arg())
 
 static const char *kprobe_lacks(void)
 {
