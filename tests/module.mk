@@ -72,7 +72,7 @@ lint: ## Check formatting, include rules, names, scripts, man pages
 .PHONY: bench bench-scrape bench-fold bench-ingest bench-growth bench-agent \
 	bench-build bench-instructions
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
-BENCHES_AGENT := $(B)/tests/bench/agent
+BENCHES_AGENT := $(B)/tests/bench/agent $(B)/tests/bench/hooks
 $(BENCHES_AGENT): $(B)/obj/tests/unit/agent/tap_script.o $(B)/libagent.a
 $(filter-out $(BENCHES_AGENT),$(BENCHES)): $(B)/%: $(B)/obj/%.o $(B)/libaggregator.a \
 		$(B)/libproto.a $(B)/libcommon.a
@@ -150,7 +150,7 @@ tsan: ## Unit tests of the aggregator under the thread sanitizer
 	@tests/faults/tsan.sh
 
 .PHONY: bench-capture
-bench-capture: all ## What capture costs nginx, wrk, Redis and a bulk transfer (root)
+bench-capture: all $(B)/tests/bench/hooks ## What capture costs nginx, wrk, Redis and a bulk transfer (root)
 	@tests/bench/capture.py
 
 bench-retention: all ## The longest stall of ingest while retention runs

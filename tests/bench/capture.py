@@ -7,7 +7,8 @@ and without in turn, because the machine drifts more than the difference.
     capture.py [--capture=MODE] [--rounds=N] [--seconds=S] [workload ...]
 
 Without --capture each front-end that this kernel lets attach. Workloads: start
-(of the agent, until it captures), saturation (nginx keep-alive, a small file,
+(of the agent, until it captures), hooks (requests to and fro in one thread: what
+the kernel side costs, by program too), saturation (nginx keep-alive, a small file,
 as fast as it goes), tls (the same over HTTPS), fixed (10,000 requests/s), peak
 (nginx answers from memory: the most events), latency (one connection at a
 time), redis (ping-pong that is not HTTP), bulk (a transfer that is not HTTP).
@@ -19,6 +20,7 @@ but with one worker and no access log: eight system calls a request.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import re
@@ -33,6 +35,7 @@ import harness  # noqa: E402
 
 WEB, NGINX, REDIS, BULK = 21404, 21590, 21591, 21592
 TICK = os.sysconf("SC_CLK_TCK")
+STATISTICS = pathlib.Path("/proc/sys/kernel/bpf_stats_enabled")
 
 
 def bench(name, value, unit, goal=None, least=True):
@@ -261,6 +264,50 @@ def start(redtap, opt):
     bench(f"agent-start-{opt.front}", median(took), "ms", 300, least=False)
 
 
+def programs(pid):
+    """{name: (runs, ns)} of the programs that a process has, by now."""
+    ids = set()
+    for fd in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir():
+        ids.update(map(int, re.findall(r"^prog_id:\s+(\d+)", fd.read_text(),
+                                       re.M)))
+    shown = json.loads(subprocess.run(
+        ["bpftool", "--json", "prog", "show"], check=True,
+        capture_output=True).stdout)
+    return {p["name"]: (p.get("run_cnt", 0), p.get("run_time_ns", 0))
+            for p in shown if p["id"] in ids}
+
+
+def hooks(redtap, opt):
+    """One thread that plays both ends, so that nothing else is measured."""
+    def run(*args):
+        return subprocess.run([harness.BUILD / "tests/bench/hooks", *args],
+                              check=True, capture_output=True,
+                              text=True).stdout
+
+    def measure(_):
+        out = run("exchange", str(opt.seconds)).split()
+        return float(out[0]), int(out[2])
+
+    print(run("floor", opt.front), end="")
+
+    tag = f"capture-{opt.front}-hooks"
+    pairs = alternate(redtap, opt.rounds, measure)
+    bench(f"{tag}-added", median(b[0] - a[0] for a, b in pairs) / 2,
+          "ns/event")
+    bench(f"{tag}-without", median(a[0] for a, _ in pairs), "ns/request")
+    STATISTICS.write_text("1")
+    try:
+        redtap.start_agent()
+        events = 2 * measure(redtap.agent)[1]
+        ran = programs(redtap.agent.pid)
+    finally:
+        STATISTICS.write_text("0")
+    for name, (runs, ns) in sorted(ran.items()):
+        if runs >= events / 100:
+            bench(f"{tag}-{name}", ns / runs, "ns/run")
+            bench(f"{tag}-{name}-runs", runs / events, "1/event")
+
+
 def latency(redtap, opt):
     start_nginx(redtap)
     pairs = alternate(redtap, opt.rounds, lambda _: Wrk(opt.seconds, 1))
@@ -314,7 +361,7 @@ def fronts():
 
 def main():
     workloads = {f.__name__: f for f in (
-        start, saturation, tls, fixed, peak, latency, redis, bulk)}
+        start, hooks, saturation, tls, fixed, peak, latency, redis, bulk)}
     parser = argparse.ArgumentParser()
     parser.add_argument("--capture")
     parser.add_argument("--rounds", type=int, default=5)
