@@ -50,7 +50,7 @@ struct aggregator_config {
 		unsigned listen_count;
 		char *ca_file, *cert_file, *key_file; /* NULL: none */
 		bool allow_plaintext; /* tcp:// beyond loopback */
-		uint64_t queue_bytes; /* received, not yet committed */
+		uint64_t queue_bytes; /* received, not yet answered */
 		uint32_t max_agents;
 	} ingest;
 };

@@ -22,6 +22,7 @@
 /* Free space that new batches will soon take is not worth moving pages for. */
 #define VACUUM_SLACK_BYTES ((uint64_t)4 << 20)
 #define BUSY_RETRY_MS 1000u
+#define CONNECTIONS_MORE 1024u /* than twice as many as agents */
 #define PROBE_MS 500u /* between tries while commits fail */
 #define WORTH_A_COMMIT ((size_t)256 << 10) /* bytes */
 #define POLL_NS 250000u
@@ -554,6 +555,10 @@ static void count_gate(struct engine *e)
 	gate_stats(e->gate, &stats);
 	e->pending.gate_busy = stats.busy;
 	e->pending.gate_cut_off = stats.cut_off;
+	e->pending.gate_waited = stats.waited;
+	e->pending.gate_turned_away = stats.turned_away;
+	e->pending.gate_connections = stats.connections;
+	e->pending.gate_held_bytes = stats.held_bytes;
 }
 
 static void retention(struct engine *e, uint64_t now_ns)
@@ -735,7 +740,6 @@ static void set_defaults(struct engine_options *o)
 			o->field = (value);                                    \
 	} while (0)
 	DEFAULT(views, views_default());
-	DEFAULT(contexts, 128);
 	DEFAULT(queue_bytes, (size_t)64 << 20);
 	DEFAULT(group_bytes, (size_t)4 << 20);
 	DEFAULT(commit_interval_ms, 20);
@@ -886,8 +890,10 @@ int engine_start(struct engine *e)
 		.cert_file = e->cert_file,
 		.key_file = e->key_file,
 		.ca_file = e->ca_file,
-		.contexts = e->opt.contexts,
 		.queue_bytes = e->opt.queue_bytes,
+		.max_connections = e->opt.max_agents ? 2 * e->opt.max_agents +
+							       CONNECTIONS_MORE
+						     : 0,
 	};
 	int err = gate_open(&e->gate, &go);
 

@@ -26,8 +26,7 @@ struct engine_options {
 	const struct views *views; /* borrowed; [views_default()] */
 	bool fold_all; /* every view again from the log, changed or not */
 
-	unsigned contexts; /* requests received at once [128] */
-	size_t queue_bytes; /* held before BUSY is said [64 MiB] */
+	size_t queue_bytes; /* received, not answered [64 MiB] */
 	size_t group_bytes; /* in one transaction [4 MiB] */
 	uint32_t commit_interval_ms; /* at most, between commits [20] */
 	uint32_t checkpoint_interval_ms; /* of the series [10 000] */

@@ -9,9 +9,10 @@
 #include "proto/batch.h"
 
 /*
- * Where agents knock: nng REP over many contexts. Callbacks only move messages
- * into a bounded queue, or answer BUSY when it is full; one thread collects and
- * replies. Only this file and gate_tls.c, for TLS, see nng.
+ * Where agents knock: the reply side of nng's request and reply. A message is
+ * only received when there is room for it; until then its bytes stay in the
+ * kernel, and with the agent. Who waits for long is told BUSY. One thread
+ * collects and replies. Only gate*.c see nng.
  */
 struct gate;
 
@@ -20,15 +21,17 @@ struct gate_options {
 	size_t n_urls;
 	bool allow_plaintext;
 	const char *cert_file, *key_file, *ca_file;
-	unsigned contexts;
-	size_t queue_bytes;
+	size_t queue_bytes; /* of messages, until they are answered */
+	size_t max_connections; /* 0: 65 536 */
+	/* For room, and for all of a message, at most; 0: 5 s, 15 s. */
+	uint32_t wait_ms, body_ms;
 };
 
 /* One message, of the gate until gate_reply(). */
 struct gate_request {
 	const void *data;
 	size_t len;
-	int64_t received_us; /* wall clock */
+	int64_t received_us; /* wall clock, of its beginning */
 	void *handle;
 };
 
@@ -74,6 +77,9 @@ void gate_reply(struct gate *g, struct gate_request *r,
 
 struct gate_stats {
 	uint64_t messages, bytes, busy, cut_off;
+	uint64_t waited; /* messages, for room */
+	uint64_t turned_away; /* connections, of which there were too many */
+	uint64_t connections, held_bytes; /* now */
 };
 void gate_stats(struct gate *g, struct gate_stats *out);
 

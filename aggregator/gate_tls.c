@@ -265,8 +265,9 @@ static int conn_send(struct nng_tls_engine_conn *c, const uint8_t *data,
 }
 
 /*
- * nng asks this in the thread of nng_pipe_get_bool(), the only way from a pipe
- * to its connection: so this is where the name that we look for is compared.
+ * nng asks this in the thread of nng_stream_get_bool(), the only way from a
+ * stream to its connection: so this is where the name that we look for is
+ * compared.
  */
 static __thread const char *wanted;
 
@@ -280,12 +281,12 @@ static bool conn_verified(struct nng_tls_engine_conn *c)
 	return false;
 }
 
-bool gate_tls_peer_is(nng_pipe pipe, const char *name)
+bool gate_tls_peer_is(nng_stream *stream, const char *name)
 {
 	bool is = false;
 
 	wanted = name;
-	if (nng_pipe_get_bool(pipe, NNG_OPT_TLS_VERIFIED, &is) != 0)
+	if (nng_stream_get_bool(stream, NNG_OPT_TLS_VERIFIED, &is) != 0)
 		is = false;
 	wanted = NULL;
 	return is;

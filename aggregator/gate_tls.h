@@ -24,6 +24,6 @@ struct gate_tls_files {
 int gate_tls_use(const struct gate_tls_files *files);
 
 /* The peer's certificate is of this name. False without TLS. Any thread. */
-bool gate_tls_peer_is(nng_pipe pipe, const char *name);
+bool gate_tls_peer_is(nng_stream *stream, const char *name);
 
 #endif /* AGGREGATOR_GATE_TLS_H */

@@ -104,7 +104,9 @@ struct snapshot_engine {
 	uint64_t stores_set_aside; /* damaged files found at start */
 	uint64_t retired_epochs; /* whose rows joined their agent's */
 	uint64_t corrected; /* batches whose times were moved by the skew */
-	uint64_t gate_busy, gate_cut_off; /* since the process's start */
+	/* Since the process's start; the last two: now. */
+	uint64_t gate_busy, gate_cut_off, gate_waited, gate_turned_away;
+	uint64_t gate_connections, gate_held_bytes;
 	uint64_t series; /* all views */
 	uint64_t fold_ns_total;
 	/* Of the service graph: see struct graph_stats. */

@@ -100,7 +100,7 @@ bench-ingest: $(B)/redtap-aggregator $(B)/redtap-agent ## Events a second, ackno
 	@tests/bench/ingest.py --build=$(B) speed
 
 bench-growth: $(B)/redtap-aggregator $(B)/redtap-agent ## The same by series and agents; restart, stalls, peers
-	@tests/bench/ingest.py --build=$(B) series agents restart stalls peers
+	@tests/bench/ingest.py --build=$(B) series agents crowd restart stalls peers
 
 bench-agent: $(B)/tests/bench/agent ## From a recorded tap to encoded batches
 	@$<

@@ -6,7 +6,8 @@ after commit, `redtap-agent synth` as the fleet on the same machine.
 
     ingest.py [--seconds=S] [--build=DIR] [--store=DIR] [part ...]
 
-Parts: speed, series, agents, restart, stalls, peers (all without an argument).
+Parts: speed, series, agents, crowd, restart, stalls, peers (all without an
+argument).
 Every run checks that what the aggregator counted is what the fleet sent. Prints
 `bench: NAME VALUE UNIT goal=G ok|short`, one line a figure.
 """
@@ -184,6 +185,19 @@ def part_agents(args):
             bench(name + "_speed", sent["events_per_second"], "events/s")
             bench(name + "_cpu", sent["cpu_ns"], "ns/event")
             bench(name + "_rss", rss_mib(agg.process.pid), "MiB")
+
+
+def part_crowd(args):
+    """10,000 agents that send 8,192 events each at once: some 850 MiB, of
+    which the aggregator may hold 16 at a time."""
+    with Aggregator(args, "--ingest.queue=16MiB") as agg:
+        sent = load(agg, 80, 10000, "1k", "--batch=8192",
+                    f"--events={10000 * 8192}", "--settle=60s")
+        bench("ingest_crowd_sent", sent["bytes"] / (1 << 20), "MiB")
+        bench("ingest_crowd_rss", rss_mib(agg.process.pid), "MiB", 128,
+              least=False)
+        bench("ingest_crowd_waited",
+              agg.metric("redtap_aggregator_ingest_waited_total"), "messages")
 
 
 def part_restart(args):

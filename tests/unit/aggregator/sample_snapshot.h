@@ -187,6 +187,8 @@ static const struct snapshot sample = {
 		.series = 319, .fold_ns_total = 320000000001,
 		.retired_epochs = 321, .corrected = 322,
 		.gate_busy = 323, .gate_cut_off = 324,
+		.gate_waited = 325, .gate_turned_away = 326,
+		.gate_connections = 327, .gate_held_bytes = 328,
 	},
 	.ready = true,
 };

@@ -185,7 +185,7 @@ static void push_until_accepted(struct fixture *f, size_t n)
 /* What the store holds, by a new engine, must be what was sent. */
 static void check(struct fixture *f, const struct snapshot_engine *extra)
 {
-	struct engine *e = start_engine(f->dir, "inproc://check");
+	struct engine *e = start_engine(f->dir, "tcp://127.0.0.1:0");
 	const struct snapshot *s;
 	uint64_t requests = 0, durations = 0, counted = 0, sum = 0;
 
