@@ -333,13 +333,14 @@ static bool times_fit(const int64_t *delta, size_t n, int64_t base)
 	return bits < LIMIT_TIME_US;
 }
 
+/* All of max are known to be below 2^63: a difference below 0 shows there. */
 static bool none_above(const uint64_t *v, const uint64_t *max, size_t n)
 {
-	bool above = false;
+	uint64_t bits = 0;
 
 	for (size_t i = 0; i < n; i++)
-		above |= v[i] > max[i];
-	return !above;
+		bits |= v[i] | (max[i] - v[i]);
+	return bits >> 63 == 0;
 }
 
 static const char *check_traced(const Redtap__Events *m, size_t n)

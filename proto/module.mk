@@ -8,3 +8,8 @@ $(PROTO_GEN).c $(PROTO_GEN).h &: proto/redtap.proto
 	$(Q)$(PROTOC_C) --c_out=$(GEN) $<
 
 $(OBJS_proto): | $(PROTO_GEN).h
+
+# Loops over columns, to be unrolled and made vectors of.
+ifeq ($(SAN),)
+$(B)/obj/proto/varints.o $(B)/obj/proto/batch.o: CFLAGS_ALL += -O3
+endif
