@@ -259,6 +259,7 @@ static void examine(struct engine *e, struct item *it)
 
 	it->reply = (struct reply){ .protocol = PROTOCOL_VERSION };
 	it->row = NULL;
+	it->prepared = NULL;
 	it->log_id = 0;
 	it->fresh = it->rubbish = false;
 	e->pending.bytes_received += it->request.len;
@@ -298,6 +299,13 @@ static void examine(struct engine *e, struct item *it)
 		log_warn("refused a message: the certificate of its sender is "
 			 "not that of agent %s",
 			 it->batch.agent);
+		return;
+	}
+	if (fold_requests(&it->batch) > 0 &&
+	    fold_prepare(e->fold, &it->batch, it->request.received_us,
+			 &it->prepared) < 0) {
+		refuse(it, REPLY_BUSY, "out of memory");
+		it->reply.retry_ms = BUSY_RETRY_MS;
 		return;
 	}
 	judge(e, it, &p);
@@ -422,7 +430,7 @@ static void fold_or_die(struct engine *e, const struct item *it)
 				 .log_id = it->log_id,
 				 .received_us = it->request.received_us };
 
-	if (fold_batch(e->fold, &fb) < 0) {
+	if (fold_count(e->fold, &fb, it->prepared) < 0) {
 		log_error("out of memory while counting; the log has it all: "
 			  "start again");
 		abort();
@@ -463,6 +471,7 @@ static void reply_all(struct engine *e)
 	if (e->n_items > 0)
 		e->n_answered = e->n_items;
 	e->n_items = 0;
+	fold_forget(e->fold);
 }
 
 /* One transaction for the group and what else is due. */

@@ -37,6 +37,7 @@ struct item {
 	size_t len;
 	void *moved; /* owns data if the agent's clock was off, or NULL */
 	uint64_t requests, log_id; /* log_id 0: nothing to log */
+	const struct fold_prepared *prepared; /* NULL: no requests */
 	struct ledger_epoch *row;
 	struct reply reply;
 	bool fresh, rubbish;

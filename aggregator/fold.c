@@ -75,6 +75,7 @@ static int make_views(struct fold *f, const struct views *views)
 		f->view[i].measure = c ? measure_of(v) : MEASURE_NONE;
 		f->view[i].exemplars = c && v->source == VIEW_DURATION;
 		f->wants_ttfb |= v->source == VIEW_TTFB;
+		f->wants_slowest |= f->view[i].exemplars;
 		f->n_all = i + 1;
 		if (!view_of_edges(v->source))
 			f->n_views = f->n_all;
@@ -147,10 +148,7 @@ int fold_new(struct fold **out, const struct fold_options *opt)
 	f->generation = 1;
 	f->target_table_cap = 1024;
 	f->target_table = calloc(f->target_table_cap, sizeof(uint32_t));
-	f->counted = calloc(LIMIT_EVENTS, sizeof(*f->counted));
-	f->sorted = calloc(LIMIT_EVENTS, sizeof(*f->sorted));
-	f->bin_of = calloc(LIMIT_EVENTS, sizeof(*f->bin_of));
-	if (!f->target_table || !f->counted || !f->sorted || !f->bin_of)
+	if (!f->target_table || fold_bins_init(&f->bins) < 0)
 		goto fail;
 	err = intern_new(&f->intern);
 	if (err < 0)
@@ -202,12 +200,8 @@ void fold_free(struct fold *f)
 	intern_free(f->intern);
 	cells_fini(&f->seconds);
 	cells_fini(&f->bytes);
-	free(f->bin);
-	free(f->at);
-	free(f->rollup_window_us);
-	free(f->counted);
-	free(f->sorted);
-	free(f->bin_of);
+	fold_bins_fini(&f->bins);
+	pool_fini(&f->pool);
 	free(f->target);
 	free(f->target_table);
 	free(f);

@@ -39,11 +39,27 @@ struct fold_batch {
 };
 
 /*
+ * Reads the events of a batch: what doesn't depend on what was counted before,
+ * and so needs no lock. *out is the fold's until fold_forget(). The batch's
+ * columns of events are not looked at again, but for edges. -ENOMEM.
+ */
+struct fold_prepared;
+int fold_prepare(struct fold *f, const struct batch *b, int64_t received_us,
+		 const struct fold_prepared **out);
+
+/*
  * Counts the batch in every view and in the windows, but not in what has it
  * already: slots whose log_id is not smaller, views and windows whose loaded
  * state is that far (fold_set_loaded()). -ENOMEM leaves the state half done:
  * then only a new start from the store helps.
  */
+int fold_count(struct fold *f, const struct fold_batch *fb,
+	       const struct fold_prepared *p);
+
+/* All that was prepared is counted, or never will be. */
+void fold_forget(struct fold *f);
+
+/* All three, for one batch. */
 int fold_batch(struct fold *f, const struct fold_batch *fb);
 
 /* Requests in a batch, events and rollups. */

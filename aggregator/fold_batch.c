@@ -48,7 +48,7 @@ static int approach_row(struct fold *f, const struct fold_batch *fb,
 		}
 	}
 	r->n = n;
-	err = find_window(f, r, &f->bin[r->bin], &r->window);
+	err = find_window(f, r, &f->now->bin[r->bin], &r->window);
 	if (r->window)
 		ask_for(r->window->span);
 	return err;
@@ -75,13 +75,12 @@ static int count_window(struct fold *f, const struct row *r,
 	return fold_add_events(f, MEASURE_DURATION, &w->span, e, n);
 }
 
-static int count_bin(struct fold *f, struct row *r, uint32_t bin,
-		     struct window_delta *w, struct slowest_row *slow)
+static int count_bin(struct fold *f, struct row *r, const struct bin *b,
+		     struct window_delta *w)
 {
-	uint32_t begin = bin ? f->at[bin - 1] : 0;
-	const struct counted *e = f->sorted + begin;
-	size_t n = f->at[bin] - begin;
-	int err = count_window(f, r, &f->bin[bin].tally, w, e, n);
+	const struct counted *e = f->now->counted + b->begin;
+	size_t n = b->end - b->begin;
+	int err = count_window(f, r, &b->tally, w, e, n);
 
 	for (unsigned k = 0; k < r->n; k++) {
 		enum measure m = f->view[r->view[k]].measure;
@@ -92,9 +91,6 @@ static int count_bin(struct fold *f, struct row *r, uint32_t bin,
 		if (err == 0)
 			err = fold_add_events(f, m, &r->slot[k]->span, e, n);
 	}
-	for (size_t i = 0; r->exemplars && i < n; i++)
-		slowest_note(f->slowest, slow, e[i].cell[MEASURE_DURATION],
-			     e[i].slow);
 	return err;
 }
 
@@ -140,18 +136,19 @@ static int finish_row(struct fold *f, struct row *r,
 
 static int count_row(struct fold *f, const struct fold_batch *fb, struct row *r)
 {
-	struct tally total = f->bin[r->bin].tally;
-	struct slowest_row slow;
-	int err;
+	const struct bin *bin = f->now->bin, *first = &bin[r->bin];
+	struct tally total = first->tally;
+	struct slowest_row slow = { .best = f->now->best + first->best,
+				    .n = first->n_best,
+				    .traces = &f->now->traces };
+	int err = count_bin(f, r, first, r->window);
 
-	slowest_init(f->slowest, &slow);
-	err = count_bin(f, r, r->bin, r->window, &slow);
-	for (uint32_t b = f->bin[r->bin].next; b; b = f->bin[b].next) {
+	for (uint32_t b = first->next; b; b = bin[b].next) {
 		struct window_delta *w;
 
-		err |= find_window(f, r, &f->bin[b], &w);
-		err |= count_bin(f, r, b, w, &slow);
-		add_tally(&total, &f->bin[b].tally);
+		err |= find_window(f, r, &bin[b], &w);
+		err |= count_bin(f, r, &bin[b], w);
+		add_tally(&total, &bin[b].tally);
 	}
 	err |= finish_row(f, r, fb, &total, &slow);
 	return err ? -ENOMEM : 0;
@@ -168,7 +165,7 @@ static int count_block(struct fold *f, const struct fold_batch *fb, size_t from,
 	int err = 0;
 
 	for (size_t i = from; i < to && err == 0; i++) {
-		if (f->bin[i].window_us == INT64_MIN)
+		if (f->now->bin[i].window_us == INT64_MIN)
 			continue;
 		f->row[n].bin = (uint32_t)i;
 		err = fold_find_row(f, fb, i, &f->row[n++]);
@@ -235,7 +232,9 @@ static int fold_rollups(struct fold *f, const struct fold_batch *fb)
 		r->n = 0;
 		r->window = NULL;
 		if (any) {
-			struct bin b = { .window_us = f->rollup_window_us[i] };
+			struct bin b = {
+				.window_us = f->now->rollup_window_us[i],
+			};
 
 			err = fold_find_row(f, fb, ro->series[i], r);
 			if (err == 0)
@@ -257,18 +256,17 @@ static int fold_rollups(struct fold *f, const struct fold_batch *fb)
 
 /* ---- the whole batch --------------------------------------------------- */
 
-int fold_batch(struct fold *f, const struct fold_batch *fb)
+int fold_count(struct fold *f, const struct fold_batch *fb,
+	       const struct fold_prepared *p)
 {
 	size_t n = fb->batch->series.n;
 	int err;
 
 	f->turn++;
+	f->now = p;
+	f->clamped += p->clamped;
 	f->windows_on = fb->log_id > f->windows_loaded;
 	err = labels_begin(f->labels, fb->batch);
-	if (err == 0)
-		err = slowest_begin(f->slowest, fb->batch);
-	if (err == 0)
-		err = fold_sort(f, fb);
 	if (err == 0)
 		err = fold_rollups(f, fb);
 	for (size_t i = 0; i < n && err == 0; i += FOLD_BLOCK)
@@ -279,6 +277,17 @@ int fold_batch(struct fold *f, const struct fold_batch *fb)
 	if (err == 0 && f->edges && fb->log_id > f->edges_loaded)
 		err = edges_batch(f->edges, fb, f->labels);
 	return err ? -ENOMEM : 0;
+}
+
+int fold_batch(struct fold *f, const struct fold_batch *fb)
+{
+	const struct fold_prepared *p;
+	int err = fold_prepare(f, fb->batch, fb->received_us, &p);
+
+	if (err == 0)
+		err = fold_count(f, fb, p);
+	fold_forget(f);
+	return err;
 }
 
 uint64_t fold_requests(const struct batch *b)

@@ -156,6 +156,7 @@ int fold_add_events(struct fold *f, enum measure m, struct span **ref,
 	struct span *s = *ref;
 	unsigned first = s ? s->first : 0, cells = s ? s->n : 0;
 
+#pragma GCC unroll 4
 	for (size_t i = 0; i < n; i++) {
 		unsigned at = e[i].cell[m] - first;
 

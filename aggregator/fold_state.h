@@ -9,6 +9,7 @@
 #include "aggregator/edges.h"
 #include "aggregator/fold.h"
 #include "aggregator/labelset.h"
+#include "aggregator/pool.h"
 #include "aggregator/slowest.h"
 
 /* The inside of the fold, for fold.c and fold_*.c only. */
@@ -34,15 +35,45 @@ struct tally {
  * begins with bin i; where it needs more than one, the others follow all rows.
  */
 struct bin {
-	int64_t window_us; /* start; INT64_MIN: no event yet */
+	int64_t window_us; /* start; INT64_MIN: no event */
 	uint32_t next; /* of the same row; 0: none, as bin 0 begins a row */
+	uint32_t begin, end; /* its events in counted */
+	uint32_t best, n_best; /* its slowest; a row's first bin has them all */
 	struct tally tally;
 };
 
 /* An event on its way to the histograms: nothing else of it is needed then. */
 struct counted {
 	uint16_t cell[MEASURES];
-	uint64_t slow; /* slowest_word() */
+};
+
+/* What there is of a batch once its events were read; memory of the pool. */
+struct fold_prepared {
+	struct bin *bin;
+	size_t n_bins;
+	struct counted *counted; /* bin after bin */
+	struct slowest_best *best;
+	struct slowest_traces traces;
+	int64_t *rollup_window_us; /* by rollup */
+	uint64_t clamped;
+};
+
+/*
+ * Bins while events are read, one array for each of what an event looks at or
+ * adds to.
+ */
+struct bins {
+	size_t n, cap;
+	int64_t *window_us;
+	uint32_t *next, *events;
+	uint64_t *rolled; /* requests of rollups */
+	uint64_t *sum[MEASURES];
+	uint64_t *best; /* by row and group: the greatest word, or 0 */
+	size_t best_cap;
+	/* By event. */
+	uint32_t *of;
+	struct counted *counted;
+	int64_t *end_us;
 };
 
 /* One row of the batch while it is folded. */
@@ -86,7 +117,7 @@ struct fold {
 	uint64_t edges_loaded; /* batches up to this one are joined */
 	struct graph_options edge_options; /* part of the views' digests */
 	struct cells seconds, bytes;
-	bool wants_ttfb;
+	bool wants_ttfb, wants_slowest;
 	uint32_t filtered; /* bit by label: some view filters by it */
 	struct intern *intern;
 	struct labels *labels;
@@ -99,15 +130,12 @@ struct fold {
 	/* Of the batch that is folded. */
 	uint32_t turn; /* which it is */
 	struct slowest *slowest;
-	struct bin *bin; /* n_bins */
-	uint32_t *at; /* by bin: where its next event goes in sorted */
-	size_t n_bins, bin_cap, at_cap;
-	int64_t *rollup_window_us; /* by rollup */
-	size_t rollup_cap;
-	uint32_t *bin_of; /* by event */
-	struct counted *counted; /* by event */
-	struct counted *sorted; /* bin after bin */
+	const struct fold_prepared *now;
 	struct row row[FOLD_BLOCK];
+
+	/* Of the batches that wait to be counted. */
+	struct pool pool;
+	struct bins bins;
 
 	struct target *target;
 	size_t n_targets, target_cap;
@@ -143,8 +171,8 @@ int fold_add_events(struct fold *f, enum measure m, struct span **ref,
 
 /* ---- fold_events.c ---- */
 
-/* Sets bins, and in sorted their events; where bin i's end, at[i] says. */
-int fold_sort(struct fold *f, const struct fold_batch *fb);
+int fold_bins_init(struct bins *b); /* -ENOMEM */
+void fold_bins_fini(struct bins *b);
 
 /* ---- fold_rows.c ---- */
 

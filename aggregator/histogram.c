@@ -56,22 +56,33 @@ static void make_cells(struct cells *c, int native_max, const uint64_t *bounds,
 	}
 }
 
-/* The cell of the smallest value of each step. */
+unsigned cells_find(const struct cells *c, uint64_t v)
+{
+	unsigned low = 0, high = c->n - 1;
+
+	while (low < high) {
+		unsigned mid = (low + high) / 2;
+
+		if (v > c->upper[mid])
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* The cell of the smallest value of each step; below 16 some have no value. */
 static void make_starts(struct cells *c)
 {
-	unsigned cell = 0;
-
-	for (unsigned bit = 0; bit < 64; bit++) {
+	for (unsigned bit = 0; bit < CELLS_EXACT_BITS; bit++) {
 		for (unsigned k = 0; k < 16; k++) {
 			uint64_t v = bit < 4 ? (16 + k) >> (4 - bit)
 					     : (uint64_t)(16 + k) << (bit - 4);
 
-			while (v > c->upper[cell])
-				cell++;
-			c->start[bit * 16 + k] = (uint16_t)cell;
+			c->start[cells_step(v)] = (uint16_t)cells_find(c, v);
 		}
 	}
-	c->start[0] = 0; /* where 0 looks too */
+	c->start[cells_step(0)] = 0;
 }
 
 int cells_init(struct cells *c, bool seconds, const uint64_t *bounds,

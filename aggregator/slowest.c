@@ -86,41 +86,17 @@ void slowest_free(struct slowest *s)
 		return;
 	free(s->group);
 	free(s->bucket);
-	free(s->end_us);
-	free(s->traced);
 	free(s);
 }
 
-static int grow(void *ref, size_t *cap, size_t n, size_t size)
+static unsigned group_of(const struct slowest_best *b)
 {
-	void *p;
-
-	if (n <= *cap)
-		return 0;
-	p = calloc(n, size);
-	if (!p)
-		return -ENOMEM;
-	free(*(void **)ref);
-	*(void **)ref = p;
-	*cap = n;
-	return 0;
+	return (unsigned)(b->word >> 58);
 }
 
-int slowest_begin(struct slowest *s, const struct batch *b)
+static uint64_t value_of(const struct slowest_best *b)
 {
-	uint32_t at = 0;
-	int err = grow(&s->end_us, &s->event_cap, b->events.n,
-		       sizeof(*s->end_us));
-
-	s->batch = b;
-	if (err == 0)
-		err = grow(&s->traced, &s->traced_cap, b->events.n_traced,
-			   sizeof(*s->traced));
-	for (size_t i = 0; err == 0 && i < b->events.n_traced; i++) {
-		at += b->events.traced[i];
-		s->traced[i] = at;
-	}
-	return err;
+	return b->word << 6 >> 22;
 }
 
 /*
@@ -141,33 +117,31 @@ bool slowest_wins(const struct slowest *s, const struct slowest_row *r,
 {
 	uint32_t i = 0;
 
-	for (uint64_t left = r->groups; left; left &= left - 1) {
-		unsigned group = (unsigned)__builtin_ctzll(left);
+	for (size_t k = 0; k < r->n; k++) {
+		uint64_t value = value_of(&r->best[k]);
 
-		if (wins(e, &i, bucket_of(s, v, group, r->best[group] >> 16),
-			 r->best[group] >> 16, generation))
+		if (wins(e, &i, bucket_of(s, v, group_of(&r->best[k]), value),
+			 value, generation))
 			return true;
 	}
 	return false;
 }
 
-static void set_trace(const struct slowest *s, uint32_t event,
+static void set_trace(const struct slowest_traces *t, uint32_t event,
 		      struct snapshot_exemplar *out)
 {
-	size_t low = 0, high = s->batch->events.n_traced;
+	size_t low = 0, high = t->n;
 
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (s->traced[mid] < event)
+		if (t->event[mid] < event)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	if (low < s->batch->events.n_traced && s->traced[low] == event)
-		memcpy(out->trace,
-		       s->batch->events.trace_ids + low * TRACE_BYTES,
-		       TRACE_BYTES);
+	if (low < t->n && t->event[low] == event)
+		memcpy(out->trace, t->ids + low * TRACE_BYTES, TRACE_BYTES);
 }
 
 /* Makes room for an exemplar at i, if it is not the bucket's already. */
@@ -195,25 +169,25 @@ int slowest_merge(const struct slowest *s, const struct slowest_row *r,
 {
 	uint32_t i = 0;
 
-	for (uint64_t left = r->groups; left; left &= left - 1) {
-		unsigned group = (unsigned)__builtin_ctzll(left);
-		uint64_t best = r->best[group];
-		uint32_t event = best & 0xffff;
-		uint32_t bucket = bucket_of(s, v, group, best >> 16);
+	for (size_t k = 0; k < r->n; k++) {
+		const struct slowest_best *b = &r->best[k];
+		uint64_t value = value_of(b);
+		uint32_t event = b->word & 0xffff;
+		uint32_t bucket = bucket_of(s, v, group_of(b), value);
 
-		if (!wins(*ref, &i, bucket, best >> 16, generation))
+		if (!wins(*ref, &i, bucket, value, generation))
 			continue;
 		if (make_room(ref, i, bucket) < 0)
 			return -ENOMEM;
 		(*ref)->at[i] = (struct snapshot_exemplar){
 			.bucket = bucket,
-			.value = best >> 16,
-			.time_us = s->end_us[event],
+			.value = value,
+			.time_us = b->end_us,
 			.log_id = log_id,
 			.event = event,
 			.generation = generation,
 		};
-		set_trace(s, event, &(*ref)->at[i]);
+		set_trace(r->traces, event, &(*ref)->at[i]);
 	}
 	return 0;
 }

@@ -26,65 +26,63 @@ struct exemplars {
 	struct snapshot_exemplar at[]; /* ascending by bucket */
 };
 
-/* The slowest events of a batch. */
-struct slowest;
-
 /*
  * Groups are the intervals between all the bounds of the views that measure
- * durations: each bucket of each of them is a run of groups. Sets *out,
- * released by slowest_free(). -ENOMEM.
+ * durations: each bucket of each of them is a run of groups.
  */
-int slowest_new(struct slowest **out, const struct cells *cells,
-		const struct views *views);
-void slowest_free(struct slowest *s); /* NULL is fine */
-
-/* Starts on a batch, borrowed until the next one. -ENOMEM. */
-int slowest_begin(struct slowest *s, const struct batch *b);
-
 #define SLOWEST_GROUPS 64u
-
-/* Of one row of the batch. */
-struct slowest_row {
-	uint64_t groups; /* bit by group: there is an event */
-	uint64_t best[SLOWEST_GROUPS]; /* by group: the greatest word */
-};
 
 /* Open, as every event passes here. */
 struct slowest {
 	const struct views *views; /* borrowed */
-	const struct batch *batch;
 	unsigned n_groups; /* at most SLOWEST_GROUPS */
 	uint8_t *group; /* by cell */
 	uint8_t (*bucket)[SLOWEST_GROUPS]; /* by view and group */
-	int64_t *end_us; /* by event */
-	size_t event_cap;
-	uint32_t *traced; /* events with a trace id, ascending */
-	size_t traced_cap;
 };
 
-_Static_assert(LIMIT_EVENTS <= 1u << 16 && LIMIT_DURATION_US < 1ull << 48,
-	       "duration and event fit in one word");
+/* Sets *out, released by slowest_free(). -ENOMEM. */
+int slowest_new(struct slowest **out, const struct cells *cells,
+		const struct views *views);
+void slowest_free(struct slowest *s); /* NULL is fine */
 
+_Static_assert(LIMIT_EVENTS <= 1u << 16 && LIMIT_DURATION_US <= 1ull << 42 &&
+		       SLOWEST_GROUPS <= 1u << 6,
+	       "group, duration and event fit in one word");
+
+/* The greater, the slower. 0 is none: that is less than any. */
 static inline uint64_t slowest_word(uint64_t duration_us, size_t event)
 {
-	return duration_us << 16 | event;
+	return (duration_us << 16 | event) + 1;
 }
 
-static inline void slowest_init(const struct slowest *s, struct slowest_row *r)
+/* The slowest event of a group. */
+struct slowest_best {
+	uint64_t word; /* group << 58 | duration << 16 | event */
+	int64_t end_us;
+};
+
+static inline struct slowest_best slowest_best(unsigned group, uint64_t word,
+					       const int64_t *end_us)
 {
-	r->groups = 0;
-	memset(r->best, 0, s->n_groups * sizeof(r->best[0]));
+	return (struct slowest_best){
+		.word = (uint64_t)group << 58 | (word - 1),
+		.end_us = end_us[(word - 1) & 0xffff],
+	};
 }
 
-static inline void slowest_note(const struct slowest *s, struct slowest_row *r,
-				unsigned cell, uint64_t word)
-{
-	unsigned group = s->group[cell];
+/* Events that have a trace id. */
+struct slowest_traces {
+	const uint32_t *event; /* ascending */
+	size_t n;
+	const uint8_t *ids; /* 24 bytes each */
+};
 
-	r->groups |= UINT64_C(1) << group;
-	if (word > r->best[group])
-		r->best[group] = word;
-}
+/* Of one row of the batch. */
+struct slowest_row {
+	const struct slowest_best *best; /* ascending by group */
+	size_t n;
+	const struct slowest_traces *traces;
+};
 
 /*
  * Merges the row into the exemplars of a series of view v. *ref must be the
