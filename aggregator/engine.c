@@ -250,6 +250,24 @@ static int correct_clock(struct item *it, const struct push *p)
 			    NULL);
 }
 
+/*
+ * Reads the events. Their columns are needed after the commit only to join the
+ * service graph: else the next batch takes their memory, which is near.
+ */
+static int prepare(struct engine *e, struct item *it)
+{
+	if (fold_requests(&it->batch) == 0)
+		return 0;
+	if (it->batch.events.connection && fold_graph(e->fold)) {
+		struct batch_arena *columns = it->columns;
+
+		it->columns = e->columns;
+		e->columns = columns;
+	}
+	return fold_prepare(e->fold, &it->batch, it->request.received_us,
+			    &it->prepared);
+}
+
 /* Decodes, validates and asks the ledger; the reply is ready but not sent. */
 static void examine(struct engine *e, struct item *it)
 {
@@ -273,8 +291,8 @@ static void examine(struct engine *e, struct item *it)
 	if (err == 0) {
 		it->data = p.batch;
 		it->len = p.batch_len;
-		err = batch_decode(it->arena, p.batch, p.batch_len, &it->batch,
-				   &reason);
+		err = batch_decode_apart(it->arena, e->columns, p.batch,
+					 p.batch_len, &it->batch, &reason);
 	}
 	if (err == 0)
 		err = correct_clock(it, &p);
@@ -301,9 +319,7 @@ static void examine(struct engine *e, struct item *it)
 			 it->batch.agent);
 		return;
 	}
-	if (fold_requests(&it->batch) > 0 &&
-	    fold_prepare(e->fold, &it->batch, it->request.received_us,
-			 &it->prepared) < 0) {
+	if (prepare(e, it) < 0) {
 		refuse(it, REPLY_BUSY, "out of memory");
 		it->reply.retry_ms = BUSY_RETRY_MS;
 		return;
@@ -872,8 +888,13 @@ int engine_new(struct engine **out, const struct engine_options *opt)
 	pthread_mutex_init(&e->order_mutex, NULL);
 	pthread_cond_init(&e->served, NULL);
 	err = copy_options(e, opt);
-	for (size_t i = 0; i < GROUP_MAX && err == 0; i++)
+	if (err == 0)
+		err = batch_arena_new(&e->columns);
+	for (size_t i = 0; i < GROUP_MAX && err == 0; i++) {
 		err = batch_arena_new(&e->item[i].arena);
+		if (err == 0)
+			err = batch_arena_new(&e->item[i].columns);
+	}
 	if (err == 0)
 		err = open_state(e);
 	if (err < 0) {
@@ -948,8 +969,11 @@ void engine_free(struct engine *e)
 	free(e->order);
 	drop_state(e);
 	store_close(e->store);
-	for (size_t i = 0; i < GROUP_MAX; i++)
+	batch_arena_free(e->columns);
+	for (size_t i = 0; i < GROUP_MAX; i++) {
 		batch_arena_free(e->item[i].arena);
+		batch_arena_free(e->item[i].columns);
+	}
 	for (size_t i = 0; e->urls && e->urls[i]; i++)
 		free(e->urls[i]);
 	free(e->urls);

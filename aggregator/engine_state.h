@@ -32,6 +32,7 @@ struct live_snapshot {
 struct item {
 	struct gate_request request;
 	struct batch_arena *arena;
+	struct batch_arena *columns; /* of events that are still looked at */
 	struct batch batch;
 	const void *data; /* the batch as it is logged */
 	size_t len;
@@ -80,6 +81,7 @@ struct engine {
 	/* The engine's thread only. */
 	struct item item[GROUP_MAX];
 	size_t n_items;
+	struct batch_arena *columns; /* of the batch that was decoded last */
 	size_t n_answered; /* with the last group */
 	struct snapshot_engine pending;
 	struct ledger_agent **info; /* agents to write to the store */

@@ -688,8 +688,9 @@ static bool find_events(const uint8_t *data, size_t len, const uint8_t **start,
  * The events by our own decoder and what is around them by protobuf-c. NULL:
  * protobuf-c must look at all of it.
  */
-static Redtap__Batch *unpack_quickly(struct batch_arena *a, const uint8_t *data,
-				     size_t len)
+static Redtap__Batch *unpack_quickly(struct batch_arena *a,
+				     struct batch_arena *columns,
+				     const uint8_t *data, size_t len)
 {
 	const uint8_t *start, *end;
 	struct wire_field f;
@@ -701,8 +702,9 @@ static Redtap__Batch *unpack_quickly(struct batch_arena *a, const uint8_t *data,
 	if (!find_events(data, len, &start, &f))
 		return NULL;
 	events = arena_alloc(a, sizeof(*events));
-	if (events == NULL || batch_columns_events(f.data, (size_t)f.value,
-						   events, arena_alloc, a) != 0)
+	if (events == NULL ||
+	    batch_columns_events(f.data, (size_t)f.value, events, arena_alloc,
+				 columns) != 0)
 		return NULL;
 	end = f.data + f.value;
 	n = (size_t)(start - data) + (size_t)(data + len - end);
@@ -717,18 +719,21 @@ static Redtap__Batch *unpack_quickly(struct batch_arena *a, const uint8_t *data,
 	return m;
 }
 
-int batch_decode(struct batch_arena *a, const void *data, size_t len,
-		 struct batch *out, const char **reason)
+int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
+		       const void *data, size_t len, struct batch *out,
+		       const char **reason)
 {
 	const char *why;
 	Redtap__Batch *m;
 
 	memset(out, 0, sizeof(*out));
 	arena_reset(a);
+	if (columns != a)
+		arena_reset(columns);
 	if (len > LIMIT_MESSAGE_BYTES) {
 		why = "message: over LIMIT_MESSAGE_BYTES";
 	} else {
-		m = unpack_quickly(a, data, len);
+		m = unpack_quickly(a, columns, data, len);
 		if (m == NULL) {
 			arena_reset(a);
 			m = redtap__batch__unpack(&a->allocator, len, data);
@@ -741,4 +746,10 @@ int batch_decode(struct batch_arena *a, const void *data, size_t len,
 	if (reason != NULL)
 		*reason = why;
 	return -EPROTO;
+}
+
+int batch_decode(struct batch_arena *a, const void *data, size_t len,
+		 struct batch *out, const char **reason)
+{
+	return batch_decode_apart(a, a, data, len, out, reason);
 }

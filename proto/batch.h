@@ -145,6 +145,14 @@ int batch_decode(struct batch_arena *a, const void *data, size_t len,
 		 struct batch *out, const char **reason);
 
 /*
+ * The same with the columns of the events in an arena of their own: who needs
+ * them no longer than until the next batch finds them in memory that is near.
+ */
+int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
+		       const void *data, size_t len, struct batch *out,
+		       const char **reason);
+
+/*
  * Encodes b. *data is malloc'd and the caller's. -EMSGSIZE if it would be over
  * LIMIT_MESSAGE_BYTES, -ENOMEM.
  */
