@@ -10,8 +10,8 @@
 
 /*
  * 4 MiB hold 25 ms of 100,000 requests/s with both roles captured (four
- * records, 1.6 KB a request), five times the drain interval; mapped twice, it
- * is 8 MiB of the agent's resident memory. Resized before load by the
+ * records, 1.6 KB a request), five times the drain interval; all of it counts
+ * as resident memory of the agent. Resized before load by the
  * configuration; full: counted, by request.
  */
 struct {

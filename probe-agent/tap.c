@@ -18,17 +18,16 @@
 
 #include "common/log.h"
 #include "probe-agent/tap_front.h"
+#include "probe-agent/tap_ring.h"
 
 #define TRACEFS "/sys/kernel/tracing"
 
 struct tap {
 	struct tap_front_state front;
-	struct ring_buffer *ring;
+	struct tap_ring *ring;
 	int conns_fd, counters_fd;
 	int cpus;
 	uint64_t *per_cpu; /* cpus values */
-	tap_record_fn fn; /* during tap_drain() */
-	void *arg;
 };
 
 static int print_libbpf(enum libbpf_print_level level, const char *fmt,
@@ -111,14 +110,6 @@ static int map_fd(const struct tap *t, const char *name)
 	return bpf_object__find_map_fd_by_name(t->front.obj, name);
 }
 
-static int on_record(void *arg, void *data, size_t len)
-{
-	struct tap *t = arg;
-
-	t->fn(t->arg, data, len);
-	return 0;
-}
-
 static int set_up(struct tap *t, const struct tap_options *opt)
 {
 	int err;
@@ -135,8 +126,7 @@ static int set_up(struct tap *t, const struct tap_options *opt)
 	t->per_cpu = calloc((size_t)t->cpus, sizeof(*t->per_cpu));
 	if (!t->per_cpu)
 		return -ENOMEM;
-	t->ring = ring_buffer__new(map_fd(t, "tap_ring"), on_record, t, NULL);
-	return t->ring ? 0 : -errno;
+	return tap_ring_open(&t->ring, map_fd(t, "tap_ring"), opt->ring_bytes);
 }
 
 int tap_open(struct tap **out, const struct tap_options *opt)
@@ -162,7 +152,7 @@ void tap_close(struct tap *t)
 {
 	if (!t)
 		return;
-	ring_buffer__free(t->ring);
+	tap_ring_close(t->ring);
 	tap_front_stop(&t->front);
 	free(t->per_cpu);
 	free(t);
@@ -170,9 +160,7 @@ void tap_close(struct tap *t)
 
 int tap_drain(struct tap *t, tap_record_fn fn, void *arg)
 {
-	t->fn = fn;
-	t->arg = arg;
-	return ring_buffer__consume(t->ring);
+	return tap_ring_drain(t->ring, fn, arg);
 }
 
 /* Reads the connection if it is still the one of that generation. */
