@@ -11,8 +11,8 @@
 /*
  * 4 MiB hold 25 ms of 100,000 requests/s with both roles captured (four
  * records, 1.6 KB a request), five times the drain interval; all of it counts
- * as resident memory of the agent. Resized before load by the
- * configuration; full: counted, by request.
+ * as resident memory of the agent. It and those below are made by the agent,
+ * by its configuration (tap_maps.c). Full: counted, by request.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

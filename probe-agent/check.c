@@ -194,7 +194,10 @@ static int check_hooks(const struct agent_config *cfg)
 	int err = tap_open(&tap, &opt);
 	size_t n;
 
+	if (!err)
+		err = tap_attach(tap, &opt);
 	if (err) {
+		tap_close(tap);
 		say(MARK_BAD, "hooks", "capture=%s attaches nothing: %s",
 		    cfg->capture.mode, strerror(-err));
 		return err;

@@ -196,16 +196,45 @@ static int open_loop(struct agent *a)
 }
 
 /* What TLS hides stays hidden, then; all else goes on. */
-static void start_tls(struct agent *a)
+static void no_tls(struct agent *a, int err)
 {
-	struct tls_options opt = { .watch_self = a->cfg->select.report_self };
-	int err;
+	log_warn("requests inside TLS are not captured: %s", strerror(-err));
+	tls_stop(a->tls);
+	a->tls = NULL;
+}
 
-	tap_tls_maps(a->tap, &opt.maps);
-	err = tls_start(&a->tls, &opt);
+static void load_tls(struct agent *a)
+{
+	const struct tls_options opt = {
+		.maps = tap_maps(a->tap),
+		.watch_self = a->cfg->select.report_self,
+	};
+	int err = tls_load(&a->tls, &opt);
+
 	if (err)
-		log_warn("requests inside TLS are not captured: %s",
-			 strerror(-err));
+		no_tls(a, err);
+}
+
+/* Both at once: the verifier takes most of the time, one CPU for each. */
+static int start_capture(struct agent *a, const struct tap_options *opt)
+{
+	int err = tap_open(&a->tap, opt);
+
+	if (err)
+		return err;
+	if (opt->tls)
+		load_tls(a);
+	err = tap_attach(a->tap, opt);
+	if (a->tls)
+		tls_loaded(a->tls);
+	if (!err)
+		err = privileges_drop(opt->tls); /* no other thread runs now */
+	if (err || !a->tls)
+		return err;
+	err = tls_start(a->tls);
+	if (err)
+		no_tls(a, err);
+	return 0;
 }
 
 /* Tells of probes that came or went. */
@@ -284,11 +313,7 @@ static int start(struct agent *a)
 	if (!err && cfg->record_tap)
 		err = recording_create(&a->recording, cfg->record_tap);
 	if (!err)
-		err = tap_open(&a->tap, &to);
-	if (!err)
-		err = privileges_drop(to.tls); /* no other thread runs yet */
-	if (!err && to.tls)
-		start_tls(a);
+		err = start_capture(a, &to);
 	if (!err)
 		err = set_info(a);
 	if (!err)

@@ -18,14 +18,15 @@
 
 #include "common/log.h"
 #include "probe-agent/tap_front.h"
+#include "probe-agent/tap_maps.h"
 #include "probe-agent/tap_ring.h"
 
 #define TRACEFS "/sys/kernel/tracing"
 
 struct tap {
+	struct tap_maps maps;
 	struct tap_front_state front;
 	struct tap_ring *ring;
-	int conns_fd, counters_fd;
 	int cpus;
 	uint64_t *per_cpu; /* cpus values */
 };
@@ -84,7 +85,8 @@ static int start_front(struct tap *t, const struct tap_options *opt)
 		if (!any && strcmp(opt->mode, front->name))
 			continue;
 		known = true;
-		err = tap_front_start(&t->front, front, opt, why, sizeof(why));
+		err = tap_front_start(&t->front, front, &t->maps, opt, why,
+				      sizeof(why));
 		if (!err)
 			break;
 		if (any)
@@ -105,28 +107,22 @@ static int start_front(struct tap *t, const struct tap_options *opt)
 	return err;
 }
 
-static int map_fd(const struct tap *t, const char *name)
-{
-	return bpf_object__find_map_fd_by_name(t->front.obj, name);
-}
-
 static int set_up(struct tap *t, const struct tap_options *opt)
 {
-	int err;
+	int err = tap_maps_open(&t->maps, opt);
 
-	mount_tracefs();
-	err = start_front(t, opt);
-	if (err)
+	if (err) {
+		log_error("maps can't be made in the kernel: %s%s",
+			  strerror(-err), err == -EPERM ? TAP_PRIVILEGES : "");
 		return err;
-	t->conns_fd = map_fd(t, "tap_conns");
-	t->counters_fd = map_fd(t, "tap_counters");
+	}
 	t->cpus = libbpf_num_possible_cpus();
 	if (t->cpus < 0)
 		return t->cpus;
 	t->per_cpu = calloc((size_t)t->cpus, sizeof(*t->per_cpu));
 	if (!t->per_cpu)
 		return -ENOMEM;
-	return tap_ring_open(&t->ring, map_fd(t, "tap_ring"), opt->ring_bytes);
+	return tap_ring_open(&t->ring, t->maps.ring, opt->ring_bytes);
 }
 
 int tap_open(struct tap **out, const struct tap_options *opt)
@@ -138,6 +134,7 @@ int tap_open(struct tap **out, const struct tap_options *opt)
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
+	t->maps = TAP_MAPS_NONE;
 	libbpf_set_print(print_libbpf);
 	err = set_up(t, opt);
 	if (err) {
@@ -148,12 +145,19 @@ int tap_open(struct tap **out, const struct tap_options *opt)
 	return 0;
 }
 
+int tap_attach(struct tap *t, const struct tap_options *opt)
+{
+	mount_tracefs();
+	return start_front(t, opt);
+}
+
 void tap_close(struct tap *t)
 {
 	if (!t)
 		return;
-	tap_ring_close(t->ring);
 	tap_front_stop(&t->front);
+	tap_ring_close(t->ring);
+	tap_maps_close(&t->maps);
 	free(t->per_cpu);
 	free(t);
 }
@@ -167,7 +171,7 @@ int tap_drain(struct tap *t, tap_record_fn fn, void *arg)
 static int find(struct tap *t, uint64_t sock, uint64_t born_ns,
 		struct tap_conn *conn)
 {
-	int err = bpf_map_lookup_elem(t->conns_fd, &sock, conn);
+	int err = bpf_map_lookup_elem(t->maps.conns, &sock, conn);
 
 	if (err)
 		return err == -ENOENT ? err : -ENOENT;
@@ -197,7 +201,7 @@ void tap_ignore(struct tap *t, uint64_t sock, uint64_t born_ns)
 	 * connection that closed in between does not come back.
 	 */
 	conn.verdict = VERDICT_IGNORED;
-	bpf_map_update_elem(t->conns_fd, &sock, &conn, BPF_EXIST);
+	bpf_map_update_elem(t->maps.conns, &sock, &conn, BPF_EXIST);
 }
 
 int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX])
@@ -206,7 +210,7 @@ int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX])
 	int cpu, err;
 
 	for (key = 0; key < TAP_C_MAX; key++) {
-		err = bpf_map_lookup_elem(t->counters_fd, &key, t->per_cpu);
+		err = bpf_map_lookup_elem(t->maps.counters, &key, t->per_cpu);
 		if (err)
 			return err;
 		out[key] = 0;
@@ -222,14 +226,9 @@ size_t tap_probes(const struct tap *t, const struct tap_probe **out)
 	return t->front.probes;
 }
 
-void tap_tls_maps(const struct tap *t, struct tls_maps *out)
+const struct tap_maps *tap_maps(const struct tap *t)
 {
-	*out = (struct tls_maps){
-		.ring = map_fd(t, "tap_ring"),
-		.conns = t->conns_fd,
-		.counters = t->counters_fd,
-		.threads = map_fd(t, "tls_threads"),
-	};
+	return &t->maps;
 }
 
 const char *tap_capture(const struct tap *t)
@@ -240,16 +239,20 @@ const char *tap_capture(const struct tap *t)
 size_t tap_try(const struct tap_options *opt, struct tap_trial *out, size_t cap)
 {
 	struct tap_front_state s;
+	struct tap *t;
 	size_t i;
 
-	libbpf_set_print(print_libbpf);
+	if (tap_open(&t, opt))
+		return 0;
 	mount_tracefs();
 	for (i = 0; i < tap_front_count && i < cap; i++) {
 		out[i].front = tap_front_list[i]->name;
-		out[i].err = tap_front_start(&s, tap_front_list[i], opt,
-					     out[i].why, sizeof(out[i].why));
+		out[i].err =
+			tap_front_start(&s, tap_front_list[i], &t->maps, opt,
+					out[i].why, sizeof(out[i].why));
 		if (!out[i].err)
 			tap_front_stop(&s);
 	}
+	tap_close(t);
 	return i;
 }

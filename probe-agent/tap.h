@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #include "bpf/tap.h"
-#include "probe-agent/tls.h"
 
 /*
  * The kernel side, from here: load, attach, drain, ask and tell. With
@@ -15,6 +14,7 @@
  * Not locked: the agent's loop thread owns it.
  */
 struct tap;
+struct tap_maps;
 
 struct tap_options {
 	const char *mode; /* "auto", or a front-end: "socket" */
@@ -32,14 +32,20 @@ struct tap_probe {
 };
 
 /*
- * Loads and attaches. What can't be attached alone is left out and reported;
- * only if nothing is left does it fail, with the reason logged: -EPERM (needs
- * CAP_BPF and CAP_PERFMON), -ENOTSUP (mode not for this kernel), … Sets *out,
- * released by tap_close().
+ * Makes what the programs share. Fails with the reason logged: -EPERM (needs
+ * CAP_BPF and CAP_PERFMON), … Sets *out, released by tap_close().
  */
 int tap_open(struct tap **out, const struct tap_options *opt);
 void tap_close(struct tap *t); /* NULL is fine */
 
+/*
+ * Loads and attaches. What can't be attached alone is left out and reported;
+ * only if nothing is left does it fail, with the reason logged: -ENOTSUP (mode
+ * not for this kernel), … Before anything else but tap_maps().
+ */
+int tap_attach(struct tap *t, const struct tap_options *opt);
+
+/* The record is lent. What it returns does not matter. */
 typedef int (*tap_record_fn)(void *arg, const void *record, size_t len);
 /*
  * The kernel never announces a record: call this by a timer, some hundred
@@ -59,7 +65,7 @@ int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX]);
 
 size_t tap_probes(const struct tap *t, const struct tap_probe **out);
 /* What tls.c shares with the tap, if opt->tls was set. Borrowed. */
-void tap_tls_maps(const struct tap *t, struct tls_maps *out);
+const struct tap_maps *tap_maps(const struct tap *t);
 /* The front-ends in use: "syscall". Static. */
 const char *tap_capture(const struct tap *t);
 

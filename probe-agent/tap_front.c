@@ -12,22 +12,10 @@
 #include "common/log.h"
 #include "probe-agent/links.h"
 
-static const char privileges[] =
-	"; run as root, or with CAP_BPF and CAP_PERFMON";
-
 static struct bpf_program *program_of(struct bpf_object *obj,
 				      const struct tap_hook *hook)
 {
 	return bpf_object__find_program_by_name(obj, hook->program);
-}
-
-/* Resized before load; those that a front-end does without are not there. */
-static void size_map(struct bpf_object *obj, const char *name, uint32_t entries)
-{
-	struct bpf_map *map = bpf_object__find_map_by_name(obj, name);
-
-	if (map)
-		bpf_map__set_max_entries(map, entries);
 }
 
 static int open_front(struct tap_front_state *s, const struct tap_options *opt)
@@ -35,11 +23,7 @@ static int open_front(struct tap_front_state *s, const struct tap_options *opt)
 	s->skel = s->front->open(opt, &s->obj);
 	if (!s->skel)
 		return errno ? -errno : -EINVAL;
-	size_map(s->obj, "tap_ring", opt->ring_bytes);
-	size_map(s->obj, "tap_conns", opt->max_connections);
-	if (!opt->tls)
-		size_map(s->obj, "tls_threads", 1);
-	return 0;
+	return tap_maps_use(s->maps, s->obj);
 }
 
 static void close_front(struct tap_front_state *s)
@@ -96,20 +80,18 @@ static void autoload(struct tap_front_state *s, uint32_t without)
 }
 
 /* Loads only the program of that hook, to see whether it can be. */
-static int try_hook(const struct tap_frontend *front, size_t hook,
+static int try_hook(const struct tap_front_state *whole, size_t hook,
 		    const struct tap_options *opt)
 {
-	struct tap_options small = *opt;
-	struct tap_front_state s = { .front = front };
+	struct tap_front_state s = { .front = whole->front,
+				     .maps = whole->maps };
 	int err;
 
-	small.ring_bytes = 65536;
-	small.max_connections = 1;
-	err = open_front(&s, &small);
-	if (err)
-		return err;
-	autoload(&s, ~(1u << hook));
-	err = bpf_object__load(s.obj);
+	err = open_front(&s, opt);
+	if (!err) {
+		autoload(&s, ~(1u << hook));
+		err = bpf_object__load(s.obj);
+	}
 	close_front(&s);
 	return err;
 }
@@ -133,13 +115,13 @@ static int find_refused(struct tap_front_state *s,
 		for (j = 0; j < i; j++)
 			if (!strcmp(front->hooks[j].program, hook->program))
 				break;
-		errs[i] = j < i ? errs[j] : try_hook(front, i, opt);
+		errs[i] = j < i ? errs[j] : try_hook(s, i, opt);
 		if (errs[i] && hook->required) {
 			/* One that sits nowhere: then it is not the place. */
 			snprintf(why, why_len, "the kernel refuses %s: %s%s",
 				 hook->probe, strerror(-errs[i]),
 				 errs[i] == -EPERM && !hook->function
-					 ? privileges
+					 ? TAP_PRIVILEGES
 					 : "");
 			return errs[i];
 		}
@@ -224,14 +206,15 @@ static int attach(struct tap_front_state *s, uint32_t absent, const int *errs,
 }
 
 int tap_front_start(struct tap_front_state *s, const struct tap_frontend *front,
-		    const struct tap_options *opt, char *why, size_t why_len)
+		    const struct tap_maps *maps, const struct tap_options *opt,
+		    char *why, size_t why_len)
 {
 	const char *lacks = front->lacks();
 	int errs[TAP_HOOKS_MAX] = { 0 };
 	uint32_t absent;
 	int err;
 
-	*s = (struct tap_front_state){ .front = front };
+	*s = (struct tap_front_state){ .front = front, .maps = maps };
 	if (why_len)
 		why[0] = '\0';
 	if (lacks) {
@@ -247,7 +230,7 @@ int tap_front_start(struct tap_front_state *s, const struct tap_frontend *front,
 		return 0;
 	if (why_len && !why[0])
 		snprintf(why, why_len, "%s%s", strerror(-err),
-			 err == -EPERM || err == -EACCES ? privileges : "");
+			 err == -EPERM || err == -EACCES ? TAP_PRIVILEGES : "");
 	tap_front_stop(s);
 	return err;
 }

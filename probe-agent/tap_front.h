@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "probe-agent/tap.h"
+#include "probe-agent/tap_maps.h"
 
 /*
  * The front-ends of the tap, for tap.c: one skeleton each, loaded and attached
@@ -38,6 +39,8 @@ struct tap_frontend {
 };
 
 #define TAP_HOOKS_MAX 32
+/* Behind what is not permitted. */
+#define TAP_PRIVILEGES "; run as root, or with CAP_BPF and CAP_PERFMON"
 
 /* All of them, the cheapest first: that is how "auto" tries. */
 extern const struct tap_frontend *const tap_front_list[];
@@ -46,6 +49,7 @@ extern const size_t tap_front_count;
 /* A front-end that is loaded and attached. */
 struct tap_front_state {
 	const struct tap_frontend *front;
+	const struct tap_maps *maps; /* borrowed */
 	void *skel;
 	struct bpf_object *obj;
 	struct bpf_link *link[TAP_HOOKS_MAX];
@@ -58,7 +62,8 @@ struct tap_front_state {
  * or the negative errno, with what went wrong in why.
  */
 int tap_front_start(struct tap_front_state *s, const struct tap_frontend *front,
-		    const struct tap_options *opt, char *why, size_t why_len);
+		    const struct tap_maps *maps, const struct tap_options *opt,
+		    char *why, size_t why_len);
 /* What was never started is fine. */
 void tap_front_stop(struct tap_front_state *s);
 

@@ -20,14 +20,10 @@
  * milliseconds, and a process that has just started doesn't wait.
  */
 struct tls;
-
-/* Descriptors of the tap's maps: borrowed until tls_start() has returned. */
-struct tls_maps {
-	int ring, conns, counters, threads;
-};
+struct tap_maps;
 
 struct tls_options {
-	struct tls_maps maps;
+	const struct tap_maps *maps; /* the tap's: borrowed */
 	bool watch_self; /* this process's own sessions too */
 	uint64_t linger_ns; /* from the last user to detaching; 0: 10 s */
 };
@@ -39,11 +35,20 @@ struct tls_probe {
 };
 
 /*
- * Looks at all processes before it returns, and at new ones from then on. Sets
- * *out, released by tls_stop(). -ENOTSUP: no uprobes here; or the error of
- * loading.
+ * Loads the programs, in a thread of its own, so that those of the tap can be
+ * loaded at the same time: the verifier takes its time for both. Sets *out,
+ * released by tls_stop(). -ENOMEM, -EAGAIN.
  */
-int tls_start(struct tls **out, const struct tls_options *opt);
+int tls_load(struct tls **out, const struct tls_options *opt);
+/* Waits for that: 0, or why not. No thread runs then. */
+int tls_loaded(struct tls *t);
+
+/*
+ * Attaches. Looks at all processes before it returns, and at new ones from then
+ * on. -ENOTSUP: no uprobes here; or the error of loading. Then only tls_stop()
+ * is left to do.
+ */
+int tls_start(struct tls *t);
 void tls_stop(struct tls *t); /* waits; NULL is fine */
 
 /* Processes that ended before their library was attached. Any thread. */
