@@ -123,7 +123,7 @@ def alternate(redtap, rounds, measure):
         without = measure(None)
         redtap.start_agent()
         pairs.append((without, measure(redtap.agent)))
-        redtap.quiet(still_s=1.0, timeout_s=60)
+        redtap.quiet(timeout_s=60)
         redtap.agent.stop()
         redtap.agent = None
     return pairs
@@ -169,7 +169,7 @@ def on_nginx(redtap, opt, load, tls=False):
         run.app_s = cpu_s(nginx.pid) - app + run.cpu_s
         run.rss = 0.0
         if agent:
-            redtap.quiet(still_s=1.0, timeout_s=60)
+            redtap.quiet(timeout_s=60)
             run.agent_s = cpu_s(agent.pid) - own
             run.rss = rss_mib(agent.pid)
             delta = redtap.metrics().minus(before)

@@ -16,6 +16,7 @@ import sys
 
 from harness import FAMILY, Failure, Redtap, Report, Skip, check, equal, \
     eventually, http_get, port_open, series_key
+from marks import Marker
 
 PORT = 21520
 A, B, C, D, E = ("0a1b" * 16, "1b2c" * 16, "2c3d" * 16, "3d4e" * 16,
@@ -91,6 +92,8 @@ def containers(rt):
     root = cgroup_root()
     with groups(root, [path for _, path, _, _ in BOXES]):
         before, servers = rt.metrics(), []
+        rt.marker = Marker()
+        (root / BOXES[0][1] / "cgroup.procs").write_text(str(rt.marker.pid))
         for i, (name, path, _, _) in enumerate(BOXES):
             into = root / path / "cgroup.procs"
             env = dict(os.environ, OTEL_SERVICE_NAME=name)
@@ -111,6 +114,7 @@ def containers(rt):
                     equal("status", http_get(PORT + i, "/none")[0], 404)
             delta = rt.quiet().minus(before)
         finally:
+            rt.marker.stop()
             for server in servers:
                 server.stop(signal.SIGKILL)
     equal("requests by job and instance", counts(delta),

@@ -20,6 +20,7 @@ import sys
 
 from harness import FAMILY, Redtap, Report, Skip, check, equal, \
     eventually, note, port_open, series_key
+from marks import MARK_PORT
 
 WEB = 21600
 NGINX, NODE, PYTHON, ASYNCIO, BOXED = 21610, 21611, 21612, 21613, 21614
@@ -161,7 +162,7 @@ class Tls(Redtap):
         path = self.dir / "agent.yaml"
         path.write_text("\n".join([
             f"node: {self.NODE}", "select:", "  include:",
-            f'    ports: ["{NGINX}-21699"]', "services:",
+            f'    ports: ["{MARK_PORT}", "{NGINX}-21699"]', "services:",
             f"  - {{port: {NGINX}, service: nginx-tls}}",
             f"  - {{port: {BOXED}, service: boxed-nginx}}",
             "capture: {tls: auto}"]) + "\n")

@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import time
 
+from marks import COUNTED, Marker, without_marks
 # Tests get all of it from here.
 from results import PATIENCE, Failure, Report, Skip, check, equal, \
     eventually, note, now  # noqa: F401
@@ -30,6 +31,9 @@ FIRST_TRAFFIC_PORT, LAST_PORT = 21410, 21599  # 21400 to 21409 are ours
 VERSION_LABEL = "network_protocol_version"
 # The front-end that the agents use; "" for their own choice.
 CAPTURE = os.environ.get("REDTAP_CAPTURE", "")
+# An answer whose end is unknown is over after a second of silence, which the
+# agent looks for five times a second.
+IDLE_S = 1.3
 
 
 # --- processes ---------------------------------------------------------------
@@ -105,7 +109,7 @@ class Redtap:
         if CAPTURE:
             self.agent_flags.append(f"--capture={CAPTURE}")
         self.aggregator_flags = list(aggregator_flags)
-        self.agent = self.aggregator = None
+        self.agent = self.aggregator = self.marker = None
         self.extra = []
 
     def __enter__(self):
@@ -120,6 +124,8 @@ class Redtap:
             if process and process.alive():
                 with contextlib.suppress(Failure):
                     process.stop()
+        if self.marker:
+            self.marker.stop()
         if os.environ.get("REDTAP_KEEP"):
             note(f"kept {self.dir}")
         else:
@@ -188,15 +194,19 @@ class Redtap:
         equal("status of /metrics", status, 200)
         equal("content type", headers["Content-Type"],
               "text/plain; version=0.0.4; charset=utf-8")
-        return Metrics(body.decode("utf-8"))
+        return without_marks(Metrics(body.decode("utf-8")), self.NODE)
 
     def agents(self):
         """Only what is said of agents: cheap enough to poll."""
+        return self.lines("redtap_agent_")
+
+    def lines(self, *families):
+        """The families whose names begin like that."""
         body = http_get(self.web, "/metrics")[2].decode("utf-8")
         return Metrics("".join(
             line + "\n" for line in body.splitlines()
             if line.removeprefix("# HELP ").removeprefix("# TYPE ")
-            .startswith("redtap_agent_")))
+            .startswith(families)))
 
     def capture(self):
         """Name of the front-end that the agent has chosen."""
@@ -209,35 +219,35 @@ class Redtap:
                 m.sum("redtap_agent_events_counted_total", node=self.NODE),
                 m.sum("redtap_agent_events_dropped_total", node=self.NODE))
 
-    def quiet(self, still_s=1.5, timeout_s=20.0):
+    def quiet(self, timeout_s=20.0):
         """
-        The scrape once nothing has changed for still_s and the audit holds:
-        captured = counted + dropped.
+        The scrape once all that happened before this call is in it, whatever
+        the agent counts of it, and captured = counted + dropped. What only
+        time shows to be complete is so IDLE_S later; a mark that is made then
+        arrives after it.
         """
-        end = now() + timeout_s * PATIENCE
-        last, since = None, now()
+        time.sleep(IDLE_S)
+        if not self.marker:
+            self.marker = Marker()
+        self.marker.lot += 1
+        families = "redtap_agent_events_", COUNTED
+        before = self.marker.counted(self.lines(*families))
+        end, again = now() + timeout_s * PATIENCE, now()
         while True:
-            audit = self.audit(self.agents())
-            if audit != last:
-                last, since = audit, now()
-            holds = audit[0] == audit[1] + audit[2]
-            if holds and now() - since >= still_s:
+            if now() >= again:  # it may be lost like any other
+                self.marker.make()
+                again = now() + 3 * PATIENCE
+            m = self.lines(*families)
+            captured, counted, dropped = self.audit(m)
+            seen = self.marker.counted(m) > before
+            if seen and captured == counted + dropped:
                 return self.metrics()
             if now() > end:
-                raise Failure("not quiet: captured %d, counted %d, dropped %d"
-                              % audit)
-            time.sleep(0.1)
-
-    def heartbeat(self):
-        """
-        Quiet, and a batch has come since: with no events the agent's own
-        counters travel only with its heartbeat.
-        """
-        since = time.time()
-        name = "redtap_agent_last_seen_timestamp_seconds"
-        eventually("a heartbeat", lambda: self.agents().sum(
-            name, node=self.NODE) > since + 0.6, 15)
-        return self.quiet()
+                raise Failure(
+                    f"not quiet: captured {captured:.0f}, counted "
+                    f"{counted:.0f}, dropped {dropped:.0f}, the mark was "
+                    + ("" if seen else "not ") + "seen")
+            time.sleep(0.05)
 
     def finish(self, report):
         """Both programs end by SIGTERM with status 0 and were never down."""
