@@ -159,21 +159,22 @@ static __always_inline int peek(const struct tap_call *c, __u8 *to)
 #define TAP_TAIL_IOVS 8
 
 /*
- * Does the call end with the last chunk of a body? It can be data that looks
- * like that, so this is a hint. Global: see copy_call().
+ * The last eight bytes of a stream, the newest highest, after the call; was:
+ * before it. A byte is 0 if it is not known. Global: see copy_call().
  */
-__noinline int ends_last_chunk(const struct tap_call *c)
+__noinline __u64 last_bytes(const struct tap_call *c, __u64 was)
 {
 	const char *from;
 	__u32 left, i;
-	__u8 end[8] = {};
+	__u64 end = 0;
 	struct iovec v;
 
-	if (!c || c->len < 5)
+	if (!c)
 		return 0;
 	from = c->buf;
 	left = c->len;
 	if (c->iov && left > FIRST(c)) {
+		was = 0;
 		left -= FIRST(c);
 		for (i = 0; i < TAP_TAIL_IOVS; i++) {
 			if (i >= c->iovs ||
@@ -183,14 +184,18 @@ __noinline int ends_last_chunk(const struct tap_call *c)
 				break;
 			left -= v.iov_len;
 		}
-		if (i == TAP_TAIL_IOVS || left < 5)
+		if (i == TAP_TAIL_IOVS)
 			return 0;
 		from = v.iov_base;
 	}
-	if (bpf_probe_read_user(end, 5, from + left - 5))
+	if (left >= sizeof(end)) {
+		bpf_probe_read_user(&end, sizeof(end),
+				    from + left - sizeof(end));
+		return end;
+	}
+	if (!left || bpf_probe_read_user(&end, left & 7, from))
 		return 0;
-	return *(const __u32 *)end == FOURCC('0', '\r', '\n', '\r') &&
-	       end[4] == '\n';
+	return was >> 8 * left | end << 8 * (sizeof(end) - left);
 }
 
 #endif /* BPF_LOOK_BPF_H */

@@ -225,14 +225,14 @@ static __always_inline int judge(struct tap_call *call, struct tap_conn *conn,
 }
 
 /*
- * Where a chunked response ends is in bytes that are not copied. If a reset
- * follows, what its last bytes look like tells whether it was complete.
+ * Where a chunked response ends is in bytes that are not copied. If nothing, or
+ * an end, follows, what its last bytes look like tells whether it is complete.
  */
 static __always_inline void note_tail(const struct tap_call *c,
 				      struct tap_conn *conn, __u8 dir)
 {
 	if (conn->verdict == VERDICT_HTTP && conn->role == (dir ^ 1) + 1)
-		conn->last_chunk = ends_last_chunk(c);
+		conn->last_bytes = last_bytes(c, conn->last_bytes);
 }
 
 /* --- what front-ends call --- */
@@ -364,7 +364,7 @@ static __noinline int tap_moved(struct sock *sk, int dir)
 	if (!conn || conn->verdict != VERDICT_HTTP)
 		return 0;
 	if (conn->role == (dir ^ 1) + 1)
-		conn->last_chunk = 0; /* not looked at */
+		conn->last_bytes = 0; /* not looked at */
 	if (dir == TAP_TX) {
 		conn->done.tx_seq = sock_tx_seq(sk);
 		conn->done.tx_ns = bpf_ktime_get_ns();
@@ -406,6 +406,7 @@ static __noinline int end_conn(struct sock *sk, __u32 twin, int dir)
 	fill_record(&e->rec, key, conn, TAP_END);
 	e->rec.dir = dir;
 	e->time_ns = bpf_ktime_get_ns();
+	e->last_bytes = conn->last_bytes;
 	submit(e);
 	return conn->verdict;
 }

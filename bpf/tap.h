@@ -110,13 +110,15 @@ struct tap_data {
 struct tap_end {
 	struct tap_record rec;
 	__u64 time_ns;
+	__u64 last_bytes; /* see struct tap_conn */
 };
 
 struct tap_close {
 	struct tap_record rec;
 	__u64 time_ns;
+	__u64 last_bytes; /* see struct tap_conn */
 	__u32 error; /* sk_err: 0, ECONNRESET, ETIMEDOUT, EPIPE … */
-	__u32 last_chunk; /* 1: the last response bytes look like one's end */
+	__u32 pad;
 };
 
 enum tap_front {
@@ -184,6 +186,7 @@ struct tap_conn {
 	struct tap_progress done;
 	__u64 tx_entry_ns; /* the write that is being made */
 	__u64 closed_ns; /* TCP is done with it; 0: not yet */
+	__u64 last_bytes; /* of the responses, newest highest; 0: not known */
 	__u64 session; /* TLS session that the socket belongs to, in tgid */
 	__u32 tgid;
 	__u32 request_pos; /* where the last request began */
@@ -202,8 +205,6 @@ struct tap_conn {
 	__u8 last_dir; /* + 1 */
 	__u8 front; /* enum tap_front, of a twin */
 	__u16 error; /* what TCP was done with it for: sk_err */
-	__u8 last_chunk; /* the last response call ended like a last chunk */
-	__u8 pad[3];
 };
 
 /* In a socket's address: the plain text of its TLS, a connection of its own. */
@@ -216,8 +217,8 @@ static_assert(sizeof(struct tap_progress) == 24, "wire of the ring");
 static_assert(sizeof(struct tap_record) == 48, "wire of the ring");
 static_assert(sizeof(struct tap_open) == 120, "wire of the ring");
 static_assert(offsetof(struct tap_data, data) == 80, "wire of the ring");
-static_assert(sizeof(struct tap_end) == 56, "wire of the ring");
-static_assert(sizeof(struct tap_close) == 64, "wire of the ring");
+static_assert(sizeof(struct tap_end) == 64, "wire of the ring");
+static_assert(sizeof(struct tap_close) == 72, "wire of the ring");
 static_assert(sizeof(struct tap_conn) == 112, "value of tap_conns");
 #endif
 

@@ -285,13 +285,14 @@ static void dispatch(struct conn_table *t, uint32_t index,
 {
 	struct conn *c = slot(t, index);
 	const struct tap_close *cl = (const void *)rec;
+	const struct tap_end *e = (const void *)rec;
 
 	c->used = true;
 	c->gone = false;
 	if (rec->type == TAP_CLOSE) {
 		stream_progress(&t->env, c, &rec->done);
-		stream_close(&t->env, c, cl->error, cl->last_chunk,
-			     cl->time_ns);
+		stream_close(&t->env, c, cl->error,
+			     cl->last_bytes, cl->time_ns);
 		drop(t, index);
 		return;
 	}
@@ -306,7 +307,7 @@ static void dispatch(struct conn_table *t, uint32_t index,
 		stream_data(&t->env, c, (const void *)rec);
 	else
 		stream_end(&t->env, c, rec->dir,
-			   ((const struct tap_end *)rec)->time_ns);
+			   e->last_bytes, e->time_ns);
 	if (!c->watch && stream_wants_poll(c))
 		watch(t, c, index);
 }
@@ -341,12 +342,15 @@ static bool is_gone(struct conn *c)
 	return twice;
 }
 
-static int ask(struct conn_table *t, struct conn *c, struct tap_progress *out)
+static int ask(struct conn_table *t, struct conn *c, struct tap_progress *out,
+	       uint64_t *last_bytes)
 {
 	const struct conn_options *opt = &t->env.opt;
 
+	*last_bytes = 0;
 	if (opt->progress)
-		return opt->progress(opt->arg, c->sock, c->born_ns, out);
+		return opt->progress(opt->arg, c->sock, c->born_ns, out,
+				     last_bytes);
 	*out = (struct tap_progress){
 		.rx_seq = (uint32_t)c->dir[TAP_RX].seen,
 		.tx_seq = (uint32_t)c->dir[TAP_TX].seen,
@@ -361,7 +365,8 @@ static bool poll_one(struct conn_table *t, uint32_t index, uint64_t now_ns)
 {
 	struct conn *c = slot(t, index);
 	struct tap_progress now;
-	int err = ask(t, c, &now);
+	uint64_t last_bytes;
+	int err = ask(t, c, &now, &last_bytes);
 
 	if (err == -ENOENT) {
 		if (!is_gone(c))
@@ -372,7 +377,8 @@ static bool poll_one(struct conn_table *t, uint32_t index, uint64_t now_ns)
 	}
 	c->gone = false;
 	if (err == 0)
-		stream_poll(&t->env, c, &now, now_ns);
+		stream_poll(&t->env, c, &now, last_bytes,
+			    now_ns);
 	return true;
 }
 

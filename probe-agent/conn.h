@@ -86,9 +86,10 @@ typedef bool (*conn_select_fn)(void *arg, const struct endpoint *end);
 /*
  * What the kernel knows now of a connection: body bytes cost no records, so
  * an unfinished response is asked for on ticks. 0, or -ENOENT if it is gone.
+ * last_bytes: see struct tap_conn.
  */
 typedef int (*conn_progress_fn)(void *arg, uint64_t sock, uint64_t born_ns,
-				struct tap_progress *out);
+				struct tap_progress *out, uint64_t *last_bytes);
 
 struct conn_options {
 	size_t max_connections; /* 0: 65536; beyond: an idle one goes */

@@ -102,4 +102,15 @@ ssize_t http1_chunked_feed(struct http1_chunked *ch, const char *buf,
  */
 int http1_chunked_skip(struct http1_chunked *ch, uint64_t n);
 
+/* What a bystander who saw only the last bytes of a chunked body knows. */
+enum http1_tail {
+	HTTP1_TAIL_UNKNOWN,
+	HTTP1_TAIL_INSIDE, /* the body goes on */
+	HTTP1_TAIL_BLANK_LINE, /* may end a trailer, or data with lines */
+	HTTP1_TAIL_LAST_CHUNK, /* as good as sure: data can look like it */
+};
+
+/* last: the last eight bytes, the newest highest; 0 where not known. */
+enum http1_tail http1_chunked_tail(uint64_t last);
+
 #endif /* PROBE_AGENT_HTTP1_H */

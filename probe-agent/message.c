@@ -158,6 +158,7 @@ static void frame_response(struct stream_env *env, struct conn *c,
 		p->response_end =
 			d->state == DIR_HEAD ? d->next : POSITION_NONE;
 		p->until_close = d->state == DIR_BODY && !cut;
+		p->chunked = d->state == DIR_CHUNKED;
 		if (no_body)
 			pending_finish(env, c, OUTCOME_COMPLETE, in->last_ns);
 		else

@@ -28,6 +28,7 @@ struct pending {
 	bool head : 1, connect : 1; /* methods that change framing */
 	bool expect : 1; /* waits for 100 before its body */
 	bool until_close : 1; /* the response ends with the connection */
+	bool chunked : 1; /* the response */
 	bool long_body : 1; /* progress matters before the response */
 	bool target_cut : 1;
 	uint16_t method_len, target_len, host_len, traceparent_len;

@@ -221,11 +221,11 @@ static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns)
 }
 
 static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
-		       struct tap_progress *out)
+		       struct tap_progress *out, uint64_t *last_bytes)
 {
 	struct pipeline *p = arg;
 
-	return p->opt.progress(p->opt.arg, sock, born_ns, out);
+	return p->opt.progress(p->opt.arg, sock, born_ns, out, last_bytes);
 }
 
 static int set_up(struct pipeline *p)

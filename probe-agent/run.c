@@ -121,11 +121,11 @@ static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns)
 }
 
 static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
-		       struct tap_progress *out)
+		       struct tap_progress *out, uint64_t *last_bytes)
 {
 	struct agent *a = arg;
 
-	return tap_progress(a->tap, sock, born_ns, out);
+	return tap_progress(a->tap, sock, born_ns, out, last_bytes);
 }
 
 /* Files with TLS calls that are told of; more are only logged. */

@@ -276,15 +276,20 @@ void stream_data(struct stream_env *env, struct conn *c,
 		message_take(env, c, &in);
 }
 
-/* Known to stop inside a chunk, so silence does not end it. */
-static bool inside_chunk(const struct direction *d)
+/* Has the response under way, whose end is not known, stopped before it? */
+static bool stopped_inside(struct conn *c, uint64_t last_bytes)
 {
-	return d->state == DIR_CHUNKED && d->seen <= d->next + d->chunk_left;
+	const struct direction *d = responses(c);
+
+	return (c->first->chunked &&
+		http1_chunked_tail(last_bytes) == HTTP1_TAIL_INSIDE) ||
+	       (d->state == DIR_CHUNKED && d->seen <= d->next + d->chunk_left);
 }
 
 /* Nothing more will come in the response direction. */
 static void conclude(struct stream_env *env, struct conn *c,
-		     enum outcome outcome, uint64_t time_ns)
+		     enum outcome outcome, uint64_t last_bytes,
+		     uint64_t time_ns)
 {
 	struct direction *d = responses(c);
 	struct pending *p = c->first;
@@ -295,7 +300,7 @@ static void conclude(struct stream_env *env, struct conn *c,
 		return;
 	}
 	if (pending_end_is_unknown(pending_answering(c)) &&
-	    outcome == OUTCOME_ABORTED && !inside_chunk(d)) {
+	    outcome == OUTCOME_ABORTED && !stopped_inside(c, last_bytes)) {
 		pending_finish(env, c, OUTCOME_COMPLETE, d->seen_ns);
 	} else if (p && !p->status && d->buf) {
 		p->first_byte_ns = d->buf->first_ns;
@@ -314,10 +319,10 @@ static void conclude(struct stream_env *env, struct conn *c,
 }
 
 void stream_end(struct stream_env *env, struct conn *c, int dir,
-		uint64_t time_ns)
+		uint64_t last_bytes, uint64_t time_ns)
 {
 	if (c->first && dir != request_dir(c))
-		conclude(env, c, OUTCOME_ABORTED, time_ns);
+		conclude(env, c, OUTCOME_ABORTED, last_bytes, time_ns);
 }
 
 /* A request head that broke off. */
@@ -353,17 +358,18 @@ static enum outcome outcome_of(uint32_t error)
 }
 
 void stream_close(struct stream_env *env, struct conn *c, uint32_t error,
-		  bool last_chunk, uint64_t time_ns)
+		  uint64_t last_bytes, uint64_t time_ns)
 {
 	struct pending *p = pending_answering(c);
 
 	count_broken_head(env, c, TAP_RX);
 	count_broken_head(env, c, TAP_TX);
 	/* A reset of what was complete: nobody missed anything. */
-	if (last_chunk && pending_end_is_unknown(p) && !p->until_close)
+	if (pending_end_is_unknown(p) && p->chunked &&
+	    http1_chunked_tail(last_bytes) == HTTP1_TAIL_LAST_CHUNK)
 		pending_finish(env, c, OUTCOME_COMPLETE, responses(c)->seen_ns);
 	if (c->first)
-		conclude(env, c, outcome_of(error), time_ns);
+		conclude(env, c, outcome_of(error), last_bytes, time_ns);
 	stream_fini(env, c);
 }
 
@@ -403,7 +409,8 @@ static void poll_direction(struct direction *d, uint32_t seq, uint64_t ns,
 }
 
 void stream_poll(struct stream_env *env, struct conn *c,
-		 const struct tap_progress *now, uint64_t now_ns)
+		 const struct tap_progress *now, uint64_t last_bytes,
+		 uint64_t now_ns)
 {
 	uint64_t idle_ns = env->opt.idle_ns;
 	struct direction *d;
@@ -418,7 +425,7 @@ void stream_poll(struct stream_env *env, struct conn *c,
 	d = responses(c);
 	pending_settle(env, c, d->seen_ns);
 	p = pending_answering(c);
-	if (pending_end_is_unknown(p) && !p->until_close && !inside_chunk(d) &&
-	    now_ns >= d->seen_ns + idle_ns)
+	if (pending_end_is_unknown(p) && !p->until_close &&
+	    now_ns >= d->seen_ns + idle_ns && !stopped_inside(c, last_bytes))
 		pending_finish(env, c, OUTCOME_COMPLETE, d->seen_ns);
 }

@@ -84,14 +84,12 @@ void stream_progress(struct stream_env *env, struct conn *c,
 		     const struct tap_progress *done);
 void stream_data(struct stream_env *env, struct conn *c,
 		 const struct tap_data *r);
+/* last_bytes, here and below: see struct tap_conn. */
 void stream_end(struct stream_env *env, struct conn *c, int dir,
-		uint64_t time_ns);
-/*
- * The connection's last event; c is left without pending requests. last_chunk:
- * the response's last bytes look like the end of a chunked body.
- */
+		uint64_t last_bytes, uint64_t time_ns);
+/* The connection's last event; c is left without pending requests. */
 void stream_close(struct stream_env *env, struct conn *c, uint32_t error,
-		  bool last_chunk, uint64_t time_ns);
+		  uint64_t last_bytes, uint64_t time_ns);
 /* The same when nobody saw how it ended. */
 void stream_vanish(struct stream_env *env, struct conn *c);
 /* A message was due in d, and more moved than could go without one. */
@@ -106,6 +104,7 @@ bool stream_wants_poll(const struct conn *c);
  * still in the ring.
  */
 void stream_poll(struct stream_env *env, struct conn *c,
-		 const struct tap_progress *now, uint64_t now_ns);
+		 const struct tap_progress *now, uint64_t last_bytes,
+		 uint64_t now_ns);
 
 #endif /* PROBE_AGENT_STREAM_H */

@@ -179,14 +179,16 @@ static int find(struct tap *t, uint64_t sock, uint64_t born_ns,
 }
 
 int tap_progress(struct tap *t, uint64_t sock, uint64_t born_ns,
-		 struct tap_progress *out)
+		 struct tap_progress *out, uint64_t *last_bytes)
 {
 	struct tap_conn conn;
 	int err = find(t, sock, born_ns, &conn);
 
-	if (!err)
-		*out = conn.done;
-	return err;
+	if (err)
+		return err;
+	*out = conn.done;
+	*last_bytes = conn.last_bytes;
+	return 0;
 }
 
 void tap_ignore(struct tap *t, uint64_t sock, uint64_t born_ns)

@@ -54,9 +54,9 @@ typedef int (*tap_record_fn)(void *arg, const void *record, size_t len);
  */
 int tap_drain(struct tap *t, tap_record_fn fn, void *arg);
 
-/* What the kernel knows of a connection now. 0, or -ENOENT. */
+/* What the kernel knows of a connection now, see conn.h. 0, or -ENOENT. */
 int tap_progress(struct tap *t, uint64_t sock, uint64_t born_ns,
-		 struct tap_progress *out);
+		 struct tap_progress *out, uint64_t *last_bytes);
 /* No more records of this connection, please. Gone already is fine. */
 void tap_ignore(struct tap *t, uint64_t sock, uint64_t born_ns);
 

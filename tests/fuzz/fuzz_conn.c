@@ -22,6 +22,7 @@ struct side {
 
 static struct side sides[2];
 static uint64_t now_ns;
+static uint64_t last_response_bytes;
 
 static void on_exchange(void *arg, const struct exchange *x)
 {
@@ -39,13 +40,14 @@ static void on_exchange(void *arg, const struct exchange *x)
 }
 
 static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
-		       struct tap_progress *out)
+		       struct tap_progress *out, uint64_t *last_bytes)
 {
 	(void)arg;
 	(void)born_ns;
 	if (sock % 3 == 0)
 		return -ENOENT;
 	*out = sides[sock & 1].done;
+	*last_bytes = last_response_bytes;
 	return 0;
 }
 
@@ -95,13 +97,21 @@ static void feed_data(struct conn_table *t, uint8_t how, uint8_t jump,
 	free(d);
 }
 
+/* Unknown, inside, perhaps after a trailer, after the last chunk. */
+static const char tails[] = "\0\0\0\0\0\0\0\0"
+			    "3e8\r\nabc"
+			    "um: 1\r\n\r\n"
+			    "x\r\n0\r\n\r\n";
+
 static void step(struct conn_table *t, const uint8_t *p)
 {
 	struct side *s = &sides[p[1] & 1];
 	struct tap_open o = { .rec = header(TAP_OPEN, p[1]) };
-	struct tap_end e = { header(TAP_END, p[1]), now_ns };
+	struct tap_end e = { header(TAP_END, p[1]), now_ns,
+			     last_response_bytes };
 	struct tap_close c = { .rec = header(TAP_CLOSE, p[1]),
 			       .time_ns = now_ns,
+			       .last_bytes = last_response_bytes,
 			       .error = p[2] };
 
 	switch (p[0] & 7) {
@@ -120,6 +130,7 @@ static void step(struct conn_table *t, const uint8_t *p)
 		break;
 	case 5:
 		now_ns += (uint64_t)p[2] << 24;
+		memcpy(&last_response_bytes, &tails[(p[3] & 3) * 8], 8);
 		break;
 	case 6:
 		s->done.rx_seq += (uint32_t)p[2] << (p[3] & 15);

@@ -4,8 +4,8 @@
 import os
 import time
 
-from talk import ask_simply, case, length_of, now, Reader, request, response, \
-    send_pieces, serve_simply
+from talk import ask_simply, bytewise, case, length_of, now, Reader, request, \
+    response, send_pieces, serve_simply
 
 # --- 5: interim and bodiless responses ----------------------------------------
 
@@ -178,6 +178,39 @@ def chunked(side):
             begin = now()
             s.sendall(request("GET", "/chunked"))
             r.body(len(data))
+            side.client(i, "GET", 200, begin, now())
+    return server, client
+
+
+@case
+def slowchunks(side):
+    """a chunked answer with long pauses: the duration runs to its last byte"""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    event = chunk(b"data: 1\n\n")
+    pieces = [head + event, event[:5], event[5:] + event]
+    last_chunk = b"0\r\n\r\n"
+    size = len(event) * 3 + len(last_chunk)
+
+    def server():
+        s = side.accept(side.listen())
+        r = Reader(s)
+        for i, end in enumerate(([last_chunk], bytewise(last_chunk))):
+            r.head()
+            begin = now()
+            send_pieces(s, pieces, 1.5)
+            send_pieces(s, end[:-1], 0)
+            last = now()
+            s.sendall(end[-1])
+            side.server(i, "GET", "/slowchunks", 200, begin, last, now())
+
+    def client():
+        s = side.connect()
+        r = Reader(s)
+        for i in range(2):
+            begin = now()
+            s.sendall(request("GET", "/slowchunks"))
+            r.head()
+            r.body(size)
             side.client(i, "GET", 200, begin, now())
     return server, client
 

@@ -162,6 +162,36 @@ def cutshort(side):
     return server, client
 
 
+@case
+def cutchunks(side):
+    """a chunked answer that ends between two chunks is an error"""
+    data = b"3e8\r\n" + b"c" * 1000 + b"\r\n"
+
+    def server():
+        listener = side.listen()
+        for i in range(3):
+            s = side.accept(listener)
+            Reader(s).head()
+            begin = now()
+            s.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            time.sleep(0.1)
+            last = begin
+            s.sendall(data)
+            s.close()
+            side.server(i, "GET", "/cutchunks", 200, begin, last, now(),
+                        error="aborted")
+
+    def client():
+        for i in range(3):
+            s = side.connect()
+            begin = now()
+            s.sendall(request("GET", "/cutchunks"))
+            Reader(s).rest()
+            s.close()
+            side.client(i, "GET", 200, begin, now(), error="aborted")
+    return server, client
+
+
 # --- ends that come before the last call has returned ------------------------
 
 @case

@@ -81,7 +81,7 @@ class Reader:
     """Reads messages off a socket; `step` bytes a call at most."""
 
     def __init__(self, s, step=65536):
-        self.s, self.step, self.buf = s, step, b""
+        self.s, self.step, self.buf = s, step, bytearray()
         self.seen = None  # when the last bytes came
 
     def more(self):
@@ -91,27 +91,28 @@ class Reader:
             raise EOFError
         self.buf += data
 
+    def take(self, n):
+        taken = bytes(self.buf[:n])
+        del self.buf[:n]
+        return taken
+
     def head(self):
         """The next head with its blank line."""
         while b"\r\n\r\n" not in self.buf:
             self.more()
-        at = self.buf.index(b"\r\n\r\n") + 4
-        head, self.buf = self.buf[:at], self.buf[at:]
-        return head
+        return self.take(self.buf.index(b"\r\n\r\n") + 4)
 
     def body(self, n):
         while len(self.buf) < n:
             self.more()
-        body, self.buf = self.buf[:n], self.buf[n:]
-        return body
+        return self.take(n)
 
     def rest(self):
         try:
             while True:
                 self.more()
         except EOFError:
-            body, self.buf = self.buf, b""
-            return body
+            return self.take(len(self.buf))
 
 
 def request(method, target, body=b"", extra="", version="1.1"):

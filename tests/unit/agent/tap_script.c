@@ -70,7 +70,7 @@ static bool on_select(void *arg, const struct endpoint *end)
 }
 
 static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
-		       struct tap_progress *out)
+		       struct tap_progress *out, uint64_t *last_bytes)
 {
 	struct script *s = arg;
 	size_t i;
@@ -82,6 +82,7 @@ static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
 		    s->conns[i]->born_ns != born_ns)
 			continue;
 		*out = s->conns[i]->done;
+		*last_bytes = s->conns[i]->last_bytes;
 		return 0;
 	}
 	return -ENOENT;
@@ -373,6 +374,7 @@ void script_end(struct script_conn *k, int dir)
 	k->now_ns += CALL_NS;
 	e.rec = header(k, TAP_END, dir, 0);
 	e.time_ns = k->now_ns;
+	e.last_bytes = k->last_bytes;
 	emit(k->s, &e, sizeof(e));
 }
 
@@ -384,6 +386,7 @@ void script_close(struct script_conn *k, uint32_t error)
 	c.rec = header(k, TAP_CLOSE, 0, 0);
 	c.time_ns = k->now_ns;
 	c.error = error;
-	c.last_chunk = 0;
+	c.pad = 0;
+	c.last_bytes = k->last_bytes;
 	emit(k->s, &c, sizeof(c));
 }

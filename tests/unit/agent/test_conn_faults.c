@@ -186,6 +186,69 @@ static void knows_that_a_chunk_has_not_ended(void **state)
 	finish(&f);
 }
 
+/* The eight bytes of struct tap_conn: the newest highest. */
+static uint64_t last_bytes(const char *text)
+{
+	uint64_t last = 0;
+
+	for (; *text; text++)
+		last = last >> 8 | (uint64_t)(uint8_t)*text << 56;
+	return last;
+}
+
+static void waits_for_the_end_that_the_last_bytes_lack(void **state)
+{
+	static const char *const inside[] = { "data: 1\n\n", "3e8\r\n",
+					      "a\r\n\r\n\r\n" };
+	static const char *const over[] = { "\r\n0\r\n\r\n", "X-Sum: 1\r\n\r\n" };
+	struct fixture f;
+	size_t i;
+
+	(void)state;
+	begin(&f);
+	for (i = 0; i < 6; i++) {
+		READ(&f.k, GET("/a"));
+		WRITE(&f.k, "HTTP/1.1 200 OK\r\n"
+			    "Transfer-Encoding: chunked\r\n\r\n");
+		script_write_quietly(&f.k, 500);
+		f.k.last_bytes = last_bytes(inside[i / 2]);
+		conn_tick(f.s.table, f.k.now_ns + 60 * SECOND_NS);
+		EXPECT(&f, "");
+		script_write_quietly(&f.k, 500);
+		f.k.last_bytes = last_bytes(over[i % 2]);
+		conn_tick(f.s.table, f.k.now_ns + SECOND_NS);
+		EXPECT(&f, "server GET /a 200 complete 0 1000\n");
+	}
+	finish(&f);
+}
+
+static void calls_what_stops_between_chunks_aborted(void **state)
+{
+	static const struct {
+		const char *last, *outcome;
+	} cases[] = {
+		{ "data: 1\n\n\r\n", "server GET /a 200 aborted 0 500\n" },
+		{ "\r\n0\r\n\r\n", "server GET /a 200 complete 0 500\n" },
+		{ "X-Sum: 1\r\n\r\n", "server GET /a 200 complete 0 500\n" },
+		{ "", "server GET /a 200 complete 0 500\n" },
+	};
+	struct fixture f;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 4; i++) {
+		begin(&f);
+		READ(&f.k, GET("/a"));
+		WRITE(&f.k, "HTTP/1.1 200 OK\r\n"
+			    "Transfer-Encoding: chunked\r\n\r\n");
+		script_write_quietly(&f.k, 500);
+		f.k.last_bytes = last_bytes(cases[i].last);
+		script_close(&f.k, 0);
+		EXPECT(&f, cases[i].outcome);
+		finish(&f);
+	}
+}
+
 static void follows_bodies_over_4_gib(void **state)
 {
 	struct fixture f;
@@ -840,6 +903,8 @@ int main(void)
 			leaves_the_time_to_records_that_are_on_their_way),
 		cmocka_unit_test(ends_a_silent_chunked_response),
 		cmocka_unit_test(knows_that_a_chunk_has_not_ended),
+		cmocka_unit_test(waits_for_the_end_that_the_last_bytes_lack),
+		cmocka_unit_test(calls_what_stops_between_chunks_aborted),
 		cmocka_unit_test(follows_bodies_over_4_gib),
 		cmocka_unit_test(counts_rubbish_and_makes_no_event_of_it),
 		cmocka_unit_test(answers_that_are_not_http_are_malformed),
