@@ -302,7 +302,7 @@ def big_client(side, route):
         left = length_of(r.head()) - len(r.buf)
         while left:
             left -= len(s.recv(min(left, 1 << 20)))
-        r.buf = b""
+        r.buf.clear()
         side.client(i, "GET", 200, begin, now())
 
 
