@@ -15,8 +15,8 @@ import time
 
 import cases
 from conversation import hold
-from harness import BUILD, Failure, Redtap, Report, Request, Skip, agree, \
-    check, equal, eventually, note, observed, port_open
+from harness import BUILD, PATIENCE, Failure, Redtap, Report, Request, Skip, \
+    agree, check, equal, eventually, note, observed, port_open
 
 DRIVERS = BUILD / "tests" / "integration"
 SYSCALLS_PORT, REDIS_PORT, TLS_PORT, PINGPONG_PORT = 21500, 21501, 21502, 21503
@@ -48,7 +48,7 @@ def syscalls(rt, report):
             m = rt.quiet()
         finally:
             driver.stdin.close()
-            equal("exit status of the driver", driver.wait(10), 0)
+            equal("exit status of the driver", driver.wait(10 * PATIENCE), 0)
         agree(m.minus(before), "syscalls", rows)
 
 
@@ -132,7 +132,7 @@ def redis(rt, report):
         done = subprocess.run(
             ["redis-benchmark", "-p", str(REDIS_PORT), "-n",
              "301" if GUEST else "3001", "-c", "7", "-t", "ping,set,get,lpush", "-q"], capture_output=True,
-            text=True, timeout=30,
+            text=True, timeout=30 * PATIENCE,
             env=dict(os.environ, OTEL_SERVICE_NAME="redis"))
         equal("exit status of redis-benchmark", done.returncode, 0)
         delta = no_events(rt, before, "redis")
@@ -245,7 +245,7 @@ def verdict_cost(rt, report):
             ns, runs = stats.read()
             done = subprocess.run(
                 [DRIVERS / "pingpong", str(PINGPONG_PORT), str(turns)],
-                capture_output=True, text=True, timeout=60)
+                capture_output=True, text=True, timeout=60 * PATIENCE)
             ns, runs = (b - a for a, b in zip((ns, runs), stats.read()))
         equal("exit status of the driver", done.returncode, 0)
         # Other programs of the host run ours too, so per run is the bound.

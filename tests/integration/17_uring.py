@@ -8,7 +8,8 @@ like any other, so fentry and kprobe count them exactly.
 import os
 import subprocess
 
-from harness import BUILD, Redtap, Report, Request, Skip, agree, equal
+from harness import BUILD, PATIENCE, Redtap, Report, Request, Skip, agree, \
+    equal
 
 PORT, REQUESTS, KINDS = 21504, 5, 6
 
@@ -35,7 +36,7 @@ def uring(rt):
         m = rt.quiet()
     finally:
         driver.stdin.close()
-        equal("exit status of the driver", driver.wait(10), 0)
+        equal("exit status of the driver", driver.wait(10 * PATIENCE), 0)
     agree(m.minus(before), "uring", rows)
 
 

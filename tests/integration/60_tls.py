@@ -18,7 +18,7 @@ import ssl
 import subprocess
 import sys
 
-from harness import FAMILY, Redtap, Report, Skip, check, equal, \
+from harness import FAMILY, PATIENCE, Redtap, Report, Skip, check, equal, \
     eventually, note, port_open, series_key
 from marks import MARK_PORT
 
@@ -221,7 +221,7 @@ def client(argv, name, said="done"):
         yield line
     finally:
         p.stdin.close()
-        equal(f"exit status of {name}", p.wait(10), 0)
+        equal(f"exit status of {name}", p.wait(10 * PATIENCE), 0)
 
 
 def expect(rt, before, want):

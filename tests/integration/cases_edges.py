@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+from results import PATIENCE
 from talk import ask_simply, case, edge, length_of, now, Reader, request, \
     response, serve_simply
 
@@ -32,7 +33,7 @@ def samefd(side):
         for route in steps:
             r, w = os.pipe()
             if os.fork() == 0:
-                signal.alarm(30)
+                signal.alarm(int(30 * PATIENCE))
                 side.rows = []
                 work(route)
                 os.write(w, json.dumps(side.rows).encode())
@@ -142,7 +143,7 @@ def prefork(side):
         for _ in range(3):
             r, w = os.pipe()
             if os.fork() == 0:
-                signal.alarm(30)
+                signal.alarm(int(30 * PATIENCE))
                 os.close(stop_w)
                 side.rows = []
                 locks = [threading.Lock() for _ in range(2)]

@@ -50,9 +50,9 @@ class Conversation:
     def end(self):
         self.popen.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.popen.wait(1)
+            self.popen.wait(PATIENCE)
         self.kill()
-        self.popen.wait(10)
+        self.popen.wait(10 * PATIENCE)
 
 
 def hold(names):

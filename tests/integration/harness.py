@@ -70,7 +70,7 @@ class Process:
                           f"signal {sig}:\n{self.tail()}") from None
 
 
-def http_get(port, path, headers=None, timeout_s=10.0):
+def http_get(port, path, headers=None, timeout_s=10.0 * PATIENCE):
     """(status, headers, body) of one GET on loopback."""
     conn = http.client.HTTPConnection("127.0.0.1", port,
                                       timeout=timeout_s * PATIENCE)
