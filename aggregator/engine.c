@@ -200,6 +200,7 @@ static void judge(struct engine *e, struct item *it, const struct push *p)
 		break;
 	case LEDGER_DUPLICATE:
 		it->reply.status = REPLY_ACCEPTED;
+		it->reply.duplicate = true;
 		e->pending.duplicates++;
 		break;
 	case LEDGER_CONFLICT:

@@ -26,12 +26,14 @@
 int cmd_replay(int argc, char **argv);
 
 #define REPLY_TIMEOUT_MS 3000 /* so long may an interrupt take */
+#define WAIT_MS 30000
 
 enum {
 	KEY_TO = CLI_KEY_COMMAND,
 	KEY_SPEED,
 	KEY_AS,
 	KEY_SHIFT,
+	KEY_WAIT,
 	KEY_FORMAT,
 	KEY_SERVICE,
 	KEY_MAP,
@@ -51,6 +53,9 @@ static const struct argp_option options[] = {
 	  1 },
 	{ "shift", KEY_SHIFT, "now", 0,
 	  "Move all times, by whole 10 s, so that it happens now", 1 },
+	{ "wait", KEY_WAIT, "DURATION", 0,
+	  "Give up when the aggregator has not answered for this long (30s)",
+	  1 },
 	{ "tls.ca-file", KEY_CA, "FILE", 0, "CA of the aggregator", 1 },
 	{ "tls.cert-file", KEY_CERT, "FILE", 0, "Our certificate", 1 },
 	{ "tls.key-file", KEY_KEY, "FILE", 0, "Key of the certificate", 1 },
@@ -97,6 +102,8 @@ static int parse_flag(struct replay *r, int key, const char *arg)
 	case KEY_SHIFT:
 		r->shift = true;
 		return strcmp(arg, "now") == 0 ? 0 : -EINVAL;
+	case KEY_WAIT:
+		return cli_parse_duration_ms(arg, &r->wait_ms);
 	case KEY_FORMAT:
 		return import_format_parse(arg, &r->import.format);
 	case KEY_SERVICE:
@@ -284,6 +291,9 @@ static const char *explain(int err)
 	switch (err) {
 	case -EINTR:
 		return "interrupted; the same command goes on from here";
+	case -ETIMEDOUT:
+		return "the aggregator does not answer: see --to and --wait; "
+		       "the same command goes on from here";
 	case -EPROTO:
 		return "neither a trace nor a format that is known: see "
 		       "--format";
@@ -307,6 +317,8 @@ static int replay_files(struct replay *r)
 				  explain(err));
 		if (err && worst == 0)
 			worst = err;
+		if (err == -ETIMEDOUT)
+			break; /* nor would it for the next one */
 	}
 	return worst;
 }
@@ -354,11 +366,15 @@ int cmd_replay(int argc, char **argv)
 	struct replay r = {
 		.uplink_options = { .url = "tcp://127.0.0.1:9471",
 				    .reply_timeout_ms = REPLY_TIMEOUT_MS },
+		.wait_ms = WAIT_MS,
 		.import = { .agent = "import", .service = "imported" },
 	};
 	struct sigaction sa = { .sa_handler = interrupt };
 
 	argp_parse(&argp, argc, argv, 0, NULL, &r);
+	if (r.wait_ms < r.uplink_options.reply_timeout_ms)
+		r.uplink_options.reply_timeout_ms =
+			r.wait_ms > 0 ? (uint32_t)r.wait_ms : 1;
 	r.bar = isatty(STDERR_FILENO);
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);

@@ -27,6 +27,7 @@ struct replay {
 	double speed; /* 0: as fast as it goes */
 	const char *as, *backfill_file;
 	bool shift;
+	uint64_t wait_ms; /* for an answer, then it gives up */
 	struct import_options import;
 	/* Of all files. */
 	struct uplink *uplink;
@@ -46,7 +47,8 @@ extern volatile sig_atomic_t replay_interrupted;
 
 /*
  * Sends one batch of the file when it is due, unless it is known to be counted.
- * 0; -EINTR; -EBUSY: another agent of that name; negative errno: give up.
+ * 0; -EINTR; -EBUSY: another agent of that name; -ETIMEDOUT: nobody answers;
+ * negative errno: give up.
  */
 int replay_send(struct replay *r, const struct batch *b, const void *data,
 		size_t len);

@@ -13,6 +13,9 @@
 #include "proto/limits.h"
 
 #define RETRY_MS 200u
+#define TELL_MS                                                                \
+	5000u /* of silence, then the user is told what it waits for           \
+	       */
 #define CONFLICT_WAIT_MS 5000u
 #define CONFLICTS_MAX 6 /* an agent that ended is forgotten within 15 s */
 #define BAR_EVERY_MS 200u
@@ -91,9 +94,24 @@ static int64_t wait_and_shift(struct replay *r, const struct batch *b)
 	return to_us - ((to_us % step_us) + step_us) % step_us;
 }
 
+/* One batch on its way. */
+struct delivery {
+	uint64_t
+		silent_ns; /* since when there is no answer; 0: there was one */
+	unsigned conflicts;
+	bool told, again; /* again: it may be in by an answer that got lost */
+};
+
+/* It was there before this command sent it. */
+static bool was_known(const struct batch *b, const struct reply *reply,
+		      const struct delivery *d)
+{
+	return reply->sequence > b->sequence || (reply->duplicate && !d->again);
+}
+
 /* 0: try again; 1: done with it; negative errno: give up. */
 static int obey(struct replay *r, struct plan_stream *s, const struct batch *b,
-		const struct reply *reply, unsigned *conflicts)
+		const struct reply *reply, struct delivery *d)
 {
 	uint64_t n = plan_batch_requests(b);
 
@@ -103,8 +121,7 @@ static int obey(struct replay *r, struct plan_stream *s, const struct batch *b,
 		    reply->sequence < b->sequence)
 			break;
 		s->counted = reply->sequence;
-		/* It is further: this one was there. */
-		if (reply->sequence > b->sequence) {
+		if (was_known(b, reply, d)) {
 			r->known_batches++;
 			r->known_requests += n;
 		} else {
@@ -122,7 +139,7 @@ static int obey(struct replay *r, struct plan_stream *s, const struct batch *b,
 		pause_ms(reply->retry_ms ? reply->retry_ms : RETRY_MS);
 		return 0;
 	case REPLY_CONFLICT:
-		if (++*conflicts > CONFLICTS_MAX) {
+		if (++d->conflicts > CONFLICTS_MAX) {
 			log_error("an agent %s is at work: use --as", s->id);
 			return -EBUSY;
 		}
@@ -141,26 +158,49 @@ static int obey(struct replay *r, struct plan_stream *s, const struct batch *b,
 	return 0;
 }
 
+/* Nobody answers: 0, or -ETIMEDOUT once that took too long. */
+static int silence(const struct replay *r, struct delivery *d, int why)
+{
+	uint64_t ms;
+
+	d->again = true;
+	ms = (clock_mono_ns() - d->silent_ns) / CLOCK_NS_PER_MS;
+	if (ms >= r->wait_ms)
+		return -ETIMEDOUT;
+	if (ms >= TELL_MS && !d->told) {
+		d->told = true;
+		log_warn("no answer, waiting: to=%s error=\"%s\" "
+			 "silent_s=%" PRIu64 " gives_up_after_s=%" PRIu64,
+			 r->uplink_options.url, strerror(-why), ms / 1000,
+			 r->wait_ms / 1000);
+	}
+	return 0;
+}
+
 static int deliver(struct replay *r, struct plan_stream *s,
 		   const struct batch *b, const void *data, size_t len)
 {
-	unsigned conflicts = 0;
+	struct delivery d = { 0 };
 	struct reply reply;
 	int err;
 
 	while (!replay_interrupted) {
+		if (d.silent_ns == 0)
+			d.silent_ns = clock_mono_ns();
 		err = uplink_exchange(r->uplink, data, len, &reply);
-		if (err == 0)
-			err = obey(r, s, b, &reply, &conflicts);
-		else if (err == -EINVAL || err == -ENOMEM)
+		if (err == 0) {
+			d.silent_ns = 0;
+			err = obey(r, s, b, &reply, &d);
+			if (err != 0)
+				return err > 0 ? 0 : err;
+			continue;
+		}
+		if (err == -EINVAL || err == -ENOMEM)
 			return err;
-		else
-			log_warn("no answer: to=%s error=\"%s\"",
-				 r->uplink_options.url, strerror(-err));
-		if (err > 0 || err == -EBUSY || err == -EPROTONOSUPPORT)
-			return err > 0 ? 0 : err;
+		err = silence(r, &d, err);
 		if (err < 0)
-			pause_ms(RETRY_MS);
+			return err;
+		pause_ms(RETRY_MS);
 	}
 	return -EINTR;
 }

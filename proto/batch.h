@@ -2,6 +2,7 @@
 #ifndef PROTO_BATCH_H
 #define PROTO_BATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -199,6 +200,7 @@ struct reply {
 	enum reply_status status;
 	uint64_t epoch, sequence;
 	uint32_t retry_ms;
+	bool duplicate; /* accepted before; old aggregators don't say */
 	char reason[256];
 };
 int reply_encode(const struct reply *r, void **data, size_t *len);

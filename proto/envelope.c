@@ -105,6 +105,7 @@ int reply_encode(const struct reply *r, void **data, size_t *len)
 	m.sequence = r->sequence;
 	m.reason = reason;
 	m.retry_ms = r->retry_ms;
+	m.duplicate = r->duplicate;
 	p = malloc(redtap__reply__get_packed_size(&m) + 1);
 	if (p == NULL)
 		return -ENOMEM;
@@ -130,6 +131,7 @@ int reply_decode(const void *data, size_t len, struct reply *out)
 	out->epoch = m->epoch;
 	out->sequence = m->sequence;
 	out->retry_ms = m->retry_ms;
+	out->duplicate = m->duplicate;
 	snprintf(out->reason, sizeof(out->reason), "%s", m->reason);
 	redtap__reply__free_unpacked(m, NULL);
 	return 0;

@@ -226,6 +226,24 @@ def draws(src):
               and not bar.search(stderr), f"drawn into a file: {stderr}")
 
 
+def nobody_answers(src):
+    """It says so, ends, and goes on once there is somebody."""
+    with fresh() as rt:
+        begin = time.monotonic()
+        stderr = replay(rt, src[0], src[0], "--wait=6s", status=1)
+        took = time.monotonic() - begin
+        check(6 <= took < 40, f"it gave up after {took:.1f} s")
+        equal("told once", stderr.count("no answer, waiting: "), 1)
+        check(f"to=tcp://127.0.0.1:{rt.ingest} " in stderr, stderr)
+        equal("files tried", stderr.count("replayed file="), 1)
+        equal("sent", said(stderr, "requests"), 0)
+        check("the aggregator does not answer: see --to and --wait; the same "
+              "command goes on from here" in stderr, stderr)
+        rt.start_aggregator()
+        stderr = replay(rt, src[0], "--wait=6s")
+        equal("sent", said(stderr, "requests"), EVENTS)
+
+
 def damaged(src, dir_):
     data = src[0].read_bytes()
     cut = dir_ / "cut.trace"
@@ -312,7 +330,11 @@ def imports_log(dir_):
             key(**job, http_response_status_code="200")], 0.016)
         # 10:00:01.5 +0100 less its 1.5 s ends in the window of 09:00:00.
         windows(rt, (1795251600, 1795251610), 4)
-        replay(rt, path, "--service=shop")
+        equal("sent", [said(stderr, key) for key in (
+            "requests", "batches", "counted_before")], [4, 1, 0])
+        stderr = replay(rt, path, "--service=shop")
+        equal("sent the second time", [said(stderr, key) for key in (
+            "requests", "batches", "counted_before")], [0, 0, 4])
         equal("counted after a second time", counted(rt), 4)
 
 
@@ -474,6 +496,8 @@ def main():
              one_service, (src, dir_)),
             ("interrupted replays go on, nothing lost or twice", interrupted,
              (src,)),
+            ("without an aggregator it says what it waits for, and gives up",
+             nobody_answers, (src,)),
             ("progress is drawn on a terminal, and nowhere else", draws,
              (src,)),
             ("a cut file is replayed up to the cut, and told", damaged,

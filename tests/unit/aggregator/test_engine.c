@@ -474,6 +474,7 @@ static void acknowledges_a_duplicate_and_does_not_count_it(void **state)
 		r = push(f, data, len);
 		assert_int_equal(r.status, REPLY_ACCEPTED);
 		assert_int_equal(r.sequence, 1);
+		assert_int_equal(r.duplicate, i > 0);
 	}
 	free(data);
 	check_snapshot(f);

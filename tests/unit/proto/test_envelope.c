@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/batch.h"
+#include "proto/limits.h"
+
+/* The last field of a Reply: tag of field 7, true. */
+static const uint8_t duplicate[] = { 7 << 3, 1 };
+
+static void a_reply_survives_the_wire(void **state)
+{
+	const struct reply said = {
+		.protocol = 1,
+		.status = REPLY_ACCEPTED,
+		.epoch = UINT64_C(1795251600000000001),
+		.sequence = 300,
+		.retry_ms = 200,
+		.duplicate = true,
+		.reason = "so",
+	};
+	struct reply r;
+	void *data;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(reply_encode(&said, &data, &len), 0);
+	assert_int_equal(reply_decode(data, len, &r), 0);
+	assert_int_equal(r.protocol, 1);
+	assert_int_equal(r.status, REPLY_ACCEPTED);
+	assert_int_equal(r.epoch, said.epoch);
+	assert_int_equal(r.sequence, 300);
+	assert_int_equal(r.retry_ms, 200);
+	assert_string_equal(r.reason, "so");
+	assert_true(r.duplicate);
+	assert_memory_equal((uint8_t *)data + len - 2, duplicate, 2);
+	/* As an aggregator says it that does not know the field. */
+	assert_int_equal(reply_decode(data, len - 2, &r), 0);
+	assert_false(r.duplicate);
+	assert_int_equal(r.sequence, 300);
+	free(data);
+}
+
+static void fields_of_later_versions_are_ignored(void **state)
+{
+	uint8_t data[64];
+	struct reply said = { .status = REPLY_BUSY, .retry_ms = 7 }, r;
+	void *known;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(reply_encode(&said, &known, &len), 0);
+	assert_true(len + 2 <= sizeof(data));
+	memcpy(data, known, len);
+	free(known);
+	data[len] = 15 << 3; /* field 15, a number */
+	data[len + 1] = 42;
+	assert_int_equal(reply_decode(data, len + 2, &r), 0);
+	assert_int_equal(r.status, REPLY_BUSY);
+	assert_int_equal(r.retry_ms, 7);
+	assert_false(r.duplicate);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_reply_survives_the_wire),
+		cmocka_unit_test(fields_of_later_versions_are_ignored),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
