@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aggregator/config_flags.h"
 #include "aggregator/config_views.h"
 #include "common/conffile.h"
 #include "common/conffile_fields.h"
 #include "common/log.h"
-#include "proto/limits.h"
 
 #define DAY_S (24u * 3600)
 
@@ -127,6 +127,9 @@ static int load_file(struct aggregator_config **out, const char *path)
 	cyaml.log_fn = complain;
 	cyaml.log_ctx = &p;
 	err = conffile_read(&p.text, path, &p.error);
+	if (!err)
+		err = conffile_check_ranges(config_ranges, config_n_ranges,
+					    p.text.data, p.text.len, &p.error);
 	if (!err) {
 		code = cyaml_load_data((const uint8_t *)p.text.data, p.text.len,
 				       &cyaml, &schema, (cyaml_data_t **)out,
@@ -141,194 +144,6 @@ static int load_file(struct aggregator_config **out, const char *path)
 			  p.error.what[0] ? p.error.what : strerror(-err));
 	buf_fini(&p.text);
 	return err;
-}
-
-/* ---- the flags */
-
-enum {
-	KEY_STORE_DIR = CLI_KEY_CONFIG,
-	KEY_COMMIT,
-	KEY_CHECKPOINT,
-	KEY_RAW_AGE,
-	KEY_RAW_BYTES,
-	KEY_WINDOWS_AGE,
-	KEY_WINDOWS_BYTES,
-	KEY_WEB_LISTEN,
-	KEY_TELEMETRY_PATH,
-	KEY_WEB_CONFIG,
-	KEY_LIFECYCLE,
-	KEY_NO_LIFECYCLE,
-	KEY_INGEST_LISTEN,
-	KEY_TLS_CA,
-	KEY_TLS_CERT,
-	KEY_TLS_KEY,
-	KEY_PLAINTEXT,
-	KEY_QUEUE,
-	KEY_AGENTS,
-	KEY_IDLE,
-};
-
-static const struct argp_option options[] = {
-	{ "store.dir", KEY_STORE_DIR, "DIR", 0,
-	  "State folder (/var/lib/redtap)", 1 },
-	{ "store.commit", KEY_COMMIT, "DURATION", 0,
-	  "Longest wait of a batch for its commit (50ms)", 1 },
-	{ "store.checkpoint", KEY_CHECKPOINT, "DURATION", 0,
-	  "Between checkpoints of the counters (60s)", 1 },
-	{ "retention.raw-age", KEY_RAW_AGE, "DURATION", 0,
-	  "Keep batches this long (1d)", 2 },
-	{ "retention.raw-bytes", KEY_RAW_BYTES, "BYTES", 0,
-	  "… and no more than this (1GiB)", 2 },
-	{ "retention.windows-age", KEY_WINDOWS_AGE, "DURATION", 0,
-	  "Keep windows this long (15d)", 2 },
-	{ "retention.windows-bytes", KEY_WINDOWS_BYTES, "BYTES", 0,
-	  "… and no more than this (1GiB)", 2 },
-	{ "web.listen-address", KEY_WEB_LISTEN, "ADDRESS", 0,
-	  "Metrics and API (:9470); may be repeated", 3 },
-	{ "web.telemetry-path", KEY_TELEMETRY_PATH, "PATH", 0,
-	  "Path of the metrics (/metrics)", 3 },
-	{ "web.config.file", KEY_WEB_CONFIG, "FILE", 0,
-	  "TLS and users, as exporter-toolkit has them", 3 },
-	{ "web.enable-lifecycle", KEY_LIFECYCLE, NULL, 0,
-	  "Allow POST /-/reload", 3 },
-	{ "no-web.enable-lifecycle", KEY_NO_LIFECYCLE, NULL, OPTION_HIDDEN,
-	  NULL, 3 },
-	{ "ingest.listen", KEY_INGEST_LISTEN, "URL", 0,
-	  "For agents (tcp://127.0.0.1:9471); may be repeated", 4 },
-	{ "ingest.tls.ca-file", KEY_TLS_CA, "FILE", 0,
-	  "Agents need a certificate of this CA", 4 },
-	{ "ingest.tls.cert-file", KEY_TLS_CERT, "FILE", 0, "Our certificate",
-	  4 },
-	{ "ingest.tls.key-file", KEY_TLS_KEY, "FILE", 0,
-	  "Key of the certificate", 4 },
-	{ "ingest.allow-plaintext", KEY_PLAINTEXT, NULL, 0,
-	  "Allow tcp:// beyond loopback", 4 },
-	{ "ingest.queue", KEY_QUEUE, "BYTES", 0,
-	  "Received and not yet committed, at most (64MiB)", 4 },
-	{ "ingest.max-agents", KEY_AGENTS, "N", 0,
-	  "Agents known, at most (10000)", 4 },
-	{ "series.idle", KEY_IDLE, "DURATION", 0,
-	  "Series are not exposed after this long without requests (1d)", 5 },
-	{ 0 },
-};
-
-const struct argp aggregator_config_argp = {
-	.options = options,
-	.parser = cli_settings_parse,
-	.children = cli_settings_children,
-};
-
-static int set_duration_s(uint64_t *to, const char *value)
-{
-	uint64_t ms;
-	int err = cli_parse_duration_ms(value, &ms);
-
-	if (!err && ms < 1000)
-		return -EINVAL;
-	if (!err)
-		*to = ms / 1000;
-	return err;
-}
-
-static int set_u32(uint32_t *to, int err, uint64_t v)
-{
-	if (err || v > UINT32_MAX)
-		return -EINVAL;
-	*to = (uint32_t)v;
-	return 0;
-}
-
-static int apply_listen(struct aggregator_config *cfg, int key,
-			const char *value)
-{
-	if (key == KEY_WEB_LISTEN)
-		return conffile_add_text(&cfg->web.listen,
-					 &cfg->web.listen_count, value);
-	return conffile_add_text(&cfg->ingest.listen, &cfg->ingest.listen_count,
-				 value);
-}
-
-static int apply_text(struct aggregator_config *cfg, int key, const char *value)
-{
-	switch (key) {
-	case KEY_STORE_DIR:
-		return conffile_set_text(&cfg->store.dir, value);
-	case KEY_TELEMETRY_PATH:
-		return conffile_set_text(&cfg->web.telemetry_path, value);
-	case KEY_WEB_CONFIG:
-		return conffile_set_text(&cfg->web.config_file, value);
-	case KEY_TLS_CA:
-		return conffile_set_text(&cfg->ingest.ca_file, value);
-	case KEY_TLS_CERT:
-		return conffile_set_text(&cfg->ingest.cert_file, value);
-	case KEY_TLS_KEY:
-		return conffile_set_text(&cfg->ingest.key_file, value);
-	default:
-		return apply_listen(cfg, key, value);
-	}
-}
-
-static int apply_flag(struct aggregator_config *cfg, int key, const char *value)
-{
-	uint64_t v = 0;
-	int err;
-
-	switch (key) {
-	case KEY_COMMIT:
-		err = cli_parse_duration_ms(value, &v);
-		return set_u32(&cfg->store.commit_ms, err, v);
-	case KEY_CHECKPOINT:
-		err = set_duration_s(&v, value);
-		return set_u32(&cfg->store.checkpoint_s, err, v);
-	case KEY_RAW_AGE:
-		return set_duration_s(&cfg->retention.raw_age_s, value);
-	case KEY_RAW_BYTES:
-		return cli_parse_bytes(value, &cfg->retention.raw_bytes);
-	case KEY_WINDOWS_AGE:
-		return set_duration_s(&cfg->retention.windows_age_s, value);
-	case KEY_WINDOWS_BYTES:
-		return cli_parse_bytes(value, &cfg->retention.windows_bytes);
-	case KEY_IDLE:
-		return set_duration_s(&cfg->series.idle_s, value);
-	case KEY_LIFECYCLE:
-	case KEY_NO_LIFECYCLE:
-		cfg->web.lifecycle = key == KEY_LIFECYCLE;
-		return 0;
-	case KEY_PLAINTEXT:
-		cfg->ingest.allow_plaintext = true;
-		return 0;
-	case KEY_QUEUE:
-		return cli_parse_bytes(value, &cfg->ingest.queue_bytes);
-	case KEY_AGENTS:
-		err = cli_parse_u64(value, 1, UINT32_MAX, &v);
-		return set_u32(&cfg->ingest.max_agents, err, v);
-	default:
-		return apply_text(cfg, key, value);
-	}
-}
-
-static void clear_list(char ***list, unsigned *count)
-{
-	while (*count)
-		free((*list)[--*count]);
-	free(*list);
-	*list = NULL;
-}
-
-/* Addresses given by flags stand in for the file's, not beside them. */
-static void clear_overridden(struct aggregator_config *cfg,
-			     const struct cli_settings *flags)
-{
-	bool web = false, ingest = false;
-
-	for (unsigned i = 0; i < flags->n; i++) {
-		web |= flags->set[i].key == KEY_WEB_LISTEN;
-		ingest |= flags->set[i].key == KEY_INGEST_LISTEN;
-	}
-	if (web)
-		clear_list(&cfg->web.listen, &cfg->web.listen_count);
-	if (ingest)
-		clear_list(&cfg->ingest.listen, &cfg->ingest.listen_count);
 }
 
 /* ---- defaults and checks */
@@ -404,8 +219,15 @@ static const char *check_ingest(const struct aggregator_config *cfg)
 	}
 	if (!cfg->ingest.cert_file != !cfg->ingest.key_file)
 		return "ingest: cert_file and key_file go together";
-	if (cfg->ingest.queue_bytes < 2 * LIMIT_MESSAGE_BYTES)
-		return "ingest queue: under 8 MiB";
+	return NULL;
+}
+
+/* What an alias in the file brought in, which has no place. */
+static const char *check_numbers(const struct aggregator_config *cfg)
+{
+	for (size_t i = 0; i < config_n_ranges; i++)
+		if (!conffile_in_range(&config_ranges[i], cfg))
+			return config_ranges[i].key;
 	return NULL;
 }
 
@@ -421,12 +243,6 @@ static const char *check(const struct aggregator_config *cfg)
 		if (!port || cli_parse_u64(port + 1, 0, 65535, &n))
 			return "web listen: not host:port or :port";
 	}
-	if (cfg->store.commit_ms > 1000)
-		return "store commit: over 1 s";
-	if (cfg->graph.wait_s > 3600 || cfg->graph.skew_ms > 60000 ||
-	    cfg->graph.max_waiting > 10000000)
-		return "graph: over wait_s 3600, skew_ms 60000 or max_waiting "
-		       "ten millions";
 	return check_ingest(cfg);
 }
 
@@ -440,6 +256,28 @@ static int check_views(const struct aggregator_config *cfg)
 	if (err == -EINVAL)
 		log_error("configuration: %s", why);
 	view_set_free(views);
+	return err;
+}
+
+static int take_flag(struct aggregator_config *cfg, int key, const char *value)
+{
+	int err = config_apply_flag(cfg, key, value);
+	char allowed[96] = "";
+
+	for (size_t i = 0; i < config_n_ranges && !err; i++) {
+		if (config_ranges[i].flag != key ||
+		    conffile_in_range(&config_ranges[i], cfg))
+			continue;
+		conffile_range_text(&config_ranges[i], allowed,
+				    sizeof(allowed));
+		log_error("--%s: '%s' is not %s (%s)",
+			  cli_option_name(config_options, key), value, allowed,
+			  config_ranges[i].key);
+		return -EINVAL;
+	}
+	if (err == -EINVAL)
+		log_error("--%s: bad value '%s'",
+			  cli_option_name(config_options, key), value);
 	return err;
 }
 
@@ -458,16 +296,16 @@ int aggregator_config_load(struct aggregator_config **out,
 		err = cfg ? 0 : -ENOMEM;
 	}
 	if (!err)
-		clear_overridden(cfg, flags);
-	for (unsigned i = 0; !err && i < flags->n; i++) {
-		err = apply_flag(cfg, flags->set[i].key, flags->set[i].value);
-		if (err == -EINVAL)
-			log_error("--%s: bad value '%s'",
-				  cli_option_name(options, flags->set[i].key),
-				  flags->set[i].value);
-	}
+		config_clear_overridden(cfg, flags);
+	for (unsigned i = 0; !err && i < flags->n; i++)
+		err = take_flag(cfg, flags->set[i].key, flags->set[i].value);
 	if (!err)
 		err = fill_defaults(cfg);
+	wrong = err ? NULL : check_numbers(cfg);
+	if (wrong) {
+		log_error("configuration: %s is out of its range", wrong);
+		err = -EINVAL;
+	}
 	wrong = err ? NULL : check(cfg);
 	if (wrong) {
 		log_error("configuration: %s", wrong);

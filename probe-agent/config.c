@@ -11,12 +11,10 @@
 #include "common/conffile.h"
 #include "common/conffile_fields.h"
 #include "common/log.h"
+#include "probe-agent/config_flags.h"
 #include "probe-agent/route.h"
 #include "probe-agent/select.h"
 #include "proto/limits.h"
-
-#define FLUSH_MS_MIN 10
-#define FLUSH_MS_MAX 1000 /* the promise: visible within 2 s */
 
 /* ---- the file */
 
@@ -130,6 +128,9 @@ static int load_file(struct agent_config **out, const char *path)
 	cyaml.log_fn = complain;
 	cyaml.log_ctx = &p;
 	err = conffile_read(&p.text, path, &p.error);
+	if (!err)
+		err = conffile_check_ranges(config_ranges, config_n_ranges,
+					    p.text.data, p.text.len, &p.error);
 	if (!err) {
 		code = cyaml_load_data((const uint8_t *)p.text.data, p.text.len,
 				       &cyaml, &schema, (cyaml_data_t **)out,
@@ -144,176 +145,6 @@ static int load_file(struct agent_config **out, const char *path)
 			  p.error.what[0] ? p.error.what : strerror(-err));
 	buf_fini(&p.text);
 	return err;
-}
-
-/* ---- the flags */
-
-enum {
-	KEY_NODE = CLI_KEY_CONFIG,
-	KEY_TO,
-	KEY_FLUSH,
-	KEY_TLS_CA,
-	KEY_TLS_CERT,
-	KEY_TLS_KEY,
-	KEY_OUTBOX_PATH,
-	KEY_OUTBOX_CAP,
-	KEY_CAPTURE,
-	KEY_RING,
-	KEY_CONNECTIONS,
-	KEY_CAPTURE_TLS,
-	KEY_INCLUDE_PORT,
-	KEY_INCLUDE_EXECUTABLE,
-	KEY_INCLUDE_CONTAINER,
-	KEY_EXCLUDE_PORT,
-	KEY_EXCLUDE_EXECUTABLE,
-	KEY_EXCLUDE_CONTAINER,
-	KEY_REPORT_SELF,
-	KEY_NO_REPORT_SELF,
-	KEY_ROUTE,
-	KEY_ROUTES_CAP,
-	KEY_RECORD,
-	KEY_RECORD_TAP,
-};
-
-static const struct argp_option options[] = {
-	{ "node", KEY_NODE, "NAME", 0, "Name of this node (hostname)", 1 },
-	{ "to", KEY_TO, "URL", 0,
-	  "The aggregator's ingest (tcp://127.0.0.1:9471)", 1 },
-	{ "flush", KEY_FLUSH, "DURATION", 0,
-	  "Longest wait before a batch is sent (500ms)", 1 },
-	{ "tls.ca-file", KEY_TLS_CA, "FILE", 0, "CA of the aggregator", 1 },
-	{ "tls.cert-file", KEY_TLS_CERT, "FILE", 0, "Our certificate", 1 },
-	{ "tls.key-file", KEY_TLS_KEY, "FILE", 0, "Key of the certificate", 1 },
-	{ "outbox.path", KEY_OUTBOX_PATH, "FILE", 0,
-	  "Keep unacknowledged batches in this file (memory)", 2 },
-	{ "outbox.cap", KEY_OUTBOX_CAP, "BYTES", 0, "Most that is kept (64MiB)",
-	  2 },
-	{ "capture", KEY_CAPTURE, "MODE", 0,
-	  "auto (default), fentry, socket, syscall, kprobe", 3 },
-	{ "capture.ring", KEY_RING, "BYTES", 0, "Ring buffer (4MiB)", 3 },
-	{ "capture.max-connections", KEY_CONNECTIONS, "N", 0,
-	  "Connections followed at once (65536)", 3 },
-	{ "capture.tls", KEY_CAPTURE_TLS, "MODE", 0,
-	  "Plain text inside TLS: auto (default), off", 3 },
-	{ "record", KEY_RECORD, "FILE", 0,
-	  "Write what is sent to a trace too, for replay", 3 },
-	{ "record.tap", KEY_RECORD_TAP, "FILE", 0,
-	  "Record what the tap sees, heads of requests as they are", 3 },
-	{ "include.port", KEY_INCLUDE_PORT, "PORT[-PORT]", 0,
-	  "Follow only these; each may be repeated", 4 },
-	{ "include.executable", KEY_INCLUDE_EXECUTABLE, "GLOB", 0, NULL, 4 },
-	{ "include.container", KEY_INCLUDE_CONTAINER, "GLOB", 0, NULL, 4 },
-	{ "exclude.port", KEY_EXCLUDE_PORT, "PORT[-PORT]", 0,
-	  "Do not follow these; wins over include", 5 },
-	{ "exclude.executable", KEY_EXCLUDE_EXECUTABLE, "GLOB", 0, NULL, 5 },
-	{ "exclude.container", KEY_EXCLUDE_CONTAINER, "GLOB", 0, NULL, 5 },
-	{ "report-self", KEY_REPORT_SELF, NULL, 0,
-	  "Report redtap's own traffic too", 6 },
-	{ "no-report-self", KEY_NO_REPORT_SELF, NULL, OPTION_HIDDEN, NULL, 6 },
-	{ "route", KEY_ROUTE, "PATTERN", 0,
-	  "A route like /users/{id}; may be repeated", 7 },
-	{ "routes.cap", KEY_ROUTES_CAP, "N", 0,
-	  "Distinct routes of a service (1000)", 7 },
-	{ 0 },
-};
-
-const struct argp agent_config_argp = {
-	.options = options,
-	.parser = cli_settings_parse,
-	.children = cli_settings_children,
-};
-
-static int set_bytes(uint64_t *to, uint64_t max, const char *value)
-{
-	uint64_t v;
-	int err = cli_parse_bytes(value, &v);
-
-	if (err || v > max)
-		return -EINVAL;
-	*to = v;
-	return 0;
-}
-
-static int set_number(uint32_t *to, const char *value)
-{
-	uint64_t v;
-	int err = cli_parse_u64(value, 1, UINT32_MAX, &v);
-
-	if (!err)
-		*to = (uint32_t)v;
-	return err;
-}
-
-static int apply_list_flag(struct agent_config *cfg, int key, const char *value)
-{
-	struct agent_match *m = key >= KEY_EXCLUDE_PORT ? &cfg->select.exclude
-							: &cfg->select.include;
-
-	switch (key) {
-	case KEY_INCLUDE_PORT:
-	case KEY_EXCLUDE_PORT:
-		return conffile_add_text(&m->ports, &m->ports_count, value);
-	case KEY_INCLUDE_EXECUTABLE:
-	case KEY_EXCLUDE_EXECUTABLE:
-		return conffile_add_text(&m->executables, &m->executables_count,
-					 value);
-	case KEY_INCLUDE_CONTAINER:
-	case KEY_EXCLUDE_CONTAINER:
-		return conffile_add_text(&m->containers, &m->containers_count,
-					 value);
-	default:
-		return conffile_add_text(&cfg->routes.patterns,
-					 &cfg->routes.patterns_count, value);
-	}
-}
-
-static int apply_flag(struct agent_config *cfg, int key, const char *value)
-{
-	uint64_t v = 0;
-	int err = 0;
-
-	switch (key) {
-	case KEY_NODE:
-		return conffile_set_text(&cfg->node, value);
-	case KEY_TO:
-		return conffile_set_text(&cfg->to, value);
-	case KEY_FLUSH:
-		err = cli_parse_duration_ms(value, &v);
-		cfg->flush_ms = v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
-		return err;
-	case KEY_TLS_CA:
-		return conffile_set_text(&cfg->tls.ca_file, value);
-	case KEY_TLS_CERT:
-		return conffile_set_text(&cfg->tls.cert_file, value);
-	case KEY_TLS_KEY:
-		return conffile_set_text(&cfg->tls.key_file, value);
-	case KEY_OUTBOX_PATH:
-		return conffile_set_text(&cfg->outbox.path, value);
-	case KEY_OUTBOX_CAP:
-		return set_bytes(&cfg->outbox.cap_bytes, UINT64_MAX, value);
-	case KEY_CAPTURE:
-		return conffile_set_text(&cfg->capture.mode, value);
-	case KEY_RING:
-		err = set_bytes(&v, UINT32_MAX, value);
-		cfg->capture.ring_bytes = (uint32_t)v;
-		return err;
-	case KEY_CONNECTIONS:
-		return set_number(&cfg->capture.max_connections, value);
-	case KEY_CAPTURE_TLS:
-		return conffile_set_text(&cfg->capture.tls, value);
-	case KEY_REPORT_SELF:
-	case KEY_NO_REPORT_SELF:
-		cfg->select.report_self = key == KEY_REPORT_SELF;
-		return 0;
-	case KEY_ROUTES_CAP:
-		return set_number(&cfg->routes.cap, value);
-	case KEY_RECORD:
-		return conffile_set_text(&cfg->record, value);
-	case KEY_RECORD_TAP:
-		return conffile_set_text(&cfg->record_tap, value);
-	default:
-		return apply_list_flag(cfg, key, value);
-	}
 }
 
 /* ---- defaults and checks */
@@ -350,12 +181,20 @@ static int fill_defaults(struct agent_config *cfg)
 	return err;
 }
 
+/* What an alias in the file brought in, which has no place. */
+static const char *check_numbers(const struct agent_config *cfg)
+{
+	for (size_t i = 0; i < config_n_ranges; i++)
+		if (!conffile_in_range(&config_ranges[i], cfg))
+			return config_ranges[i].key;
+	return NULL;
+}
+
 /* What is wrong with it, or NULL. */
 static const char *check(const struct agent_config *cfg)
 {
 	static const char *const modes[] = { "auto", "fentry", "socket",
 					     "syscall", "kprobe" };
-	uint32_t ring = cfg->capture.ring_bytes;
 	bool known = false;
 
 	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
@@ -369,13 +208,6 @@ static const char *check(const struct agent_config *cfg)
 		return "node: empty, or longer than 253 bytes";
 	if (strncmp(cfg->to, "tcp://", 6) && strncmp(cfg->to, "tls+tcp://", 10))
 		return "to: neither tcp:// nor tls+tcp://";
-	if (cfg->flush_ms < FLUSH_MS_MIN || cfg->flush_ms > FLUSH_MS_MAX)
-		return "flush: not within 10 ms and 1 s";
-	if (ring < 65536 || ring > (1u << 30) || (ring & (ring - 1)))
-		return "capture ring: not a power of two within 64 KiB and "
-		       "1 GiB";
-	if (cfg->outbox.cap_bytes < 2 * LIMIT_MESSAGE_BYTES)
-		return "outbox cap: under 8 MiB";
 	if (!cfg->tls.cert_file != !cfg->tls.key_file)
 		return "tls: cert_file and key_file go together";
 	for (unsigned i = 0; i < cfg->services_count; i++) {
@@ -410,6 +242,28 @@ static int check_parts(const struct agent_config *cfg)
 	return err;
 }
 
+static int take_flag(struct agent_config *cfg, int key, const char *value)
+{
+	int err = config_apply_flag(cfg, key, value);
+	char allowed[96] = "";
+
+	for (size_t i = 0; i < config_n_ranges && !err; i++) {
+		if (config_ranges[i].flag != key ||
+		    conffile_in_range(&config_ranges[i], cfg))
+			continue;
+		conffile_range_text(&config_ranges[i], allowed,
+				    sizeof(allowed));
+		log_error("--%s: '%s' is not %s (%s)",
+			  cli_option_name(config_options, key), value, allowed,
+			  config_ranges[i].key);
+		return -EINVAL;
+	}
+	if (err == -EINVAL)
+		log_error("--%s: bad value '%s'",
+			  cli_option_name(config_options, key), value);
+	return err;
+}
+
 int agent_config_load(struct agent_config **out,
 		      const struct cli_settings *flags)
 {
@@ -424,15 +278,15 @@ int agent_config_load(struct agent_config **out,
 		cfg = calloc(1, sizeof(*cfg));
 		err = cfg ? 0 : -ENOMEM;
 	}
-	for (unsigned i = 0; !err && i < flags->n; i++) {
-		err = apply_flag(cfg, flags->set[i].key, flags->set[i].value);
-		if (err == -EINVAL)
-			log_error("--%s: bad value '%s'",
-				  cli_option_name(options, flags->set[i].key),
-				  flags->set[i].value);
-	}
+	for (unsigned i = 0; !err && i < flags->n; i++)
+		err = take_flag(cfg, flags->set[i].key, flags->set[i].value);
 	if (!err)
 		err = fill_defaults(cfg);
+	wrong = err ? NULL : check_numbers(cfg);
+	if (wrong) {
+		log_error("configuration: %s is out of its range", wrong);
+		err = -EINVAL;
+	}
 	wrong = err ? NULL : check(cfg);
 	if (wrong) {
 		log_error("configuration: %s", wrong);

@@ -98,8 +98,9 @@ static int64_t wait_and_shift(struct replay *r, const struct batch *b)
 struct delivery {
 	uint64_t
 		silent_ns; /* since when there is no answer; 0: there was one */
+	uint64_t sent_before; /* messages */
 	unsigned conflicts;
-	bool told, again; /* again: it may be in by an answer that got lost */
+	bool told, again; /* again: it may be in, and the answer got lost */
 };
 
 /* It was there before this command sent it. */
@@ -161,12 +162,12 @@ static int obey(struct replay *r, struct plan_stream *s, const struct batch *b,
 /* Nobody answers: 0, or -ETIMEDOUT once that took too long. */
 static int silence(const struct replay *r, struct delivery *d, int why)
 {
+	struct uplink_stats st;
 	uint64_t ms;
 
-	d->again = true;
+	uplink_stats(r->uplink, &st);
+	d->again = st.sent > d->sent_before;
 	ms = (clock_mono_ns() - d->silent_ns) / CLOCK_NS_PER_MS;
-	if (ms >= r->wait_ms)
-		return -ETIMEDOUT;
 	if (ms >= TELL_MS && !d->told) {
 		d->told = true;
 		log_warn("no answer, waiting: to=%s error=\"%s\" "
@@ -174,16 +175,19 @@ static int silence(const struct replay *r, struct delivery *d, int why)
 			 r->uplink_options.url, strerror(-why), ms / 1000,
 			 r->wait_ms / 1000);
 	}
-	return 0;
+	return ms >= r->wait_ms ? -ETIMEDOUT : 0;
 }
 
 static int deliver(struct replay *r, struct plan_stream *s,
 		   const struct batch *b, const void *data, size_t len)
 {
 	struct delivery d = { 0 };
+	struct uplink_stats st;
 	struct reply reply;
 	int err;
 
+	uplink_stats(r->uplink, &st);
+	d.sent_before = st.sent;
 	while (!replay_interrupted) {
 		if (d.silent_ns == 0)
 			d.silent_ns = clock_mono_ns();

@@ -96,7 +96,7 @@ fi
 	gnutls aggregator/(web_(auth|tls)|gate_tls)
 	crypt\.h aggregator/web_auth
 	cyaml probe-agent/config|aggregator/config(_[a-z]+)?
-	yaml\.h aggregator/web_config
+	yaml\.h aggregator/web_config|common/conffile_ranges
 	jansson aggregator/(api(_[a-z]+)?|report)|probe-agent/import_json
 	zstd proto/trace
 	curl/ aggregator/client

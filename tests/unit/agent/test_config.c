@@ -229,7 +229,7 @@ static void refuses_and_says_where(void **state)
 		{ "a: 1\nnode: ${X\n", ":2:7:", "${ without }" },
 		{ "node: ${a-b}\n", ":1:9:", "not the name" },
 		{ "node: [\n", ":", "" },
-		{ "flush_ms: 5000\n", "", "flush: not within" },
+		{ "flush_ms: 5000\n", ":1:11:", "from 10 to 1000" },
 		{ "capture: {mode: magic}\n", "", "none of auto" },
 		{ "capture: {ring_bytes: 100000}\n", "", "power of two" },
 		{ "to: udp://x\n", "", "neither tcp://" },

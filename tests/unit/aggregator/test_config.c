@@ -91,7 +91,7 @@ static void is_complete_without_a_word(void **state)
 
 static const char full[] =
 	"store: {dir: /s, commit_ms: 20, checkpoint_s: 5}\n"
-	"retention: {raw_age_s: 1, raw_bytes: 2, windows_age_s: 3,\n"
+	"retention: {raw_age_s: 1, raw_bytes: 2000000, windows_age_s: 3,\n"
 	"            windows_bytes: 40000000000}\n"
 	"web:\n"
 	"  listen: ['127.0.0.1:1', '[::1]:2']\n"
@@ -117,7 +117,7 @@ static void reads_every_key(void **state)
 	assert_int_equal(c->store.commit_ms, 20);
 	assert_int_equal(c->store.checkpoint_s, 5);
 	assert_int_equal(c->retention.raw_age_s, 1);
-	assert_int_equal(c->retention.raw_bytes, 2);
+	assert_int_equal(c->retention.raw_bytes, 2000000);
 	assert_int_equal(c->retention.windows_age_s, 3);
 	assert_true(c->retention.windows_bytes == UINT64_C(40000000000));
 	assert_int_equal(c->web.listen_count, 2);
@@ -143,7 +143,7 @@ static void flags_stand_in_for_the_files_addresses(void **state)
 		"tcp://127.0.0.1:9",
 		"--no-web.enable-lifecycle",
 		"--retention.raw-age=2h",
-		"--retention.raw-bytes=1KiB",
+		"--retention.raw-bytes=3MiB",
 	};
 	struct fixture *f = *state;
 
@@ -155,7 +155,7 @@ static void flags_stand_in_for_the_files_addresses(void **state)
 	assert_string_equal(f->cfg->ingest.listen[0], "tcp://127.0.0.1:9");
 	assert_false(f->cfg->web.lifecycle);
 	assert_int_equal(f->cfg->retention.raw_age_s, 7200);
-	assert_int_equal(f->cfg->retention.raw_bytes, 1024);
+	assert_int_equal(f->cfg->retention.raw_bytes, 3 << 20);
 }
 
 static void refuses_what_would_be_unsafe_or_wrong(void **state)
