@@ -9,8 +9,8 @@
 #include "proto/limits.h"
 
 #define AGENTS_MAX 65536u
-/* So many turns between two epochs that are both alive are no coincidence. */
-#define STRIKES 3u
+/* What an agent that ended may have had on its way, when the next began. */
+#define STRIKES 1u
 #define ALIVE_US ((int64_t)3 * HEARTBEAT_MS * 1000)
 
 struct ledger {
@@ -285,13 +285,17 @@ static void take_gap(struct ledger_totals *t, uint64_t batches)
 
 /*
  * An agent has one epoch at a time, so an older one that has something new to
- * say while the newer one is alive too is another agent with the same id. Late
- * messages of a restart look like that once: hence the strikes.
+ * say while the newer one is alive too is another agent with the same id. The
+ * one message that was on its way at a restart looks like that too: an agent
+ * has one outstanding, so the second is the earliest that tells.
  */
-static bool in_conflict(struct ledger_agent *a, uint64_t epoch, int64_t now_us)
+static bool in_conflict(struct ledger_agent *a, uint64_t epoch, bool begins,
+			int64_t now_us)
 {
 	if (epoch >= a->newest->epoch) {
 		a->newest_heard_us = now_us;
+		if (begins)
+			a->strikes = 0;
 		return false;
 	}
 	if (a->newest_heard_us == 0 || now_us - a->newest_heard_us > ALIVE_US) {
@@ -334,6 +338,7 @@ int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 	struct ledger_epoch *e;
 	struct ledger_state *s;
 	uint64_t first, gap;
+	bool begins;
 	int err = ledger_agent_get(l, b->agent, &a);
 
 	*row = NULL;
@@ -346,7 +351,8 @@ int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 		return expired(l, a, requests, row);
 	if (!e && a->n_epochs >= LEDGER_EPOCHS_CROWD)
 		return LEDGER_CROWDED;
-	if (!e) {
+	begins = !e;
+	if (begins) {
 		e = add_epoch(a, b->epoch);
 		if (!e)
 			return -ENOMEM;
@@ -358,7 +364,7 @@ int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 		s->totals.duplicates++;
 		return LEDGER_DUPLICATE;
 	}
-	if (in_conflict(a, b->epoch, now_us)) {
+	if (in_conflict(a, b->epoch, begins, now_us)) {
 		s->totals.conflicts++;
 		return LEDGER_CONFLICT;
 	}

@@ -69,7 +69,7 @@ struct ledger_agent {
 	struct ledger_totals retired; /* of epochs that were retired */
 	uint64_t retired_epoch; /* greatest of them; 0: none */
 	int64_t newest_heard_us; /* last offer of the newest epoch */
-	uint32_t strikes; /* turns between live epochs */
+	uint32_t strikes; /* batches of older epochs since the newest began */
 	bool conflict;
 	/* Who it is; "" if not said. info_dirty: the store's is older. */
 	char *version, *kernel, *capture;

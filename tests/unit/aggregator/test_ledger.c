@@ -126,8 +126,14 @@ static void a_restart_is_no_conflict(void **state)
 			assert_int_equal(
 				offer(l, "a", epoch, i, 1, (int64_t)epoch * S),
 				LEDGER_NEW);
-	/* A late message of the one before, once. */
-	assert_int_equal(offer(l, "a", 19, 6, 1, 20 * S), LEDGER_NEW);
+	/* What was on its way at each of many restarts, one soon after another.
+	 */
+	for (uint64_t epoch = 20; epoch <= 40; epoch++) {
+		assert_int_equal(offer(l, "a", epoch + 1, 1, 1, 20 * S),
+				 LEDGER_NEW);
+		assert_int_equal(offer(l, "a", epoch, 6, 1, 20 * S),
+				 LEDGER_NEW);
+	}
 	ledger_commit(l);
 	assert_false(ledger_at(l, 0)->conflict);
 	ledger_free(l);
@@ -146,17 +152,18 @@ static void two_live_agents_with_one_id_are_told_apart(void **state)
 			refused++;
 		assert_int_equal(offer(l, "a", 2, i, 1, now), LEDGER_NEW);
 	}
-	/* The first comes before the newer is known, three are strikes. */
-	assert_int_equal(refused, 10 - 1 - 3);
+	/* The first came before the newer; the next may have been on its way.
+	 */
+	assert_int_equal(refused, 10 - 1 - 1);
 	assert_true(ledger_at(l, 0)->conflict);
 	/* Duplicates are acknowledged whoever sends them. */
-	assert_int_equal(offer(l, "a", 1, 4, 1, 10 * S), LEDGER_DUPLICATE);
+	assert_int_equal(offer(l, "a", 1, 2, 1, 10 * S), LEDGER_DUPLICATE);
 	/* The newer one is gone: what the older has is taken again. */
-	assert_int_equal(offer(l, "a", 1, 5, 1, 40 * S), LEDGER_NEW);
+	assert_int_equal(offer(l, "a", 1, 3, 1, 40 * S), LEDGER_NEW);
 	ledger_commit(l);
 	assert_int_equal(totals(l)->conflicts, 0);
 	assert_int_equal(
-		ledger_at(l, 0)->newest->older->committed.totals.conflicts, 6);
+		ledger_at(l, 0)->newest->older->committed.totals.conflicts, 8);
 	ledger_free(l);
 }
 
