@@ -7,13 +7,16 @@
 #include "bpf/maps.bpf.h"
 #include "bpf/tap.h"
 
-/* One call on a socket, and where its bytes are in the program's memory. */
+/*
+ * One call on a socket, and where its bytes are in the program's memory. The
+ * stack is short: no holes.
+ */
 struct tap_call {
 	struct sock *sk;
-	__u32 tgid; /* the process that makes it */
 	const char *buf; /* if iov is NULL; also the first ones: see first */
-	const struct iovec *iov;
-	__u32 iovs;
+	const struct iovec *iov; /* this and the next one as in a msghdr */
+	__u64 iovs;
+	__u32 tgid; /* the process that makes it */
 	__u32 len; /* bytes moved, or to be moved */
 	__u32 after; /* bytes that the same system call moved behind them */
 	__u32 first; /* bytes at buf, before those in iov; <= len */

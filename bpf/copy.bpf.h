@@ -20,6 +20,8 @@
 #define TAP_STEPS_MAX 192
 /* … and before bpf_loop() (5.17), where the verifier walks each of them. */
 #define TAP_STEPS_SHORT 16
+/* What ends a head: a blank line. */
+#define BLANK FOURCC('\r', '\n', '\r', '\n')
 /* A head this long that has not ended is given up. */
 #define TAP_HEAD_MAX (64 * 1024)
 
@@ -85,7 +87,6 @@ struct cut {
 
 /* One call that is being copied. */
 struct copy {
-	struct tap_conn *conn;
 	__u64 sk;
 	const char *from; /* next byte … */
 	__u32 seg_left; /* … of a buffer that has so many left */
@@ -101,12 +102,15 @@ struct copy {
 	__u32 whole; /* go on behind the head */
 };
 
-/* The head ended n bytes into this piece of len: is there more to it? */
-static __always_inline void head_ended(struct copy *c, __u32 end, __u32 len,
-				       __u8 next)
-{
-	struct tap_conn *conn = c->conn;
+struct copying {
+	struct tap_conn *conn;
+	struct copy copy;
+};
 
+/* The head ended n bytes into this piece of len: is there more to it? */
+static __always_inline void head_ended(struct copy *c, struct tap_conn *conn,
+				       __u32 end, __u32 len, __u8 next)
+{
 	c->scan = 0;
 	if (c->look != LOOK_REQUEST && c->look != LOOK_REQUEST_BODY)
 		return;
@@ -127,64 +131,61 @@ static __always_inline void head_ended(struct copy *c, __u32 end, __u32 len,
 		c->budget = TAP_BODY_MAX;
 }
 
-static __always_inline void look_for_end(struct copy *c, const __u8 *data,
-					 __u32 n, __u32 cap)
+/* The last four bytes, when the n < 4 lowest of next follow. */
+static __always_inline __u32 shift_in(__u32 tail, __u32 next, __u32 n)
 {
-	__u32 *tail = &c->conn->tail[c->dir & 1], end, i;
+	n = (n & 3) * 8;
+	return tail >> n | (__u32)((__u64)next << (32 - n));
+}
 
-	if (!c->scan_all && n == c->left && n >= 4) {
-		__u32 last = *(const __u32 *)(data + n - 4);
+static __always_inline void look_for_end(struct copy *c, struct tap_conn *conn,
+					 const __u8 *data, __u32 n, __u32 cap)
+{
+	__u32 *tail = &conn->tail[c->dir & 1], end, last = 0;
 
-		if (last == FOURCC('\r', '\n', '\r', '\n')) {
-			head_ended(c, n, n, 0);
-			return;
-		}
-	}
-	if (cap == TAP_PIECE_SMALL)
+	if (n >= 4)
+		last = *(const __u32 *)(data + n - 4);
+	if (!c->scan_all && n == c->left && last == BLANK)
+		end = n;
+	else if (cap == TAP_PIECE_SMALL)
 		end = scan_small((const void *)data, n, *tail);
 	else
 		end = scan_large((const void *)data, n, *tail);
 	/* \n\r is taken for the end, but its last byte can be in the next call.
 	 */
-	if (end && end <= n) {
-		head_ended(c, end, n, end < cap ? data[end] : 0);
-		return;
-	}
-	if (n >= 4) {
-		*tail = *(const __u32 *)(data + n - 4);
-		return;
-	}
-	for (i = 0; i < 3; i++) {
-		if (i < n)
-			*tail = *tail >> 8 | (__u32)data[i] << 24;
-	}
+	if (end && end <= n)
+		head_ended(c, conn, end, n, end < cap ? data[end] : 0);
+	else if (n >= 4)
+		*tail = last;
+	else
+		*tail = shift_in(*tail, *(const __u32 *)data, n);
 }
 
-/* Copies n <= cap bytes into a record of their own. 0, or -1. */
-static __always_inline int copy_piece(struct copy *c, __u32 n, const __u32 cap)
+/*
+ * A piece of n bytes found no room. Its head ends with it, or else the next one
+ * would be taken for more of it and not be counted; of a head that comes in
+ * tiny pieces the end is looked for.
+ */
+static __always_inline void piece_lost(struct copy *c, struct tap_conn *conn,
+				       __u32 n)
 {
-	struct tap_data *d;
-	bool request =
-		c->flags & TAP_F_MESSAGE_START && c->look != LOOK_RESPONSE;
+	__u32 *tail = &conn->tail[c->dir & 1], next = 0;
 
-	d = bpf_ringbuf_reserve(&tap_ring, sizeof(*d) + cap + TAP_PIECE_PAD, 0);
-	if (!d) {
-		tap_count(request ? TAP_C_LOST_REQUESTS : TAP_C_LOST_RECORDS);
-		return -1;
+	if (n >= 4) {
+		bpf_probe_read_user(&next, 4, c->from + n - 4);
+		*tail = next;
+	} else {
+		bpf_probe_read_user(&next, n & 3, c->from);
+		*tail = shift_in(*tail, next, n);
 	}
-	/* Where the verifier sees it: not left out for what is known of n. */
-	asm volatile("" : "+r"(n));
-	if (n > cap)
-		n = cap;
-	if (bpf_probe_read_user(d->data, n, c->from)) {
-		bpf_ringbuf_discard(d, BPF_RB_NO_WAKEUP);
-		tap_count(TAP_C_READ_FAULTS);
-		return -1;
-	}
-	*(__u64 *)(d->data + n) = 0;
-	if (c->scan)
-		look_for_end(c, d->data, n, cap);
-	fill_record(&d->rec, c->sk, c->conn, TAP_DATA);
+	if (n >= TAP_PEEK || *tail == BLANK)
+		c->scan = 0;
+}
+
+static __always_inline void fill_data(struct tap_data *d, const struct copy *c,
+				      const struct tap_conn *conn, __u32 n)
+{
+	fill_record(&d->rec, c->sk, conn, TAP_DATA);
 	d->rec.dir = c->dir;
 	d->rec.flags = c->flags;
 	if (n >= c->budget && n < c->left && (c->scan || c->whole)) {
@@ -197,34 +198,70 @@ static __always_inline int copy_piece(struct copy *c, __u32 n, const __u32 cap)
 	d->call_len = c->left;
 	d->len = n;
 	d->pad = 0;
-	submit(d);
-	return 0;
 }
 
 /*
- * A piece of n bytes found no room. Its head ends with it, or else the next one
- * would be taken for more of it and not be counted; of a head that comes in
- * tiny pieces the end is looked for.
+ * Copies n <= cap bytes into a record of their own. 0 to go on behind them, 1
+ * at the end.
  */
-static __always_inline void piece_lost(struct copy *c, __u32 n)
+static __always_inline int copy_piece(struct copy *c, struct tap_conn *conn,
+				      __u32 n, const __u32 cap)
 {
-	__u32 *tail = &c->conn->tail[c->dir & 1], i;
-	__u8 byte;
+	struct tap_data *d;
 
-	for (i = 0; i < TAP_PEEK - 1 && i < n && n < TAP_PEEK; i++) {
-		byte = 0;
-		bpf_probe_read_user(&byte, 1, c->from + i);
-		*tail = *tail >> 8 | (__u32)byte << 24;
+	/* Where the verifier sees it: not left out for what is known of n. */
+	asm volatile("" : "+r"(n));
+	if (n > cap)
+		n = cap;
+	d = bpf_ringbuf_reserve(&tap_ring, sizeof(*d) + cap + TAP_PIECE_PAD, 0);
+	if (!d) {
+		tap_count(c->flags & TAP_F_MESSAGE_START &&
+					  c->look != LOOK_RESPONSE
+				  ? TAP_C_LOST_REQUESTS
+				  : TAP_C_LOST_RECORDS);
+		piece_lost(c, conn, n);
+		return 1;
 	}
-	if (n >= TAP_PEEK || *tail == FOURCC('\r', '\n', '\r', '\n'))
-		c->scan = 0;
+	if (bpf_probe_read_user(d->data, n, c->from)) {
+		bpf_ringbuf_discard(d, BPF_RB_NO_WAKEUP);
+		tap_count(TAP_C_READ_FAULTS);
+		piece_lost(c, conn, n);
+		return 1;
+	}
+	*(__u64 *)(d->data + n) = 0;
+	if (c->scan)
+		look_for_end(c, conn, d->data, n, cap);
+	fill_data(d, c, conn, n);
+	submit(d);
+	c->flags &= TAP_F_KEEP;
+	c->from += n;
+	c->pos += n;
+	c->seg_left -= n;
+	c->left -= n;
+	c->budget -= n;
+	return c->left == 0 || !(c->scan || c->whole);
+}
+
+/*
+ * Global: the verifier looks at each once, and takes whatever is known of *c
+ * for unknown behind it. Else it would follow each way through the one piece
+ * into the next.
+ */
+__noinline int copy_small(struct copy *c, struct tap_conn *conn, __u32 n)
+{
+	return c && conn ? copy_piece(c, conn, n, TAP_PIECE_SMALL) : 1;
+}
+
+__noinline int copy_large(struct copy *c, struct tap_conn *conn, __u32 n)
+{
+	return c && conn ? copy_piece(c, conn, n, TAP_PIECE_MAX) : 1;
 }
 
 /* Copies the next piece. 0 to go on, 1 at the end. */
-static long copy_step(__u32 i, struct copy *c)
+static long copy_step(__u32 i, struct copying *k)
 {
+	struct copy *c = &k->copy;
 	__u32 n;
-	int err;
 
 	if (!c->seg_left) {
 		struct iovec v;
@@ -248,32 +285,16 @@ static long copy_step(__u32 i, struct copy *c)
 	if (n == 0)
 		return c->budget == 0;
 	if (n <= TAP_PIECE_SMALL)
-		err = copy_piece(c, n, TAP_PIECE_SMALL);
-	else
-		err = copy_piece(c, n, TAP_PIECE_MAX);
-	if (err) {
-		piece_lost(c, n);
-		return 1;
-	}
-	c->flags = forget(c->conn, c->dir, c->flags & TAP_F_KEEP);
-	c->scan = forget(c->conn, c->dir, c->scan);
-	c->whole = forget(c->conn, c->dir, c->whole);
-	c->from += n;
-	c->pos = forget(c->conn, c->dir, c->pos + n);
-	c->seg_left = forget(c->conn, c->dir, c->seg_left - n);
-	c->left = forget(c->conn, c->dir, c->left - n);
-	c->budget = forget(c->conn, c->dir, c->budget - n);
-	return c->left == 0 || !(c->scan || c->whole);
+		return copy_small(c, k->conn, n) != 0;
+	return copy_large(c, k->conn, n) != 0;
 }
 
-/*
- * Global: the verifier looks at it once, whoever calls it and with what. It
- * takes most of what the verifier has to do.
- */
+/* Global: the verifier looks at it once, whoever calls it and with what. */
 __noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
 			 const struct cut *cut)
 {
-	struct copy copy = {}, *c = &copy;
+	struct copying k = {};
+	struct copy *c = &k.copy;
 	__u32 dir, i;
 
 	if (!call || !conn || !cut)
@@ -293,7 +314,7 @@ __noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
 			return 0;
 		}
 	}
-	c->conn = conn;
+	k.conn = conn;
 	c->sk = (__u64)call->sk + call->twin;
 	c->from = call->buf;
 	c->left = call->len;
@@ -314,16 +335,11 @@ __noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
 	} else {
 		c->scan = conn->head_open[dir];
 	}
-	c->scan = forget(c->conn, c->dir, c->scan);
-	c->scan_all = forget(c->conn, c->dir, c->scan_all);
-	c->whole = forget(c->conn, c->dir, c->whole);
-	c->flags = forget(c->conn, c->dir, c->flags);
-	c->look = forget(c->conn, c->dir, c->look);
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop)) {
-		bpf_loop(TAP_STEPS_MAX, copy_step, c, 0);
+		bpf_loop(TAP_STEPS_MAX, copy_step, &k, 0);
 	} else {
 		for (i = 0; i < TAP_STEPS_SHORT; i++)
-			if (copy_step(i, c))
+			if (copy_step(i, &k))
 				break;
 	}
 	conn->head_bytes[dir] += c->pos - cut->pos;

@@ -102,25 +102,23 @@ static __always_inline enum shape shape_of(__u32 nr)
 static __always_inline bool place(struct tap_call *c, enum shape shape,
 				  __u64 addr, __u64 n)
 {
-	struct {
-		__u64 iov, iovlen;
-	} msg;
-
 	if (shape == SHAPE_BUF) {
 		c->buf = (const char *)addr;
 		return true;
 	}
 	if (shape == SHAPE_MSG) {
+		/* msg_iov and msg_iovlen, in one piece. */
 		addr += __builtin_offsetof(struct user_msghdr, msg_iov);
-		if (bpf_probe_read_user(&msg, sizeof(msg), (void *)addr)) {
+		if (bpf_probe_read_user(&c->iov, 16, (void *)addr)) {
 			tap_count(TAP_C_READ_FAULTS);
 			return false;
 		}
-		addr = msg.iov;
-		n = msg.iovlen;
+	} else {
+		c->iov = (const struct iovec *)addr;
+		c->iovs = n;
 	}
-	c->iov = (const struct iovec *)addr;
-	c->iovs = n < 1024 ? n : 1024;
+	if (c->iovs > 1024)
+		c->iovs = 1024;
 	return true;
 }
 
