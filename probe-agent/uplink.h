@@ -8,8 +8,9 @@
 
 /*
  * The thread that carries batches from an outbox to the aggregator, one at a
- * time, and takes them out when they are acknowledged. The only file of the
- * agent that sees nng. Their times are taken to be of clock_steady_us().
+ * time, and takes them out when they are acknowledged. With uplink_tls.c the
+ * only file of the agent that sees nng. Their times are taken to be of
+ * clock_steady_us().
  */
 struct uplink;
 

@@ -90,7 +90,7 @@ fi
 			grep -vE "^($allowed)\.(c|h):" |
 			sed "s#^#$allowed owns it: #"
 	done <<-'TABLE'
-	nng/ probe-agent/(uplink|fleet)|aggregator/gate(_conn|_state|_tls)?
+	nng/ probe-agent/(uplink(_tls)?|fleet)|aggregator/gate(_conn|_state|_tls)?
 	sqlite3 probe-agent/outbox_disk|aggregator/store(_[a-z]+)?
 	microhttpd aggregator/web(_[a-z]+)?
 	gnutls aggregator/(web_(auth|tls)|gate_tls)
