@@ -75,16 +75,29 @@ def query(expression):
 
 
 def push(rt):
-    """Some requests of every kind."""
+    """Some requests of every kind, and some of which both sides are seen."""
     rng = random.Random(3)
     lines = "".join(
         f"{int(1000 * 2 ** rng.gauss(4, 2)) + 1} "
         f"{rng.choice([200, 200, 200, 404, 500])} 0\n"
         for _ in range(211))
-    done = subprocess.run(
-        [PUSH, f"tcp://127.0.0.1:{rt.ingest}", "pusher"], input=lines,
-        text=True, capture_output=True, timeout=30, check=False)
-    equal("status of push: " + done.stderr, done.returncode, 0)
+    for more in (["pusher"], ["edger", "edges"]):
+        done = subprocess.run(
+            [PUSH, f"tcp://127.0.0.1:{rt.ingest}", *more], input=lines,
+            text=True, capture_output=True, timeout=30, check=False)
+        equal("status of push: " + done.stderr, done.returncode, 0)
+
+
+def edges_are_exact(rt, rounds):
+    """The pushed pairs are one edge, whose client waits 1 ms longer."""
+    m = rt.metrics()
+    edge = {"client": "caller", "server": "pushed"}
+    equal("requests of the edge", m.sum(
+        "traces_service_graph_request_total", **edge), 211 * rounds)
+    equal("network times of 1 ms", m.sum(
+        "redtap_service_graph_network_seconds_bucket", le="0.001", **edge)
+        - m.sum("redtap_service_graph_network_seconds_bucket", le="0.0005",
+                **edge), 211 * rounds)
 
 
 def rules_return_data(rt):
@@ -147,6 +160,7 @@ def main():
                 time.sleep(1.2)
                 push(rt)
             rules_return_data(rt)
+            edges_are_exact(rt, 4)
         with report.case("every query of the dashboard returns data"):
             push(rt)
             dashboard_returns_data()
