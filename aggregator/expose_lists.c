@@ -177,6 +177,18 @@ static void put_view_values(struct expose_writer *w,
 	}
 }
 
+static void put_worst_jobs(struct expose_writer *w, const struct list_arg *a)
+{
+	for (size_t i = 0; i < a->s->n_views; i++) {
+		const struct snapshot_view *v = &a->s->views[i];
+		const struct expose_label l[] = { { "view", v->view->name },
+						  { "job", v->worst_job } };
+
+		if (v->worst_job)
+			sample(w, l, 2, v->worst_job_sets);
+	}
+}
+
 static void put_labels(struct expose_writer *w, const struct list_arg *a,
 		       enum metric_list id)
 {
@@ -226,6 +238,7 @@ void expose_list(struct expose_writer *w, enum metric_list id,
 		[METRIC_AGENT_PROBES] = put_agent_probes,
 		[METRIC_HTTP_REQUESTS] = put_http,
 		[METRIC_TARGET_INFO] = put_targets,
+		[METRIC_VIEW_WORST_JOB] = put_worst_jobs,
 	};
 	const struct list_arg arg = { s, self }, *a = &arg;
 

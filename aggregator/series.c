@@ -51,6 +51,7 @@ void series_fini(struct series *s)
 	for (size_t i = 0; s->values && i < s->n_keys; i++)
 		free(s->values[i].seen);
 	free(s->values);
+	askers_fini(&s->askers);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -250,6 +251,18 @@ static void note_demand(struct series *s, struct label *const *labels,
 	}
 }
 
+/* A set that is not there yet. */
+static void note_asker(struct series *s, struct label *const *labels,
+		       uint64_t hash)
+{
+	for (size_t i = 0; i < s->n_keys; i++) {
+		const struct label *l = labels[s->keys[i]];
+
+		if (s->keys[i] == LABEL_JOB && l->data)
+			askers_add(&s->askers, l->data, l->len, l->hash, hash);
+	}
+}
+
 static int fill(struct series *s, uint32_t slot, struct label *const *labels,
 		uint64_t hash)
 {
@@ -300,6 +313,7 @@ int64_t series_resolve(struct series *s, struct label *const *labels,
 		if (slot >= 0)
 			return slot;
 	}
+	note_asker(s, labels, hash);
 	err = ensure_overflow(s);
 	if (err < 0)
 		return err;
@@ -332,6 +346,7 @@ int series_restore(struct series *s, uint32_t slot, struct label *const *labels)
 	note_demand(s, labels, hash);
 	if (all_interned(s, labels) && find(s, labels, hash) >= 0)
 		return -EEXIST;
+	note_asker(s, labels, hash);
 	err = reach(s, slot);
 	if (err == 0)
 		err = fill(s, slot, labels, hash);

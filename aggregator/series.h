@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "aggregator/askers.h"
 #include "aggregator/histogram.h"
 #include "aggregator/intern.h"
 #include "aggregator/views.h"
@@ -69,6 +70,7 @@ struct series {
 	size_t cap;
 	struct series_values *values; /* by position in keys */
 	uint8_t sketch[1 << SERIES_SKETCH_BITS]; /* of the sets asked for */
+	struct askers askers; /* services, if the view has the label job */
 };
 
 /* -ENOMEM. series_fini() frees either way. */

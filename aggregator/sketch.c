@@ -3,14 +3,16 @@
 
 #include <math.h>
 
-void sketch_add(uint8_t *sketch, unsigned bits, uint64_t hash)
+bool sketch_add(uint8_t *sketch, unsigned bits, uint64_t hash)
 {
 	uint64_t rest = hash << bits | UINT64_C(1) << (bits - 1);
 	uint8_t rank = (uint8_t)(__builtin_clzll(rest) + 1);
 	uint8_t *reg = &sketch[hash >> (64 - bits)];
 
-	if (*reg < rank)
-		*reg = rank;
+	if (*reg >= rank)
+		return false;
+	*reg = rank;
+	return true;
 }
 
 uint64_t sketch_estimate(const uint8_t *sketch, unsigned bits)

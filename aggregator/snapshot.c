@@ -27,16 +27,6 @@ void *snapshot_memory(struct taken *t, size_t n, size_t size)
 	return b->data;
 }
 
-static char *take_text(struct taken *t, const char *s)
-{
-	size_t len = strlen(s) + 1;
-	char *copy = snapshot_memory(t, len, 1);
-
-	if (copy)
-		memcpy(copy, s, len);
-	return copy;
-}
-
 void snapshot_count_edges(struct snapshot_engine *to, struct fold *f)
 {
 	struct graph_stats s = { 0 };
@@ -68,6 +58,26 @@ static int reserve_view(struct taken *t, struct raw_view *raw, size_t chunks)
 	return 0;
 }
 
+static char *take_text(struct taken *t, const char *s)
+{
+	size_t len = strlen(s) + 1;
+	char *copy = snapshot_memory(t, len, 1);
+
+	if (copy)
+		memcpy(copy, s, len);
+	return copy;
+}
+
+static int copy_worst(struct taken *t, struct raw_view *raw,
+		      const struct asker *worst)
+{
+	if (!worst)
+		return 0;
+	raw->worst_job = take_text(t, worst->name);
+	raw->worst_job_sets = worst->sets;
+	return raw->worst_job ? 0 : -ENOMEM;
+}
+
 static int copy_view(struct taken *t, struct raw_view *raw,
 		     const struct series *s)
 {
@@ -89,7 +99,7 @@ static int copy_view(struct taken *t, struct raw_view *raw,
 	}
 	memcpy(raw->sketch, s->sketch, sizeof(s->sketch));
 	memcpy(raw->values, s->values, s->n_keys * sizeof(*s->values));
-	return 0;
+	return copy_worst(t, raw, askers_worst(&s->askers));
 }
 
 static int copy_targets(struct taken *t, struct fold *f)

@@ -68,6 +68,10 @@ struct snapshot_view {
 	uint64_t overflowed; /* requests that went to the overflow series */
 	uint64_t idle; /* series not shown because nothing came for long */
 	const struct snapshot_values *values; /* n_labels of view, or NULL */
+	/* Who asked for most sets that were not there, and how many; or NULL.
+	 */
+	const char *worst_job;
+	uint64_t worst_job_sets;
 };
 
 /* job and instance pairs, for target_info. */

@@ -29,6 +29,8 @@ struct raw_view {
 	size_t chunks; /* that slot and label have room for */
 	uint8_t sketch[1 << SERIES_SKETCH_BITS];
 	struct series_values *values; /* seen is the engine's */
+	const char *worst_job; /* NULL: none */
+	uint64_t worst_job_sets;
 };
 
 /* Memory that goes with the snapshot. */

@@ -233,6 +233,8 @@ int snapshot_begin_view(struct taken *t, size_t view)
 
 	out->view = fold_view(t->engine->fold, view);
 	out->demand = sketch_estimate(raw->sketch, SERIES_SKETCH_BITS);
+	out->worst_job = raw->worst_job;
+	out->worst_job_sets = raw->worst_job_sets;
 	out->overflowed = raw->n ? raw->slot[SERIES_OVERFLOW].count : 0;
 	return build_values(t, raw, out);
 }

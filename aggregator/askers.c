@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/askers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "aggregator/sketch.h"
+
+static struct asker *least(const struct askers *a)
+{
+	struct asker *least = &a->asker[0];
+
+	for (unsigned i = 1; i < a->n; i++)
+		if (a->asker[i].sets < least->sets)
+			least = &a->asker[i];
+	return least;
+}
+
+/* Never in the middle of a character. */
+static void set_name(struct asker *to, const char *name, size_t len)
+{
+	if (len >= ASKERS_NAME_BYTES)
+		for (len = ASKERS_NAME_BYTES - 1;
+		     len > 0 && ((uint8_t)name[len] & 0xc0) == 0x80; len--)
+			;
+	memcpy(to->name, name, len);
+	to->name[len] = '\0';
+}
+
+static struct asker *place_of(struct askers *a, const char *name, size_t len,
+			      uint64_t hash)
+{
+	struct asker *to;
+
+	for (unsigned i = 0; i < a->n; i++)
+		if (a->asker[i].hash == hash)
+			return &a->asker[i];
+	if (!a->asker) {
+		a->asker = calloc(ASKERS, sizeof(*a->asker));
+		if (!a->asker)
+			return NULL;
+	}
+	to = a->n < ASKERS ? &a->asker[a->n++] : least(a);
+	to->floor = to->sets;
+	to->hash = hash;
+	memset(to->sketch, 0, sizeof(to->sketch));
+	set_name(to, name, len);
+	return to;
+}
+
+void askers_add(struct askers *a, const char *name, size_t len,
+		uint64_t name_hash, uint64_t set_hash)
+{
+	struct asker *to = place_of(a, name, len, name_hash);
+
+	if (to && sketch_add(to->sketch, ASKERS_BITS, set_hash))
+		to->sets = to->floor + sketch_estimate(to->sketch, ASKERS_BITS);
+}
+
+const struct asker *askers_worst(const struct askers *a)
+{
+	const struct asker *worst = NULL;
+
+	for (unsigned i = 0; i < a->n; i++)
+		if (!worst || a->asker[i].sets > worst->sets)
+			worst = &a->asker[i];
+	return worst;
+}
+
+void askers_fini(struct askers *a)
+{
+	free(a->asker);
+	a->asker = NULL;
+	a->n = 0;
+}
