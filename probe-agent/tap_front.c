@@ -168,7 +168,7 @@ static int attach_hook(struct tap_front_state *s, const struct tap_hook *hook)
 			   : bpf_program__attach(p);
 	probe->err = link ? 0 : -errno;
 	probe->attached = link != NULL;
-	s->link[s->probes] = link;
+	s->link[s->probes] = (struct link){ .libbpf = link, .fd = -1 };
 	return probe->err;
 }
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "probe-agent/links.h"
 #include "probe-agent/tap.h"
 #include "probe-agent/tap_maps.h"
 
@@ -13,7 +14,6 @@
  * program by program, so that one that this kernel refuses costs only itself.
  */
 
-struct bpf_link;
 struct bpf_object;
 
 /* One program at one place. */
@@ -52,7 +52,7 @@ struct tap_front_state {
 	const struct tap_maps *maps; /* borrowed */
 	void *skel;
 	struct bpf_object *obj;
-	struct bpf_link *link[TAP_HOOKS_MAX];
+	struct link link[TAP_HOOKS_MAX];
 	struct tap_probe probe[TAP_HOOKS_MAX];
 	size_t probes;
 };

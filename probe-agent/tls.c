@@ -21,6 +21,7 @@
 #include "bpf/tls.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "probe-agent/links.h"
 #include "probe-agent/tap_maps.h"
 #include "probe-agent/tls_files.h"
 #include "probe-agent/tls_scan.h"
@@ -52,6 +53,7 @@ struct look {
 struct tls {
 	struct tls_options opt;
 	struct tls_bpf *skel;
+	bool many; /* see links_many() */
 	struct ring_buffer *events;
 	struct bpf_link *exec, *map;
 	int epoll, stop;
@@ -315,10 +317,17 @@ static void *run(void *arg)
 static int load(struct tls *t, const struct tls_options *opt)
 {
 	struct tls_bpf *s = t->skel = tls_bpf__open();
+	struct bpf_program *p;
 	int err;
 
 	if (!s)
 		return -errno;
+	t->many = links_many();
+	bpf_object__for_each_program(p, s->obj)
+	{
+		if (t->many && bpf_program__type(p) == BPF_PROG_TYPE_KPROBE)
+			links_make_many(p);
+	}
 	s->rodata->tap_self_tgid = opt->watch_self ? 0 : (uint32_t)getpid();
 	err = tap_maps_use(opt->maps, s->obj);
 	if (!err)
@@ -413,7 +422,8 @@ int tls_start(struct tls *t)
 	int err = tls_loaded(t);
 
 	if (!err)
-		err = tls_files_new(&t->files, t->skel->obj, linger_ns);
+		err = tls_files_new(&t->files, t->skel->obj, t->many,
+				    linger_ns);
 	if (err)
 		return err;
 	t->events = ring_buffer__new(bpf_map__fd(t->skel->maps.tls_events),

@@ -40,7 +40,7 @@ struct file {
 	dev_t dev;
 	ino_t ino; /* 0: a free slot */
 	char name[48]; /* without its folder */
-	struct bpf_link *link[2 * HOOKS]; /* in order of attaching */
+	struct link link[2 * HOOKS]; /* in order of attaching */
 	size_t returns; /* so many of them are of returns */
 	size_t links; /* 0: could not be attached */
 	uint32_t users; /* processes */
@@ -59,12 +59,13 @@ struct dull {
 
 /* Links to be destroyed, in an order that keeps pairs whole. */
 struct going {
-	struct bpf_link *call[FILES_MAX * HOOKS], *ret[FILES_MAX * HOOKS];
+	struct link call[FILES_MAX * HOOKS], ret[FILES_MAX * HOOKS];
 	size_t calls, rets;
 };
 
 struct tls_files {
 	struct bpf_object *obj;
+	bool many; /* its programs are for links_attach_many() */
 	uint64_t linger_ns;
 	pthread_mutex_t lock; /* of file[] and generation, for the probes */
 	uint64_t generation;
@@ -97,7 +98,7 @@ static void let_go(struct file *f, struct going *g)
 	f->links = 0;
 }
 
-static void destroy_all(struct bpf_link **link, size_t n)
+static void destroy_all(struct link *link, size_t n)
 {
 	size_t i;
 
@@ -116,44 +117,60 @@ static void detach(struct going *g)
 	g->calls = g->rets = 0;
 }
 
-static int attach_one(struct tls_files *t, struct file *f, const char *program,
-		      bool ret, const char *path, uint64_t offset)
+/* One program at some places of a file. Those attached are in f->link. */
+static int attach_at(struct tls_files *t, struct file *f, const char *program,
+		     bool ret, const char *path, const unsigned long *offset,
+		     size_t n)
 {
 	struct bpf_program *p =
 		bpf_object__find_program_by_name(t->obj, program);
 	struct bpf_link *link;
+	size_t i;
+	int err;
 
-	link = bpf_program__attach_uprobe(p, ret, -1, path, offset);
-	if (!link)
-		return -errno;
-	f->link[f->links++] = link;
+	if (t->many) {
+		err = links_attach_many(&f->link[f->links], p, ret, path,
+					offset, n);
+		f->links += !err;
+		return err;
+	}
+	for (i = 0; i < n; i++) {
+		link = bpf_program__attach_uprobe(p, ret, -1, path, offset[i]);
+		if (!link)
+			return -errno;
+		f->link[f->links++] = (struct link){ link, -1 };
+	}
 	return 0;
 }
 
-/* Returns first: a call that is seen to begin must be seen to end. */
+/*
+ * Returns first: a call that is seen to begin must be seen to end. The number
+ * of places, or negative errno.
+ */
 static int attach(struct tls_files *t, struct file *f, int fd,
 		  const uint64_t *offset)
 {
 	struct going undo = { .calls = 0 };
+	unsigned long at[HOOKS];
+	size_t i, n = 0;
 	char path[64];
-	size_t i;
-	int err = 0;
+	int err;
 
+	for (i = 0; i < HOOKS; i++)
+		if (offset[i])
+			at[n++] = offset[i];
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	for (i = 0; !err && i < HOOKS; i++)
-		if (offset[i])
-			err = attach_one(t, f, "tls_return", true, path,
-					 offset[i]);
+	err = attach_at(t, f, "tls_return", true, path, at, n);
 	f->returns = f->links;
-	for (i = 0; !err && i < HOOKS; i++)
+	for (i = 0, n = 0; !err && i < HOOKS; i++)
 		if (offset[i])
-			err = attach_one(t, f, hooks[i].program, false, path,
-					 offset[i]);
+			err = attach_at(t, f, hooks[i].program, false, path,
+					&at[n++], 1);
 	if (err) {
 		let_go(f, &undo);
 		detach(&undo);
 	}
-	return err;
+	return err ? err : (int)(2 * n);
 }
 
 /* --- files --- */
@@ -211,7 +228,7 @@ static int add_file(struct tls_files *t, int fd, const struct stat *st,
 	struct file new = { .dev = st->st_dev, .ino = st->st_ino };
 	const char *name = strrchr(path, '/');
 	uint64_t offset[HOOKS];
-	int i, err;
+	int i, n;
 
 	for (i = 0; i < FILES_MAX && t->file[i].ino; i++)
 		;
@@ -228,17 +245,17 @@ static int add_file(struct tls_files *t, int fd, const struct stat *st,
 		return -ENOEXEC;
 	}
 	snprintf(new.name, sizeof(new.name), "%s", name ? name + 1 : path);
-	err = attach(t, &new, fd, offset);
+	n = attach(t, &new, fd, offset);
 	new.idle_ns = clock_mono_ns();
 	pthread_mutex_lock(&t->lock);
 	t->file[i] = new;
 	changed(t);
-	if (err)
+	if (n < 0)
 		log_warn("tls: not attached file=%s inode=%llu: %s", path,
-			 (unsigned long long)new.ino, strerror(-err));
+			 (unsigned long long)new.ino, strerror(-n));
 	else
-		log_info("tls: attached file=%s inode=%llu probes=%zu", path,
-			 (unsigned long long)new.ino, new.links);
+		log_info("tls: attached file=%s inode=%llu probes=%d", path,
+			 (unsigned long long)new.ino, n);
 	return i;
 }
 
@@ -378,7 +395,7 @@ void tls_files_detach_idle(struct tls_files *t, uint64_t now_ns)
 
 /* --- life --- */
 
-int tls_files_new(struct tls_files **out, struct bpf_object *obj,
+int tls_files_new(struct tls_files **out, struct bpf_object *obj, bool many,
 		  uint64_t linger_ns)
 {
 	struct tls_files *t = calloc(1, sizeof(*t));
@@ -387,6 +404,7 @@ int tls_files_new(struct tls_files **out, struct bpf_object *obj,
 	if (!t)
 		return -ENOMEM;
 	t->obj = obj;
+	t->many = many;
 	t->linger_ns = linger_ns;
 	pthread_mutex_init(&t->lock, NULL);
 	return 0;

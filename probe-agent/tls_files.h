@@ -19,8 +19,11 @@
 struct tls_files;
 struct bpf_object;
 
-/* obj: the programs, loaded; borrowed. Released by tls_files_free(). -ENOMEM */
-int tls_files_new(struct tls_files **out, struct bpf_object *obj,
+/*
+ * obj: the programs, loaded; borrowed. many: see links_many(). Released by
+ * tls_files_free(). -ENOMEM
+ */
+int tls_files_new(struct tls_files **out, struct bpf_object *obj, bool many,
 		  uint64_t linger_ns);
 /* Detaches all, and waits for that. NULL is fine. */
 void tls_files_free(struct tls_files *t);
