@@ -170,6 +170,25 @@ if command -v mandoc >/dev/null; then
 else
 	skip "mandoc is silent" "not installed"
 fi
+# What --help tells of a program's commands, and its man page; argp's own aside.
+flags_of() {
+	grep -oE -- '(^|[ ,])-?-[a-z][a-z.-]*[a-z]' | grep -oE -- '--[a-z.-]+' |
+		grep -vxE -- '--(help|usage|version)' | sort -u
+}
+if [ -x build/redtap-agent ] && [ -x build/redtap-aggregator ]; then
+	while read -r program commands; do
+		for command in $commands; do
+			"build/$program" "$command" --help
+		done | flags_of | diff - <(sed 's/Fl -/ --/g' \
+			"docs/man/$program.8" | flags_of) |
+			sed -n "s/^</$program --help only:/p; s/^>/$program.8 only:/p"
+	done <<-'TABLE' | check "man pages have the flags that --help has"
+	redtap-agent run replay synth check
+	redtap-aggregator serve rebuild export top query
+	TABLE
+else
+	skip "man pages have the flags that --help has" "nothing is built"
+fi
 python3 - <<-'PY' | check "python parses"
 	import ast, subprocess, sys
 	for f in subprocess.run(["git", "ls-files", "-co", "--exclude-standard",
