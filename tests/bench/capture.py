@@ -29,36 +29,14 @@ import subprocess
 import sys
 import time
 
+from figures import bench, cpu_s, rss_mib
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]
                        / "integration"))
 import harness  # noqa: E402
 
 WEB, NGINX, REDIS, BULK = 21404, 21590, 21591, 21592
-TICK = os.sysconf("SC_CLK_TCK")
 STATISTICS = pathlib.Path("/proc/sys/kernel/bpf_stats_enabled")
-
-
-def bench(name, value, unit, goal=None, least=True):
-    """One figure; goal is the least (or the most) that is good enough."""
-    verdict = ""
-    if goal is not None:
-        good = value >= goal if least else value <= goal
-        sign = ">=" if least else "<="
-        verdict = f" goal={sign}{goal} {'ok' if good else 'short'}"
-    print(f"bench: {name} {value:.4g} {unit}{verdict}", flush=True)
-
-
-def cpu_s(pid):
-    """User and system time of a process, its waited-for children included."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1]
-    return sum(int(x) for x in fields.split()[11:15]) / TICK
-
-
-def rss_mib(pid):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().split("\n"):
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    return 0.0
 
 
 def make_certificate(redtap):

@@ -25,33 +25,13 @@ import tempfile
 import time
 import urllib.request
 
+from figures import TICK, bench, cpu_s, rss_mib
+
 HTTP, INGEST, PEER = 19670, 19671, 19672
-TICK = os.sysconf("SC_CLK_TCK")
 # Label sets: services x routes x some six statuses.
 # With 1M a view keeps its budget of 100,000 and counts the rest together.
-SERIES = {"10": (1, 2), "100": (8, 2), "1k": (10, 17), "100k": (800, 21), "1M": (2048, 400)}
-
-
-def bench(name, value, unit, goal=None, least=True):
-    """One figure; goal is the least (or the most) that is good enough."""
-    verdict = ""
-    if goal is not None:
-        good = value >= goal if least else value <= goal
-        sign = ">=" if least else "<="
-        verdict = f" goal={sign}{goal} {'ok' if good else 'short'}"
-    print(f"bench: {name} {value:.6g} {unit}{verdict}", flush=True)
-
-
-def cpu_s(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1]
-    return sum(int(x) for x in fields.split()[11:13]) / TICK
-
-
-def rss_mib(pid, field="VmHWM"):
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().split("\n"):
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    return 0.0
+SERIES = {"10": (1, 2), "100": (8, 2), "1k": (10, 17), "100k": (800, 21),
+          "1M": (2048, 400)}
 
 
 def get(path, port=HTTP):
@@ -172,7 +152,7 @@ def part_series(args):
             bench(name + "_cpu", sent["cpu_ns"], "ns/event")
             bench(name + "_wire", sent["bytes"] / sent["events"],
                   "bytes/event")
-            bench(name + "_rss", rss_mib(agg.process.pid), "MiB",
+            bench(name + "_rss", rss_mib(agg.process.pid, "VmHWM"), "MiB",
                   256 if series == "100k" else None, least=False)
 
 
@@ -184,7 +164,7 @@ def part_agents(args):
             name = f"ingest_{agents}_agents"
             bench(name + "_speed", sent["events_per_second"], "events/s")
             bench(name + "_cpu", sent["cpu_ns"], "ns/event")
-            bench(name + "_rss", rss_mib(agg.process.pid), "MiB")
+            bench(name + "_rss", rss_mib(agg.process.pid, "VmHWM"), "MiB")
 
 
 def part_crowd(args):
@@ -194,7 +174,7 @@ def part_crowd(args):
         sent = load(agg, 80, 10000, "1k", "--batch=8192",
                     f"--events={10000 * 8192}", "--settle=60s")
         bench("ingest_crowd_sent", sent["bytes"] / (1 << 20), "MiB")
-        bench("ingest_crowd_rss", rss_mib(agg.process.pid), "MiB", 128,
+        bench("ingest_crowd_rss", rss_mib(agg.process.pid, "VmHWM"), "MiB", 128,
               least=False)
         bench("ingest_crowd_waited",
               agg.metric("redtap_aggregator_ingest_waited_total"), "messages")
