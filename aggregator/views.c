@@ -77,6 +77,26 @@ size_t views_label_budget(enum label_key key)
 
 #define MAX_SERIES VIEW_SERIES_DEFAULT
 
+#define BODY_HISTOGRAM(what)                                                   \
+	.unit = "bytes", .kind = VIEW_HISTOGRAM, .source = what,               \
+	.roles = ROLE_SERVER_BIT, SERVER_LABELS, SIZE_BOUNDS,                  \
+	.max_series = MAX_SERIES
+
+#define REQUEST_COUNTER                                                        \
+	.unit = "", .kind = VIEW_COUNTER, .source = VIEW_REQUESTS,             \
+	.roles = ROLE_SERVER_BIT | ROLE_CLIENT_BIT,                            \
+	.labels = { LABEL_JOB,	 LABEL_INSTANCE, LABEL_ROLE, LABEL_METHOD,     \
+		    LABEL_ROUTE, LABEL_STATUS,	 LABEL_ERROR },                \
+	.n_labels = 7, .max_series = MAX_SERIES
+
+#define EDGE_COUNTER                                                           \
+	.unit = "", .kind = VIEW_COUNTER, .source = VIEW_EDGE_REQUESTS,        \
+	EDGE_LABELS, .max_series = MAX_SERIES
+
+#define EDGE_HISTOGRAM(what)                                                   \
+	.unit = "seconds", .kind = VIEW_HISTOGRAM, .source = what,             \
+	EDGE_LABELS, .max_series = MAX_SERIES
+
 static const struct view defaults[] = {
 	{
 		.name = "http_server_request_duration_seconds",
@@ -106,105 +126,59 @@ static const struct view defaults[] = {
 	{
 		.name = "http_server_request_body_size_bytes",
 		.help = "Size of HTTP server request bodies.",
-		.unit = "bytes",
-		.kind = VIEW_HISTOGRAM,
-		.source = VIEW_REQUEST_BYTES,
-		.roles = ROLE_SERVER_BIT,
-		SERVER_LABELS,
-		SIZE_BOUNDS,
-		.max_series = MAX_SERIES,
+		BODY_HISTOGRAM(VIEW_REQUEST_BYTES),
 	},
 	{
 		.name = "http_server_response_body_size_bytes",
 		.help = "Size of HTTP server response bodies.",
-		.unit = "bytes",
-		.kind = VIEW_HISTOGRAM,
-		.source = VIEW_RESPONSE_BYTES,
-		.roles = ROLE_SERVER_BIT,
-		SERVER_LABELS,
-		SIZE_BOUNDS,
-		.max_series = MAX_SERIES,
+		BODY_HISTOGRAM(VIEW_RESPONSE_BYTES),
 	},
 	{
 		.name = "redtap_http_requests",
 		.help = "HTTP requests, by the side that was watched.",
-		.unit = "",
-		.kind = VIEW_COUNTER,
-		.source = VIEW_REQUESTS,
-		.roles = ROLE_SERVER_BIT | ROLE_CLIENT_BIT,
-		.labels = { LABEL_JOB, LABEL_INSTANCE, LABEL_ROLE, LABEL_METHOD,
-			    LABEL_ROUTE, LABEL_STATUS, LABEL_ERROR },
-		.n_labels = 7,
-		.max_series = MAX_SERIES,
+		REQUEST_COUNTER,
 	},
 	{
 		.name = "redtap_http_request_errors",
 		.help = "HTTP requests that failed: 5xx or no response, and "
 			"4xx too where the client was watched.",
-		.unit = "",
-		.kind = VIEW_COUNTER,
-		.source = VIEW_REQUESTS,
-		.roles = ROLE_SERVER_BIT | ROLE_CLIENT_BIT,
+		REQUEST_COUNTER,
 		.errors_only = true,
-		.labels = { LABEL_JOB, LABEL_INSTANCE, LABEL_ROLE, LABEL_METHOD,
-			    LABEL_ROUTE, LABEL_STATUS, LABEL_ERROR },
-		.n_labels = 7,
-		.max_series = MAX_SERIES,
 	},
 	{
 		.name = "traces_service_graph_request",
 		.help = "Requests from one service to another, each once. "
 			"connection_type is virtual_node if only one side was "
 			"seen.",
-		.unit = "",
-		.kind = VIEW_COUNTER,
-		.source = VIEW_EDGE_REQUESTS,
-		EDGE_LABELS,
-		.max_series = MAX_SERIES,
+		EDGE_COUNTER,
 	},
 	{
 		.name = "traces_service_graph_request_failed",
 		.help = "Of these, those that were an error for a side: 5xx or "
 			"no response, and 4xx too where the client was "
 			"watched.",
-		.unit = "",
-		.kind = VIEW_COUNTER,
-		.source = VIEW_EDGE_REQUESTS,
+		EDGE_COUNTER,
 		.errors_only = true,
-		EDGE_LABELS,
-		.max_series = MAX_SERIES,
 	},
 	{
 		.name = "traces_service_graph_request_server_seconds",
 		.help = "Duration of these requests as the server saw it.",
-		.unit = "seconds",
-		.kind = VIEW_HISTOGRAM,
-		.source = VIEW_EDGE_SERVER,
-		EDGE_LABELS,
+		EDGE_HISTOGRAM(VIEW_EDGE_SERVER),
 		DURATION_BOUNDS,
-		.max_series = MAX_SERIES,
 	},
 	{
 		.name = "traces_service_graph_request_client_seconds",
 		.help = "Duration of these requests as the client saw it.",
-		.unit = "seconds",
-		.kind = VIEW_HISTOGRAM,
-		.source = VIEW_EDGE_CLIENT,
-		EDGE_LABELS,
+		EDGE_HISTOGRAM(VIEW_EDGE_CLIENT),
 		DURATION_BOUNDS,
-		.max_series = MAX_SERIES,
 	},
 	{
 		.name = "redtap_service_graph_network_seconds",
 		.help = "What the client waited longer than the server took: "
 			"network and queues. Only requests that both sides "
 			"were seen of.",
-		.unit = "seconds",
-		.kind = VIEW_HISTOGRAM,
-		.source = VIEW_EDGE_NETWORK,
-		EDGE_LABELS,
+		EDGE_HISTOGRAM(VIEW_EDGE_NETWORK),
 		NETWORK_BOUNDS,
-		.max_series = MAX_SERIES,
 	},
 };
 
