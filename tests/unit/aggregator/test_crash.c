@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <errno.h>
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
@@ -21,6 +20,7 @@
 #include "aggregator/engine.h"
 #include "common/clock.h"
 #include "proto/limits.h"
+#include "tests/unit/aggregator/temp_dir.h"
 #include "tests/unit/aggregator/traffic.h"
 
 /*
@@ -86,7 +86,7 @@ static void kill_hard(pid_t pid)
 }
 
 struct fixture {
-	char dir[64], url[64];
+	char dir[TEMP_DIR_LEN], url[64];
 	struct truth truth;
 	struct traffic traffic;
 	uint64_t captured, sequence;
@@ -113,8 +113,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	strcpy(f->dir, "/tmp/redtap-crash-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	temp_dir_make(f->dir, "crash");
 	snprintf(f->url, sizeof(f->url), "tcp://127.0.0.1:%u", port++);
 	f->traffic =
 		(struct traffic){ .seed = 0xdead, .services = 2, .routes = 3 };
@@ -126,16 +125,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	DIR *d = opendir(f->dir);
-	struct dirent *e;
 
 	nng_close(f->socket);
-	while (d && (e = readdir(d)))
-		if (e->d_name[0] != '.')
-			unlinkat(dirfd(d), e->d_name, 0);
-	if (d)
-		closedir(d);
-	rmdir(f->dir);
+	temp_dir_remove(f->dir);
 	free(f->batch);
 	free(f->truth.event);
 	free(f);

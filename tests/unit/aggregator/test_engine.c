@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -26,12 +25,13 @@
 #include "aggregator/store.h"
 #include "common/clock.h"
 #include "proto/limits.h"
+#include "tests/unit/aggregator/temp_dir.h"
 #include "tests/unit/aggregator/traffic.h"
 
 /* The engine as a whole, over real sockets and a real store. */
 
 struct fixture {
-	char dir[64];
+	char dir[TEMP_DIR_LEN];
 	struct engine *engine;
 	nng_socket socket;
 	struct truth truth;
@@ -75,8 +75,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	strcpy(f->dir, "/tmp/redtap-engine-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	temp_dir_make(f->dir, "engine");
 	snprintf(f->url, sizeof(f->url), "tcp://127.0.0.1:%u", port++);
 	f->traffic =
 		(struct traffic){ .seed = 0x5eed, .services = 3, .routes = 4 };
@@ -84,19 +83,6 @@ static int setup(void **state)
 	dial(f);
 	*state = f;
 	return 0;
-}
-
-static void remove_dir(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *e;
-
-	while (d && (e = readdir(d)))
-		if (e->d_name[0] != '.')
-			unlinkat(dirfd(d), e->d_name, 0);
-	if (d)
-		closedir(d);
-	rmdir(path);
 }
 
 static int teardown(void **state)
@@ -107,7 +93,7 @@ static int teardown(void **state)
 	if (f->engine)
 		engine_stop(f->engine);
 	engine_free(f->engine);
-	remove_dir(f->dir);
+	temp_dir_remove(f->dir);
 	free(f->truth.event);
 	free(f);
 	return 0;

@@ -21,9 +21,10 @@
 #include "aggregator/store.h"
 #include "aggregator/window.h"
 #include "proto/buckets.h"
+#include "tests/unit/aggregator/temp_dir.h"
 
 struct fixture {
-	char dir[64], path[96];
+	char dir[TEMP_DIR_LEN], path[96];
 };
 
 static int setup(void **state)
@@ -31,8 +32,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	strcpy(f->dir, "/tmp/redtap-store-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	temp_dir_make(f->dir, "store");
 	snprintf(f->path, sizeof(f->path), "%s/redtap.db", f->dir);
 	*state = f;
 	return 0;
@@ -41,15 +41,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	DIR *d = opendir(f->dir);
-	struct dirent *e;
 
-	while (d && (e = readdir(d)))
-		if (e->d_name[0] != '.')
-			unlinkat(dirfd(d), e->d_name, 0);
-	if (d)
-		closedir(d);
-	rmdir(f->dir);
+	temp_dir_remove(f->dir);
 	free(f);
 	return 0;
 }

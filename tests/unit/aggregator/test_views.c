@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include "aggregator/store.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "tests/unit/aggregator/temp_dir.h"
 #include "tests/unit/aggregator/traffic.h"
 
 #define BATCHES 7
@@ -51,7 +51,7 @@ static const char changed[] =
 	"    filter: {errors_only: true}\n";
 
 struct fixture {
-	char dir[3][64];
+	char dir[3][TEMP_DIR_LEN];
 	char path[64]; /* of the configuration */
 	struct aggregator_config *config;
 	struct view_set *set;
@@ -65,8 +65,7 @@ static int setup(void **state)
 
 	assert_non_null(f);
 	for (size_t i = 0; i < 3; i++) {
-		strcpy(f->dir[i], "/tmp/redtap-views-XXXXXX");
-		assert_non_null(mkdtemp(f->dir[i]));
+		temp_dir_make(f->dir[i], "views");
 	}
 	strcpy(f->path, "/tmp/redtap-views-XXXXXX");
 	fd = mkstemp(f->path);
@@ -76,25 +75,12 @@ static int setup(void **state)
 	return 0;
 }
 
-static void remove_dir(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *e;
-
-	while (d && (e = readdir(d)))
-		if (e->d_name[0] != '.')
-			unlinkat(dirfd(d), e->d_name, 0);
-	if (d)
-		closedir(d);
-	rmdir(path);
-}
-
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < 3; i++)
-		remove_dir(f->dir[i]);
+		temp_dir_remove(f->dir[i]);
 	unlink(f->path);
 	aggregator_config_free(f->config);
 	view_set_free(f->set);
