@@ -216,9 +216,9 @@ static void read_rollups(struct fold *f, const struct batch *batch,
 
 	for (size_t i = 0; i < ro->n; i++) {
 		uint32_t bin = ro->series[i];
-		int64_t us = (int64_t)((uint64_t)batch->base_us +
-				       (uint64_t)ro->window_delta_s[i] *
-					       1000000);
+		int64_t us =
+			(int64_t)((uint64_t)batch->base_us +
+				  (uint64_t)ro->window_delta_s[i] * 1000000);
 
 		if (ro->count[i] == 0)
 			continue;
@@ -279,8 +279,7 @@ static size_t keep_slowest(const struct fold *f, size_t rows,
 		for (unsigned g = 0; g < n_groups; g++) {
 			if (!best[g])
 				continue;
-			p->best[n++] =
-				slowest_best(g, best[g], f->bins.end_us);
+			p->best[n++] = slowest_best(g, best[g], f->bins.end_us);
 			best[g] = 0;
 		}
 		p->bin[i].n_best = (uint32_t)n - p->bin[i].best;
@@ -320,8 +319,7 @@ static int keep(struct fold *f, const struct batch *batch,
 	if (!f->wants_slowest)
 		return 0;
 	most = rows * f->slowest->n_groups;
-	p->best = pool_take(&f->pool,
-			    (n < most ? n : most) * sizeof(*p->best));
+	p->best = pool_take(&f->pool, (n < most ? n : most) * sizeof(*p->best));
 	if (!p->best)
 		return -ENOMEM;
 	pool_shrink(&f->pool, p->best,

@@ -66,8 +66,8 @@ void *pool_take(struct pool *p, size_t bytes)
 
 void pool_shrink(struct pool *p, const void *last, size_t bytes)
 {
-	p->now->used = (size_t)((const char *)last - p->now->data) +
-		       rounded(bytes);
+	p->now->used =
+		(size_t)((const char *)last - p->now->data) + rounded(bytes);
 }
 
 void pool_reset(struct pool *p)

@@ -291,8 +291,8 @@ static void dispatch(struct conn_table *t, uint32_t index,
 	c->gone = false;
 	if (rec->type == TAP_CLOSE) {
 		stream_progress(&t->env, c, &rec->done);
-		stream_close(&t->env, c, cl->error,
-			     cl->last_bytes, cl->time_ns);
+		stream_close(&t->env, c, cl->error, cl->last_bytes,
+			     cl->time_ns);
 		drop(t, index);
 		return;
 	}
@@ -306,8 +306,7 @@ static void dispatch(struct conn_table *t, uint32_t index,
 	if (rec->type == TAP_DATA)
 		stream_data(&t->env, c, (const void *)rec);
 	else
-		stream_end(&t->env, c, rec->dir,
-			   e->last_bytes, e->time_ns);
+		stream_end(&t->env, c, rec->dir, e->last_bytes, e->time_ns);
 	if (!c->watch && stream_wants_poll(c))
 		watch(t, c, index);
 }
@@ -377,8 +376,7 @@ static bool poll_one(struct conn_table *t, uint32_t index, uint64_t now_ns)
 	}
 	c->gone = false;
 	if (err == 0)
-		stream_poll(&t->env, c, &now, last_bytes,
-			    now_ns);
+		stream_poll(&t->env, c, &now, last_bytes, now_ns);
 	return true;
 }
 

@@ -143,9 +143,8 @@ put(struct column *c, uint64_t v, enum kind kind)
 }
 
 /* One of nine or ten bytes, or more: false. */
-static __attribute__((noinline)) bool put_long(struct column *c,
-					       const uint8_t *p, size_t len,
-					       enum kind kind)
+static __attribute__((noinline)) bool
+put_long(struct column *c, const uint8_t *p, size_t len, enum kind kind)
 {
 	uint64_t v = 0;
 

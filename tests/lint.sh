@@ -112,8 +112,8 @@ fi
 # ---- words
 grep -nE '(^|[^A-Za-z])(TODO|FIXME|XXX|HACK)([^A-Za-z]|$)' "${sources[@]}" |
 	check "nothing is left to do in comments"
-grep -nE '^[[:space:]]*typedef' "${ours[@]}" | grep -vE '_fn\)?[;(]|kernel\.h:' |
-	check "typedefs are for callbacks (_fn) only"
+grep -nE '^[[:space:]]*typedef' "${ours[@]}" | grep -vE '_fn\)?[;(]|vector_size|kernel\.h:' |
+	check "typedefs are for callbacks (_fn) and vectors only"
 {
 	for f in "${sources[@]}"; do
 		head -3 "$f" | grep -q 'SPDX-License-Identifier: ' || echo "$f"

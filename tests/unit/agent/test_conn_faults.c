@@ -200,7 +200,8 @@ static void waits_for_the_end_that_the_last_bytes_lack(void **state)
 {
 	static const char *const inside[] = { "data: 1\n\n", "3e8\r\n",
 					      "a\r\n\r\n\r\n" };
-	static const char *const over[] = { "\r\n0\r\n\r\n", "X-Sum: 1\r\n\r\n" };
+	static const char *const over[] = { "\r\n0\r\n\r\n",
+					    "X-Sum: 1\r\n\r\n" };
 	struct fixture f;
 	size_t i;
 
