@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """
-Runs a command on another kernel: guest.py [--timeout S] [--log FILE] DIR -- CMD…
+Runs a command on another kernel:
+guest.py [--root DIR] [--timeout S] [--log FILE] KERNEL -- CMD…
 
-DIR is a Debian kernel package, extracted; what is made from it once is kept
-there too. The guest is QEMU without hardware help, so that it runs anywhere:
-slow, but its counts are as good as any. It sees this machine's files read-only
-under a RAM disk that takes the writes, runs the command as root in the current
-directory, and ends. Output and exit status are the command's own; 124: out of
-time; 125: the guest did not come up, or died.
+KERNEL is a folder with a Debian kernel package for amd64 or arm64, extracted;
+what is made from it once is kept there too. The guest is QEMU without hardware
+help, so that it runs anywhere: slow, but its counts are as good as any. It sees
+the files under DIR, this machine's if none is named, read-only under a RAM disk
+that takes the writes, runs the command as root in the current directory, and
+ends. Output and exit status are the command's own; 124: out of time; 125: the
+guest did not come up, or died.
 """
 
 import argparse
@@ -26,8 +28,13 @@ import zlib
 
 # One CPU: QEMU before 8.1 with several of them can crash a kernel that patches
 # its own code, as attaching a program makes it do.
-QEMU = """qemu-system-x86_64 -machine pc,accel=tcg -cpu max,la57=off -smp 1
- -m 2G -nodefaults -no-reboot -display none"""
+QEMU = "-smp 1 -m 2G -nodefaults -no-reboot -display none"
+MACHINES = {  # by Debian's architecture; the processor, and the serial port
+    "amd64": ("qemu-system-x86_64 -machine pc,accel=tcg -cpu max,la57=off",
+              "ttyS0"),
+    "arm64": ("qemu-system-aarch64 -machine virt,accel=tcg -cpu cortex-a72",
+              "ttyAMA0"),
+}
 MODULES = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
 MOUNT = "trans=virtio,version=9p2000.L,msize=262144"
 
@@ -67,6 +74,8 @@ $b poweroff -f
 def unpacked(image):
     """The kernel inside a bzImage: QEMU starts it without decompressing."""
     data = image.read_bytes()
+    if data[0x38:0x3c] == b"ARM\x64":
+        return data  # as it is
     setup_sects, = struct.unpack_from("<B", data, 0x1f1)
     offset, length = struct.unpack_from("<II", data, 0x248)
     start = (setup_sects + 1) * 512 + offset
@@ -117,9 +126,9 @@ def module(path):
     return path.read_bytes()
 
 
-def prepare(kernel):
+def prepare(image, root):
     """(kernel, initial RAM disk), made if they are not there."""
-    image, = kernel.glob("boot/vmlinuz-*")
+    kernel = image.parents[1]
     modules, = kernel.glob("lib/modules/*")
     plain, ram = kernel / "vmlinux", kernel / "initramfs"
     if not plain.exists():
@@ -127,7 +136,8 @@ def prepare(kernel):
     if ram.exists() and ram.stat().st_mtime > os.stat(__file__).st_mtime:
         return plain, ram
     subprocess.run(["depmod", "-b", kernel, modules.name], check=True)
-    busybox = pathlib.Path(shutil.which("busybox")).read_bytes()
+    busybox = pathlib.Path(shutil.which("busybox", path=":".join(
+        f"{root}{folder}" for folder in ("/bin", "/usr/bin")))).read_bytes()
     files = {"bin": (0o40755, b""), "modules": (0o40755, b""),
              "bin/busybox": (0o100755, busybox),
              "init": (0o100755, INIT.encode())}
@@ -137,12 +147,13 @@ def prepare(kernel):
     return plain, ram
 
 
-def command_file(argv):
+def command_file(argv, root):
+    folder = "/" + os.path.relpath(os.getcwd(), root)
     return "\n".join([
         "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "export HOME=/root REDTAP_GUEST=1",
         "ulimit -n 65536",
-        f"cd {shlex.quote(os.getcwd())} || exit 125",
+        f"cd {shlex.quote(folder)} || exit 125",
         "exec " + " ".join(map(shlex.quote, argv)), ""])
 
 
@@ -163,18 +174,20 @@ def wait(qemu, output, limit_s):
             time.sleep(0.1)
 
 
-def run(kernel, argv, limit_s, log):
-    plain, ram = prepare(kernel)
+def run(kernel, root, argv, limit_s, log):
+    image, = kernel.glob("boot/vmlinuz-*")
+    machine, port = MACHINES[image.name.rsplit("-", 1)[-1]]
+    plain, ram = prepare(image, root)
     with tempfile.TemporaryDirectory(prefix="redtap-vm-") as back:
         back = pathlib.Path(back)
         console = pathlib.Path(log) if log else back / "console"
-        (back / "command").write_text(command_file(argv))
+        (back / "command").write_text(command_file(argv, root))
         (back / "output").touch()
         share = "local,security_model=none,multidevs=remap"
-        args = [*QEMU.split(), "-kernel", plain, "-initrd", ram,
+        args = [*machine.split(), *QEMU.split(), "-kernel", plain, "-initrd", ram,
                 "-serial", f"file:{console}", "-append",
-                "console=ttyS0 quiet panic=-1 oops=panic mitigations=off",
-                "-virtfs", f"{share},path=/,mount_tag=root,readonly=on",
+                f"console={port} quiet panic=-1 oops=panic mitigations=off",
+                "-virtfs", f"{share},path={root},mount_tag=root,readonly=on",
                 "-virtfs", f"{share},path={back},mount_tag=back"]
         # It must not outlive us.
         qemu = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *args],
@@ -199,10 +212,12 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--timeout", type=float, default=300)
     parser.add_argument("--log", help="keep the kernel's log here")
+    parser.add_argument("--root", type=pathlib.Path, default="/")
     parser.add_argument("kernel", type=pathlib.Path)
     parser.add_argument("command", nargs="+")
     args = parser.parse_args()
-    sys.exit(run(args.kernel.resolve(), args.command, args.timeout, args.log))
+    sys.exit(run(args.kernel.resolve(), args.root.resolve(), args.command,
+                 args.timeout, args.log))
 
 
 if __name__ == "__main__":
