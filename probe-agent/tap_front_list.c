@@ -19,6 +19,9 @@
 #include "socket.skel.h"
 #include "syscall.skel.h"
 
+#define TRACING "/sys/kernel/tracing/events"
+#define DEBUG_TRACING "/sys/kernel/debug/tracing/events"
+
 static uint32_t self(const struct tap_options *opt)
 {
 	return opt->watch_self ? 0 : (uint32_t)getpid();
@@ -128,8 +131,8 @@ SKELETON(syscall, )
 
 static const char *syscall_lacks(void)
 {
-	if (access("/sys/kernel/tracing/events/syscalls", F_OK) &&
-	    access("/sys/kernel/debug/tracing/events/syscalls", F_OK))
+	if (access(TRACING "/syscalls", F_OK) &&
+	    access(DEBUG_TRACING "/syscalls", F_OK))
 		return "no syscall tracepoints (CONFIG_FTRACE_SYSCALLS), or "
 		       "tracefs is not mounted";
 	return NULL;
@@ -150,11 +153,9 @@ static const struct tap_hook socket_hooks[] = {
 	LIFE,
 	{ .program = "sock_send_length",
 	  .probe = "sock_send_length",
-	  .function = "__traceiter_sock_send_length",
 	  .required = true },
 	{ .program = "sock_recv_length",
 	  .probe = "sock_recv_length",
-	  .function = "__traceiter_sock_recv_length",
 	  .required = true },
 	WRITES_BEGIN,
 	EXIT("mmsg", "sendmmsg"),
@@ -164,13 +165,23 @@ static const struct tap_hook socket_hooks[] = {
 
 SKELETON(socket, )
 
+static const char *socket_lacks(void)
+{
+	const char *lacks = syscall_lacks();
+
+	if (!lacks && access(TRACING "/sock/sock_send_length", F_OK) &&
+	    access(DEBUG_TRACING "/sock/sock_send_length", F_OK))
+		lacks = "the kernel has no sock_send_length (6.3)";
+	return lacks;
+}
+
 static const struct tap_frontend socket_front = {
 	.name = "socket",
 	.hooks = socket_hooks,
 	.n_hooks = sizeof(socket_hooks) / sizeof(*socket_hooks),
 	.open = socket_open,
 	.destroy = socket_destroy,
-	.lacks = syscall_lacks,
+	.lacks = socket_lacks,
 };
 
 /* --- fentry --- */
