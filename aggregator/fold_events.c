@@ -159,6 +159,10 @@ static void read_times(struct fold *f, const struct batch *batch,
 
 /* ---- values ------------------------------------------------------------ */
 
+_Static_assert(LIMIT_DURATION_US <= UINT64_C(1) << CELLS_EXACT_BITS &&
+		       LIMIT_BODY_BYTES <= UINT64_C(1) << CELLS_EXACT_BITS,
+	       "values of events are exact as doubles");
+
 static void read_values(const struct bins *b, enum measure m,
 			const struct cells *cells, const uint64_t *value,
 			size_t n)
@@ -170,7 +174,7 @@ static void read_values(const struct bins *b, enum measure m,
 	for (size_t i = 0; i < n; i++) {
 		uint64_t v = value[i];
 
-		counted[i].cell[m] = (uint16_t)cells_index(cells, v);
+		counted[i].cell[m] = (uint16_t)cells_index_exact(cells, v);
 		sum[of[i]] += v;
 	}
 }
@@ -183,7 +187,7 @@ static void read_ttfb(const struct fold *f, const struct batch_events *ev)
 		uint64_t v = ev->duration_us[i] - ev->tail_us[i];
 
 		b->counted[i].cell[MEASURE_TTFB] =
-			(uint16_t)cells_index(&f->seconds, v);
+			(uint16_t)cells_index_exact(&f->seconds, v);
 		b->sum[MEASURE_TTFB][b->of[i]] += v;
 	}
 }
@@ -203,7 +207,8 @@ static void note_slowest(const struct fold *f, const struct batch_events *ev)
 		uint64_t *b = &best[series[i] * n_groups +
 				    group[counted[i].cell[MEASURE_DURATION]]];
 
-		*b = word > *b ? word : *b;
+		if (__builtin_expect(word > *b, 0))
+			*b = word;
 	}
 }
 

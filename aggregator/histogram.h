@@ -51,17 +51,20 @@ static inline unsigned cells_step(uint64_t v)
  * boundary of the eight native buckets, so one step mostly settles it. A double
  * has these bits side by side; that of 0 falls on the step of 2.
  */
-static inline unsigned cells_index(const struct cells *c, uint64_t v)
+static inline unsigned cells_index_exact(const struct cells *c, uint64_t v)
 {
-	unsigned i;
+	unsigned i = c->start[cells_step(v)]; /* v < 2^CELLS_EXACT_BITS */
 
-	if (__builtin_expect(v >> CELLS_EXACT_BITS != 0, 0))
-		return cells_find(c, v);
-	i = c->start[cells_step(v)];
 	i += v > c->upper[i];
 	while (__builtin_expect(v > c->upper[i], 0))
 		i++;
 	return i;
+}
+
+static inline unsigned cells_index(const struct cells *c, uint64_t v)
+{
+	return v >> CELLS_EXACT_BITS ? cells_find(c, v)
+				     : cells_index_exact(c, v);
 }
 
 /*

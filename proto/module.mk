@@ -11,5 +11,5 @@ $(OBJS_proto): | $(PROTO_GEN).h
 
 # Loops over columns, to be unrolled and made vectors of.
 ifeq ($(SAN),)
-$(B)/obj/proto/varints.o $(B)/obj/proto/batch.o: CFLAGS_ALL += -O3
+$(B)/obj/proto/varints.o $(B)/obj/proto/varints_bmi2.o $(B)/obj/proto/batch.o: CFLAGS_ALL += -O3
 endif

@@ -13,15 +13,15 @@
  */
 
 /* Values written beyond the last one: out must have room for them. */
-#define VARINTS_SLACK 4u
+#define VARINTS_SLACK 8u
 
 /* How many there are: the bytes that end one. */
 size_t varints_count(const uint8_t *p, size_t len);
 
 /*
- * The values of len bytes, of which the last ends one; and all bits that occur
- * in them. -ENOTSUP: one has more than ten bytes, or more than 32 bits in
- * varints_u32(). varints_s64() undoes protobuf's zigzag.
+ * The values of len bytes, of which the last ends one. -ENOTSUP: one has more
+ * than ten bytes, or more than 32 bits in varints_u32(). varints_s64() undoes
+ * protobuf's zigzag.
  */
 int varints_u64(const uint8_t *p, size_t len, uint64_t *out);
 int varints_s64(const uint8_t *p, size_t len, int64_t *out);

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROTO_VARINTS_DECODE_H
+#define PROTO_VARINTS_DECODE_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include "proto/varints.h"
+
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
+/*
+ * The inside of varints.c and of varints_bmi2.c, which are the same source made
+ * for two kinds of processor.
+ */
+
+#define BLOCK 64u
+#define STOPS 0x8080808080808080u
+#define REACH 16u /* bytes after a block that may be loaded */
+#define WORD 8u
+#define VALUE_MAX 10u
+
+typedef uint64_t pair __attribute__((vector_size(16)));
+typedef uint32_t four __attribute__((vector_size(16)));
+
+/* What column is made: the type of its values. */
+enum kind { U64, S64, U32 };
+
+/*
+ * Values of up to eight bytes on their way: groups of 7 bits, a byte each.
+ * Never more than a block ends.
+ */
+struct raw {
+	_Alignas(16) uint64_t word[BLOCK + VARINTS_SLACK];
+	size_t n;
+};
+
+struct column {
+	enum kind kind;
+	union {
+		void *memory;
+		uint64_t *u64;
+		uint32_t *u32;
+	};
+	size_t n; /* values written */
+	uint64_t bits; /* all that occur */
+};
+
+/* Bit by byte: it is the last of its value. */
+static inline uint64_t ends_of(const uint8_t *p)
+{
+	uint64_t more = 0;
+
+#ifdef __SSE2__
+	for (unsigned i = 0; i < BLOCK; i += 16) {
+		__m128i v = _mm_loadu_si128((const void *)(p + i));
+
+		more |= (uint64_t)(unsigned)_mm_movemask_epi8(v) << i;
+	}
+#else
+	for (unsigned i = 0; i < BLOCK; i += 8) {
+		uint64_t w;
+
+		memcpy(&w, p + i, sizeof(w));
+		more |= ((w & STOPS) >> 7) * 0x0102040810204080u >> 56 << i;
+	}
+#endif
+	return ~more;
+}
+
+/* Groups of 7 bits, a byte each, moved together. */
+static inline pair squeeze(pair w)
+{
+	w -= (w & 0x7f007f007f007f00u) >> 1;
+	w = (w & 0x00003fff00003fffu) | (w & 0x3fff00003fff0000u) >> 2;
+	return (w & 0x000000000fffffffu) | (w & 0x0fffffff00000000u) >> 4;
+}
+
+static inline pair unzigzag(pair v)
+{
+	return v >> 1 ^ -(v & 1);
+}
+
+/* Two or four at a time, and so beyond the last one. */
+static inline __attribute__((always_inline)) void
+put_raw(struct column *c, struct raw *r, enum kind kind)
+{
+	pair bits = { 0 };
+
+	memset(r->word + r->n, 0, VARINTS_SLACK * sizeof(r->word[0]));
+	if (kind == U32) {
+		for (size_t i = 0; i < r->n; i += 4) {
+			pair a = *(pair *)&r->word[i];
+			pair b = *(pair *)&r->word[i + 2];
+			four v;
+
+			a = squeeze(a);
+			b = squeeze(b);
+			bits |= a | b;
+			v = __builtin_shufflevector((four)a, (four)b, 0, 2, 4,
+						    6);
+			memcpy(c->u32 + c->n + i, &v, sizeof(v));
+		}
+	} else {
+		for (size_t i = 0; i < r->n; i += 2) {
+			pair v = squeeze(*(pair *)&r->word[i]);
+
+			if (kind == S64)
+				v = unzigzag(v);
+			memcpy(c->u64 + c->n + i, &v, sizeof(v));
+		}
+	}
+	c->bits |= bits[0] | bits[1];
+	c->n += r->n;
+	r->n = 0;
+}
+
+static inline __attribute__((always_inline)) void
+put(struct column *c, uint64_t v, enum kind kind)
+{
+	c->bits |= v;
+	if (kind == U32)
+		c->u32[c->n++] = (uint32_t)v;
+	else
+		c->u64[c->n++] = kind == S64 ? v >> 1 ^ -(v & 1) : v;
+}
+
+/* One of nine or ten bytes, or more: false. */
+static __attribute__((noinline)) bool put_long(struct column *c,
+					       const uint8_t *p, size_t len,
+					       enum kind kind)
+{
+	uint64_t v = 0;
+
+	if (len > VALUE_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		v |= (uint64_t)(p[i] & 0x7f) << 7 * i;
+	put(c, v, kind);
+	return true;
+}
+
+/* A block of values of one byte. */
+static inline __attribute__((always_inline)) void
+put_short(struct column *c, const uint8_t *p, enum kind kind)
+{
+	for (size_t i = 0; i < BLOCK; i++) {
+		uint64_t v = p[i];
+
+		if (kind == U32)
+			c->u32[c->n + i] = (uint32_t)v;
+		else
+			c->u64[c->n + i] = kind == S64 ? v >> 1 ^ -(v & 1) : v;
+	}
+	c->n += BLOCK;
+}
+
+/*
+ * The values that end in ends, bits of the bytes at p; *start is where the
+ * first of them begins, and is left where the next one does.
+ */
+static inline __attribute__((always_inline)) bool
+put_block(struct column *c, struct raw *r, const uint8_t *p, uint64_t ends,
+	  const uint8_t **start, enum kind kind)
+{
+	static const uint64_t groups[WORD] = {
+		0x7f,
+		0x7f7f,
+		0x7f7f7f,
+		0x7f7f7f7f,
+		0x7f7f7f7f7f,
+		0x7f7f7f7f7f7f,
+		0x7f7f7f7f7f7f7f,
+		0x7f7f7f7f7f7f7f7f,
+	};
+	const uint8_t *from = *start;
+	size_t n = 0;
+
+	for (; ends != 0; ends &= ends - 1) {
+		const uint8_t *end = p + __builtin_ctzll(ends);
+		size_t more = (size_t)(end - from);
+		uint64_t w;
+
+		if (__builtin_expect(more >= WORD, 0)) {
+			r->n = n;
+			put_raw(c, r, kind);
+			n = 0;
+			if (!put_long(c, from, more + 1, kind))
+				return false;
+		} else {
+			memcpy(&w, from, sizeof(w));
+			r->word[n++] = w & groups[more];
+		}
+		from = end + 1;
+	}
+	*start = from;
+	r->n = n;
+	put_raw(c, r, kind);
+	return true;
+}
+
+#ifdef __BMI2__
+#define ROUND 8u
+
+/*
+ * Eight values. If fewer end here, what comes next is made of the bytes up to
+ * the one after the block: of the next value, or of its beginning, and so has
+ * no bits that don't occur. After that there are zeros.
+ */
+static inline __attribute__((always_inline)) void
+put_round(struct column *c, const uint8_t *p, uint64_t *ends,
+	  const uint8_t **start, enum kind kind)
+{
+	const uint8_t *from = *start;
+
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < ROUND; i++) {
+		const uint8_t *end = p + _tzcnt_u64(*ends);
+		unsigned more = (unsigned)(end - from);
+		uint64_t w, v;
+
+		memcpy(&w, from, sizeof(w));
+		v = _pext_u64(w, _bzhi_u64(~STOPS, 8 * more + 8));
+		if (kind == U32) {
+			c->u32[c->n + i] = (uint32_t)v;
+			c->bits |= v;
+		} else {
+			c->u64[c->n + i] =
+				kind == S64 ? v >> 1 ^ -(v & 1) : v;
+		}
+		*ends = _blsr_u64(*ends);
+		from = end + 1;
+	}
+	*start = from;
+}
+
+/* A value of more than a word ends, or goes on. */
+static inline bool any_long(const uint8_t *p, uint64_t ends,
+			    const uint8_t *start)
+{
+	uint64_t run = ~ends & ~ends >> 1;
+
+	run &= run >> 2;
+	run &= run >> 4;
+	return run != 0 ||
+	       (size_t)(p - start) + (unsigned)_tzcnt_u64(ends) >= WORD;
+}
+
+/*
+ * As put_block(), but always in rounds: what a round makes of no value is
+ * overwritten by the next. So how many values end in a block, which nobody
+ * could predict either, costs little.
+ */
+static inline __attribute__((always_inline)) bool
+put_rounds(struct column *c, struct raw *r, const uint8_t *p, uint64_t ends,
+	   const uint8_t **start, enum kind kind)
+{
+	const uint8_t *next = p + BLOCK - _lzcnt_u64(ends);
+	unsigned n = (unsigned)__builtin_popcountll(ends);
+
+	if (__builtin_expect(any_long(p, ends, *start), 0))
+		return put_block(c, r, p, ends, start, kind);
+	for (unsigned i = 0; i < n; i += ROUND) {
+		put_round(c, p, &ends, start, kind);
+		c->n += ROUND;
+	}
+	c->n -= (ROUND - n % ROUND) % ROUND;
+	*start = next;
+	return true;
+}
+#else
+#define put_rounds put_block
+#endif
+
+static inline __attribute__((always_inline)) int
+decode(const uint8_t *p, size_t len, void *out, enum kind kind)
+{
+	struct column c = { .kind = kind, .memory = out };
+	const uint8_t *start = p, *end = p + len;
+	uint8_t last[2 * BLOCK + VALUE_MAX] = { 0 };
+	struct raw r;
+
+	for (; (size_t)(end - p) >= BLOCK + REACH; p += BLOCK) {
+		uint64_t ends = ends_of(p);
+
+		if (ends == UINT64_MAX && start == p) {
+			put_short(&c, p, kind);
+			start = p + BLOCK;
+		} else if (!put_rounds(&c, &r, p, ends, &start, kind)) {
+			return -ENOTSUP;
+		}
+	}
+	/* Loads reach over the end of what is left, so they get a copy. */
+	len = (size_t)(end - start);
+	if (len >= BLOCK + REACH + VALUE_MAX)
+		return -ENOTSUP;
+	memcpy(last, start, len);
+	start = last;
+	for (p = last; p < last + len; p += BLOCK) {
+		size_t left = (size_t)(last + len - p);
+		uint64_t ends = ends_of(p);
+
+		if (left < BLOCK)
+			ends &= (UINT64_C(1) << left) - 1;
+		if (!put_block(&c, &r, p, ends, &start, kind))
+			return -ENOTSUP;
+	}
+	return kind == U32 && c.bits >> 32 ? -ENOTSUP : 0;
+}
+
+#endif /* PROTO_VARINTS_DECODE_H */
