@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "proto/varints_decode.h"
 #include "proto/varints_bmi2.h"
+#include "proto/varints_decode.h"
 
 #if defined(__x86_64__) && !defined(__clang__)
 #define QUICK(name, p, len, out)                                               \
@@ -12,15 +12,16 @@
 #define QUICK(name, p, len, out)
 #endif
 
-typedef int8_t bytes16 __attribute__((vector_size(16)));
+#define BYTES int8_t __attribute__((vector_size(16)))
 
 size_t varints_count(const uint8_t *p, size_t len)
 {
 	size_t n = 0;
+	BYTES v;
 
-	while (len >= sizeof(bytes16)) {
-		size_t rounds = len / sizeof(bytes16);
-		bytes16 v, sum = { 0 };
+	while (len >= sizeof(v)) {
+		size_t rounds = len / sizeof(v);
+		BYTES sum = { 0 };
 
 		if (rounds > 127)
 			rounds = 127; /* what a byte of sum can hold */

@@ -2,10 +2,10 @@
 #ifndef PROTO_VARINTS_DECODE_H
 #define PROTO_VARINTS_DECODE_H
 
+#include "proto/varints.h"
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
-#include "proto/varints.h"
 
 #ifdef __SSE2__
 #include <immintrin.h>
@@ -22,8 +22,8 @@
 #define WORD 8u
 #define VALUE_MAX 10u
 
-typedef uint64_t pair __attribute__((vector_size(16)));
-typedef uint32_t four __attribute__((vector_size(16)));
+#define PAIR uint64_t __attribute__((vector_size(16)))
+#define FOUR uint32_t __attribute__((vector_size(16)))
 
 /* What column is made: the type of its values. */
 enum kind { U64, S64, U32 };
@@ -71,14 +71,14 @@ static inline uint64_t ends_of(const uint8_t *p)
 }
 
 /* Groups of 7 bits, a byte each, moved together. */
-static inline pair squeeze(pair w)
+static inline PAIR squeeze(PAIR w)
 {
 	w -= (w & 0x7f007f007f007f00u) >> 1;
 	w = (w & 0x00003fff00003fffu) | (w & 0x3fff00003fff0000u) >> 2;
 	return (w & 0x000000000fffffffu) | (w & 0x0fffffff00000000u) >> 4;
 }
 
-static inline pair unzigzag(pair v)
+static inline PAIR unzigzag(PAIR v)
 {
 	return v >> 1 ^ -(v & 1);
 }
@@ -87,25 +87,25 @@ static inline pair unzigzag(pair v)
 static inline __attribute__((always_inline)) void
 put_raw(struct column *c, struct raw *r, enum kind kind)
 {
-	pair bits = { 0 };
+	PAIR bits = { 0 };
 
 	memset(r->word + r->n, 0, VARINTS_SLACK * sizeof(r->word[0]));
 	if (kind == U32) {
 		for (size_t i = 0; i < r->n; i += 4) {
-			pair a = *(pair *)&r->word[i];
-			pair b = *(pair *)&r->word[i + 2];
-			four v;
+			PAIR a = *(PAIR *)&r->word[i];
+			PAIR b = *(PAIR *)&r->word[i + 2];
+			FOUR v;
 
 			a = squeeze(a);
 			b = squeeze(b);
 			bits |= a | b;
-			v = __builtin_shufflevector((four)a, (four)b, 0, 2, 4,
+			v = __builtin_shufflevector((FOUR)a, (FOUR)b, 0, 2, 4,
 						    6);
 			memcpy(c->u32 + c->n + i, &v, sizeof(v));
 		}
 	} else {
 		for (size_t i = 0; i < r->n; i += 2) {
-			pair v = squeeze(*(pair *)&r->word[i]);
+			PAIR v = squeeze(*(PAIR *)&r->word[i]);
 
 			if (kind == S64)
 				v = unzigzag(v);
@@ -128,9 +128,8 @@ put(struct column *c, uint64_t v, enum kind kind)
 }
 
 /* One of nine or ten bytes, or more: false. */
-static __attribute__((noinline)) bool put_long(struct column *c,
-					       const uint8_t *p, size_t len,
-					       enum kind kind)
+static __attribute__((noinline)) bool
+put_long(struct column *c, const uint8_t *p, size_t len, enum kind kind)
 {
 	uint64_t v = 0;
 
@@ -227,8 +226,7 @@ put_round(struct column *c, const uint8_t *p, uint64_t *ends,
 			c->u32[c->n + i] = (uint32_t)v;
 			c->bits |= v;
 		} else {
-			c->u64[c->n + i] =
-				kind == S64 ? v >> 1 ^ -(v & 1) : v;
+			c->u64[c->n + i] = kind == S64 ? v >> 1 ^ -(v & 1) : v;
 		}
 		*ends = _blsr_u64(*ends);
 		from = end + 1;
