@@ -13,6 +13,7 @@
 #include "aggregator/durations.h"
 #include "aggregator/migrations.h"
 #include "aggregator/store_sql.h"
+#include "aggregator/store_wal.h"
 #include "common/log.h"
 
 /* durations_add(a, b): the sum of two sparse histograms. */
@@ -93,9 +94,9 @@ static int check(struct store *st)
 
 /*
  * The first two only take effect before the first table is made. A page costs
- * three system calls on its way, two into the WAL and one out of it, so twice
- * the usual size makes ingest a third faster; more would gain little and write
- * more of each small commit.
+ * two system calls on its way out of the WAL, so twice the usual size makes
+ * ingest faster; more would gain little and write more of each small commit.
+ * store_wal.h relies on synchronous = FULL.
  */
 static int setup(struct store *st)
 {
@@ -118,7 +119,7 @@ static int open_db(struct store *st)
 	int rc = sqlite3_open_v2(st->path, &st->db,
 				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
 					 SQLITE_OPEN_NOMUTEX,
-				 NULL);
+				 store_wal_vfs());
 	int err;
 
 	if (rc != SQLITE_OK)

@@ -179,6 +179,61 @@ static void sets_a_damaged_store_aside_and_starts_empty(void **state)
 	}
 }
 
+static void copy_file(const char *from, const char *to)
+{
+	int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT, 0600);
+	char block[65536];
+	ssize_t n;
+
+	assert_true(in >= 0 && out >= 0);
+	while ((n = read(in, block, sizeof(block))) > 0)
+		assert_int_equal(write(out, block, (size_t)n), n);
+	assert_int_equal(n, 0);
+	close(in);
+	close(out);
+}
+
+/* What the files would be after kill -9; through SQLite's own files. */
+static int64_t rows_on_disk(struct fixture *f)
+{
+	char from[128], to[128];
+	sqlite3_stmt *s;
+	sqlite3 *db;
+	int64_t n;
+
+	snprintf(to, sizeof(to), "%s/copy", f->dir);
+	copy_file(f->path, to);
+	snprintf(from, sizeof(from), "%s-wal", f->path);
+	snprintf(to, sizeof(to), "%s/copy-wal", f->dir);
+	copy_file(from, to);
+	snprintf(to, sizeof(to), "%s/copy", f->dir);
+	assert_int_equal(sqlite3_open(to, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(*) FROM log", -1,
+					    &s, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+	n = sqlite3_column_int64(s, 0);
+	sqlite3_finalize(s);
+	sqlite3_close(db);
+	return n;
+}
+
+static void what_is_committed_is_in_the_files(void **state)
+{
+	struct fixture *f = *state;
+	struct store *st;
+
+	assert_int_equal(store_open(&st, f->dir), 0);
+	for (uint64_t last = 0; last < 3000;) {
+		uint64_t n = last % 7 == 0 ? 1 : last % 7 * 50;
+
+		put_batches(st, last + 1, last + n);
+		last += n;
+		assert_int_equal(rows_on_disk(f), last);
+	}
+	store_close(st);
+}
+
 static void expires_the_log_but_not_what_is_still_needed(void **state)
 {
 	struct fixture *f = *state;
@@ -289,6 +344,7 @@ int main(void)
 		TEST(refuses_a_store_of_a_newer_version),
 		TEST(a_second_process_is_refused),
 		TEST(sets_a_damaged_store_aside_and_starts_empty),
+		TEST(what_is_committed_is_in_the_files),
 		TEST(expires_the_log_but_not_what_is_still_needed),
 		TEST(adds_late_windows_to_what_is_there),
 		TEST(quantiles_interpolate_within_the_cell),
