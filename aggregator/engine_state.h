@@ -12,8 +12,9 @@
 #include "aggregator/ledger.h"
 #include "aggregator/store.h"
 #include "common/buf.h"
+#include "common/clock.h"
 
-/* The inside of the engine, for engine.c and snapshot.c only. */
+/* The inside of the engine, for engine*.c and snapshot*.c only. */
 
 #define GROUP_MAX 256u
 
@@ -92,5 +93,40 @@ struct engine {
 	uint64_t commit_ns; /* moving mean */
 	struct buf blob;
 };
+
+static inline uint64_t ms_ns(uint64_t ms)
+{
+	return ms * CLOCK_NS_PER_MS;
+}
+
+/* ---- engine_examine.c ---- */
+
+/* Decodes, validates and asks the ledger; the reply is ready but not sent. */
+void engine_examine(struct engine *e, struct item *it);
+void engine_refuse(struct item *it, enum reply_status status, const char *why);
+
+/* ---- engine_commit.c ---- */
+
+/* What goes along with the group. */
+struct engine_due {
+	bool windows, checkpoint;
+};
+
+/* One transaction for the group and what else is due; then shows it. */
+int engine_commit(struct engine *e, const struct engine_due *due);
+void engine_reply(struct engine *e);
+
+/* ---- engine_loop.c ---- */
+
+void *engine_loop(void *engine);
+
+/* ---- engine_retention.c ---- */
+
+void engine_retention(struct engine *e, uint64_t now_ns);
+
+/* ---- engine_counters.c ---- */
+
+int engine_put_counters(struct engine *e);
+int engine_load_counters(struct engine *e);
 
 #endif /* AGGREGATOR_ENGINE_STATE_H */
