@@ -18,8 +18,9 @@ int fold_bins_init(struct bins *b)
 {
 	b->of = malloc(LIMIT_EVENTS * sizeof(*b->of));
 	b->counted = calloc(LIMIT_EVENTS, sizeof(*b->counted));
+	b->sorted = malloc(LIMIT_EVENTS * sizeof(*b->sorted));
 	b->end_us = malloc(LIMIT_EVENTS * sizeof(*b->end_us));
-	return b->of && b->counted && b->end_us ? 0 : -ENOMEM;
+	return b->of && b->counted && b->sorted && b->end_us ? 0 : -ENOMEM;
 }
 
 void fold_bins_fini(struct bins *b)
@@ -28,6 +29,7 @@ void fold_bins_fini(struct bins *b)
 	free(b->best);
 	free(b->of);
 	free(b->counted);
+	free(b->sorted);
 	free(b->end_us);
 }
 
@@ -261,14 +263,20 @@ static void keep_bins(struct bins *b, struct fold_prepared *p)
 	}
 }
 
+/*
+ * First to memory that is near, since the bins are far apart; what is kept is
+ * not looked at until the group is committed.
+ */
 static void keep_counted(const struct bins *b, size_t n, struct counted *out)
 {
 	const struct counted *counted = b->counted;
+	struct counted *sorted = b->sorted;
 	const uint32_t *of = b->of;
 	uint32_t *at = b->events;
 
 	for (size_t i = 0; i < n; i++)
-		out[at[of[i]]++] = counted[i];
+		sorted[at[of[i]]++] = counted[i];
+	memcpy(out, sorted, n * sizeof(*out));
 }
 
 /* How many there are. Also clears the table of the best. */

@@ -72,7 +72,7 @@ struct bins {
 	size_t best_cap;
 	/* By event. */
 	uint32_t *of;
-	struct counted *counted;
+	struct counted *counted, *sorted;
 	int64_t *end_us;
 };
 

@@ -3,10 +3,13 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ROOM ((size_t)120 << 10) /* SQLite's files take at most 2^17 - 1 */
+
+#define FRAME_HEAD 24 /* bytes before each page */
 
 /* SQLite's memory, of szOsFile bytes; the real file is behind it. */
 struct wal {
@@ -15,6 +18,10 @@ struct wal {
 	char *waiting; /* ROOM bytes; NULL: no memory, nothing waits */
 	sqlite3_int64 at; /* where in the file */
 	size_t n;
+	/* What was read ahead, once it is clear that more will be asked for. */
+	char *ahead; /* ROOM bytes; NULL as above */
+	sqlite3_int64 ahead_at, next_at;
+	size_t n_ahead;
 };
 #define REAL_AT ((sizeof(struct wal) + 15) / 16 * 16)
 
@@ -43,16 +50,50 @@ static int on_close(sqlite3_file *f)
 
 	write_out(w);
 	free(w->waiting);
+	free(w->ahead);
 	return w->real->pMethods->xClose(w->real);
 }
 
+static bool is_ahead(const struct wal *w, int n, sqlite3_int64 at)
+{
+	return at >= w->ahead_at &&
+	       at + n <= w->ahead_at + (sqlite3_int64)w->n_ahead;
+}
+
+/* False: n bytes are not there, or can't be read: not an error yet. */
+static bool read_ahead(struct wal *w, int n, sqlite3_int64 at)
+{
+	const sqlite3_io_methods *m = w->real->pMethods;
+	sqlite3_int64 size;
+
+	w->n_ahead = 0;
+	if (m->xFileSize(w->real, &size) != SQLITE_OK || size - at < n)
+		return false;
+	if (size - at > (sqlite3_int64)ROOM)
+		size = at + (sqlite3_int64)ROOM;
+	if (m->xRead(w->real, w->ahead, (int)(size - at), at) != SQLITE_OK)
+		return false;
+	w->ahead_at = at;
+	w->n_ahead = (size_t)(size - at);
+	return true;
+}
+
+/* A checkpoint reads page by page, mostly each behind the one before. */
 static int on_read(sqlite3_file *f, void *out, int n, sqlite3_int64 at)
 {
 	struct wal *w = wal_of(f);
+	bool follows = at >= w->next_at && at - w->next_at <= FRAME_HEAD;
 	int rc = write_out(w);
 
-	return rc != SQLITE_OK ? rc
-			       : w->real->pMethods->xRead(w->real, out, n, at);
+	if (rc != SQLITE_OK)
+		return rc;
+	w->next_at = at + n;
+	if (w->ahead && (is_ahead(w, n, at) || (follows && (size_t)n <= ROOM &&
+						read_ahead(w, n, at)))) {
+		memcpy(out, w->ahead + (at - w->ahead_at), (size_t)n);
+		return SQLITE_OK;
+	}
+	return w->real->pMethods->xRead(w->real, out, n, at);
 }
 
 static int on_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
@@ -60,6 +101,7 @@ static int on_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
 	struct wal *w = wal_of(f);
 	int rc = SQLITE_OK;
 
+	w->n_ahead = 0;
 	if (at != w->at + (sqlite3_int64)w->n || w->n + (size_t)n > ROOM)
 		rc = write_out(w);
 	if (rc != SQLITE_OK)
@@ -78,6 +120,7 @@ static int on_truncate(sqlite3_file *f, sqlite3_int64 size)
 	struct wal *w = wal_of(f);
 	int rc = write_out(w);
 
+	w->n_ahead = 0;
 	return rc != SQLITE_OK ? rc
 			       : w->real->pMethods->xTruncate(w->real, size);
 }
@@ -171,6 +214,7 @@ static int on_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f,
 	rc = real->xOpen(real, name, w->real, flags, out_flags);
 	if (rc == SQLITE_OK) {
 		w->waiting = malloc(ROOM);
+		w->ahead = malloc(ROOM);
 		f->pMethods = &methods;
 	}
 	return rc;
