@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include "common/log.h"
 #include "common/notify.h"
 #include "common/version.h"
+#include "proto/limits.h"
 
 int cmd_serve(int argc, char **argv);
 
@@ -248,6 +250,16 @@ static int serve(struct serve *s, const sigset_t *set)
 	return err;
 }
 
+/*
+ * Messages of some 70 KiB come and go. By default glibc gives the memory back to
+ * the system again and again, which costs a page fault for each 4 KiB.
+ */
+static void keep_memory(void)
+{
+	mallopt(M_TRIM_THRESHOLD, 8 << 20);
+	mallopt(M_MMAP_THRESHOLD, LIMIT_MESSAGE_BYTES);
+}
+
 int cmd_serve(int argc, char **argv)
 {
 	struct serve s = { .reload_mutex = PTHREAD_MUTEX_INITIALIZER };
@@ -266,6 +278,7 @@ int cmd_serve(int argc, char **argv)
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL); /* threads inherit it */
 	raise_fd_limit();
+	keep_memory();
 	set_log_level(s.config);
 	err = privileges_drop_all();
 	if (err == 0)
