@@ -11,29 +11,36 @@ struct memory {
 	void *arg;
 };
 
-/* Room for the column, whose last value must be whole. */
+/*
+ * Room for the column, whose last value must be whole. All but that of traced
+ * events have as many values, so that only the first one is counted.
+ */
 static int begin(const struct wire_field *f, const struct memory *mem,
-		 size_t width, size_t *n, void **out)
+		 size_t width, size_t *room, void **out)
 {
 	if (f->type != WIRE_BYTES || *out != NULL || f->value == 0 ||
 	    f->data[f->value - 1] >= 0x80)
 		return -ENOTSUP;
-	*n = varints_count(f->data, (size_t)f->value);
-	*out = mem->alloc(mem->arg, (*n + VARINTS_SLACK) * width);
+	if (*room == 0)
+		*room = varints_count(f->data, (size_t)f->value);
+	*out = mem->alloc(mem->arg, (*room + VARINTS_SLACK) * width);
 	return *out != NULL ? 0 : -ENOTSUP;
 }
 
 #define COLUMN(name, type)                                                     \
 	static int column_##name(const struct wire_field *f,                   \
-				 const struct memory *mem, size_t *n,          \
-				 type **out)                                   \
+				 const struct memory *mem, size_t room,        \
+				 size_t *n, type **out)                        \
 	{                                                                      \
 		void *memory = *out;                                           \
-		int err = begin(f, mem, sizeof(**out), n, &memory);            \
+		int got = begin(f, mem, sizeof(**out), &room, &memory);        \
                                                                                \
 		*out = memory;                                                 \
-		return err ? err                                               \
-			   : varints_##name(f->data, (size_t)f->value, *out);  \
+		if (got == 0)                                                  \
+			got = varints_##name(f->data, (size_t)f->value, *out,  \
+					     room);                            \
+		*n = got > 0 ? (size_t)got : 0;                                \
+		return got < 0 ? got : 0;                                      \
 	}
 COLUMN(u32, uint32_t)
 COLUMN(u64, uint64_t)
@@ -51,28 +58,31 @@ static int column_bytes(const struct wire_field *f, ProtobufCBinaryData *out)
 static int column(const struct wire_field *f, const struct memory *mem,
 		  Redtap__Events *m)
 {
+	size_t n = m->n_series;
+
 	switch (f->id) {
 	case 1:
-		return column_u32(f, mem, &m->n_series, &m->series);
+		return column_u32(f, mem, n, &m->n_series, &m->series);
 	case 2:
-		return column_s64(f, mem, &m->n_start_delta_us,
+		return column_s64(f, mem, n, &m->n_start_delta_us,
 				  &m->start_delta_us);
 	case 3:
-		return column_u64(f, mem, &m->n_duration_us, &m->duration_us);
+		return column_u64(f, mem, n, &m->n_duration_us,
+				  &m->duration_us);
 	case 4:
-		return column_u64(f, mem, &m->n_tail_us, &m->tail_us);
+		return column_u64(f, mem, n, &m->n_tail_us, &m->tail_us);
 	case 5:
-		return column_u64(f, mem, &m->n_request_bytes,
+		return column_u64(f, mem, n, &m->n_request_bytes,
 				  &m->request_bytes);
 	case 6:
-		return column_u64(f, mem, &m->n_response_bytes,
+		return column_u64(f, mem, n, &m->n_response_bytes,
 				  &m->response_bytes);
 	case 7:
-		return column_u32(f, mem, &m->n_traced, &m->traced);
+		return column_u32(f, mem, 0, &m->n_traced, &m->traced);
 	case 8:
 		return column_bytes(f, &m->trace_ids);
 	case 9:
-		return column_u32(f, mem, &m->n_connection, &m->connection);
+		return column_u32(f, mem, n, &m->n_connection, &m->connection);
 	case 10:
 		return column_bytes(f, &m->connection_local);
 	case 11:

@@ -3,13 +3,13 @@
 #include "proto/varints_decode.h"
 
 #if defined(__x86_64__) && !defined(__clang__)
-#define QUICK(name, p, len, out)                                               \
+#define QUICK(name, p, len, out, room)                                         \
 	do {                                                                   \
 		if (varints_bmi2())                                            \
-			return varints_bmi2_##name(p, len, out);               \
+			return varints_bmi2_##name(p, len, out, room);         \
 	} while (0)
 #else
-#define QUICK(name, p, len, out)
+#define QUICK(name, p, len, out, room)
 #endif
 
 #define BYTES int8_t __attribute__((vector_size(16)))
@@ -38,20 +38,20 @@ size_t varints_count(const uint8_t *p, size_t len)
 	return n;
 }
 
-int varints_u64(const uint8_t *p, size_t len, uint64_t *out)
+int varints_u64(const uint8_t *p, size_t len, uint64_t *out, size_t room)
 {
-	QUICK(u64, p, len, out);
-	return decode(p, len, out, U64);
+	QUICK(u64, p, len, out, room);
+	return decode(p, len, out, room, U64);
 }
 
-int varints_s64(const uint8_t *p, size_t len, int64_t *out)
+int varints_s64(const uint8_t *p, size_t len, int64_t *out, size_t room)
 {
-	QUICK(s64, p, len, out);
-	return decode(p, len, out, S64);
+	QUICK(s64, p, len, out, room);
+	return decode(p, len, out, room, S64);
 }
 
-int varints_u32(const uint8_t *p, size_t len, uint32_t *out)
+int varints_u32(const uint8_t *p, size_t len, uint32_t *out, size_t room)
 {
-	QUICK(u32, p, len, out);
-	return decode(p, len, out, U32);
+	QUICK(u32, p, len, out, room);
+	return decode(p, len, out, room, U32);
 }

@@ -12,18 +12,18 @@ bool varints_bmi2(void)
 	       !__builtin_cpu_is("znver2");
 }
 
-int varints_bmi2_u64(const uint8_t *p, size_t len, uint64_t *out)
+int varints_bmi2_u64(const uint8_t *p, size_t len, uint64_t *out, size_t room)
 {
-	return decode(p, len, out, U64);
+	return decode(p, len, out, room, U64);
 }
 
-int varints_bmi2_s64(const uint8_t *p, size_t len, int64_t *out)
+int varints_bmi2_s64(const uint8_t *p, size_t len, int64_t *out, size_t room)
 {
-	return decode(p, len, out, S64);
+	return decode(p, len, out, room, S64);
 }
 
-int varints_bmi2_u32(const uint8_t *p, size_t len, uint32_t *out)
+int varints_bmi2_u32(const uint8_t *p, size_t len, uint32_t *out, size_t room)
 {
-	return decode(p, len, out, U32);
+	return decode(p, len, out, room, U32);
 }
 #endif

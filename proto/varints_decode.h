@@ -273,7 +273,7 @@ put_rounds(struct column *c, struct raw *r, const uint8_t *p, uint64_t ends,
 #endif
 
 static inline __attribute__((always_inline)) int
-decode(const uint8_t *p, size_t len, void *out, enum kind kind)
+decode(const uint8_t *p, size_t len, void *out, size_t room, enum kind kind)
 {
 	struct column c = { .kind = kind, .memory = out };
 	const uint8_t *start = p, *end = p + len;
@@ -289,6 +289,8 @@ decode(const uint8_t *p, size_t len, void *out, enum kind kind)
 		} else if (!put_rounds(&c, &r, p, ends, &start, kind)) {
 			return -ENOTSUP;
 		}
+		if (c.n > room)
+			return -ENOTSUP;
 	}
 	/* Loads reach over the end of what is left, so they get a copy. */
 	len = (size_t)(end - start);
@@ -302,10 +304,12 @@ decode(const uint8_t *p, size_t len, void *out, enum kind kind)
 
 		if (left < BLOCK)
 			ends &= (UINT64_C(1) << left) - 1;
-		if (!put_block(&c, &r, p, ends, &start, kind))
+		if (c.n > room || !put_block(&c, &r, p, ends, &start, kind))
 			return -ENOTSUP;
 	}
-	return kind == U32 && c.bits >> 32 ? -ENOTSUP : 0;
+	if (c.n > room || (kind == U32 && c.bits >> 32))
+		return -ENOTSUP;
+	return (int)c.n;
 }
 
 #endif /* PROTO_VARINTS_DECODE_H */

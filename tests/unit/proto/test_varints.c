@@ -73,13 +73,13 @@ static void check(const struct column_of *c, enum kind kind)
 	void *portable = malloc((c->n + VARINTS_SLACK) * width);
 
 	assert_int_equal(varints_count(p, c->len), c->n);
-	assert_int_equal(decode(p, c->len, portable, kind), 0);
+	assert_int_equal(decode(p, c->len, portable, c->n, kind), c->n);
 	if (kind == U64)
-		assert_int_equal(varints_u64(p, c->len, ours), 0);
+		assert_int_equal(varints_u64(p, c->len, ours, c->n), c->n);
 	else if (kind == S64)
-		assert_int_equal(varints_s64(p, c->len, ours), 0);
+		assert_int_equal(varints_s64(p, c->len, ours, c->n), c->n);
 	else
-		assert_int_equal(varints_u32(p, c->len, ours), 0);
+		assert_int_equal(varints_u32(p, c->len, ours, c->n), c->n);
 	for (size_t i = 0; i < c->n; i++) {
 		uint64_t v = c->value[i];
 
@@ -130,8 +130,8 @@ static void too_long_a_value_is_refused_wherever_it_is(void **state)
 		for (size_t i = at; i < 300; i++)
 			add(c, i);
 		p = exactly(c);
-		assert_int_equal(varints_u32(p, c->len, out), -ENOTSUP);
-		assert_int_equal(decode(p, c->len, out, U32), -ENOTSUP);
+		assert_int_equal(varints_u32(p, c->len, out, MAX), -ENOTSUP);
+		assert_int_equal(decode(p, c->len, out, MAX, U32), -ENOTSUP);
 		free(p);
 		c->len = 0;
 		for (size_t i = 0; i < 300; i++)
@@ -140,12 +140,38 @@ static void too_long_a_value_is_refused_wherever_it_is(void **state)
 		c->bytes[c->len = at < 280 ? 300 : at + 10] = 1;
 		c->len++;
 		p = exactly(c);
-		assert_int_equal(varints_u64(p, c->len, (uint64_t *)out),
+		assert_int_equal(varints_u64(p, c->len, (uint64_t *)out, MAX),
 				 -ENOTSUP);
-		assert_int_equal(decode(p, c->len, out, U64), -ENOTSUP);
+		assert_int_equal(decode(p, c->len, out, MAX, U64), -ENOTSUP);
 		free(p);
 	}
 	free(out);
+	free(c);
+}
+
+/* Never more than VARINTS_SLACK places beyond the room are touched. */
+static void more_values_than_there_is_room_for_are_refused(void **state)
+{
+	struct column_of *c = calloc(1, sizeof(*c));
+	uint64_t x = 777;
+
+	(void)state;
+	for (unsigned round = 0; round < 400; round++) {
+		size_t room, n = 1 + next_random(&x) % MAX;
+		uint64_t *out;
+		uint8_t *p;
+
+		make(c, n, 1 + round % 30, &x);
+		room = next_random(&x) % n;
+		p = exactly(c);
+		out = malloc((room + VARINTS_SLACK) * sizeof(*out));
+		assert_int_equal(varints_u64(p, c->len, out, room), -ENOTSUP);
+		assert_int_equal(decode(p, c->len, out, room, U64), -ENOTSUP);
+		assert_int_equal(varints_u32(p, c->len, (uint32_t *)out, room),
+				 -ENOTSUP);
+		free(out);
+		free(p);
+	}
 	free(c);
 }
 
@@ -154,6 +180,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_decoders_read_what_was_written),
 		cmocka_unit_test(too_long_a_value_is_refused_wherever_it_is),
+		cmocka_unit_test(
+			more_values_than_there_is_room_for_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
