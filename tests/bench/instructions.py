@@ -36,9 +36,12 @@ HEAD = """\
 
 
 def build_of():
+    """Compiler and processor: columns are decoded with bmi2 where it is."""
     cc = subprocess.run(["gcc", "-dumpfullversion"], capture_output=True,
                         text=True).stdout.strip()
-    return f"{platform.machine()}, gcc {cc.split('.')[0]}"
+    with open("/proc/cpuinfo") as f:
+        bmi2 = " with bmi2" if re.search(r"\bbmi2\b", f.read()) else ""
+    return f"{platform.machine()}{bmi2}, gcc {cc.split('.')[0]}"
 
 
 def count(build, name, program):
