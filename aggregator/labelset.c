@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CACHE_MAX 131072u /* label sets; when full it starts again */
-#define STATUS_MAX 1000u
+#include "aggregator/labelset_state.h"
 
 /* Wire values, as the agent's state machine gives them. */
 enum {
@@ -17,61 +16,9 @@ enum {
 };
 
 /* error_type by outcome; [0] is a complete response. */
-static const char *const outcome_names[] = {
+static const char *const outcome_names[N_OUTCOMES] = {
 	NULL, "aborted", "connection_reset", "timeout", "malformed_response",
 };
-#define N_OUTCOMES (sizeof(outcome_names) / sizeof(outcome_names[0]))
-
-struct labels {
-	struct intern *intern;
-	uint32_t used[LABELS_ROLES];
-	size_t n_slots;
-	const struct batch *batch;
-
-	/* Of the batch. */
-	struct label *string; /* by string; hash made on first use */
-	uint8_t *seen;
-	uint32_t *id; /* by string, see id_of_string() */
-	size_t string_cap;
-	struct label *job, *instance; /* by resource */
-	uint32_t *job_id, *instance_id;
-	size_t resource_cap;
-	char *text; /* composed job names */
-	size_t text_cap;
-	struct label node;
-	uint32_t node_id, other_method_id; /* or ID_NONE */
-	char port_text[12];
-	struct label port;
-
-	/* Constant ones, hashed once. */
-	struct label absent, role[3], version[4], other_method, other_outcome,
-		unknown_service, outcome[N_OUTCOMES], status[STATUS_MAX];
-
-	/* Cache: keys, then the slots. */
-	uint32_t *entry, *table, *scratch;
-	size_t stride, n, cap, table_cap;
-};
-
-/*
- * What the labels of a row follow from: interned values by their id, so that a
- * row is found without a look at any text, and small numbers as they are.
- */
-enum key_word {
-	KEY_JOB,
-	KEY_INSTANCE,
-	KEY_NODE,
-	KEY_SERVICE,
-	KEY_METHOD,
-	KEY_ROUTE,
-	KEY_SCHEME,
-	KEY_ADDRESS,
-	KEY_PORT_STATUS,
-	KEY_ROLE_OUTCOME_VERSION,
-	KEY_WORDS,
-};
-_Static_assert(KEY_WORDS % 2 == 0, "hashed two by two");
-
-#define ID_NONE UINT32_MAX /* not interned, or not looked for yet */
 
 static void set_label(const struct labels *l, struct label *out,
 		      const char *data, size_t len)
@@ -200,7 +147,7 @@ static int make_room(struct labels *l, const struct batch *b, size_t text)
 	return 0;
 }
 
-static struct label *string_label(struct labels *l, uint32_t i)
+struct label *labels_string(struct labels *l, uint32_t i)
 {
 	if (i == 0)
 		return &l->absent;
@@ -228,7 +175,7 @@ static void make_job(struct labels *l, size_t i, char **text)
 		return;
 	}
 	if (ns->len == 0) {
-		l->job[i] = *string_label(l, b->resources.service[i]);
+		l->job[i] = *labels_string(l, b->resources.service[i]);
 		return;
 	}
 	memcpy(at, ns->data, ns->len);
@@ -259,7 +206,8 @@ int labels_begin(struct labels *l, const struct batch *b)
 	set_text(l, &l->node, b->agent);
 	at = l->text;
 	for (size_t i = 0; i < rs->n; i++) {
-		const struct label *instance = string_label(l, rs->instance[i]);
+		const struct label *instance =
+			labels_string(l, rs->instance[i]);
 
 		make_job(l, i, &at);
 		l->instance[i] = instance->data ? *instance : l->node;
@@ -330,16 +278,11 @@ static struct label *error_label(struct labels *l, uint32_t role,
 	return is_error_status(role, status) ? &l->status[status] : &l->absent;
 }
 
-static uint32_t used_by(const struct labels *l, uint32_t role)
-{
-	return l->used[role < LABELS_ROLES ? role : 0];
-}
-
 void labels_of(struct labels *l, size_t i, struct labels_row *out)
 {
 	const struct batch_series *s = &l->batch->series;
 	uint32_t resource = s->resource[i], role = s->role[i];
-	uint32_t status = s->status[i], used = used_by(l, role);
+	uint32_t status = s->status[i], used = labels_used_by(l, role);
 	struct label **to = out->label;
 
 	out->role = role;
@@ -347,178 +290,20 @@ void labels_of(struct labels *l, size_t i, struct labels_row *out)
 	to[LABEL_INSTANCE] = &l->instance[resource];
 	to[LABEL_NODE] = &l->node;
 	to[LABEL_SERVICE] =
-		string_label(l, l->batch->resources.service[resource]);
+		labels_string(l, l->batch->resources.service[resource]);
 	to[LABEL_ROLE] = &l->role[role <= ROLE_CLIENT ? role : 0];
-	to[LABEL_METHOD] = string_label(l, s->method[i]);
+	to[LABEL_METHOD] = labels_string(l, s->method[i]);
 	if (!to[LABEL_METHOD]->data)
 		to[LABEL_METHOD] = &l->other_method;
-	to[LABEL_ROUTE] = string_label(l, s->route[i]);
+	to[LABEL_ROUTE] = labels_string(l, s->route[i]);
 	to[LABEL_STATUS] = status > 0 && status < STATUS_MAX
 				   ? &l->status[status]
 				   : &l->absent;
 	to[LABEL_ERROR] = error_label(l, role, status, s->outcome[i]);
-	to[LABEL_SCHEME] = string_label(l, s->scheme[i]);
+	to[LABEL_SCHEME] = labels_string(l, s->scheme[i]);
 	to[LABEL_VERSION] = version_label(l, s->version[i]);
-	to[LABEL_ADDRESS] = string_label(l, s->address[i]);
+	to[LABEL_ADDRESS] = labels_string(l, s->address[i]);
 	to[LABEL_PORT] =
 		used >> LABEL_PORT & 1 ? port_label(l, s->port[i]) : &l->absent;
 	out->error = to[LABEL_ERROR]->data != NULL;
-}
-
-/* ---- the cache --------------------------------------------------------- */
-
-static __attribute__((noinline)) uint32_t find_id(const struct labels *l,
-						  struct label *v)
-{
-	if (!v->data)
-		return 0;
-	if (!v->interned)
-		v->interned = intern_find(l->intern, v->data, v->len, v->hash);
-	return v->interned ? v->interned->id : ID_NONE;
-}
-
-/* 0: absent. Kept in *id; ID_NONE is asked for again: it may come. */
-static inline uint32_t id_of(const struct labels *l, uint32_t *id,
-			     struct label *v)
-{
-	if (*id == ID_NONE)
-		*id = find_id(l, v);
-	return *id;
-}
-
-static inline uint32_t id_of_string(struct labels *l, uint32_t i)
-{
-	if (l->id[i] == ID_NONE)
-		l->id[i] = find_id(l, string_label(l, i));
-	return l->id[i];
-}
-
-/*
- * False: some label in use is not interned, so nothing can be cached. Labels
- * that are not in use must not tell sets apart.
- */
-static bool make_key(struct labels *l, size_t i, uint32_t key[KEY_WORDS])
-{
-	const struct batch_series *s = &l->batch->series;
-	uint32_t resource = s->resource[i], role = s->role[i];
-	uint32_t used = used_by(l, role);
-	bool known = true;
-
-#define WORD(word, label, value)                                               \
-	do {                                                                   \
-		key[word] = used >> (label)&1 ? (value) : 0;                   \
-		known &= key[word] != ID_NONE;                                 \
-	} while (0)
-	WORD(KEY_JOB, LABEL_JOB,
-	     id_of(l, &l->job_id[resource], &l->job[resource]));
-	WORD(KEY_INSTANCE, LABEL_INSTANCE,
-	     id_of(l, &l->instance_id[resource], &l->instance[resource]));
-	WORD(KEY_NODE, LABEL_NODE, id_of(l, &l->node_id, &l->node));
-	WORD(KEY_SERVICE, LABEL_SERVICE,
-	     id_of_string(l, l->batch->resources.service[resource]));
-	WORD(KEY_METHOD, LABEL_METHOD, id_of_string(l, s->method[i]));
-	if (key[KEY_METHOD] == 0)
-		WORD(KEY_METHOD, LABEL_METHOD,
-		     id_of(l, &l->other_method_id, &l->other_method));
-	WORD(KEY_ROUTE, LABEL_ROUTE, id_of_string(l, s->route[i]));
-	WORD(KEY_SCHEME, LABEL_SCHEME, id_of_string(l, s->scheme[i]));
-	WORD(KEY_ADDRESS, LABEL_ADDRESS, id_of_string(l, s->address[i]));
-#undef WORD
-	key[KEY_PORT_STATUS] =
-		(used >> LABEL_PORT & 1 ? s->port[i] : 0) << 16 | s->status[i];
-	key[KEY_ROLE_OUTCOME_VERSION] =
-		role << 16 | s->outcome[i] << 8 | s->version[i];
-	return known;
-}
-
-static size_t key_hash(const uint32_t *key)
-{
-	uint64_t h = 0, pair;
-
-	for (size_t i = 0; i < KEY_WORDS; i += 2) {
-		memcpy(&pair, key + i, sizeof(pair));
-		h = (h ^ pair) * 0x9e3779b97f4a7c15;
-		h ^= h >> 32;
-	}
-	return (size_t)h;
-}
-
-const uint32_t *labels_cached(struct labels *l, size_t i)
-{
-	uint32_t key[KEY_WORDS];
-	size_t mask = l->table_cap - 1;
-
-	if (!make_key(l, i, key))
-		return NULL;
-	for (size_t at = key_hash(key) & mask; l->table[at];
-	     at = (at + 1) & mask) {
-		const uint32_t *e = l->entry + (l->table[at] - 1) * l->stride;
-
-		if (memcmp(e, key, sizeof(key)) == 0)
-			return e + KEY_WORDS;
-	}
-	return NULL;
-}
-
-uint32_t *labels_scratch(struct labels *l)
-{
-	return l->scratch;
-}
-
-static void place(struct labels *l, uint32_t *table, size_t cap, size_t i)
-{
-	size_t at = key_hash(l->entry + i * l->stride) & (cap - 1);
-
-	while (table[at])
-		at = (at + 1) & (cap - 1);
-	table[at] = (uint32_t)i + 1;
-}
-
-static int cache_room(struct labels *l)
-{
-	if (l->n >= CACHE_MAX) {
-		memset(l->table, 0, l->table_cap * sizeof(*l->table));
-		l->n = 0;
-	}
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? 2 * l->cap : 256;
-		void *p =
-			realloc(l->entry, cap * l->stride * sizeof(*l->entry));
-
-		if (!p)
-			return -ENOMEM;
-		l->entry = p;
-		l->cap = cap;
-	}
-	if (l->n * 2 >= l->table_cap) {
-		size_t cap = 2 * l->table_cap;
-		uint32_t *table = calloc(cap, sizeof(*table));
-
-		if (!table)
-			return -ENOMEM;
-		for (size_t i = 0; i < l->n; i++)
-			place(l, table, cap, i);
-		free(l->table);
-		l->table = table;
-		l->table_cap = cap;
-	}
-	return 0;
-}
-
-int labels_cache(struct labels *l, size_t i, const uint32_t *slot)
-{
-	uint32_t key[KEY_WORDS];
-	uint32_t *e;
-	int err;
-
-	if (!make_key(l, i, key))
-		return 0;
-	err = cache_room(l);
-	if (err < 0)
-		return err;
-	e = l->entry + l->n * l->stride;
-	memcpy(e, key, sizeof(key));
-	memcpy(e + KEY_WORDS, slot, l->n_slots * sizeof(*slot));
-	place(l, l->table, l->table_cap, l->n++);
-	return 0;
 }

@@ -1,197 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proto/batch.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/batch_arena.h"
+#include "proto/batch_checks.h"
 #include "proto/batch_columns.h"
-#include "proto/buckets.h"
 #include "proto/limits.h"
 #include "proto/redtap.pb-c.h"
 #include "proto/utf8.h"
 #include "proto/wire.h"
 
-/*
- * Memory of one decoded batch: a bump allocator under protobuf-c. Freeing is
- * starting over. What does not fit in the block gets a block of its own, and
- * the next batch finds the first block grown to the sum, so that after a few
- * batches there is no malloc at all.
- *
- *   | size (8 bytes) | size bytes … pad to 8 | size | …
- */
-struct block {
-	struct block *next;
-	size_t cap, used;
-	uint8_t data[];
-};
-
-struct batch_arena {
-	struct block *first; /* the one that is kept */
-	struct block *extra; /* of this batch only */
-	size_t total; /* handed out for this batch */
-	ProtobufCAllocator allocator;
-};
-
-#define ARENA_START (256u << 10)
-/*
- * A message of LIMIT_MESSAGE_BYTES made of the smallest possible elements takes
- * 8 bytes of column for each byte, and about 40 of protobuf-c's own notes for
- * two bytes of unknown field.
- */
-#define ARENA_MAX (160u << 20)
-
-static struct block *block_new(size_t cap)
-{
-	struct block *b = malloc(sizeof(*b) + cap);
-
-	if (b == NULL)
-		return NULL;
-	b->next = NULL;
-	b->cap = cap;
-	b->used = 0;
-	return b;
-}
-
-static void *block_take(struct block *b, size_t whole, size_t size)
-{
-	uint8_t *p = b->data + b->used;
-
-	memcpy(p, &size, sizeof(size));
-	b->used += whole;
-	return p + sizeof(size);
-}
-
-static void *arena_alloc(void *arg, size_t size)
-{
-	struct batch_arena *a = arg;
-	size_t whole = sizeof(size_t) + (size + 7) / 8 * 8;
-	struct block *b = a->first;
-
-	if (size > ARENA_MAX || a->total + whole > ARENA_MAX)
-		return NULL;
-	if (whole > b->cap - b->used) {
-		b = a->extra;
-		if (b == NULL || whole > b->cap - b->used) {
-			b = block_new(whole > ARENA_START ? whole
-							  : ARENA_START);
-			if (b == NULL)
-				return NULL;
-			b->next = a->extra;
-			a->extra = b;
-		}
-	}
-	a->total += whole;
-	return block_take(b, whole, size);
-}
-
-static void arena_release(void *arg, void *p)
-{
-	(void)arg;
-	(void)p;
-}
-
-/* How much was asked for at p, which came from arena_alloc(). */
-static size_t arena_size(const void *p)
-{
-	size_t size;
-
-	memcpy(&size, (const uint8_t *)p - sizeof(size), sizeof(size));
-	return size;
-}
-
-static void arena_drop_extra(struct batch_arena *a)
-{
-	while (a->extra != NULL) {
-		struct block *b = a->extra;
-
-		a->extra = b->next;
-		free(b);
-	}
-}
-
-/* Forgets the last batch. One that was unusually large is not kept for. */
-static void arena_reset(struct batch_arena *a)
-{
-	size_t want = a->total + a->total / 4;
-
-	if (a->extra != NULL && want < ARENA_MAX / 4) {
-		struct block *b = block_new(want);
-
-		if (b != NULL) {
-			free(a->first);
-			a->first = b;
-		}
-	}
-	arena_drop_extra(a);
-	a->first->used = 0;
-	a->total = 0;
-}
-
-int batch_arena_new(struct batch_arena **out)
-{
-	struct batch_arena *a = calloc(1, sizeof(*a));
-
-	if (a == NULL)
-		return -ENOMEM;
-	a->first = block_new(ARENA_START);
-	if (a->first == NULL) {
-		free(a);
-		return -ENOMEM;
-	}
-	a->allocator.alloc = arena_alloc;
-	a->allocator.free = arena_release;
-	a->allocator.allocator_data = a;
-	*out = a;
-	return 0;
-}
-
-void batch_arena_free(struct batch_arena *a)
-{
-	if (a == NULL)
-		return;
-	arena_drop_extra(a);
-	free(a->first);
-	free(a);
-}
-
 /* ---- checks; each returns NULL or the static reason of a refusal ---- */
-
-/*
- * Columns are checked by a number that says it all (the greatest, or all bits
- * that occur), so that the loops have no branch and can be vectorised.
- */
-static uint32_t max_u32(const uint32_t *v, size_t n)
-{
-	uint32_t max = 0;
-
-	for (size_t i = 0; i < n; i++)
-		max = v[i] > max ? v[i] : max;
-	return max;
-}
-
-static uint64_t bits_u64(const uint64_t *v, size_t n)
-{
-	uint64_t bits = 0;
-
-	for (size_t i = 0; i < n; i++)
-		bits |= v[i];
-	return bits;
-}
-
-static bool below_u32(const uint32_t *v, size_t n, size_t limit)
-{
-	return n == 0 || max_u32(v, n) < limit;
-}
-
-/* Only for limits that are powers of two. */
-static bool below_u64(const uint64_t *v, size_t n, uint64_t limit)
-{
-	assert((limit & (limit - 1)) == 0);
-	return bits_u64(v, n) < limit;
-}
 
 /*
  * protobuf-c hides NULs inside a string, but asks for exactly one byte more
@@ -199,7 +22,7 @@ static bool below_u64(const uint64_t *v, size_t n, uint64_t limit)
  */
 static size_t string_len(const char *s)
 {
-	return s == protobuf_c_empty_string ? 0 : arena_size(s) - 1;
+	return s == protobuf_c_empty_string ? 0 : batch_arena_size(s) - 1;
 }
 
 static const struct batch_string no_strings = { "", 0 };
@@ -215,7 +38,7 @@ static const char *take_strings(struct batch_arena *a, const Redtap__Batch *m,
 		return NULL;
 	if (m->n_strings > LIMIT_STRINGS)
 		return "strings: more than LIMIT_STRINGS";
-	strings = arena_alloc(a, m->n_strings * sizeof(*strings));
+	strings = batch_arena_alloc(a, m->n_strings * sizeof(*strings));
 	if (strings == NULL)
 		return "decoded size: over the limit";
 	for (size_t i = 0; i < m->n_strings; i++) {
@@ -431,139 +254,6 @@ static const char *take_events(const Redtap__Events *m, struct batch *b)
 	return NULL;
 }
 
-/* What protobuf-c has of one histogram, under one name for all three. */
-struct hist_columns {
-	size_t n_buckets, n_index, n_count;
-	const uint32_t *buckets;
-	const int32_t *index;
-	const uint64_t *count;
-};
-
-/* A row's buckets must add up to its count: a scrape depends on it. */
-static const char *take_hist(const struct hist_columns *h, size_t n,
-			     const uint64_t *count,
-			     struct batch_rollup_hist *out)
-{
-	size_t at = 0;
-
-	if (h->n_buckets != n || h->n_index != h->n_count)
-		return "rollups: columns of unequal length";
-	if (h->n_count > LIMIT_ROLLUP_BUCKETS)
-		return "rollups: more than LIMIT_ROLLUP_BUCKETS";
-	if (!below_u64(h->count, h->n_count, LIMIT_ROLLUP_COUNT))
-		return "rollups: bucket over LIMIT_ROLLUP_COUNT";
-	for (size_t i = 0; i < h->n_index; i++)
-		if (h->index[i] < BUCKET_ZERO ||
-		    h->index[i] > 2 * BUCKET_NATIVE_BYTES_MAX + 1)
-			return "rollups: bucket index out of range";
-	for (size_t i = 0; i < n; i++) {
-		uint64_t sum = 0;
-
-		if (h->buckets[i] > h->n_count - at)
-			return "rollups: bucket outside its table";
-		for (size_t k = 0; k < h->buckets[i]; k++)
-			sum += h->count[at + k];
-		if (sum != count[i])
-			return "rollups: buckets do not add up to the count";
-		at += h->buckets[i];
-	}
-	if (at != h->n_count)
-		return "rollups: bucket outside its table";
-	out->buckets = h->buckets;
-	out->index = h->index;
-	out->count = h->count;
-	out->n_entries = h->n_count;
-	return NULL;
-}
-
-static const char *take_rollup_hists(const Redtap__Rollups *m,
-				     struct batch_rollups *r)
-{
-	struct hist_columns duration = {
-		m->n_duration_buckets, m->n_duration_index, m->n_duration_count,
-		m->duration_buckets,   m->duration_index,   m->duration_count,
-	};
-	struct hist_columns request = {
-		m->n_request_buckets, m->n_request_index, m->n_request_count,
-		m->request_buckets,   m->request_index,	  m->request_count,
-	};
-	struct hist_columns response = {
-		m->n_response_buckets, m->n_response_index, m->n_response_count,
-		m->response_buckets,   m->response_index,   m->response_count,
-	};
-	const char *reason;
-
-	reason = take_hist(&duration, r->n, r->count, &r->duration);
-	if (reason == NULL)
-		reason = take_hist(&request, r->n, r->count, &r->request);
-	if (reason == NULL)
-		reason = take_hist(&response, r->n, r->count, &r->response);
-	return reason;
-}
-
-static bool windows_fit(const int64_t *delta, size_t n, int64_t base_us)
-{
-	int64_t base_s = base_us / 1000000;
-
-	if (n > 0 && base_us % 1000000 != 0)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		if (delta[i] <= -LIMIT_TIME_S || delta[i] >= LIMIT_TIME_S ||
-		    base_s + delta[i] < 0 ||
-		    base_s + delta[i] >= LIMIT_TIME_S ||
-		    (base_s + delta[i]) % (int64_t)WINDOW_SECONDS != 0)
-			return false;
-	}
-	return true;
-}
-
-static const char *check_rollups(const Redtap__Rollups *m,
-				 const struct batch *b)
-{
-	size_t n = m->n_series;
-
-	if (n > LIMIT_ROLLUPS)
-		return "rollups: more than LIMIT_ROLLUPS";
-	if (m->n_window_delta_s != n || m->n_count != n ||
-	    m->n_duration_sum_us != n || m->n_request_bytes_sum != n ||
-	    m->n_response_bytes_sum != n)
-		return "rollups: columns of unequal length";
-	if (n > 0 && m->detail != BUCKET_DETAIL)
-		return "rollups: unknown detail";
-	if (!below_u32(m->series, n, b->series.n))
-		return "rollups: index outside series";
-	if (!windows_fit(m->window_delta_s, n, b->base_us))
-		return "rollups: window is none";
-	if (!below_u64(m->count, n, LIMIT_ROLLUP_COUNT))
-		return "rollups: count over LIMIT_ROLLUP_COUNT";
-	if (!below_u64(m->duration_sum_us, n, LIMIT_ROLLUP_SUM) ||
-	    !below_u64(m->request_bytes_sum, n, LIMIT_ROLLUP_SUM) ||
-	    !below_u64(m->response_bytes_sum, n, LIMIT_ROLLUP_SUM))
-		return "rollups: sum over LIMIT_ROLLUP_SUM";
-	return NULL;
-}
-
-static const char *take_rollups(const Redtap__Rollups *m, struct batch *b)
-{
-	struct batch_rollups *r = &b->rollups;
-	const char *reason;
-
-	if (m == NULL)
-		return NULL;
-	reason = check_rollups(m, b);
-	if (reason != NULL)
-		return reason;
-	r->n = m->n_series;
-	r->series = m->series;
-	r->window_delta_s = m->window_delta_s;
-	r->count = m->count;
-	r->duration_sum_us = m->duration_sum_us;
-	r->request_bytes_sum = m->request_bytes_sum;
-	r->response_bytes_sum = m->response_bytes_sum;
-	r->detail = m->detail;
-	return take_rollup_hists(m, r);
-}
-
 static void take_losses(const Redtap__Losses *m, struct batch_losses *l)
 {
 	if (m == NULL)
@@ -650,7 +340,7 @@ static const char *take(struct batch_arena *a, const Redtap__Batch *m,
 	if (reason == NULL)
 		reason = take_events(m->events, b);
 	if (reason == NULL)
-		reason = take_rollups(m->rollups, b);
+		reason = batch_take_rollups(m->rollups, b);
 	if (reason == NULL)
 		reason = take_info(m->info, &b->info);
 	if (reason == NULL)
@@ -701,14 +391,14 @@ static Redtap__Batch *unpack_quickly(struct batch_arena *a,
 
 	if (!find_events(data, len, &start, &f))
 		return NULL;
-	events = arena_alloc(a, sizeof(*events));
+	events = batch_arena_alloc(a, sizeof(*events));
 	if (events == NULL ||
-	    batch_columns_events(f.data, (size_t)f.value, events, arena_alloc,
-				 columns) != 0)
+	    batch_columns_events(f.data, (size_t)f.value, events,
+				 batch_arena_alloc, columns) != 0)
 		return NULL;
 	end = f.data + f.value;
 	n = (size_t)(start - data) + (size_t)(data + len - end);
-	rest = arena_alloc(a, n);
+	rest = batch_arena_alloc(a, n);
 	if (rest == NULL)
 		return NULL;
 	memcpy(rest, data, (size_t)(start - data));
@@ -727,15 +417,15 @@ int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
 	Redtap__Batch *m;
 
 	memset(out, 0, sizeof(*out));
-	arena_reset(a);
+	batch_arena_reset(a);
 	if (columns != a)
-		arena_reset(columns);
+		batch_arena_reset(columns);
 	if (len > LIMIT_MESSAGE_BYTES) {
 		why = "message: over LIMIT_MESSAGE_BYTES";
 	} else {
 		m = unpack_quickly(a, columns, data, len);
 		if (m == NULL) {
-			arena_reset(a);
+			batch_arena_reset(a);
 			m = redtap__batch__unpack(&a->allocator, len, data);
 		}
 		why = m != NULL ? take(a, m, out) : "message: not a batch";

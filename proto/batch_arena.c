@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/batch_arena.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/batch.h"
+
+/*
+ * Memory of one decoded batch: a bump allocator under protobuf-c. Freeing is
+ * starting over. What does not fit in the block gets a block of its own, and
+ * the next batch finds the first block grown to the sum, so that after a few
+ * batches there is no malloc at all.
+ *
+ *   | size (8 bytes) | size bytes … pad to 8 | size | …
+ */
+struct block {
+	struct block *next;
+	size_t cap, used;
+	uint8_t data[];
+};
+
+#define ARENA_START (256u << 10)
+/*
+ * A message of LIMIT_MESSAGE_BYTES made of the smallest possible elements takes
+ * 8 bytes of column for each byte, and about 40 of protobuf-c's own notes for
+ * two bytes of unknown field.
+ */
+#define ARENA_MAX (160u << 20)
+
+static struct block *block_new(size_t cap)
+{
+	struct block *b = malloc(sizeof(*b) + cap);
+
+	if (b == NULL)
+		return NULL;
+	b->next = NULL;
+	b->cap = cap;
+	b->used = 0;
+	return b;
+}
+
+static void *block_take(struct block *b, size_t whole, size_t size)
+{
+	uint8_t *p = b->data + b->used;
+
+	memcpy(p, &size, sizeof(size));
+	b->used += whole;
+	return p + sizeof(size);
+}
+
+void *batch_arena_alloc(void *arg, size_t size)
+{
+	struct batch_arena *a = arg;
+	size_t whole = sizeof(size_t) + (size + 7) / 8 * 8;
+	struct block *b = a->first;
+
+	if (size > ARENA_MAX || a->total + whole > ARENA_MAX)
+		return NULL;
+	if (whole > b->cap - b->used) {
+		b = a->extra;
+		if (b == NULL || whole > b->cap - b->used) {
+			b = block_new(whole > ARENA_START ? whole
+							  : ARENA_START);
+			if (b == NULL)
+				return NULL;
+			b->next = a->extra;
+			a->extra = b;
+		}
+	}
+	a->total += whole;
+	return block_take(b, whole, size);
+}
+
+static void arena_release(void *arg, void *p)
+{
+	(void)arg;
+	(void)p;
+}
+
+/* How much was asked for at p, which came from batch_arena_alloc(). */
+size_t batch_arena_size(const void *p)
+{
+	size_t size;
+
+	memcpy(&size, (const uint8_t *)p - sizeof(size), sizeof(size));
+	return size;
+}
+
+static void arena_drop_extra(struct batch_arena *a)
+{
+	while (a->extra != NULL) {
+		struct block *b = a->extra;
+
+		a->extra = b->next;
+		free(b);
+	}
+}
+
+/* Forgets the last batch. One that was unusually large is not kept for. */
+void batch_arena_reset(struct batch_arena *a)
+{
+	size_t want = a->total + a->total / 4;
+
+	if (a->extra != NULL && want < ARENA_MAX / 4) {
+		struct block *b = block_new(want);
+
+		if (b != NULL) {
+			free(a->first);
+			a->first = b;
+		}
+	}
+	arena_drop_extra(a);
+	a->first->used = 0;
+	a->total = 0;
+}
+
+int batch_arena_new(struct batch_arena **out)
+{
+	struct batch_arena *a = calloc(1, sizeof(*a));
+
+	if (a == NULL)
+		return -ENOMEM;
+	a->first = block_new(ARENA_START);
+	if (a->first == NULL) {
+		free(a);
+		return -ENOMEM;
+	}
+	a->allocator.alloc = batch_arena_alloc;
+	a->allocator.free = arena_release;
+	a->allocator.allocator_data = a;
+	*out = a;
+	return 0;
+}
+
+void batch_arena_free(struct batch_arena *a)
+{
+	if (a == NULL)
+		return;
+	arena_drop_extra(a);
+	free(a->first);
+	free(a);
+}
