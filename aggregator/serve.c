@@ -251,8 +251,8 @@ static int serve(struct serve *s, const sigset_t *set)
 }
 
 /*
- * Messages of some 70 KiB come and go. By default glibc gives the memory back to
- * the system again and again, which costs a page fault for each 4 KiB.
+ * Messages of some 70 KiB come and go. By default glibc gives the memory back
+ * to the system again and again, which costs a page fault for each 4 KiB.
  */
 static void keep_memory(void)
 {
