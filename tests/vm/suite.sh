@@ -45,6 +45,7 @@ for front in $fronts; do
 	run "$front" 10_http_cases.py
 	run "$front" 15_edges.py syscalls malformed http2
 	run "$front" 17_uring.py
+	run "$front" 19_compat.py
 done
 # What does not depend on the front-end, once.
 run auto 15_edges.py routes redis tls
