@@ -47,10 +47,19 @@ $(B)/obj/tests/integration/src/push.o: | $(PROTO_GEN).h
 $(B)/tests/integration/push: $(B)/libproto.a $(B)/libcommon.a
 $(B)/tests/integration/push: DRIVER_LIBS := -lnng $(LIBS_proto)
 
+# What changes a program from inside (LD_PRELOAD).
+PRELOADS := $(patsubst tests/integration/preload/%.c,$(B)/tests/integration/%.so,\
+	$(wildcard tests/integration/preload/*.c))
+$(PRELOADS): $(B)/tests/integration/%.so: tests/integration/preload/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) -D_GNU_SOURCE -O2 -g -fPIC -shared -Wall -Wextra \
+		$(if $(filter 1,$(WERROR)),-Werror) $< -o $@
+
 .PHONY: unit-build fuzz-build integration-build test unit integration lint fuzz
 unit-build: $(UNIT_TESTS)
 fuzz-build: $(FUZZERS)
-integration-build: $(DRIVERS) $(B)/tests/crash/crash
+integration-build: $(DRIVERS) $(PRELOADS) $(B)/tests/crash/crash
 
 test: ## Install what is missing, build, run everything
 	@deploy/install-deps.sh

@@ -1,25 +1,30 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """
-A program that can't be attached takes none of the others down: it is named in
-the log, in redtap_agent_probe_attached and by `redtap-agent check`. Here the
-kernel lacks a tracepoint as far as the agent can see: in its mount namespace
-there is nothing behind its name.
+A program that can't be attached, or that the kernel refuses to load, takes none
+of the others down: it is named in the log, in redtap_agent_probe_attached and
+by `redtap-agent check`. To attach: the kernel lacks a tracepoint as far as the
+agent can see, in whose mount namespace there is nothing behind its name. To
+load: the first instruction of that program is spoilt on its way to the kernel,
+whose verifier then refuses it (preload/refuse.c). If the front-end is of no use
+without the program, the next one is taken.
 """
 
 import pathlib
 import subprocess
 
 from conversation import hold
-from harness import AGENT, Process, Redtap, Report, agree, check, equal
+from harness import AGENT, BUILD, Process, Redtap, Report, agree, check, \
+    equal
 
 CONVERSATIONS = ["keepalive", "coalesced", "bytebybyte", "resetinwrite"]
 HIDDEN = ("sys_exit_splice", "syscall/exit_splice")
+REFUSED = ("syscall_sendfile_exit", "syscall/exit_sendfile64")
 TRACING = [pathlib.Path(d) / "events/syscalls" / HIDDEN[0] / "id"
            for d in ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")]
 
 
-def without(argv):
+def hiding(argv):
     """The command, in a mount namespace where the tracepoint is missing."""
     hide = "".join(f"[ ! -e {at} ] || mount --bind /dev/null {at} || exit 9\n"
                    for at in TRACING)
@@ -27,35 +32,46 @@ def without(argv):
             *map(str, argv)]
 
 
+def refusing(program):
+    """The command, with that program refused by the kernel."""
+    return lambda argv: [
+        "env", f"LD_PRELOAD={BUILD}/tests/integration/refuse.so",
+        f"REDTAP_REFUSE={program}", *map(str, argv)]
+
+
 class Lacking(Redtap):
+    def __init__(self, without, capture="syscall"):
+        super().__init__(web=21408)
+        self.without, self.mode = without, capture
+
     def start_agent(self, wait=True):
         started = self.agents() if wait else None
-        self.agent = Process(without(
+        self.agent = Process(self.without(
             [AGENT, "run", f"--to=tcp://127.0.0.1:{self.ingest}",
-             f"--config.file={self.write_config()}", "--capture=syscall"]),
-            self.dir / "agent.log")
+             f"--config.file={self.write_config()}",
+             f"--capture={self.mode}"]), self.dir / "agent.log")
         if wait:
             self.wait_agent(started)
 
 
-def told(rt):
+def told(rt, probe):
     probes = {dict(k)["probe"]: int(v) for k, v in rt.metrics().select(
         "redtap_agent_probe_attached", node=rt.NODE).items()}
     equal("probes that are not attached",
-          [p for p, up in probes.items() if not up], [HIDDEN[1]])
+          [p for p, up in probes.items() if not up], [probe])
     check(len(probes) > 10, f"all probes: {probes}")
     log = rt.agent.log.read_text()
-    check(f"probe={HIDDEN[1]} not attached" in log, log)
+    check(f"probe={probe} not attached" in log, log)
 
 
-def checked():
-    done = subprocess.run(without([AGENT, "check", "--capture=syscall"]),
+def checked(rt, probe):
+    done = subprocess.run(rt.without([AGENT, "check", "--capture=syscall"]),
                           capture_output=True, text=True)
-    lines = [line for line in done.stdout.splitlines() if HIDDEN[1] in line]
+    lines = [line for line in done.stdout.splitlines() if probe in line]
     equal("lines about the program", len(lines), 1)
     check(not lines[0].startswith("ok "), lines[0])
     others = [line for line in done.stdout.splitlines()
-              if " hook " in line and HIDDEN[1] not in line]
+              if " hook " in line and probe not in line]
     check(others and all(line.startswith("ok ") for line in others), others)
 
 
@@ -70,24 +86,44 @@ def captured(rt):
     equal("counted", rt.audit(delta)[1], sum(len(c.rows) for c in held))
 
 
-def main():
-    report = Report()
-    if not TRACING[0].exists():
-        report.skip("a program that can't be attached", "no such tracepoint")
-        report.exit()
-    with Lacking(web=21408) as rt:
-        with report.case("the agent starts although a tracepoint is missing"):
+def alone(report, what, without, probe):
+    """One program is missing, which the front-end can do without."""
+    with Lacking(without) as rt:
+        with report.case(f"{what}: the agent starts"):
             rt.start()
         if report.failed:
             report.exit()
-        with report.case("the log and the metrics name what is missing, and "
+        with report.case(f"{what}: the log and the metrics name it, and "
                          "nothing else"):
-            told(rt)
-        with report.case("so does `redtap-agent check`"):
-            checked()
-        with report.case("what the others see is exact"):
+            told(rt, probe)
+        with report.case(f"{what}: so does `redtap-agent check`"):
+            checked(rt, probe)
+        with report.case(f"{what}: what the others see is exact"):
             captured(rt)
         rt.finish(report)
+
+
+def needed(report):
+    with Lacking(refusing("sock_send_length"), "auto") as rt:
+        with report.case("a program that `socket` needs is refused: the agent "
+                         "takes another front-end"):
+            rt.start()
+            check(rt.capture() not in ("", "socket"), rt.capture())
+        if report.failed:
+            report.exit()
+        with report.case("… which is exact"):
+            captured(rt)
+        rt.finish(report)
+
+
+def main():
+    report = Report()
+    if TRACING[0].exists():
+        alone(report, "a tracepoint is missing", hiding, HIDDEN[1])
+    else:
+        report.skip("a program that can't be attached", "no such tracepoint")
+    alone(report, "a program is refused", refusing(REFUSED[0]), REFUSED[1])
+    needed(report)
     report.exit()
 
 
