@@ -294,7 +294,7 @@ def missed(rt, report):
             check(attached + gone <= COPIES, f"{attached} + {gone}")
             return attached + gone == COPIES and (attached, int(gone))
         note("of %d brief processes: library attached, missed: %s"
-             % (COPIES, eventually("all are accounted for", told, 15, 0.5)))
+             % (COPIES, eventually("all are accounted for", told, 60, 0.5)))
 
 
 def first_run(rt, report):
