@@ -74,11 +74,13 @@ static uint32_t recvmsg_flags_arg(void)
 		.program = "syscall_write_enter",                              \
 		.probe = "syscall/enter_" call, .event = "sys_enter_" call     \
 	}
-#define EXIT(prog, call)                                                       \
+#define EXIT_AT(prog, call, needed)                                            \
 	{                                                                      \
 		.program = "syscall_" prog "_exit",                            \
-		.probe = "syscall/exit_" call, .event = "sys_exit_" call       \
+		.probe = "syscall/exit_" call, .event = "sys_exit_" call,      \
+		.required = needed                                             \
 	}
+#define EXIT(prog, call) EXIT_AT(prog, call, false)
 #define WRITES_BEGIN                                                           \
 	ENTER("write"), ENTER("writev"), ENTER("sendto"), ENTER("sendmsg"),    \
 		ENTER("sendmmsg")
@@ -113,12 +115,12 @@ static uint32_t recvmsg_flags_arg(void)
 static const struct tap_hook syscall_hooks[] = {
 	LIFE,
 	WRITES_BEGIN,
-	EXIT("write", "write"),
+	EXIT_AT("write", "write", true),
 	EXIT("write", "writev"),
 	EXIT("write", "sendto"),
 	EXIT("write", "sendmsg"),
 	EXIT("mmsg", "sendmmsg"),
-	EXIT("read", "read"),
+	EXIT_AT("read", "read", true),
 	EXIT("read", "readv"),
 	EXIT("read", "recvfrom"),
 	EXIT("read", "recvmsg"),

@@ -116,6 +116,18 @@ def needed(report):
         rt.finish(report)
 
 
+def useless(report):
+    """Without what reads are seen by, `syscall` would capture nothing."""
+    with report.case("a program that `syscall` needs is refused: the agent "
+                     "says so, and does not pretend"):
+        without = refusing("syscall_read_exit")
+        done = subprocess.run(without([AGENT, "check", "--capture=syscall"]),
+                              capture_output=True, text=True)
+        check("syscall: the kernel refuses syscall/exit_read" in done.stdout,
+              done.stdout)
+        equal("exit status", done.returncode, 1)
+
+
 def main():
     report = Report()
     if TRACING[0].exists():
@@ -124,6 +136,7 @@ def main():
         report.skip("a program that can't be attached", "no such tracepoint")
     alone(report, "a program is refused", refusing(REFUSED[0]), REFUSED[1])
     needed(report)
+    useless(report)
     report.exit()
 
 
