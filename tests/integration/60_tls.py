@@ -20,7 +20,7 @@ import sys
 
 from harness import FAMILY, PATIENCE, Redtap, Report, Skip, check, equal, \
     eventually, note, port_open, series_key
-from marks import MARK_PORT
+from marks import MARK_PORTS
 
 WEB = 21600
 NGINX, NODE, PYTHON, ASYNCIO, BOXED = 21610, 21611, 21612, 21613, 21614
@@ -160,9 +160,10 @@ def service(name):
 class Tls(Redtap):
     def write_config(self):
         path = self.dir / "agent.yaml"
+        marks = "-".join(map(str, MARK_PORTS))
         path.write_text("\n".join([
             f"node: {self.NODE}", "select:", "  include:",
-            f'    ports: ["{MARK_PORT}", "{NGINX}-21699"]', "services:",
+            f'    ports: ["{marks}", "{NGINX}-21699"]', "services:",
             f"  - {{port: {NGINX}, service: nginx-tls}}",
             f"  - {{port: {BOXED}, service: boxed-nginx}}",
             "capture: {tls: auto}"]) + "\n")

@@ -5,6 +5,7 @@ agent takes the kernel's records in order, sends its batches in order, and the
 aggregator shows them in order.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import sys
 from results import check
 
 MARK = "redtap-mark"  # the service's name, and so every label's value
-MARK_PORT = 21599
+MARK_PORTS = 21595, 21599  # the first of them that is free
 COUNTED = "redtap_http_requests_total"
 TOTALS = ("redtap_agent_events_captured_total",
           "redtap_agent_events_counted_total")
@@ -20,7 +21,14 @@ TOTALS = ("redtap_agent_events_captured_total",
 # Both sides of one connection in one process, moved by hand.
 PROGRAM = """
 import socket, sys
-listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+first, last = map(int, sys.argv[1:])
+for port in range(first, last + 1):
+    try:
+        listener = socket.create_server(("127.0.0.1", port))
+        break
+    except OSError:
+        if port == last:
+            raise
 client = socket.create_connection(listener.getsockname())
 server = listener.accept()[0]
 def move(a, b, line):
@@ -42,7 +50,7 @@ class Marker:
     def __init__(self):
         self.lot = 0
         self.popen = subprocess.Popen(
-            [sys.executable, "-S", "-E", "-c", PROGRAM, str(MARK_PORT)],
+            [sys.executable, "-S", "-E", "-c", PROGRAM, *map(str, MARK_PORTS)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=dict(os.environ, OTEL_SERVICE_NAME=MARK))
         self.pid = self.popen.pid
@@ -51,8 +59,9 @@ class Marker:
         return str(200 + self.lot % 100)
 
     def make(self):
-        self.popen.stdin.write(self.status() + "\n")
-        self.popen.stdin.flush()
+        with contextlib.suppress(OSError):
+            self.popen.stdin.write(self.status() + "\n")
+            self.popen.stdin.flush()
         check(self.popen.stdout.readline() == "made\n", "no mark was made")
 
     def counted(self, m):
@@ -61,8 +70,9 @@ class Marker:
                      http_response_status_code=self.status())
 
     def stop(self):
-        self.popen.stdin.close()
         self.popen.kill()
+        with contextlib.suppress(OSError):
+            self.popen.stdin.close()
         self.popen.wait()
         self.popen.stdout.close()
 
