@@ -51,4 +51,7 @@ struct checkpoint {
 /* Writes next_slot of next_view, as of log id now. */
 int checkpoint_put_slot(struct checkpoint *c, uint64_t now);
 
+/* Windows themselves stay in the store. -EUCLEAN, -ENOMEM. */
+int checkpoint_load_windows(struct checkpoint *c);
+
 #endif /* AGGREGATOR_CHECKPOINT_STATE_H */
