@@ -346,9 +346,7 @@ def upload(side):
         s = side.accept(side.listen())
         r = Reader(s)
         for i in range(3):
-            r.more()
-            begin = r.seen
-            r.head()
+            begin = r.begun()
             r.body(len(body))
             last = now()
             s.sendall(response(200, b"thanks"))

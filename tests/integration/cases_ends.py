@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversations that end early, or whose ends meet the last call."""
 
+import select
 import socket
 import struct
 import threading
@@ -108,10 +109,8 @@ def timeout(side):
         listener = side.listen()
         s = side.accept(listener)
         r = Reader(s, 1)
-        r.more()
-        begin = r.seen
-        r.head()
-        time.sleep(4)
+        begin = r.begun()
+        side.wait_peer()
         last = now()
         s.close()
         side.server(0, "POST", "/timeout", None, begin, last, now(),
@@ -202,9 +201,7 @@ def resetinwrite(side):
         for i in range(5):
             s = side.accept(listener)
             r = Reader(s)
-            r.more()
-            begin = r.seen
-            r.head()
+            begin = r.begun()
             # Far more than both sockets hold: this waits until the reset.
             sent = s.send(response(206, b"w" * (32 << 20)))
             end = now()
@@ -238,16 +235,15 @@ def resetafterlastchunk(side):
             lambda s: s.sendall(head % 200 + chunk * 3 + last_chunk),
             lambda s: s.sendmsg([head % 200, chunk, b"", last_chunk]),
             lambda s: s.sendall(head % 203 + chunk[:-100]))
-    sizes = [len(chunk) + 5, 3 * len(chunk) + 5, len(chunk) + 5, len(chunk) - 100]
+    sizes = (len(chunk) + 5, 3 * len(chunk) + 5, len(chunk) + 5,
+             len(chunk) - 100)
 
     def server():
         listener = side.listen()
         for i, send in enumerate(ways):
             s = side.accept(listener)
             r = Reader(s)
-            r.more()
-            begin = r.seen
-            r.head()
+            begin = r.begun()
             last = now()
             send(s)
             # The reset has come when this returns.
@@ -270,11 +266,9 @@ def resetafterlastchunk(side):
             r = Reader(s)
             r.head()
             r.body(size)
-            end = now()
             cut = i == len(sizes) - 1
             if cut:
                 time.sleep(0.2)
-                end = now()
             linger_zero(s)
             s.close()
             side.client(i, "GET", 203 if cut else 200, begin, now(),
@@ -290,9 +284,7 @@ def readafterreset(side):
         for i in range(5):
             s = side.accept(listener)
             r = Reader(s)
-            r.more()
-            begin = r.seen
-            r.head()
+            begin = r.begun()
             last = now()
             s.sendall(response(203, b"complete"))
             side.server(i, "GET", "/readafterreset", 203, begin, last, now())
@@ -305,6 +297,9 @@ def readafterreset(side):
             begin = now()
             s.sendall(request("GET", "/readafterreset"))
             time.sleep(0.2)
+            came = select.poll()
+            came.register(s, 0)
+            came.poll()  # until there is an error, whatever is asked for
             if s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
                 raise RuntimeError("no reset")
             r = Reader(s)
@@ -323,9 +318,7 @@ def halfclosed(side):
         for i in range(5):
             s = side.accept(listener)
             r = Reader(s)
-            r.more()
-            begin = r.seen
-            r.head()
+            begin = r.begun()
             r.rest()
             last = now()
             s.sendall(response(202, b"until the end", length=False))

@@ -142,9 +142,7 @@ def bytebybyte(side):
         s = side.accept(side.listen())
         r = Reader(s, 1)
         for i in range(3):
-            r.more()
-            begin = r.seen
-            r.head()
+            begin = r.begun()
             data = response(201, b"abc")
             send_pieces(s, bytewise(data[:-1]), 0.0005)
             last = now()
@@ -177,9 +175,7 @@ def split_server(side, route, method="GET", n=5, body=0, pieces=None,
     s = side.accept(side.listen())
     r = Reader(s)
     for i in range(n):
-        r.more()
-        begin = r.seen
-        r.head()
+        begin = r.begun()
         r.body(body)
         parts = pieces or [response(status, b"ok")]
         send_pieces(s, parts[:-1], pause_s)

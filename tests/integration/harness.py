@@ -57,7 +57,7 @@ class Process:
     def alive(self):
         return self.popen.poll() is None
 
-    def stop(self, sig=signal.SIGTERM, timeout_s=10.0):
+    def stop(self, sig=signal.SIGTERM, timeout_s=60.0):
         """Sends the signal and returns the exit status."""
         if self.alive():
             self.popen.send_signal(sig)
@@ -182,7 +182,7 @@ class Redtap:
             m = self.agents()
             return m.sum(name, node=self.NODE) > old and \
                 m.sum("redtap_agent_up", node=self.NODE) == 1
-        eventually("the agent reports", seen, 20)
+        eventually("the agent reports", seen)
 
     def start(self):
         self.start_aggregator()
@@ -219,7 +219,7 @@ class Redtap:
                 m.sum("redtap_agent_events_counted_total", node=self.NODE),
                 m.sum("redtap_agent_events_dropped_total", node=self.NODE))
 
-    def quiet(self, timeout_s=20.0):
+    def quiet(self, timeout_s=60.0):
         """
         The scrape once all that happened before this call is in it, whatever
         the agent counts of it, and captured = counted + dropped. What only

@@ -69,7 +69,7 @@ def check(condition, message):
         raise Failure(message)
 
 
-def eventually(what, probe, timeout_s=10.0, every_s=0.05):
+def eventually(what, probe, timeout_s=60.0, every_s=0.05):
     """The first true answer of probe(); Failure after timeout_s."""
     timeout_s *= PATIENCE
     end = now() + timeout_s
