@@ -27,34 +27,39 @@ static void set_name(struct asker *to, const char *name, size_t len)
 	to->name[len] = '\0';
 }
 
-static struct asker *place_of(struct askers *a, const char *name, size_t len,
-			      uint64_t hash)
+/* Somebody's first set needs no estimate: with many services, most are. */
+static void come(struct askers *a, const char *name, size_t len, uint64_t hash,
+		 uint64_t set_hash)
 {
 	struct asker *to;
 
-	for (unsigned i = 0; i < a->n; i++)
-		if (a->asker[i].hash == hash)
-			return &a->asker[i];
 	if (!a->asker) {
 		a->asker = calloc(ASKERS, sizeof(*a->asker));
 		if (!a->asker)
-			return NULL;
+			return;
 	}
 	to = a->n < ASKERS ? &a->asker[a->n++] : least(a);
-	to->floor = to->sets;
+	to->floor = to->sets++;
 	to->hash = hash;
 	memset(to->sketch, 0, sizeof(to->sketch));
+	sketch_add(to->sketch, ASKERS_BITS, set_hash);
 	set_name(to, name, len);
-	return to;
 }
 
 void askers_add(struct askers *a, const char *name, size_t len,
 		uint64_t name_hash, uint64_t set_hash)
 {
-	struct asker *to = place_of(a, name, len, name_hash);
+	for (unsigned i = 0; i < a->n; i++) {
+		struct asker *to = &a->asker[i];
 
-	if (to && sketch_add(to->sketch, ASKERS_BITS, set_hash))
-		to->sets = to->floor + sketch_estimate(to->sketch, ASKERS_BITS);
+		if (to->hash != name_hash)
+			continue;
+		if (sketch_add(to->sketch, ASKERS_BITS, set_hash))
+			to->sets = to->floor +
+				   sketch_estimate(to->sketch, ASKERS_BITS);
+		return;
+	}
+	come(a, name, len, name_hash, set_hash);
 }
 
 const struct asker *askers_worst(const struct askers *a)

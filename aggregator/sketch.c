@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#define RANKS 48 /* beyond, 2 ^ -rank is nothing */
+
 bool sketch_add(uint8_t *sketch, unsigned bits, uint64_t hash)
 {
 	uint64_t rest = hash << bits | UINT64_C(1) << (bits - 1);
@@ -18,15 +20,17 @@ bool sketch_add(uint8_t *sketch, unsigned bits, uint64_t hash)
 uint64_t sketch_estimate(const uint8_t *sketch, unsigned bits)
 {
 	const double m = (double)(1u << bits);
-	double sum = 0, estimate;
+	uint64_t sum = 0; /* of 2 ^ -rank, in units of 2 ^ -RANKS */
 	unsigned zeros = 0;
+	double estimate;
 
 	for (size_t i = 0; i < 1u << bits; i++) {
-		sum += ldexp(1, -sketch[i]);
+		if (sketch[i] <= RANKS)
+			sum += UINT64_C(1) << (RANKS - sketch[i]);
 		zeros += sketch[i] == 0;
 	}
 	/* Small counts are better told by empty cells. */
-	estimate = 0.7213 / (1 + 1.079 / m) * m * m / sum;
+	estimate = 0.7213 / (1 + 1.079 / m) * m * m / ldexp((double)sum, -RANKS);
 	if (estimate <= 2.5 * m && zeros)
 		estimate = m * log(m / zeros);
 	return (uint64_t)(estimate + 0.5);
