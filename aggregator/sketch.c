@@ -30,7 +30,8 @@ uint64_t sketch_estimate(const uint8_t *sketch, unsigned bits)
 		zeros += sketch[i] == 0;
 	}
 	/* Small counts are better told by empty cells. */
-	estimate = 0.7213 / (1 + 1.079 / m) * m * m / ldexp((double)sum, -RANKS);
+	estimate =
+		0.7213 / (1 + 1.079 / m) * m * m / ldexp((double)sum, -RANKS);
 	if (estimate <= 2.5 * m && zeros)
 		estimate = m * log(m / zeros);
 	return (uint64_t)(estimate + 0.5);
