@@ -5,6 +5,7 @@ after the commit, a client that repeats, reorders and invents.
 """
 
 import contextlib
+import os
 import random
 import socket
 import subprocess
@@ -20,31 +21,33 @@ def ip(*words, check_it=True):
 
 
 @contextlib.contextmanager
-def far_side(name, net):
-    """A network namespace `name`, joined to ours by a link of two ends."""
-    end = name[-8:]
+def far_side():
+    """
+    A network namespace joined to ours by a link of two ends, named after us:
+    (its name, our end, our address).
+    """
+    pid = os.getpid()
+    name, link, net = f"redtap-{pid}", f"rt{pid}", f"10.219.{pid % 256}"
     ip("netns", "add", name)
     try:
-        ip("link", "add", f"rt{end}", "type", "veth", "peer", "name", "eth0",
+        ip("link", "add", link, "type", "veth", "peer", "name", "eth0",
            "netns", name)
-        ip("addr", "add", f"{net}.1/30", "dev", f"rt{end}")
-        ip("link", "set", f"rt{end}", "up")
+        ip("addr", "add", f"{net}.1/30", "dev", link)
+        ip("link", "set", link, "up")
         ip("-n", name, "addr", "add", f"{net}.2/30", "dev", "eth0")
         ip("-n", name, "link", "set", "eth0", "up")
-        yield f"rt{end}"
+        yield name, link, f"{net}.1"
     finally:
-        ip("link", "del", f"rt{end}", check_it=False)
+        ip("link", "del", link, check_it=False)
         ip("netns", "del", name, check_it=False)
 
 
 def cut(port, seconds=30):
     """Agents whose link to the aggregator is down for some time."""
-    with far_side("redtap-faultcut", "10.219.7") as link, \
-            Fleet(port) as fleet:
-        url = f"tcp://10.219.7.1:{fleet.ingest}"
+    with far_side() as (namespace, link, address), Fleet(port) as fleet:
+        url = f"tcp://{address}:{fleet.ingest}"
         fleet.start_aggregator("--ingest.allow-plaintext", listen=url)
-        fleet.start_agents(url, prefix=["ip", "netns", "exec",
-                                        "redtap-faultcut"])
+        fleet.start_agents(url, prefix=["ip", "netns", "exec", namespace])
         wait_s(2, fleet.look)
         ip("link", "set", link, "down")
         time.sleep(0.5)
