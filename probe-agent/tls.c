@@ -21,9 +21,8 @@
 #include "bpf/tls.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "probe-agent/links.h"
-#include "probe-agent/tap_maps.h"
 #include "probe-agent/tls_files.h"
+#include "probe-agent/tls_programs.h"
 #include "probe-agent/tls_scan.h"
 #include "tls.skel.h"
 
@@ -314,36 +313,11 @@ static void *run(void *arg)
 
 /* --- life --- */
 
-static int load(struct tls *t, const struct tls_options *opt)
-{
-	struct tls_bpf *s = t->skel = tls_bpf__open();
-	struct bpf_program *p;
-	int err;
-
-	if (!s)
-		return -errno;
-	t->many = links_many();
-	bpf_object__for_each_program(p, s->obj)
-	{
-		if (t->many && bpf_program__type(p) == BPF_PROG_TYPE_KPROBE)
-			links_make_many(p);
-	}
-	s->rodata->tap_self_tgid = opt->watch_self ? 0 : (uint32_t)getpid();
-	err = tap_maps_use(opt->maps, s->obj);
-	if (!err)
-		err = tls_bpf__load(s);
-	if (err)
-		log_warn("tls: loading the BPF programs failed: %s; "
-			 "--log.level=debug shows the verifier's word",
-			 strerror(-err));
-	return err;
-}
-
 static void *load_all(void *arg)
 {
 	struct tls *t = arg;
 
-	t->load_err = load(t, &t->opt);
+	t->load_err = tls_programs_load(&t->skel, &t->many, &t->opt);
 	return NULL;
 }
 

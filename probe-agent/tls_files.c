@@ -128,6 +128,8 @@ static int attach_at(struct tls_files *t, struct file *f, const char *program,
 	size_t i;
 	int err;
 
+	if (bpf_program__fd(p) < 0)
+		return -ENOTSUP; /* refused; without it only half is seen */
 	if (t->many) {
 		err = links_attach_many(&f->link[f->links], p, ret, path,
 					offset, n);

@@ -102,8 +102,8 @@ fi
 	curl/ aggregator/client
 	zlib aggregator/render(_stream)?
 	cap-ng probe-agent/(check|privileges)
-	bpf/(libbpf|bpf)\.h probe-agent/(tap(_front(_list)?|_maps)?|tls(_files)?|links)
-	[a-z_]*\.skel\.h probe-agent/(tap(_front(_list)?)?|tls|links)
+	bpf/(libbpf|bpf)\.h probe-agent/(tap(_front(_list)?|_maps)?|tls(_files|_programs)?|links)
+	[a-z_]*\.skel\.h probe-agent/(tap(_front(_list)?)?|tls(_programs)?|links)
 	(proto/)?redtap\.pb-c proto/(batch|batch_[a-z]+|envelope)
 	bpf/bpf_ bpf/[a-z_.]+
 	TABLE

@@ -128,6 +128,29 @@ def useless(report):
         equal("exit status", done.returncode, 1)
 
 
+def of_one_library(report):
+    """TLS without a program for GnuTLS: OpenSSL's goes on."""
+    without = refusing("gnutls_recv")
+    with Lacking(without) as rt:
+        with report.case("a program for GnuTLS is refused: the log and the "
+                         "metrics name it, and OpenSSL's are attached"):
+            rt.start()
+            probes = rt.metrics().select("redtap_agent_probe_attached",
+                                         node=rt.NODE)
+            tls = {dict(k)["probe"].split(".")[0]: int(v)
+                   for k, v in probes.items()
+                   if dict(k)["probe"].startswith("tls/lib")}
+            equal("libraries", tls, {"tls/libssl": 1, "tls/libgnutls": 0})
+            log = rt.agent.log.read_text()
+            check("tls: program=gnutls_recv refused" in log, log)
+        rt.finish(report)
+    with report.case("… and what it carries is exact"):
+        suite = pathlib.Path(__file__).with_name("60_tls.py")
+        done = subprocess.run(without([suite, "python"]), capture_output=True,
+                              text=True)
+        equal("exit status of 60_tls.py", done.returncode, 0)
+
+
 def main():
     report = Report()
     if TRACING[0].exists():
@@ -137,6 +160,7 @@ def main():
     alone(report, "a program is refused", refusing(REFUSED[0]), REFUSED[1])
     needed(report)
     useless(report)
+    of_one_library(report)
     report.exit()
 
 
