@@ -39,6 +39,10 @@ static void fail(const char *what)
 	exit(1);
 }
 
+#ifndef MAP_32BIT /* only where there are such calls */
+#define MAP_32BIT 0
+#endif
+
 /* A system call of i386; negative errno. */
 static long call32(int nr, long a, uint32_t b, long c)
 {
