@@ -181,6 +181,10 @@ $(B)/tests/vm/verifier: $(B)/obj/tests/vm/verifier.o
 vm: all integration-build $(B)/tests/vm/verifier ## Boot stock kernels and run the suite on each (KERNEL=6.12, FRONTS=kprobe|none, VERIFIER=write)
 	@VERIFIER='$(VERIFIER)' FRONTS='$(FRONTS)' tests/vm/run.sh $(KERNEL)
 
+.PHONY: vm-bench
+vm-bench: all ## What fentry costs nginx, on stock 6.12 with two processors (BENCH='saturation peak')
+	@BENCH='$(or $(BENCH),saturation)' tests/vm/run.sh $(or $(KERNEL),6.12)
+
 .PHONY: vm-arm64
 vm-arm64: ## Build for arm64, boot its stock 6.12 and run the suite there (FRONTS=fentry)
 	@tests/vm/arm64.sh $(FRONTS)

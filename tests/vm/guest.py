@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Runs a command on another kernel:
-guest.py [--root DIR] [--timeout S] [--log FILE] KERNEL -- CMD…
+guest.py [--root DIR] [--smp N] [--timeout S] [--log FILE] KERNEL -- CMD…
 
 KERNEL is a folder with a Debian kernel package for amd64 or arm64, extracted;
 what is made from it once is kept there too. The guest is QEMU without hardware
@@ -26,13 +26,11 @@ import tempfile
 import time
 import zlib
 
-# One CPU: QEMU before 8.1 with several of them can crash a kernel that patches
-# its own code, as attaching a program makes it do.
-QEMU = "-smp 1 -m 2G -nodefaults -no-reboot -display none"
+QEMU = "-m 2G -nodefaults -no-reboot -display none"
 MACHINES = {  # by Debian's architecture; the processor, and the serial port
-    "amd64": ("qemu-system-x86_64 -machine pc,accel=tcg -cpu max,la57=off",
+    "amd64": ("qemu-system-x86_64 -machine pc -cpu max,la57=off",
               "ttyS0"),
-    "arm64": ("qemu-system-aarch64 -machine virt,accel=tcg -cpu cortex-a72",
+    "arm64": ("qemu-system-aarch64 -machine virt -cpu cortex-a72",
               "ttyAMA0"),
 }
 MODULES = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
@@ -174,7 +172,7 @@ def wait(qemu, output, limit_s):
             time.sleep(0.1)
 
 
-def run(kernel, root, argv, limit_s, log):
+def run(kernel, root, processors, argv, limit_s, log):
     image, = kernel.glob("boot/vmlinuz-*")
     machine, port = MACHINES[image.name.rsplit("-", 1)[-1]]
     plain, ram = prepare(image, root)
@@ -184,7 +182,11 @@ def run(kernel, root, argv, limit_s, log):
         (back / "command").write_text(command_file(argv, root))
         (back / "output").touch()
         share = "local,security_model=none,multidevs=remap"
-        args = [*machine.split(), *QEMU.split(), "-kernel", plain, "-initrd", ram,
+        args = [*machine.split(), *QEMU.split(), "-smp", str(processors),
+                # In turn: before 8.1 QEMU with several at once can crash a
+                # kernel that patches its own code, as attaching makes it do.
+                "-accel", "tcg,thread=single" if processors > 1 else "tcg",
+                "-kernel", plain, "-initrd", ram,
                 "-serial", f"file:{console}", "-append",
                 f"console={port} quiet panic=-1 oops=panic mitigations=off",
                 "-virtfs", f"{share},path={root},mount_tag=root,readonly=on",
@@ -213,11 +215,12 @@ def main():
     parser.add_argument("--timeout", type=float, default=300)
     parser.add_argument("--log", help="keep the kernel's log here")
     parser.add_argument("--root", type=pathlib.Path, default="/")
+    parser.add_argument("--smp", type=int, default=1)
     parser.add_argument("kernel", type=pathlib.Path)
     parser.add_argument("command", nargs="+")
     args = parser.parse_args()
-    sys.exit(run(args.kernel.resolve(), args.root.resolve(), args.command,
-                 args.timeout, args.log))
+    sys.exit(run(args.kernel.resolve(), args.root.resolve(), args.smp,
+                 args.command, args.timeout, args.log))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@
 # has them, if none is named. FRONTS names the front-ends, none: only the
 # verifier. VERIFIER=write makes docs/VERIFIER.md anew from
 # what these kernels say; else what they say must be near what is there.
+# BENCH names workloads of tests/bench/capture.py to be run instead of the suite,
+# with fentry and two processors.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 cache=build/vm
@@ -77,7 +79,14 @@ run() {
 			"than 6.12 here (backports would)"
 		return 0
 	fi
-	tests/vm/guest.py --timeout 1700 "$dir" -- tests/vm/suite.sh "$1" "$2" |
+	local command=(tests/vm/suite.sh "$1" "$2") smp=1
+	if [ -n "${BENCH:-}" ]; then
+		# shellcheck disable=SC2206 # a list of names
+		command=(env REDTAP_PATIENCE=10 tests/bench/capture.py
+			--capture=fentry $BENCH)
+		smp=2
+	fi
+	tests/vm/guest.py --smp "$smp" --timeout 1700 "$dir" -- "${command[@]}" |
 		awk -v k="$1" -v f="$seen.$1.costs" '$1 == "verifier" {
 			print k, $2, $3, $4 >>f; next } {print; fflush()}'
 	[ "${PIPESTATUS[0]}" = 0 ] && return 0
