@@ -39,7 +39,7 @@ static bool allows(const struct conffile_range *r, uint64_t v)
 	       (!r->power_of_two || (v & (v - 1)) == 0);
 }
 
-bool conffile_in_range(const struct conffile_range *r, const void *config)
+static bool in_range(const struct conffile_range *r, const void *config)
 {
 	const uint8_t *at = (const uint8_t *)config + r->offset;
 	uint16_t half;
@@ -58,6 +58,17 @@ bool conffile_in_range(const struct conffile_range *r, const void *config)
 		return true;
 	}
 	return allows(r, v);
+}
+
+const struct conffile_range *
+conffile_out_of_range(const struct conffile_range *ranges, size_t n,
+		      const void *config, int flag)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((!flag || ranges[i].flag == flag) &&
+		    !in_range(&ranges[i], config))
+			return &ranges[i];
+	return NULL;
 }
 
 /* As the YAML library reads numbers, but without a sign. */

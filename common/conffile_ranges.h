@@ -38,8 +38,13 @@ int conffile_check_ranges(const struct conffile_range *ranges, size_t n,
 			  const char *text, size_t len,
 			  struct conffile_error *e);
 
-/* Whether the number in the structure is in its range. */
-bool conffile_in_range(const struct conffile_range *r, const void *config);
+/*
+ * The first range that a number in the structure is not in, among those of that
+ * flag, or of all if it is 0. NULL: none.
+ */
+const struct conffile_range *
+conffile_out_of_range(const struct conffile_range *ranges, size_t n,
+		      const void *config, int flag);
 
 /* What is allowed, for people. */
 void conffile_range_text(const struct conffile_range *r, char *out,

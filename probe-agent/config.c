@@ -184,10 +184,10 @@ static int fill_defaults(struct agent_config *cfg)
 /* What an alias in the file brought in, which has no place. */
 static const char *check_numbers(const struct agent_config *cfg)
 {
-	for (size_t i = 0; i < config_n_ranges; i++)
-		if (!conffile_in_range(&config_ranges[i], cfg))
-			return config_ranges[i].key;
-	return NULL;
+	const struct conffile_range *r =
+		conffile_out_of_range(config_ranges, config_n_ranges, cfg, 0);
+
+	return r ? r->key : NULL;
 }
 
 /* What is wrong with it, or NULL. */
@@ -245,23 +245,20 @@ static int check_parts(const struct agent_config *cfg)
 static int take_flag(struct agent_config *cfg, int key, const char *value)
 {
 	int err = config_apply_flag(cfg, key, value);
+	const char *name = cli_option_name(config_options, key);
+	const struct conffile_range *r;
 	char allowed[96] = "";
 
-	for (size_t i = 0; i < config_n_ranges && !err; i++) {
-		if (config_ranges[i].flag != key ||
-		    conffile_in_range(&config_ranges[i], cfg))
-			continue;
-		conffile_range_text(&config_ranges[i], allowed,
-				    sizeof(allowed));
-		log_error("--%s: '%s' is not %s (%s)",
-			  cli_option_name(config_options, key), value, allowed,
-			  config_ranges[i].key);
-		return -EINVAL;
-	}
 	if (err == -EINVAL)
-		log_error("--%s: bad value '%s'",
-			  cli_option_name(config_options, key), value);
-	return err;
+		log_error("--%s: bad value '%s'", name, value);
+	if (err)
+		return err;
+	r = conffile_out_of_range(config_ranges, config_n_ranges, cfg, key);
+	if (!r)
+		return 0;
+	conffile_range_text(r, allowed, sizeof(allowed));
+	log_error("--%s: '%s' is not %s (%s)", name, value, allowed, r->key);
+	return -EINVAL;
 }
 
 int agent_config_load(struct agent_config **out,
