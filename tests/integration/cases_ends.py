@@ -7,7 +7,8 @@ import struct
 import threading
 import time
 
-from talk import case, edge, length_of, now, Reader, request, response
+from talk import case, edge, length_of, now, Reader, request, response, \
+    send_pieces
 
 # --- 7: what never got its answer ----------------------------------------------
 
@@ -134,61 +135,44 @@ def timeout(side):
     return server, client
 
 
-@case
-def cutshort(side):
-    """a response cut short keeps its status and is an error"""
+def stops_short(side, route, pieces):
+    """An answer of which that is all."""
     def server():
         listener = side.listen()
         for i in range(3):
             s = side.accept(listener)
             Reader(s).head()
             begin = now()
-            s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
-            time.sleep(0.1)
+            send_pieces(s, pieces, 0.1)
             last = begin
             s.close()
-            side.server(i, "GET", "/cutshort", 200, begin, last, now(),
+            side.server(i, "GET", route, 200, begin, last, now(),
                         error="aborted")
 
     def client():
         for i in range(3):
             s = side.connect()
             begin = now()
-            s.sendall(request("GET", "/cutshort"))
+            s.sendall(request("GET", route))
             Reader(s).rest()
             s.close()
             side.client(i, "GET", 200, begin, now(), error="aborted")
     return server, client
+
+
+@case
+def cutshort(side):
+    """a response cut short keeps its status and is an error"""
+    return stops_short(side, "/cutshort", [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this"])
 
 
 @case
 def cutchunks(side):
     """a chunked answer that ends between two chunks is an error"""
-    data = b"3e8\r\n" + b"c" * 1000 + b"\r\n"
-
-    def server():
-        listener = side.listen()
-        for i in range(3):
-            s = side.accept(listener)
-            Reader(s).head()
-            begin = now()
-            s.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            time.sleep(0.1)
-            last = begin
-            s.sendall(data)
-            s.close()
-            side.server(i, "GET", "/cutchunks", 200, begin, last, now(),
-                        error="aborted")
-
-    def client():
-        for i in range(3):
-            s = side.connect()
-            begin = now()
-            s.sendall(request("GET", "/cutchunks"))
-            Reader(s).rest()
-            s.close()
-            side.client(i, "GET", 200, begin, now(), error="aborted")
-    return server, client
+    return stops_short(side, "/cutchunks", [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"3e8\r\n" + b"c" * 1000 + b"\r\n"])
 
 
 # --- ends that come before the last call has returned ------------------------
