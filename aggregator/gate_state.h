@@ -88,7 +88,7 @@ void gate_conn_receive(struct gate_conn *c);
 void gate_conn_answer(struct gate_conn *c, const struct reply *reply);
 /* Says BUSY to one that waited too long, and throws its message away. */
 void gate_conn_turn_away(struct gate_conn *c);
-/* The end: gate_queue_reap() gives it to gate_conn_free(). */
+/* The end: gate_queue_tend() gives it to gate_conn_free(). */
 void gate_conn_die(struct gate_conn *c);
 /* Not in a callback of its own. */
 void gate_conn_free(struct gate_conn *c);

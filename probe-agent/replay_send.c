@@ -13,9 +13,8 @@
 #include "proto/limits.h"
 
 #define RETRY_MS 200u
-#define TELL_MS                                                                \
-	5000u /* of silence, then the user is told what it waits for           \
-	       */
+/* Of silence, then the user is told what it waits for. */
+#define TELL_MS 5000u
 #define CONFLICT_WAIT_MS 5000u
 #define CONFLICTS_MAX 6 /* an agent that ended is forgotten within 15 s */
 #define BAR_EVERY_MS 200u
@@ -96,8 +95,7 @@ static int64_t wait_and_shift(struct replay *r, const struct batch *b)
 
 /* One batch on its way. */
 struct delivery {
-	uint64_t
-		silent_ns; /* since when there is no answer; 0: there was one */
+	uint64_t silent_ns; /* since when nobody answers; 0: somebody does */
 	uint64_t sent_before; /* messages */
 	unsigned conflicts;
 	bool told, again; /* again: it may be in, and the answer got lost */
