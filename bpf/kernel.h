@@ -26,7 +26,6 @@ typedef _Bool bool;
 #define IPPROTO_TCP 6
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
-#define PROT_EXEC 0x4
 #define SOCK_DONE 1 /* a bit of skc_flags: the peer's FIN has come */
 #define MSG_OOB 0x1
 #define MSG_PEEK 0x2
@@ -125,24 +124,11 @@ struct inode {
 	long long i_size;
 };
 
-struct qstr {
-	const unsigned char *name;
-};
-
-struct dentry {
-	struct qstr d_name;
-};
-
-struct path {
-	struct dentry *dentry;
-};
-
 struct linux_binprm {
 	struct file *file;
 };
 
 struct file {
-	struct path f_path;
 	void *private_data;
 	struct inode *f_inode;
 };

@@ -387,9 +387,9 @@ int tls_return(struct pt_regs *ctx)
 	return 0;
 }
 
-/* --- who uses a TLS library? --- */
+/* --- who runs another program? --- */
 
-static __always_inline void tell(__u32 kind, const struct tls_file *file)
+static __always_inline void tell(const struct tls_file *file)
 {
 	struct tls_event *e;
 
@@ -399,7 +399,7 @@ static __always_inline void tell(__u32 kind, const struct tls_file *file)
 		return;
 	}
 	e->tgid = bpf_get_current_pid_tgid() >> 32;
-	e->kind = kind;
+	e->pad = 0;
 	e->file = *file;
 	bpf_ringbuf_submit(e, 0);
 }
@@ -420,48 +420,6 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 
 	identify(&file, BPF_CORE_READ(bprm, file, f_inode));
 	if (!bpf_map_lookup_elem(&tls_dull, &file))
-		tell(TLS_EXEC, &file);
-	return 0;
-}
-
-struct mmap_args {
-	__u64 common;
-	__u32 nr;
-	__u32 pad;
-	__u64 addr, len, prot, flags, fd, off;
-};
-
-/* The first 12 characters, a terminator among them. */
-static __always_inline bool is_tls_library(const char *name)
-{
-	const __u32 *w = (const __u32 *)name;
-
-	if (w[0] == FOURCC('l', 'i', 'b', 's'))
-		return (__u16)w[1] == ('s' | 'l' << 8);
-	return w[0] == FOURCC('l', 'i', 'b', 'g') &&
-	       w[1] == FOURCC('n', 'u', 't', 'l') && (__u8)w[2] == 's';
-}
-
-/* The code of a library is being mapped: is it called like one of ours? */
-SEC("tp")
-int library_map(struct mmap_args *ctx)
-{
-	struct tls_file file = {};
-	struct dentry *dentry;
-	struct file *f;
-	char name[12] __attribute__((aligned(4))) = {};
-
-	if (!(ctx->prot & PROT_EXEC) || (int)ctx->fd < 0)
-		return 0;
-	f = file_of_fd(current_task(), ctx->fd);
-	if (!f)
-		return 0;
-	dentry = BPF_CORE_READ(f, f_path.dentry);
-	bpf_probe_read_kernel_str(name, sizeof(name),
-				  BPF_CORE_READ(dentry, d_name.name));
-	if (!is_tls_library(name))
-		return 0;
-	identify(&file, BPF_CORE_READ(f, f_inode));
-	tell(TLS_MAPS, &file);
+		tell(&file);
 	return 0;
 }

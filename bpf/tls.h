@@ -78,14 +78,10 @@ struct tls_file {
 	__u64 size;
 };
 
-enum tls_event_kind {
-	TLS_EXEC = 1, /* a process runs another program now */
-	TLS_MAPS = 2, /* a process is mapping a TLS library */
-};
-
+/* A process runs that file now. */
 struct tls_event {
 	__u32 tgid;
-	__u32 kind; /* enum tls_event_kind */
+	__u32 pad;
 	struct tls_file file;
 };
 

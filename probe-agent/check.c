@@ -18,6 +18,7 @@
 
 #include "probe-agent/config.h"
 #include "probe-agent/tap.h"
+#include "probe-agent/tls_maps.h"
 
 int cmd_check(int argc, char **argv);
 
@@ -181,6 +182,26 @@ static void check_fronts(const struct agent_config *cfg)
 		    trial[i].err ? trial[i].why : "");
 }
 
+/* Which programs use TLS: those that load a library while they run, too. */
+static void check_tls(const struct agent_config *cfg)
+{
+	struct tls_maps *maps;
+	int err;
+
+	if (!strcmp(cfg->capture.tls, "off"))
+		return;
+	err = tls_maps_open(&maps);
+	tls_maps_close(maps);
+	if (!err)
+		say(MARK_GOOD, "library loads", "told by perf");
+	else
+		say(MARK_NOTE, "library loads",
+		    "perf_event_open: %s; TLS libraries that a program loads "
+		    "later than 0.6 s after its start are found within a "
+		    "minute",
+		    strerror(-err));
+}
+
 /* What counts in the end. The tap logs why if nothing attaches. */
 static int check_hooks(const struct agent_config *cfg)
 {
@@ -231,6 +252,7 @@ int cmd_check(int argc, char **argv)
 	check_lockdown();
 	check_capabilities();
 	check_probe_kinds();
+	check_tls(cfg);
 	/* The tap's own log lines go between ours. */
 	fflush(stdout);
 	check_fronts(cfg);

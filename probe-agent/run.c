@@ -326,7 +326,11 @@ static void flush(struct agent *a, uint64_t now_ns)
 	uint64_t counters[TAP_C_MAX];
 
 	if (!tap_counters(a->tap, counters)) {
-		counters[TAP_C_TLS_MISSED] = a->tls ? tls_missed(a->tls) : 0;
+		if (a->tls) {
+			counters[TAP_C_TLS_MISSED] = tls_missed(a->tls);
+			counters[TAP_C_TLS_EVENTS_LOST] +=
+				tls_loads_lost(a->tls);
+		}
 		pipeline_flush(a->pipeline, counters);
 	}
 	a->flushed_ns = now_ns;
@@ -338,6 +342,8 @@ static void turn(struct agent *a)
 	uint64_t now_ns, since_ns;
 
 	tap_drain(a->tap, on_record, a);
+	if (a->tls)
+		tls_poll(a->tls);
 	now_ns = clock_mono_ns();
 	if (now_ns - a->ticked_ns >= TICK_MS * CLOCK_NS_PER_MS) {
 		pipeline_tick(a->pipeline, now_ns, clock_steady_us());

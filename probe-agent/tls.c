@@ -22,6 +22,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "probe-agent/tls_files.h"
+#include "probe-agent/tls_maps.h"
 #include "probe-agent/tls_programs.h"
 #include "probe-agent/tls_scan.h"
 #include "tls.skel.h"
@@ -31,6 +32,7 @@
 #define LOOKS_MAX 256
 #define LINGER_NS (10 * CLOCK_NS_PER_S)
 #define SCAN_NS (60 * CLOCK_NS_PER_S) /* should anything have been missed */
+#define SCAN_PAUSE_NS (5 * CLOCK_NS_PER_S) /* if it is known that it was */
 #define EVENTS 32
 
 /* A process that uses such files. */
@@ -41,12 +43,12 @@ struct process {
 	uint8_t file[PROCESS_FILES];
 };
 
-/* A process to be looked at when its libraries are mapped. */
+/* A process that has mapped libraries, or will have. */
 struct look {
 	uint32_t pid;
 	uint32_t tries; /* made */
 	uint64_t due_ns;
-	struct tls_file file; /* that is being mapped; inode 0: not known */
+	struct tls_file file; /* that it has mapped; inode 0: not known */
 };
 
 struct tls {
@@ -54,7 +56,8 @@ struct tls {
 	struct tls_bpf *skel;
 	bool many; /* see links_many() */
 	struct ring_buffer *events;
-	struct bpf_link *exec, *map;
+	struct bpf_link *exec;
+	struct tls_maps *maps; /* NULL: mappings can't be watched */
 	int epoll, stop;
 	pthread_t thread;
 	enum { IDLE, LOADING, RUNNING } state; /* what the thread is for */
@@ -65,6 +68,7 @@ struct tls {
 	struct look look[LOOKS_MAX];
 	size_t looks;
 	uint64_t scan_ns; /* when all processes are looked at again */
+	uint64_t scanned_ns; /* when they were */
 	bool found_dull; /* of the executable looked at last */
 	struct tls_file wanted; /* inode 0 when it was found */
 	uint64_t missed; /* see tls_missed() */
@@ -170,7 +174,15 @@ static void scan_all(struct tls *t, uint64_t now_ns)
 	err = tls_scan_all(found, t);
 	if (err)
 		log_warn("tls: processes can't be listed: %s", strerror(-err));
+	t->scanned_ns = now_ns;
 	t->scan_ns = now_ns + SCAN_NS;
+}
+
+/* Something was missed. However often that is, looking at all takes time. */
+static void scan_soon(struct tls *t)
+{
+	if (t->scan_ns > t->scanned_ns + SCAN_PAUSE_NS)
+		t->scan_ns = t->scanned_ns + SCAN_PAUSE_NS;
 }
 
 /* Files that nobody has used for long. A fork may have been missed: look. */
@@ -187,40 +199,44 @@ static void detach_idle(struct tls *t, uint64_t now_ns)
 static void look_later(struct tls *t, uint32_t pid, const struct tls_file *file)
 {
 	if (t->looks == LOOKS_MAX) {
-		t->scan_ns = 0; /* all of them, then */
+		scan_soon(t); /* all of them, then */
 		return;
 	}
 	t->look[t->looks++] = (struct look){ .pid = pid, .file = *file };
 }
 
-static void on_exec(struct tls *t, const struct tls_event *e)
+/* ring_buffer_sample_fn: a process runs another program now. */
+static int on_exec(void *arg, void *data, size_t len)
 {
-	struct process *p = process_of(t, e->tgid);
+	const struct tls_event *e = data;
+	struct tls *t = arg;
+	struct process *p;
 	uint8_t one = 1;
 
+	if (len < sizeof(*e))
+		return 0;
+	p = process_of(t, e->tgid);
 	if (p)
 		leave_files(t, p);
 	t->found_dull = false;
 	tls_scan_executable(e->tgid, found, t);
-	if (t->found_dull)
+	if (!t->maps) /* then starts of all programs must be told */
+		look_later(t, e->tgid, &(struct tls_file){ 0 });
+	else if (t->found_dull)
 		bpf_map_update_elem(bpf_map__fd(t->skel->maps.tls_dull),
 				    &e->file, &one, BPF_ANY);
-	if (!t->map)
-		look_later(t, e->tgid, &(struct tls_file){ 0 });
+	return 0;
 }
 
-static int on_event(void *arg, void *data, size_t len)
+static void take_maps(struct tls *t)
 {
-	const struct tls_event *e = data;
-	struct tls *t = arg;
+	struct tls_event e;
 
-	if (len < sizeof(*e))
-		return 0;
-	if (e->kind == TLS_EXEC)
-		on_exec(t, e);
-	else if (e->kind == TLS_MAPS)
-		look_later(t, e->tgid, &e->file);
-	return 0;
+	while (t->maps && !tls_maps_take(t->maps, &e))
+		if (e.tgid)
+			look_later(t, e.tgid, &e.file);
+		else
+			scan_soon(t);
 }
 
 /* Looks once more. True: that was the last time. */
@@ -280,6 +296,7 @@ static void turn(struct tls *t, const struct epoll_event *ev, int n,
 			forget(t, p);
 	}
 	ring_buffer__consume(t->events);
+	take_maps(t);
 	now_ns = clock_mono_ns();
 	*next_ns = make_looks(t, now_ns);
 	if (now_ns >= t->scan_ns)
@@ -325,13 +342,17 @@ static void *load_all(void *arg)
  */
 static void watch_starts(struct tls *t)
 {
+	int err;
+
 	t->exec = bpf_program__attach(t->skel->progs.process_exec);
 	if (!t->exec)
 		log_warn("tls: program starts can't be watched: %m");
-	t->map = bpf_program__attach_tracepoint(t->skel->progs.library_map,
-						"syscalls", "sys_enter_mmap");
-	if (!t->map)
-		log_warn("tls: library loads can't be watched: %m");
+	err = tls_maps_open(&t->maps);
+	if (err)
+		log_warn("tls: library loads can't be watched: "
+			 "perf_event_open: %s; what a program loads later than "
+			 "0.6 s after its start is found within a minute",
+			 strerror(-err));
 }
 
 /* Each probe and each process has a descriptor. */
@@ -355,7 +376,9 @@ static int watch_fds(struct tls *t)
 	if (t->epoll < 0 || t->stop < 0 ||
 	    epoll_ctl(t->epoll, EPOLL_CTL_ADD, t->stop, &ev) ||
 	    epoll_ctl(t->epoll, EPOLL_CTL_ADD, ring_buffer__epoll_fd(t->events),
-		      &ev))
+		      &ev) ||
+	    (t->maps &&
+	     epoll_ctl(t->epoll, EPOLL_CTL_ADD, tls_maps_fd(t->maps), &ev)))
 		return -errno;
 	return 0;
 }
@@ -401,11 +424,13 @@ int tls_start(struct tls *t)
 	if (err)
 		return err;
 	t->events = ring_buffer__new(bpf_map__fd(t->skel->maps.tls_events),
-				     on_event, t, NULL);
-	err = t->events ? watch_fds(t) : -errno;
+				     on_exec, t, NULL);
+	if (!t->events)
+		return -errno;
+	watch_starts(t);
+	err = watch_fds(t);
 	if (err)
 		return err;
-	watch_starts(t);
 	scan_all(t, clock_mono_ns());
 	err = pthread_create(&t->thread, NULL, run, t);
 	if (!err)
@@ -423,7 +448,7 @@ void tls_stop(struct tls *t)
 		log_error("tls: not to be stopped: %m");
 	if (t->state != IDLE)
 		pthread_join(t->thread, NULL);
-	bpf_link__destroy(t->map);
+	tls_maps_close(t->maps);
 	bpf_link__destroy(t->exec);
 	while (t->processes)
 		forget(t, &t->process[0]);
@@ -442,8 +467,27 @@ uint64_t tls_missed(const struct tls *t)
 	return __atomic_load_n(&t->missed, __ATOMIC_RELAXED);
 }
 
+void tls_poll(struct tls *t)
+{
+	if (t->maps)
+		tls_maps_poll(t->maps);
+}
+
+uint64_t tls_loads_lost(const struct tls *t)
+{
+	return t->maps ? tls_maps_lost(t->maps) : 0;
+}
+
 size_t tls_probes(struct tls *t, struct tls_probe *out, size_t cap,
 		  uint64_t *generation)
 {
-	return tls_files_probes(t->files, out, cap, generation);
+	const struct tls_probe watch[] = {
+		{ "tls/exec", t->exec != NULL },
+		{ "tls/mmap", t->maps != NULL },
+	};
+	size_t n = 0;
+
+	for (; n < cap && n < sizeof(watch) / sizeof(*watch); n++)
+		out[n] = watch[n];
+	return n + tls_files_probes(t->files, out + n, cap - n, generation);
 }

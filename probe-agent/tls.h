@@ -28,9 +28,12 @@ struct tls_options {
 	uint64_t linger_ns; /* from the last user to detaching; 0: 10 s */
 };
 
-/* The state of what is or should be attached, by name of the file. */
+/*
+ * The state of what is or should be attached: what tells of programs that start
+ * and of libraries that are loaded, and files by name.
+ */
 struct tls_probe {
-	char name[64]; /* "tls/libssl.so.3" */
+	char name[64]; /* "tls/exec", "tls/mmap", "tls/libssl.so.3" */
 	bool attached; /* to all files of that name that are in use */
 };
 
@@ -50,6 +53,14 @@ int tls_loaded(struct tls *t);
  */
 int tls_start(struct tls *t);
 void tls_stop(struct tls *t); /* waits; NULL is fine */
+
+/*
+ * Reads who has mapped libraries, for the thread of its own to look at. Call it
+ * every few milliseconds, from one thread; tls_loads_lost() is its as well.
+ */
+void tls_poll(struct tls *t);
+/* Mappings of code that could not be read. */
+uint64_t tls_loads_lost(const struct tls *t);
 
 /* Processes that ended before their library was attached. Any thread. */
 uint64_t tls_missed(const struct tls *t);

@@ -15,7 +15,7 @@
 #define LIBRARIES_MAX 8 /* of one process */
 #define PATH_BYTES 4096
 
-static bool is_tls_library(const char *path)
+bool tls_scan_is_library(const char *path)
 {
 	const char *name = strrchr(path, '/');
 
@@ -120,7 +120,7 @@ static bool parse(char *line, uint64_t *start, uint64_t *end, uint64_t *inode,
 	*start = from;
 	*end = to;
 	*inode = ino;
-	return is_tls_library(*path);
+	return tls_scan_is_library(*path);
 }
 
 /* By its place in memory: that is the very file, even if it was deleted. */

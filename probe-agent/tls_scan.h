@@ -2,6 +2,7 @@
 #ifndef PROBE_AGENT_TLS_SCAN_H
 #define PROBE_AGENT_TLS_SCAN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -13,6 +14,9 @@
 
 /* fd is lent; path is the process's own name for it. */
 typedef void (*tls_scan_fn)(void *arg, uint32_t pid, int fd, const char *path);
+
+/* Is the file called like a TLS library? */
+bool tls_scan_is_library(const char *path);
 
 /*
  * Calls found() for the libraries where the host keeps them, pid 0. Their

@@ -11,6 +11,7 @@ without the program, the next one is taken.
 """
 
 import pathlib
+import re
 import subprocess
 
 from conversation import hold
@@ -151,6 +152,37 @@ def of_one_library(report):
         equal("exit status of 60_tls.py", done.returncode, 0)
 
 
+def of_loads(report):
+    """Without what tells of libraries that are loaded, starts are looked at."""
+    without = refusing("perf_mmap")
+    with Lacking(without) as rt:
+        with report.case("perf's records of mappings are refused: the log, the "
+                         "metrics and `check` name them, and nothing else"):
+            rt.start()
+            probes = {dict(k)["probe"]: int(v) for k, v in rt.metrics().select(
+                "redtap_agent_probe_attached", node=rt.NODE).items()}
+            equal("probes that are not attached",
+                  [p for p, up in probes.items() if not up], ["tls/mmap"])
+            equal("exec", probes.get("tls/exec"), 1)
+            log = rt.agent.log.read_text()
+            check("tls: library loads can't be watched" in log, log)
+            done = subprocess.run(without([AGENT, "check"]),
+                                  capture_output=True, text=True)
+            equal("exit status of check", done.returncode, 0)
+            check(re.search("^note .*library loads", done.stdout, re.M),
+                  done.stdout)
+            done = subprocess.run([AGENT, "check"], capture_output=True,
+                                  text=True)
+            check(re.search("^ok .*library loads", done.stdout, re.M),
+                  done.stdout)
+        rt.finish(report)
+    with report.case("… and what TLS carries is exact"):
+        suite = pathlib.Path(__file__).with_name("60_tls.py")
+        done = subprocess.run(without([suite, "python"]), capture_output=True,
+                              text=True)
+        equal("exit status of 60_tls.py", done.returncode, 0)
+
+
 def main():
     report = Report()
     if TRACING[0].exists():
@@ -161,6 +193,7 @@ def main():
     needed(report)
     useless(report)
     of_one_library(report)
+    of_loads(report)
     report.exit()
 
 

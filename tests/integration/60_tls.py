@@ -17,6 +17,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 
 from harness import FAMILY, PATIENCE, Redtap, Report, Skip, check, equal, \
     eventually, note, port_open, series_key
@@ -122,6 +123,16 @@ for i in range(n):
 print('done', flush=True)
 sys.stdin.read()
 """
+
+# Says where it is, and waits for a line before it goes on.
+LATE_CLIENT = """
+import sys
+print('up', flush=True)
+sys.stdin.readline()
+import ssl
+print('loaded', flush=True)
+sys.stdin.readline()
+""" + PYTHON_CLIENT
 
 ASYNCIO_CLIENT = """
 import asyncio, ssl, sys
@@ -316,6 +327,44 @@ def first_run(rt, report):
         eventually("its probe", lambda: rt.probe(PRIVATE) == 1)
 
 
+def late(rt, report):
+    with report.case("a library that a program loads long after its start is "
+                     "attached at once, and what it carries is exact"):
+        library = rt.dir / "late" / "libssl.so.3"
+        library.parent.mkdir()
+        shutil.copy(os.path.realpath(LIBSSL), library)
+        told = f"tls: attached file={library} "
+        before = rt.metrics()
+        p = subprocess.Popen(
+            [sys.executable, "-c", LATE_CLIENT, str(NGINX), str(PRIME),
+             "/hello"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, env=dict(service("late-tls"),
+                                LD_LIBRARY_PATH=str(library.parent)))
+
+        def says(word):
+            equal("what it says", p.stdout.readline().strip(), word)
+
+        try:
+            says("up")
+            time.sleep(2)  # nobody looks any more for what starts load
+            check(told not in rt.agent.log.read_text(), "attached too early")
+            p.stdin.write("\n")
+            p.stdin.flush()
+            says("loaded")
+            # Looking at all processes, once a minute, would take longer.
+            eventually("its library is attached", lambda: told in
+                       rt.agent.log.read_text(), 5, 0.005)
+            p.stdin.write("\n")
+            p.stdin.flush()
+            says("done")
+            expect(rt, before, {
+                "nginx-tls": {("server", "GET", "200"): PRIME},
+                "late-tls": {("client", "GET", "200"): PRIME}})
+        finally:
+            p.stdin.close()
+            equal("its exit status", p.wait(10 * PATIENCE), 0)
+
+
 def gnutls(rt, report):
     with report.case("wget and gnutls-cli: GnuTLS clients, each connection "
                      "exactly once"):
@@ -488,8 +537,9 @@ def detach(rt, report):
                    LINGER_S + 15, 0.5)
         check(re.search(r"tls: detached file=libssl-private", 
                         rt.agent.log.read_text()), "not logged")
-        check("tls: detached file=libssl.so" not in
-              rt.agent.log.read_text(), "libssl is in use")
+        check(not re.search("tls: detached file=libssl.so.* inode=%d:"
+                            % os.stat(LIBSSL).st_ino,
+                            rt.agent.log.read_text()), "libssl is in use")
 
 
 def off(rt, report):
@@ -511,8 +561,8 @@ def main():
     with Tls(WEB) as rt:
         certificate(rt)
         rt.start()
-        for suite in (ahead, nginx_curl, first_run, missed, gnutls, node,
-                      python, asyncio, container, detach, middle, off):
+        for suite in (ahead, nginx_curl, first_run, late, missed, gnutls,
+                      node, python, asyncio, container, detach, middle, off):
             if len(sys.argv) == 1 or suite.__name__ in sys.argv:
                 suite(rt, report)
         note("agent: " + " | ".join(
