@@ -49,5 +49,5 @@ for front in $fronts; do
 done
 # What does not depend on the front-end, once.
 run auto 15_edges.py routes redis tls
-run auto 60_tls.py nginx_curl gnutls python off
+run auto 60_tls.py nginx_curl late gnutls python off
 exit $bad
