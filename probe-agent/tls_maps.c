@@ -24,7 +24,6 @@
 struct cpu {
 	int fd;
 	struct perf_ring *ring; /* NULL: the CPU is not there */
-	uint64_t enabled_ns; /* so long the event was, when it was asked last */
 };
 
 struct tls_maps {
@@ -92,20 +91,20 @@ static int open_cpu(struct cpu *c, int cpu)
 			     page > RING_BYTES ? page : RING_BYTES);
 	if (err)
 		close(c->fd);
-	c->enabled_ns = 0;
 	return err;
 }
 
-/* The event of a CPU that went away stays, and is dead when it comes back. */
-static bool is_alive(struct cpu *c)
+/*
+ * The event of a CPU that went away stays, and is dead when it comes back: its
+ * time does not go on.
+ */
+static bool is_alive(const struct cpu *c)
 {
-	const uint64_t before_ns = c->enabled_ns;
-	uint64_t now[2]; /* value, time */
+	uint64_t now[2], later[2]; /* value, time */
 
-	if (read(c->fd, now, sizeof(now)) != sizeof(now))
-		return false;
-	c->enabled_ns = now[1];
-	return now[1] > before_ns;
+	return read(c->fd, now, sizeof(now)) == sizeof(now) &&
+	       read(c->fd, later, sizeof(later)) == sizeof(later) &&
+	       later[1] > now[1];
 }
 
 /* The CPUs that are there and not watched. 0, or why one can't be. */
