@@ -162,7 +162,7 @@ void tap_close(struct tap *t)
 	free(t);
 }
 
-int tap_drain(struct tap *t, tap_record_fn fn, void *arg)
+uint64_t tap_drain(struct tap *t, tap_record_fn fn, void *arg)
 {
 	return tap_ring_drain(t->ring, fn, arg);
 }

@@ -48,11 +48,11 @@ int tap_attach(struct tap *t, const struct tap_options *opt);
 /* The record is lent. What it returns does not matter. */
 typedef int (*tap_record_fn)(void *arg, const void *record, size_t len);
 /*
- * The kernel never announces a record: call this by a timer, some hundred
- * times a second. Hands every record in the ring to fn, which lends it until it
- * returns. The number of records, or the negative errno.
+ * The kernel never announces a record: call this by a timer, as often as
+ * pace.h says. Lends every record that is in the ring now to fn until that
+ * returns. How many bytes of the ring they took.
  */
-int tap_drain(struct tap *t, tap_record_fn fn, void *arg);
+uint64_t tap_drain(struct tap *t, tap_record_fn fn, void *arg);
 
 /* What the kernel knows of a connection now, see conn.h. 0, or -ENOENT. */
 int tap_progress(struct tap *t, uint64_t sock, uint64_t born_ns,

@@ -22,7 +22,10 @@ struct tap_ring;
 int tap_ring_open(struct tap_ring **out, int fd, uint32_t bytes);
 void tap_ring_close(struct tap_ring *r); /* NULL is fine */
 
-/* Lends each record to fn until it returns. Their number. */
-int tap_ring_drain(struct tap_ring *r, tap_record_fn fn, void *arg);
+/*
+ * Lends each record that is there to fn until it returns, but for those that
+ * come meanwhile. How many bytes of the ring they took.
+ */
+uint64_t tap_ring_drain(struct tap_ring *r, tap_record_fn fn, void *arg);
 
 #endif /* PROBE_AGENT_TAP_RING_H */

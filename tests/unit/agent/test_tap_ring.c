@@ -134,6 +134,7 @@ static void records_come_whole_and_in_order_wherever_the_ring_ends(void **state)
 {
 	struct fake *f = *state;
 	struct tap_ring *r = open_ring(f);
+	unsigned long before;
 	uint64_t bytes = 0;
 	unsigned i;
 
@@ -144,7 +145,9 @@ static void records_come_whole_and_in_order_wherever_the_ring_ends(void **state)
 		submit(f, len, (uint8_t)i);
 		submit(f, 5, (uint8_t)(i + 1));
 		bytes += len + 5;
-		assert_int_equal(tap_ring_drain(r, on_record, &g), 2);
+		before = consumed(f);
+		assert_int_equal(tap_ring_drain(r, on_record, &g),
+				 f->end - before);
 		assert_int_equal(g.n, 2);
 		assert_int_equal(g.bad, 0);
 		assert_int_equal(g.bytes, len + 5);
@@ -164,11 +167,12 @@ static void a_record_that_is_being_filled_holds_up_those_behind_it(void **state)
 	submit(f, 24, 1);
 	busy = reserve(f, 40, 2);
 	submit(f, 16, 3);
-	assert_int_equal(tap_ring_drain(r, on_record, &g), 1);
+	assert_int_equal(tap_ring_drain(r, on_record, &g), 8 + 24);
+	assert_int_equal(g.n, 1);
 	assert_int_equal(consumed(f), busy);
 	assert_int_equal(tap_ring_drain(r, on_record, &g), 0);
 	finish(f, busy, 40);
-	assert_int_equal(tap_ring_drain(r, on_record, &g), 2);
+	assert_int_equal(tap_ring_drain(r, on_record, &g), 8 + 40 + 8 + 16);
 	assert_int_equal(g.n, 3);
 	assert_int_equal(g.bad, 0);
 	assert_int_equal(g.bytes, 24 + 40 + 16);
@@ -184,10 +188,51 @@ static void discarded_records_are_passed_over(void **state)
 	submit(f, 8, 1);
 	finish(f, reserve(f, 100, 9), 100 | BPF_RINGBUF_DISCARD_BIT);
 	submit(f, 8, 2);
-	assert_int_equal(tap_ring_drain(r, on_record, &g), 2);
+	assert_int_equal(tap_ring_drain(r, on_record, &g), 8 + 8 + 112 + 8 + 8);
+	assert_int_equal(g.n, 2);
 	assert_int_equal(g.bad, 0);
 	assert_int_equal(g.bytes, 16);
 	assert_int_equal(consumed(f), f->end);
+	tap_ring_close(r);
+}
+
+/* A writer that goes on while the ring is read, and how much it could write. */
+struct busy_writer {
+	struct fake *f;
+	unsigned long end; /* when reading began */
+	unsigned n;
+	unsigned long behind; /* most bytes that were read and still taken */
+};
+
+static int write_one_more(void *arg, const void *record, size_t len)
+{
+	struct busy_writer *w = arg;
+	unsigned long read;
+
+	(void)record;
+	read = ++w->n * ((len + 8 + 7) / 8 * 8);
+	if (read - consumed(w->f) > w->behind)
+		w->behind = read - consumed(w->f);
+	if (w->f->end + 264 - consumed(w->f) <= RING_BYTES)
+		submit(w->f, 256, 1);
+	return 0;
+}
+
+static void room_is_given_back_while_the_ring_is_read(void **state)
+{
+	struct fake *f = *state;
+	struct tap_ring *r = open_ring(f);
+	struct busy_writer w = { .f = f };
+
+	while (f->end + 264 <= RING_BYTES)
+		submit(f, 256, 1);
+	w.end = f->end;
+	/* What is written meanwhile has its turn the next time. */
+	assert_int_equal(tap_ring_drain(r, write_one_more, &w), w.end);
+	assert_int_equal(w.n, RING_BYTES / 264);
+	assert_int_equal(consumed(f), w.end);
+	assert_true(f->end > w.end + RING_BYTES / 2);
+	assert_true(w.behind <= RING_BYTES / 16 + 2 * 264);
 	tap_ring_close(r);
 }
 
@@ -212,6 +257,9 @@ int main(void)
 			set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			discarded_records_are_passed_over, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			room_is_given_back_while_the_ring_is_read, set_up,
+			tear_down),
 		cmocka_unit_test(what_is_no_ring_is_refused),
 	};
 
