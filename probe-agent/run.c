@@ -14,7 +14,6 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/timerfd.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -23,6 +22,7 @@
 #include "common/notify.h"
 #include "common/version.h"
 #include "probe-agent/config.h"
+#include "probe-agent/pace.h"
 #include "probe-agent/pipeline.h"
 #include "probe-agent/privileges.h"
 #include "probe-agent/recording.h"
@@ -34,8 +34,6 @@
 
 int cmd_run(int argc, char **argv);
 
-/* How often the ring is drained. */
-#define DRAIN_MS 5
 /* How often unfinished responses are asked for. */
 #define TICK_MS 200
 /* How long what is left may take to be acknowledged at the end. */
@@ -52,8 +50,9 @@ struct agent {
 	struct recording_writer *recording; /* NULL: none */
 	struct trace_writer *trace; /* likewise */
 	FILE *trace_file;
-	int epoll, timer, signals;
-	uint64_t ticked_ns, flushed_ns;
+	int epoll, signals;
+	uint64_t drained_ns, ticked_ns, flushed_ns;
+	uint64_t pause_ns; /* from the last drain to the next */
 	bool stopping;
 };
 
@@ -172,12 +171,7 @@ static int watch(int epoll, int fd)
 
 static int open_loop(struct agent *a)
 {
-	struct itimerspec every = {
-		.it_interval.tv_nsec = DRAIN_MS * 1000000,
-		.it_value.tv_nsec = DRAIN_MS * 1000000,
-	};
 	sigset_t set;
-	int err;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
@@ -186,13 +180,10 @@ static int open_loop(struct agent *a)
 	/* Before any thread starts, so that all of them inherit it. */
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	a->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	a->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	a->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (a->signals < 0 || a->timer < 0 || a->epoll < 0 ||
-	    timerfd_settime(a->timer, 0, &every, NULL))
+	if (a->signals < 0 || a->epoll < 0)
 		return -errno;
-	err = watch(a->epoll, a->signals);
-	return err ? err : watch(a->epoll, a->timer);
+	return watch(a->epoll, a->signals);
 }
 
 /* What TLS hides stays hidden, then; all else goes on. */
@@ -336,12 +327,25 @@ static void flush(struct agent *a, uint64_t now_ns)
 	a->flushed_ns = now_ns;
 }
 
+static void drain(struct agent *a, uint64_t now_ns)
+{
+	const uint64_t bytes = tap_drain(a->tap, on_record, a);
+
+	a->pause_ns = pace_ns(bytes, now_ns - a->drained_ns,
+			      a->cfg->capture.ring_bytes);
+	a->drained_ns = now_ns;
+}
+
+static uint64_t flush_ns(const struct agent *a)
+{
+	return a->flushed_ns + a->cfg->flush_ms * CLOCK_NS_PER_MS;
+}
+
 static void turn(struct agent *a)
 {
-	const uint64_t flush_ns = a->cfg->flush_ms * CLOCK_NS_PER_MS;
-	uint64_t now_ns, since_ns;
+	uint64_t now_ns;
 
-	tap_drain(a->tap, on_record, a);
+	drain(a, clock_mono_ns());
 	if (a->tls)
 		tls_poll(a->tls);
 	now_ns = clock_mono_ns();
@@ -352,38 +356,46 @@ static void turn(struct agent *a)
 			renew_uplink(a);
 		a->ticked_ns = now_ns;
 	}
-	since_ns = now_ns - a->flushed_ns;
-	if ((since_ns >= flush_ns && pipeline_pending(a->pipeline)) ||
-	    since_ns >= HEARTBEAT_MS * CLOCK_NS_PER_MS)
+	if ((now_ns >= flush_ns(a) && pipeline_pending(a->pipeline)) ||
+	    now_ns - a->flushed_ns >= HEARTBEAT_MS * CLOCK_NS_PER_MS)
 		flush(a, now_ns);
+}
+
+/* Until the ring is to be drained, or a batch to be sent. */
+static int wait_ms(const struct agent *a)
+{
+	const uint64_t now_ns = clock_mono_ns();
+	uint64_t next_ns = a->drained_ns + a->pause_ns;
+
+	if (pipeline_pending(a->pipeline) && flush_ns(a) < next_ns)
+		next_ns = flush_ns(a);
+	if (next_ns <= now_ns)
+		return 0;
+	return (int)((next_ns - now_ns + CLOCK_NS_PER_MS - 1) /
+		     CLOCK_NS_PER_MS);
+}
+
+static void on_signal(struct agent *a)
+{
+	struct signalfd_siginfo si;
+
+	if (read(a->signals, &si, sizeof(si)) <= 0)
+		return;
+	if (si.ssi_signo == SIGHUP) {
+		renew_uplink(a);
+		return;
+	}
+	log_info("stopping signal=%s", strsignal((int)si.ssi_signo));
+	a->stopping = true;
 }
 
 static void loop(struct agent *a)
 {
-	struct epoll_event ev[4];
-	struct signalfd_siginfo si;
-	uint64_t expired;
-	int i, n;
+	struct epoll_event ev;
 
 	while (!a->stopping) {
-		n = epoll_wait(a->epoll, ev, 4, -1);
-		for (i = 0; i < n; i++) {
-			if (ev[i].data.fd == a->timer) {
-				if (read(a->timer, &expired, sizeof(expired)) <
-				    0)
-					continue;
-			} else if (ev[i].data.fd == a->signals) {
-				if (read(a->signals, &si, sizeof(si)) <= 0)
-					continue;
-				if (si.ssi_signo == SIGHUP) {
-					renew_uplink(a);
-				} else {
-					log_info("stopping signal=%s",
-						 strsignal((int)si.ssi_signo));
-					a->stopping = true;
-				}
-			}
-		}
+		if (epoll_wait(a->epoll, &ev, 1, wait_ms(a)) > 0)
+			on_signal(a);
 		turn(a);
 	}
 	notify_send("STOPPING=1");
@@ -401,8 +413,6 @@ static void stop(struct agent *a)
 	outbox_close(a->outbox);
 	if (a->epoll >= 0)
 		close(a->epoll);
-	if (a->timer >= 0)
-		close(a->timer);
 	if (a->signals >= 0)
 		close(a->signals);
 	agent_config_free(a->cfg);
@@ -422,7 +432,7 @@ static void say_ready(const struct agent *a)
 
 int cmd_run(int argc, char **argv)
 {
-	struct agent a = { .epoll = -1, .timer = -1, .signals = -1 };
+	struct agent a = { .epoll = -1, .signals = -1 };
 	struct cli_settings flags = { 0 };
 	int err;
 
@@ -440,7 +450,7 @@ int cmd_run(int argc, char **argv)
 	}
 	/* Loading parsed the kernel's types: 12 MB that are free again. */
 	malloc_trim(0);
-	a.flushed_ns = a.ticked_ns = clock_mono_ns();
+	a.drained_ns = a.flushed_ns = a.ticked_ns = clock_mono_ns();
 	pipeline_tick(a.pipeline, a.ticked_ns, clock_steady_us());
 	flush(&a, a.ticked_ns); /* says hello */
 	say_ready(&a);

@@ -56,7 +56,7 @@ void tls_stop(struct tls *t); /* waits; NULL is fine */
 
 /*
  * Reads who has mapped libraries, for the thread of its own to look at. Call it
- * every few milliseconds, from one thread; tls_loads_lost() is its as well.
+ * every 20 ms at least, from one thread; tls_loads_lost() is its as well.
  */
 void tls_poll(struct tls *t);
 /* Mappings of code that could not be read. */

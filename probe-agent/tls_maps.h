@@ -29,7 +29,7 @@ int tls_maps_open(struct tls_maps **out);
 void tls_maps_close(struct tls_maps *m); /* no thread uses it; NULL is fine */
 
 /*
- * Reads the rings. Call it every few milliseconds: a ring has room for some
+ * Reads the rings. Call it every 20 ms at least: a ring has room for some
  * 500 mappings. Once a minute it looks for CPUs that have come, or come back.
  */
 void tls_maps_poll(struct tls_maps *m);
