@@ -17,8 +17,9 @@ uint64_t pace_ns(uint64_t bytes, uint64_t ns, uint32_t ring_bytes)
 
 	if (most > PACE_MOST_NS)
 		most = PACE_MOST_NS;
-	if (most < PACE_SMALL_NS)
-		most = PACE_SMALL_NS;
+	if (most < PACE_QUIET_NS ||
+	    bytes <= until(PACE_QUIET_BYTES_PER_S, CLOCK_NS_PER_S, ns))
+		most = PACE_QUIET_NS;
 	if (bytes == 0)
 		return most;
 	quarter = until(ring_bytes / 4, bytes, ns);

@@ -10,12 +10,16 @@
  */
 
 /*
- * The longest, when nothing was to be seen: what comes meanwhile at
- * PACE_BURST_BYTES_PER_S fits into the ring, as into 4 MiB in 20 ms; but small
- * rings don't have the agent wake up all the time.
+ * While less than that comes: who has a new connection is looked up when its
+ * first record is read, and may soon be gone.
+ */
+#define PACE_QUIET_NS UINT64_C(5000000)
+#define PACE_QUIET_BYTES_PER_S (UINT64_C(8) << 20)
+/*
+ * The longest; shorter for a ring of which a burst of so much would not fit:
+ * 4 MiB hold it for 20 ms.
  */
 #define PACE_MOST_NS UINT64_C(20000000)
-#define PACE_SMALL_NS UINT64_C(5000000)
 #define PACE_BURST_BYTES_PER_S (UINT64_C(4) * 50 << 20)
 
 /*
