@@ -78,11 +78,15 @@ static __noinline int open_record(struct sock *sk, __u32 twin,
 
 /* --- copying --- */
 
-/* What of a call is to be copied, and as what. */
+/* What of a call is to be copied, and as what; and what it was. */
 struct cut {
 	__u64 first_ns, last_ns;
 	__u32 pos;
-	__u32 dir, flags, look;
+	__u32 dir, flags;
+	__u32 look; /* … and, if that was LOOK_LATER, what it turned out to be
+		     */
+	__u32 copied; /* set: bytes of it were */
+	__u32 tail_seen; /* set: conn->last_bytes is up to date */
 };
 
 /* One call that is being copied. */
@@ -100,6 +104,7 @@ struct copy {
 	__u32 scan; /* the end of the head is looked for */
 	__u32 scan_all; /* … even if the call ends like a single head */
 	__u32 whole; /* go on behind the head */
+	__u32 tail_seen; /* the call's last bytes are in conn->last_bytes */
 };
 
 struct copying {
@@ -131,6 +136,38 @@ static __always_inline void head_ended(struct copy *c, struct tap_conn *conn,
 		c->budget = TAP_BODY_MAX;
 }
 
+static __always_inline void head_begins(struct copy *c, struct tap_conn *conn)
+{
+	__u32 dir = c->dir & 1;
+
+	c->flags |= TAP_F_MESSAGE_START;
+	conn->tail[dir] = 0;
+	conn->head_bytes[dir] = 0;
+	c->scan = 1;
+	if (c->look == LOOK_RESPONSE)
+		c->scan_all = 0;
+}
+
+/*
+ * The first n bytes of a call tell what it begins. 0: nothing to be copied.
+ * Whatever answers a request is shown, HTTP or not.
+ */
+static __always_inline int settle(struct copy *c, struct tap_conn *conn,
+				  const struct beginning *b, __u32 n)
+{
+	__u32 dir = c->dir & 1;
+
+	c->look = begins(conn, b, n < TAP_PEEK ? n : TAP_PEEK, dir, c->pos);
+	if (is_message(c->look)) {
+		head_begins(c, conn);
+		return 1;
+	}
+	if (!brings_answers(conn, dir))
+		return c->whole;
+	conn->flags |= CONN_ANSWERED;
+	return 1;
+}
+
 /* The last four bytes, when the n < 4 lowest of next follow. */
 static __always_inline __u32 shift_in(__u32 tail, __u32 next, __u32 n)
 {
@@ -159,6 +196,23 @@ static __always_inline void look_for_end(struct copy *c, struct tap_conn *conn,
 		*tail = last;
 	else
 		*tail = shift_in(*tail, *(const __u32 *)data, n);
+}
+
+/* It begins a request, as far as is known, or it is the turn of one. */
+static __always_inline bool begins_request(const struct copy *c,
+					   const struct tap_conn *conn)
+{
+	if (c->look == LOOK_LATER)
+		return !brings_answers(conn, c->dir);
+	return c->flags & TAP_F_MESSAGE_START && c->look != LOOK_RESPONSE;
+}
+
+/* What could not be looked at is taken for what was due. */
+static __always_inline void take_turn(const struct copy *c,
+				      struct tap_conn *conn)
+{
+	if (c->look == LOOK_LATER)
+		conn->flags ^= CONN_ANSWERED;
 }
 
 /*
@@ -201,6 +255,16 @@ static __always_inline void fill_data(struct tap_data *d, const struct copy *c,
 }
 
 /*
+ * n, and no more than cap, so that the verifier sees it: it is not left out for
+ * what is known of n, and it is the register compared that is used.
+ */
+static __always_inline __u32 at_most(__u64 n, const __u32 cap)
+{
+	asm volatile("if %0 <= %1 goto +1\n\t%0 = %1" : "+r"(n) : "i"(cap));
+	return n;
+}
+
+/*
  * Copies n <= cap bytes into a record of their own. 0 to go on behind them, 1
  * at the end.
  */
@@ -209,19 +273,15 @@ static __always_inline int copy_piece(struct copy *c, struct tap_conn *conn,
 {
 	struct tap_data *d;
 
-	/* Where the verifier sees it: not left out for what is known of n. */
-	asm volatile("" : "+r"(n));
-	if (n > cap)
-		n = cap;
 	d = bpf_ringbuf_reserve(&tap_ring, sizeof(*d) + cap + TAP_PIECE_PAD, 0);
 	if (!d) {
-		tap_count(c->flags & TAP_F_MESSAGE_START &&
-					  c->look != LOOK_RESPONSE
-				  ? TAP_C_LOST_REQUESTS
-				  : TAP_C_LOST_RECORDS);
+		tap_count(begins_request(c, conn) ? TAP_C_LOST_REQUESTS
+						  : TAP_C_LOST_RECORDS);
+		take_turn(c, conn);
 		piece_lost(c, conn, n);
 		return 1;
 	}
+	n = at_most(n, cap);
 	if (bpf_probe_read_user(d->data, n, c->from)) {
 		bpf_ringbuf_discard(d, BPF_RB_NO_WAKEUP);
 		tap_count(TAP_C_READ_FAULTS);
@@ -229,6 +289,14 @@ static __always_inline int copy_piece(struct copy *c, struct tap_conn *conn,
 		return 1;
 	}
 	*(__u64 *)(d->data + n) = 0;
+	if (c->look == LOOK_LATER && !settle(c, conn, (void *)d->data, n)) {
+		bpf_ringbuf_discard(d, BPF_RB_NO_WAKEUP);
+		return 1;
+	}
+	if (n >= 8 && n == c->left && brings_answers(conn, c->dir)) {
+		conn->last_bytes = *(const __u64 *)(d->data + n - 8);
+		c->tail_seen = 1;
+	}
 	if (c->scan)
 		look_for_end(c, conn, d->data, n, cap);
 	fill_data(d, c, conn, n);
@@ -291,7 +359,7 @@ static long copy_step(__u32 i, struct copying *k)
 
 /* Global: the verifier looks at it once, whoever calls it and with what. */
 __noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
-			 const struct cut *cut)
+			 struct cut *cut)
 {
 	struct copying k = {};
 	struct copy *c = &k.copy;
@@ -308,9 +376,9 @@ __noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
 	c->look = cut->look;
 	if (!(conn->flags & CONN_OPENED) || conn->tgid != call->tgid) {
 		if (open_record(call->sk, call->twin, conn)) {
-			if (c->flags & TAP_F_MESSAGE_START &&
-			    c->look != LOOK_RESPONSE)
+			if (begins_request(c, conn))
 				tap_count(TAP_C_LOST_REQUESTS);
+			take_turn(c, conn);
 			return 0;
 		}
 	}
@@ -325,25 +393,25 @@ __noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
 	c->flags |= TAP_F_CALL_START;
 	c->whole = (conn->flags & CONN_PIPELINED) ||
 		   ((conn->flags & CONN_WHOLE_ONCE) && conn->role != dir + 1);
-	c->scan_all = c->look != LOOK_RESPONSE &&
-		      (call->len < conn->single_len ||
-		       call->len >= 2 * (__u32)conn->single_len);
-	if (c->flags & TAP_F_MESSAGE_START) {
-		conn->tail[dir] = 0;
-		conn->head_bytes[dir] = 0;
-		c->scan = 1;
-	} else {
-		c->scan = conn->head_open[dir];
-	}
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop)) {
+	c->scan_all = call->len < conn->single_len ||
+		      call->len >= 2 * (__u32)conn->single_len;
+	c->scan = conn->head_open[dir];
+	if (is_message(c->look) && c->look != LOOK_LATER)
+		head_begins(c, conn);
+	/* Mostly the first piece is the last. */
+	if (copy_step(0, &k))
+		;
+	else if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop))
 		bpf_loop(TAP_STEPS_MAX, copy_step, &k, 0);
-	} else {
-		for (i = 0; i < TAP_STEPS_SHORT; i++)
+	else
+		for (i = 1; i < TAP_STEPS_SHORT; i++)
 			if (copy_step(i, &k))
 				break;
-	}
 	conn->head_bytes[dir] += c->pos - cut->pos;
 	conn->head_open[dir] = c->scan && conn->head_bytes[dir] < TAP_HEAD_MAX;
+	cut->look = c->look;
+	cut->copied = c->pos != cut->pos;
+	cut->tail_seen = c->tail_seen;
 	return 0;
 }
 

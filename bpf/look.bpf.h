@@ -16,6 +16,7 @@ enum tap_look {
 	LOOK_RESPONSE,
 	LOOK_EITHER, /* just an H: of HEAD, or of HTTP/ */
 	LOOK_TLS,
+	LOOK_LATER, /* its turn to begin a message: told from the copy */
 };
 
 #define ONES 0x0101010101010101ull
@@ -93,9 +94,20 @@ static __always_inline int look_token(const __u8 *p, __u32 n)
 	return LOOK_NONE;
 }
 
-static __always_inline int look_at(const __u8 *p, __u32 n)
+/* What is looked at, and zeros behind its end. */
+struct beginning {
+	__u8 at[TAP_PEEK];
+};
+
+/* Global: see copy_call(). */
+__noinline int look_at(const struct beginning *b, __u32 n)
 {
-	__u32 w = *(const __u32 *)p;
+	const __u8 *p = b->at;
+	__u32 w;
+
+	if (!b)
+		return LOOK_NONE;
+	w = *(const __u32 *)p;
 
 	if (n >= 5) {
 		if (w == FOURCC('H', 'T', 'T', 'P'))
@@ -123,7 +135,7 @@ static __always_inline int look_at(const __u8 *p, __u32 n)
 }
 
 /* Reads the first bytes of the call. Their number, or < 0. */
-static __always_inline int peek(const struct tap_call *c, __u8 *to)
+static __always_inline int peek(const struct tap_call *c, struct beginning *to)
 {
 	const char *from = c->buf;
 	__u32 n = c->len;
@@ -146,11 +158,11 @@ static __always_inline int peek(const struct tap_call *c, __u8 *to)
 			n = v.iov_len;
 	}
 	if (n >= TAP_PEEK) {
-		if (bpf_probe_read_user(to, TAP_PEEK, from))
+		if (bpf_probe_read_user(to->at, TAP_PEEK, from))
 			return -1;
 		return TAP_PEEK;
 	}
-	if (bpf_probe_read_user(to, n & (TAP_PEEK - 1), from))
+	if (bpf_probe_read_user(to->at, n & (TAP_PEEK - 1), from))
 		return -1;
 	return n;
 }

@@ -4,8 +4,7 @@
 
 /* Where does a head end? Seven bytes at a time, in a piece just copied. */
 
-#include "bpf/look.bpf.h"
-#include "bpf/tap.h"
+#include "bpf/turn.bpf.h"
 
 /*
  * A record has room for a small piece, or for TAP_PIECE_MAX: the ring is what a
@@ -35,19 +34,6 @@ static __always_inline __u32 blank_line(__u64 v)
 		return 0;
 	at = first_byte(hit);
 	return at + 2 + ((crlf >> (at * 8 + 7)) & 1);
-}
-
-/*
- * x, with all that the verifier knows of it forgotten: a value from a map can
- * be anything. It would else tell each turn of a loop from the one before by
- * it, and never come to an end.
- */
-static __always_inline __u32 forget(struct tap_conn *conn, __u32 dir, __u32 x)
-{
-	volatile __u32 *scratch = &conn->scratch[dir & 1];
-
-	*scratch = x;
-	return *scratch;
 }
 
 #define SCAN_STEP 28 /* bytes looked at in one turn */

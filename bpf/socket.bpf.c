@@ -4,9 +4,13 @@
  * Front-end `socket`: the tracepoints at the end of each send and receive on a
  * socket (6.3), which are not run for files and have the socket at hand, and
  * cost a third of a system call's. What they don't tell is where the bytes are:
- * that is in the arguments of the system call that is being made. Writes are
- * also looked at when they begin, like in `syscall`. Bytes that io_uring,
- * sendfile and programs in 32-bit mode move are counted, but not looked at.
+ * that is in the arguments of the system call that is being made. Bytes that
+ * io_uring, sendfile and programs in 32-bit mode move are counted, but not
+ * looked at.
+ *
+ * Writes are also looked at when they begin: by TCP's own tracepoint (6.16).
+ * Then no system call is traced, which would cost each of them, whatever it
+ * does, some 70 ns. Kernels before that have syscall_write_enter.
  */
 
 #define TAP_FRONT TAP_FRONT_SOCKET
@@ -15,69 +19,182 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+static __always_inline bool is_write(__u32 nr)
+{
+	return nr == NR_WRITE || nr == NR_WRITEV || nr == NR_SENDTO ||
+	       nr == NR_SENDMSG || nr == NR_SENDMMSG;
+}
+
+static __always_inline bool is_read(__u32 nr)
+{
+	return nr == NR_READ || nr == NR_READV || nr == NR_RECVFROM ||
+	       nr == NR_RECVMSG || nr == NR_RECVMMSG;
+}
+
+/* --- many messages in one call --- */
+
+/*
+ * sendmmsg() and recvmmsg() come here once for each message, and which one it
+ * is has to be counted: conn->mmsg. Such a call ends with its last message,
+ * with an error or with a message that is not taken whole.
+ */
+static __always_inline bool place_any(struct tap_call *c,
+				      const struct tap_conn *conn, __u32 dir,
+				      __u32 nr, struct pt_regs *r)
+{
+	const struct mmsghdr *vec = (const struct mmsghdr *)REG1(r);
+
+	if (nr == NR_SENDMMSG || nr == NR_RECVMMSG)
+		return place(c, SHAPE_MSG, (__u64)(vec + conn->mmsg[dir]), 0);
+	return place(c, shape_of(nr), REG1(r), REG2(r));
+}
+
+/* After one message, which was moved whole or not. */
+static __always_inline void next_message(struct tap_conn *conn, __u32 dir,
+					 struct pt_regs *r, bool whole)
+{
+	__u32 next = conn->mmsg[dir] + 1;
+
+	conn->mmsg[dir] = whole && next < (__u32)REG2(r) ? next : 0;
+}
+
+/* Nothing was to be read, or there was no room to write: the call ends. */
+static __noinline int refused(struct sock *sk, int dir)
+{
+	__u64 key = (__u64)sk;
+	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
+
+	if (!conn)
+		return 0;
+	conn->mmsg[dir & 1] = 0;
+	if (dir == TAP_TX)
+		conn->tx_entry_ns = 0;
+	return 0;
+}
+
+/* --- writes --- */
+
+/*
+ * Run for each buffer of the kernel that a write fills, under the socket's
+ * lock. Only bytes in the program's memory are the system call's own: a call on
+ * a file can make the kernel use a socket.
+ */
+SEC("raw_tp/tcp_sendmsg_locked")
+int tcp_sendmsg_locked(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct msghdr *msg = (struct msghdr *)ctx->args[1];
+	struct tap_call c = { .sk = (struct sock *)ctx->args[0] };
+	struct task_struct *task;
+	struct tap_conn *conn;
+	struct pt_regs *r;
+	__u32 nr, type;
+	__u64 left;
+
+	type = READ(struct msghdr, msg, msg_iter.iter_type);
+	if (type != bpf_core_enum_value(enum iter_type, ITER_UBUF) &&
+	    type != bpf_core_enum_value(enum iter_type, ITER_IOVEC))
+		return 0;
+	task = current_task();
+	c.tgid = READ(struct task_struct, task, tgid);
+	conn = conn_of(c.sk, c.tgid);
+	if (!conn || conn->tx_entry_ns || tap_looks_later(conn))
+		return 0; /* tx_entry_ns: it has begun before */
+	r = user_regs(task);
+	nr = CALL_NR(r);
+	if (!is_write(nr))
+		return 0;
+	if (!place_any(&c, conn, TAP_TX, nr, r))
+		return 0;
+	left = READ(struct msghdr, msg, msg_iter.count);
+	c.len = left < 0x7fffffff ? left : 0x7fffffff;
+	if (c.len)
+		tap_sending(&c, conn);
+	return 0;
+}
+
 SEC("raw_tp/sock_send_length")
 int sock_send_length(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct sock *sk = (struct sock *)ctx->args[0];
 	struct task_struct *task = current_task();
-	struct tap_call c = { .sk = sk };
+	struct tap_call c = { .sk = (struct sock *)ctx->args[0] };
 	int ret = ctx->args[1];
+	struct tap_conn *conn;
 	struct pt_regs *r;
 	__u32 nr;
 
-	if (ret <= 0 || !sock_is_tcp(sk))
+	if (!sock_is_tcp(c.sk))
+		return 0;
+	if (ret <= 0)
+		return refused(c.sk, TAP_TX);
+	c.tgid = READ(struct task_struct, task, tgid);
+	c.len = ret;
+	conn = tap_conn_of(c.sk, c.tgid);
+	if (!conn)
 		return 0;
 	r = user_regs(task);
 	nr = CALL_NR(r);
-	if (nr == NR_SENDMMSG)
-		return 0; /* syscall_mmsg_exit has all of it */
 	/* A system call on a file can make the kernel use a socket. */
-	if ((nr != NR_WRITE && nr != NR_WRITEV && nr != NR_SENDTO &&
-	     nr != NR_SENDMSG) ||
-	    !is_at_fd(task, REG0(r), sk)) {
-		tap_moved(sk, TAP_TX);
+	if (!is_write(nr) || !is_at_fd(task, REG0(r), c.sk)) {
+		tap_passed(c.sk, conn, TAP_TX);
 		return 0;
 	}
-	c.tgid = READ(struct task_struct, task, tgid);
-	c.len = ret;
-	if (place(&c, shape_of(nr), REG1(r), REG2(r)))
-		tap_sent(&c);
+	if (nr != NR_SENDMMSG && tap_sent_seen(c.sk, conn))
+		return 0;
+	if (place_any(&c, conn, TAP_TX, nr, r))
+		tap_sent(&c, conn);
+	if (nr == NR_SENDMMSG)
+		next_message(conn, TAP_TX, r, !c.iov || ret >= iov_bytes(&c));
 	return 0;
 }
+
+/* --- reads --- */
 
 SEC("raw_tp/sock_recv_length")
 int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct sock *sk = (struct sock *)ctx->args[0];
 	struct task_struct *task = current_task();
-	struct tap_call c = { .sk = sk };
+	struct tap_call c = { .sk = (struct sock *)ctx->args[0] };
 	int ret = ctx->args[1], flags = ctx->args[2];
+	struct tap_conn *conn;
 	struct pt_regs *r;
 	__u32 nr;
 
-	if (ret < 0 || !sock_is_tcp(sk) ||
-	    flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
+	if (!sock_is_tcp(c.sk) || flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
 		return 0;
 	r = user_regs(task);
 	nr = CALL_NR(r);
-	if (nr == NR_RECVMMSG && ret)
-		return 0; /* syscall_mmsg_exit has all of it */
-	if (ret == 0) {
+	if (ret <= 0) {
+		if (ret < 0 && nr == NR_RECVMMSG)
+			refused(c.sk, TAP_RX);
 		/* EOF, unless nothing was asked for. */
-		if ((nr != NR_READ && nr != NR_RECVFROM) || REG2(r))
-			tap_ended(sk, TAP_RX);
-		return 0;
-	}
-	if (flags & MSG_TRUNC ||
-	    (nr != NR_READ && nr != NR_READV && nr != NR_RECVFROM &&
-	     nr != NR_RECVMSG) ||
-	    !is_at_fd(task, REG0(r), sk)) {
-		tap_moved(sk, TAP_RX);
+		if (!ret && ((nr != NR_READ && nr != NR_RECVFROM) || REG2(r)))
+			tap_ended(c.sk, TAP_RX);
 		return 0;
 	}
 	c.tgid = READ(struct task_struct, task, tgid);
 	c.len = ret;
-	if (place(&c, shape_of(nr), REG1(r), REG2(r)))
-		tap_received(&c);
+	conn = tap_conn_of(c.sk, c.tgid);
+	if (!conn)
+		return 0;
+	/* One with a time limit can end after any message. */
+	if (flags & MSG_TRUNC || !is_read(nr) ||
+	    !is_at_fd(task, REG0(r), c.sk) ||
+	    (nr == NR_RECVMMSG && (__u32)REG2(r) > 1 && REG4(r))) {
+		tap_passed(c.sk, conn, TAP_RX);
+		return 0;
+	}
+	if (place_any(&c, conn, TAP_RX, nr, r))
+		tap_received(&c, conn);
+	if (nr == NR_RECVMMSG)
+		next_message(conn, TAP_RX, r, true);
+	return 0;
+}
+
+/* TCP has given bytes to a reader, of whatever kind. */
+SEC("raw_tp/tcp_rcv_space_adjust")
+int tcp_rcv_space_adjust(struct bpf_raw_tracepoint_args *ctx)
+{
+	if (CALL_NR(user_regs(current_task())) == NR_SPLICE)
+		tap_moved((struct sock *)ctx->args[0], TAP_RX);
 	return 0;
 }

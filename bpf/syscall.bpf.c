@@ -17,7 +17,8 @@ SEC("tp")
 int syscall_write_exit(struct exit_args *ctx)
 {
 	struct task_struct *task = current_task();
-	struct tap_call c = {};
+	struct tap_call c = { .len = ctx->ret };
+	struct tap_conn *conn;
 	struct pt_regs *r;
 
 	if (ctx->ret <= 0)
@@ -25,9 +26,11 @@ int syscall_write_exit(struct exit_args *ctx)
 	r = user_regs(task);
 	c.sk = sock_of_fd(task, REG0(r));
 	c.tgid = READ(struct task_struct, task, tgid);
-	c.len = ctx->ret;
-	if (c.sk && place(&c, shape_of(ctx->nr), REG1(r), REG2(r)))
-		tap_sent(&c);
+	conn = c.sk ? tap_conn_of(c.sk, c.tgid) : NULL;
+	if (!conn || tap_sent_seen(c.sk, conn))
+		return 0;
+	if (place(&c, shape_of(ctx->nr), REG1(r), REG2(r)))
+		tap_sent(&c, conn);
 	return 0;
 }
 
@@ -36,7 +39,8 @@ int syscall_read_exit(struct exit_args *ctx)
 {
 	enum shape shape = shape_of(ctx->nr);
 	struct task_struct *task = current_task();
-	struct tap_call c = {};
+	struct tap_call c = { .len = ctx->ret };
+	struct tap_conn *conn;
 	struct pt_regs *r;
 	__u64 flags = 0;
 
@@ -63,9 +67,9 @@ int syscall_read_exit(struct exit_args *ctx)
 		return 0;
 	}
 	c.tgid = READ(struct task_struct, task, tgid);
-	c.len = ctx->ret;
-	if (place(&c, shape, REG1(r), REG2(r)))
-		tap_received(&c);
+	conn = tap_conn_of(c.sk, c.tgid);
+	if (conn && place(&c, shape, REG1(r), REG2(r)))
+		tap_received(&c, conn);
 	return 0;
 }
 
@@ -78,6 +82,100 @@ int syscall_sendfile_exit(struct exit_args *ctx)
 	if (ctx->ret <= 0)
 		return 0;
 	sk = sock_of_fd(task, REG0(user_regs(task)));
+	if (sk)
+		tap_moved(sk, TAP_TX);
+	return 0;
+}
+
+/*
+ * Many messages in one call: on a TCP socket just a longer readv or writev.
+ * Each is taken as a call of its own; more than MMSG_MAX are not looked into.
+ * (What sendmmsg begins with, syscall_write_enter sees.)
+ */
+#define MMSG_MAX 16
+
+struct mmsg {
+	struct sock *sk;
+	struct tap_conn *conn;
+	__u32 tgid;
+	const struct mmsghdr *vec;
+	__u32 n;
+	__u32 after; /* bytes in those that are left */
+	bool read;
+};
+
+static long mmsg_step(__u32 i, struct mmsg *m)
+{
+	struct tap_call c = { .sk = m->sk, .tgid = m->tgid };
+	const struct mmsghdr *msg = m->vec + i;
+
+	if (i >= m->n)
+		return 1;
+	if (bpf_probe_read_user(&c.len, sizeof(c.len), &msg->msg_len) ||
+	    !place(&c, SHAPE_MSG, (__u64)&msg->msg_hdr, 0))
+		return 1;
+	m->after -= c.len;
+	c.after = m->after;
+	if (!c.len)
+		return 0;
+	if (m->read)
+		tap_received(&c, m->conn);
+	else
+		tap_sent(&c, m->conn);
+	return 0;
+}
+
+SEC("tp")
+int syscall_mmsg_exit(struct exit_args *ctx)
+{
+	struct task_struct *task = current_task();
+	struct mmsg m = { .n = ctx->ret, .read = ctx->nr == NR_RECVMMSG };
+	struct pt_regs *r;
+	__u32 i, len;
+
+	if (ctx->ret <= 0)
+		return 0;
+	r = user_regs(task);
+	if (m.read && REG3(r) & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
+		return 0;
+	m.sk = sock_of_fd(task, REG0(r));
+	m.tgid = READ(struct task_struct, task, tgid);
+	m.vec = (const struct mmsghdr *)REG1(r);
+	if (m.sk)
+		m.conn = tap_conn_of(m.sk, m.tgid);
+	if (!m.conn)
+		return 0;
+	if (m.n > MMSG_MAX) {
+		tap_count(TAP_C_TRUNCATED);
+		m.n = MMSG_MAX;
+	}
+	for (i = 0; i < MMSG_MAX; i++) {
+		if (i >= m.n ||
+		    bpf_probe_read_user(&len, sizeof(len), &m.vec[i].msg_len))
+			break;
+		m.after += len;
+	}
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop))
+		bpf_loop(MMSG_MAX, mmsg_step, &m, 0);
+	else
+		mmsg_step(0, &m);
+	return 0;
+}
+
+SEC("tp")
+int syscall_splice_exit(struct exit_args *ctx)
+{
+	struct task_struct *task = current_task();
+	struct pt_regs *r;
+	struct sock *sk;
+
+	if (ctx->ret <= 0)
+		return 0;
+	r = user_regs(task);
+	sk = sock_of_fd(task, REG0(r));
+	if (sk)
+		tap_moved(sk, TAP_RX);
+	sk = sock_of_fd(task, REG2(r));
 	if (sk)
 		tap_moved(sk, TAP_TX);
 	return 0;

@@ -43,6 +43,7 @@ static __always_inline struct pt_regs *user_regs(struct task_struct *task)
 #define REG1(r) READ(struct pt_regs, r, si)
 #define REG2(r) READ(struct pt_regs, r, dx)
 #define REG3(r) READ(struct pt_regs, r, r10)
+#define REG4(r) READ(struct pt_regs, r, r8)
 #define CALL_NR(r) READ(struct pt_regs, r, orig_ax)
 enum nr {
 	NR_READ = 0,
@@ -53,6 +54,7 @@ enum nr {
 	NR_RECVFROM = 45,
 	NR_SENDMSG = 46,
 	NR_RECVMSG = 47,
+	NR_SPLICE = 275,
 	NR_RECVMMSG = 299,
 	NR_SENDMMSG = 307,
 };
@@ -61,6 +63,7 @@ enum nr {
 #define REG1(r) READ(struct pt_regs, r, regs[1])
 #define REG2(r) READ(struct pt_regs, r, regs[2])
 #define REG3(r) READ(struct pt_regs, r, regs[3])
+#define REG4(r) READ(struct pt_regs, r, regs[4])
 #define CALL_NR(r) READ(struct pt_regs, r, syscallno)
 enum nr {
 	NR_READ = 63,
@@ -71,6 +74,7 @@ enum nr {
 	NR_RECVFROM = 207,
 	NR_SENDMSG = 211,
 	NR_RECVMSG = 212,
+	NR_SPLICE = 76,
 	NR_RECVMMSG = 243,
 	NR_SENDMMSG = 269,
 };
@@ -139,7 +143,7 @@ static __always_inline __u32 iov_bytes(const struct tap_call *c)
 }
 
 /*
- * Each program serves several tracepoints, which the agent attaches: one copy
+ * Serves several tracepoints, as others do, which the agent attaches: one copy
  * of the core to load, and to keep in the instruction cache.
  */
 
@@ -149,108 +153,20 @@ int syscall_write_enter(struct enter_args *ctx)
 	enum shape shape = shape_of(ctx->nr);
 	struct task_struct *task = current_task();
 	struct tap_call c = {};
+	struct tap_conn *conn;
 
 	c.sk = sock_of_fd(task, ctx->arg[0]);
-	if (!c.sk || !place(&c, shape, ctx->arg[1], ctx->arg[2]))
+	c.tgid = READ(struct task_struct, task, tgid);
+	conn = c.sk ? conn_of(c.sk, c.tgid) : NULL;
+	if (!conn || tap_looks_later(conn) ||
+	    !place(&c, shape, ctx->arg[1], ctx->arg[2]))
 		return 0;
 	if (shape == SHAPE_BUF)
 		c.len = ctx->arg[2] < 0x7fffffff ? ctx->arg[2] : 0x7fffffff;
 	else
 		c.len = iov_bytes(&c);
-	c.tgid = READ(struct task_struct, task, tgid);
 	if (c.len)
-		tap_sending(&c);
-	return 0;
-}
-
-/*
- * Many messages in one call: on a TCP socket just a longer readv or writev.
- * Each is taken as a call of its own; more than MMSG_MAX are not looked into.
- * (What sendmmsg begins with, syscall_write_enter sees.)
- */
-#define MMSG_MAX 16
-
-struct mmsg {
-	struct sock *sk;
-	__u32 tgid;
-	const struct mmsghdr *vec;
-	__u32 n;
-	__u32 after; /* bytes in those that are left */
-	bool read;
-};
-
-static long mmsg_step(__u32 i, struct mmsg *m)
-{
-	struct tap_call c = { .sk = m->sk, .tgid = m->tgid };
-	const struct mmsghdr *msg = m->vec + i;
-
-	if (i >= m->n)
-		return 1;
-	if (bpf_probe_read_user(&c.len, sizeof(c.len), &msg->msg_len) ||
-	    !place(&c, SHAPE_MSG, (__u64)&msg->msg_hdr, 0))
-		return 1;
-	m->after -= c.len;
-	c.after = m->after;
-	if (!c.len)
-		return 0;
-	if (m->read)
-		tap_received(&c);
-	else
-		tap_sent(&c);
-	return 0;
-}
-
-SEC("tp")
-int syscall_mmsg_exit(struct exit_args *ctx)
-{
-	struct task_struct *task = current_task();
-	struct mmsg m = { .n = ctx->ret, .read = ctx->nr == NR_RECVMMSG };
-	struct pt_regs *r;
-	__u32 i, len;
-
-	if (ctx->ret <= 0)
-		return 0;
-	r = user_regs(task);
-	if (m.read && REG3(r) & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
-		return 0;
-	m.sk = sock_of_fd(task, REG0(r));
-	m.tgid = READ(struct task_struct, task, tgid);
-	m.vec = (const struct mmsghdr *)REG1(r);
-	if (!m.sk)
-		return 0;
-	if (m.n > MMSG_MAX) {
-		tap_count(TAP_C_TRUNCATED);
-		m.n = MMSG_MAX;
-	}
-	for (i = 0; i < MMSG_MAX; i++) {
-		if (i >= m.n ||
-		    bpf_probe_read_user(&len, sizeof(len), &m.vec[i].msg_len))
-			break;
-		m.after += len;
-	}
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop))
-		bpf_loop(MMSG_MAX, mmsg_step, &m, 0);
-	else
-		mmsg_step(0, &m);
-	return 0;
-}
-
-SEC("tp")
-int syscall_splice_exit(struct exit_args *ctx)
-{
-	struct task_struct *task = current_task();
-	struct pt_regs *r;
-	struct sock *sk;
-
-	if (ctx->ret <= 0)
-		return 0;
-	r = user_regs(task);
-	sk = sock_of_fd(task, REG0(r));
-	if (sk)
-		tap_moved(sk, TAP_RX);
-	sk = sock_of_fd(task, REG2(r));
-	if (sk)
-		tap_moved(sk, TAP_TX);
+		tap_sending(&c, conn);
 	return 0;
 }
 

@@ -159,33 +159,14 @@ static __always_inline void strike(const struct tap_call *call,
 	conn->last_dir = dir + 1;
 }
 
-static __always_inline void message_begins(struct tap_conn *conn, __u8 dir,
-					   int look, __u32 pos)
-{
-	conn->verdict = VERDICT_HTTP;
-	if (look == LOOK_RESPONSE) {
-		conn->role = (dir ^ 1) + 1;
-		conn->flags |= CONN_ANSWERED;
-		return;
-	}
-	/* A request before the last was answered; but not a write tried
-	 * again because the kernel had no room for it. */
-	if (conn->role && !(conn->flags & CONN_ANSWERED) &&
-	    conn->request_pos != pos)
-		conn->flags |= CONN_PIPELINED;
-	conn->role = dir + 1;
-	conn->flags &= ~(CONN_ANSWERED | CONN_WHOLE_ONCE);
-	conn->request_pos = pos;
-}
-
 /*
  * Does the call hold bytes to copy? CALL_COPY, with what it begins in *look
  * (LOOK_NONE: it goes on), CALL_BODY, or CALL_UNKNOWN if it can't be read.
  */
-static __always_inline int judge(struct tap_call *call, struct tap_conn *conn,
-				 __u8 dir, __u32 pos, __u8 *look)
+static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
+			    __u8 dir, __u32 pos, __u8 *look)
 {
-	__u8 first[TAP_PEEK] = {};
+	struct beginning first = {};
 	int n, l;
 
 	*look = LOOK_NONE;
@@ -194,34 +175,36 @@ static __always_inline int judge(struct tap_call *call, struct tap_conn *conn,
 			return CALL_BODY;
 		conn->recheck = TAP_RECHECK;
 	}
-	if (conn->head_open[dir])
+	if (conn->head_open[dir & 1])
 		return CALL_COPY;
-	n = peek(call, first);
+	if (is_due(conn, dir)) {
+		*look = LOOK_LATER;
+		return CALL_COPY;
+	}
+	n = peek(call, &first);
 	if (n < 0) {
 		tap_count(TAP_C_READ_FAULTS);
 		return CALL_UNKNOWN;
 	}
-	l = forget(conn, dir, look_at(first, n));
-	if (l == LOOK_EITHER)
-		l = conn->role == (dir ^ 1) + 1 ? LOOK_RESPONSE : LOOK_REQUEST;
-	if (l == LOOK_RESPONSE		      ? conn->role != dir + 1
-	    : l != LOOK_NONE && l != LOOK_TLS ? conn->role != (dir ^ 1) + 1
-					      : 0) {
+	l = begins(conn, &first, n, dir, pos);
+	if (is_message(l)) {
 		*look = l;
-		message_begins(conn, dir, l, pos);
 		return CALL_COPY;
 	}
 	strike(call, conn, dir, l);
-	/* Whatever answers a request is shown, HTTP or not. */
-	if (conn->verdict == VERDICT_HTTP && conn->role == (dir ^ 1) + 1 &&
-	    !(conn->flags & CONN_ANSWERED)) {
-		conn->flags |= CONN_ANSWERED;
-		return CALL_COPY;
-	}
 	if (conn->flags & CONN_PIPELINED ||
 	    (conn->flags & CONN_WHOLE_ONCE && conn->role != dir + 1))
 		return CALL_COPY;
 	return CALL_BODY;
+}
+
+/* Copies what was judged. */
+static __always_inline void take(struct tap_call *call, struct tap_conn *conn,
+				 struct cut *cut)
+{
+	copy_call(call, conn, cut);
+	if (cut->look == LOOK_TLS)
+		looks_encrypted(call, conn, cut->dir);
 }
 
 /*
@@ -229,149 +212,191 @@ static __always_inline int judge(struct tap_call *call, struct tap_conn *conn,
  * an end, follows, what its last bytes look like tells whether it is complete.
  */
 static __always_inline void note_tail(const struct tap_call *c,
-				      struct tap_conn *conn, __u8 dir)
+				      struct tap_conn *conn,
+				      const struct cut *cut)
 {
-	if (conn->verdict == VERDICT_HTTP && conn->role == (dir ^ 1) + 1)
+	if (conn->verdict == VERDICT_HTTP && brings_answers(conn, cut->dir) &&
+	    !cut->tail_seen)
 		conn->last_bytes = last_bytes(c, conn->last_bytes);
+}
+
+/* Was found not to be HTTP, and it is not yet time to look at it again. */
+static __always_inline bool is_dull(const struct tap_conn *conn)
+{
+	return conn->verdict == VERDICT_OTHER && conn->recheck > 1;
 }
 
 /* --- what front-ends call --- */
 
-/* A call has read c->len > 0 bytes. */
-__noinline int tap_received(struct tap_call *c)
+/*
+ * The connection that a call on a socket is to be looked at for; NULL: it is
+ * not. That is told before anybody finds out where its bytes are.
+ */
+static __always_inline struct tap_conn *tap_conn_of(struct sock *sk, __u32 tgid)
 {
-	struct tap_conn *conn;
-	struct cut cut = {};
+	struct tap_conn *conn = conn_of(sk, tgid);
+
+	if (!conn)
+		return NULL;
+	if (is_dull(conn)) {
+		conn->recheck--;
+		return NULL;
+	}
+	return conn;
+}
+
+/* A call has read c->len > 0 bytes. */
+__noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
+{
+	struct cut cut = { .dir = TAP_RX };
 	__u64 now;
 	__u32 seq;
 	__u8 look;
 
-	if (!c)
+	if (!c || !conn || is_opaque(conn, c, c->len))
 		return 0;
-	conn = conn_of(c->sk, c->tgid);
-	if (!conn || is_opaque(conn, c, c->len))
-		return 0;
-	if (conn->verdict == VERDICT_OTHER && conn->recheck > 1) {
-		conn->recheck--;
-		return 0;
-	}
 	now = bpf_ktime_get_ns();
 	seq = sock_rx_seq(c->sk) - c->after;
-	conn->done.rx_seq = seq - c->len;
-	if (judge(c, conn, TAP_RX, seq - c->len, &look) == CALL_COPY) {
+	cut.pos = seq - c->len;
+	conn->done.rx_seq = cut.pos;
+	if (judge(c, conn, TAP_RX, cut.pos, &look) == CALL_COPY) {
 		conn->done.tx_seq = sock_tx_seq(c->sk);
-		cut.dir = TAP_RX;
-		cut.pos = seq - c->len;
 		cut.first_ns = cut.last_ns = now;
 		cut.look = look;
-		if (look)
-			cut.flags = TAP_F_MESSAGE_START;
-		copy_call(c, conn, &cut);
+		take(c, conn, &cut);
 	}
-	note_tail(c, conn, TAP_RX);
+	note_tail(c, conn, &cut);
 	conn->done.rx_seq = seq;
 	conn->done.rx_ns = now;
 	return 0;
 }
 
 /*
+ * A call is about to write: is it to be looked at only when it returns? An
+ * answer is; what counts now is when it began.
+ */
+static __always_inline bool tap_looks_later(struct tap_conn *conn)
+{
+	if (is_dull(conn) || conn->verdict == VERDICT_TLS)
+		return true;
+	if (conn->verdict != VERDICT_HTTP || !brings_answers(conn, TAP_TX))
+		return false;
+	conn->tx_entry_ns = bpf_ktime_get_ns();
+	conn->tx_kind = CALL_UNKNOWN;
+	if (is_due(conn, TAP_TX)) {
+		/* The next request may come before this call returns. */
+		conn->tx_kind = CALL_DUE;
+		conn->flags |= CONN_ANSWERED;
+	}
+	return true;
+}
+
+/*
  * A call is about to write c->len bytes. A request goes out at once, so that
  * it comes before its answer even if another thread reads that first.
  */
-__noinline int tap_sending(struct tap_call *c)
+__noinline int tap_sending(struct tap_call *c, struct tap_conn *conn)
 {
-	struct tap_conn *conn;
-	struct cut cut = {};
+	struct cut cut = { .dir = TAP_TX, .flags = TAP_F_ENTRY };
 	__u8 look;
 
-	if (!c)
-		return 0;
-	conn = conn_of(c->sk, c->tgid);
-	if (!conn || conn->verdict == VERDICT_TLS || is_opaque(conn, c, 0))
-		return 0;
-	if (conn->verdict == VERDICT_OTHER && conn->recheck > 1)
+	if (!c || !conn || is_opaque(conn, c, 0))
 		return 0;
 	conn->tx_entry_ns = bpf_ktime_get_ns();
 	cut.pos = sock_tx_seq(c->sk);
 	conn->tx_kind = judge(c, conn, TAP_TX, cut.pos, &look);
 	conn->tx_look = look;
 	if (conn->tx_kind == CALL_COPY && conn->role == TAP_TX + 1) {
-		conn->tx_kind = CALL_SENT;
 		conn->done.tx_seq = cut.pos;
 		conn->done.rx_seq = sock_rx_seq(c->sk);
-		cut.dir = TAP_TX;
 		cut.first_ns = conn->tx_entry_ns;
-		cut.flags = TAP_F_ENTRY;
 		cut.look = look;
-		if (look)
-			cut.flags |= TAP_F_MESSAGE_START;
-		copy_call(c, conn, &cut);
+		take(c, conn, &cut);
+		conn->tx_kind = cut.copied ? CALL_SENT : CALL_BODY;
 	}
 	return 0;
 }
 
-/* … and has written c->len > 0 of them. */
-__noinline int tap_sent(struct tap_call *c)
+/*
+ * A call has written to sk, and all that is to be known of its bytes was seen
+ * when it began. Else false: then tap_sent().
+ */
+static __always_inline bool tap_sent_seen(struct sock *sk,
+					  struct tap_conn *conn)
 {
-	struct tap_conn *conn;
-	struct cut cut = {};
+	if (conn->verdict != VERDICT_HTTP || brings_answers(conn, TAP_TX) ||
+	    (conn->tx_kind != CALL_SENT && conn->tx_kind != CALL_BODY))
+		return false;
+	conn->tx_kind = CALL_UNKNOWN;
+	conn->done.tx_seq = sock_tx_seq(sk);
+	conn->done.tx_ns = conn->tx_entry_ns; /* near enough for a request */
+	conn->tx_entry_ns = 0;
+	return true;
+}
+
+/* A call has written c->len > 0 bytes. */
+__noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
+{
+	struct cut cut = { .dir = TAP_TX };
 	__u64 now;
 	__u32 seq;
 	__u8 kind, look;
 
-	if (!c)
+	if (!c || !conn || is_opaque(conn, c, 0))
 		return 0;
-	conn = conn_of(c->sk, c->tgid);
-	if (!conn || is_opaque(conn, c, 0))
-		return 0;
-	kind = conn->tx_kind;
-	if (conn->verdict == VERDICT_OTHER && conn->recheck > 1) {
-		conn->recheck--;
-		return 0;
-	}
 	now = bpf_ktime_get_ns();
 	seq = sock_tx_seq(c->sk) - c->after;
 	cut.pos = seq - c->len;
+	kind = conn->tx_kind;
 	look = conn->tx_look;
-	if (kind == CALL_UNKNOWN) {
+	if (kind == CALL_UNKNOWN)
 		kind = judge(c, conn, TAP_TX, cut.pos, &look);
-		conn->tx_entry_ns = now;
+	if (kind == CALL_DUE) {
+		kind = CALL_COPY;
+		look = LOOK_LATER;
 	}
 	if (kind == CALL_COPY) {
 		conn->done.tx_seq = cut.pos;
 		conn->done.rx_seq = sock_rx_seq(c->sk);
-		cut.dir = TAP_TX;
-		cut.first_ns = conn->tx_entry_ns;
+		cut.first_ns = conn->tx_entry_ns ?: now;
 		cut.last_ns = now;
 		cut.look = look;
-		if (look)
-			cut.flags = TAP_F_MESSAGE_START;
-		copy_call(c, conn, &cut);
+		take(c, conn, &cut);
 	}
-	note_tail(c, conn, TAP_TX);
+	note_tail(c, conn, &cut);
 	conn->tx_kind = CALL_UNKNOWN;
+	conn->tx_entry_ns = 0;
 	conn->done.tx_seq = seq;
 	conn->done.tx_ns = now;
 	return 0;
 }
 
-/* Bytes went through without passing the program's memory (sendfile). */
-static __noinline int tap_moved(struct sock *sk, int dir)
+/* Bytes went through that are not looked at: sendfile, io_uring. */
+static __always_inline void tap_passed(struct sock *sk, struct tap_conn *conn,
+				       int dir)
 {
-	__u64 key = (__u64)sk;
-	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
-
-	if (!conn || conn->verdict != VERDICT_HTTP)
-		return 0;
-	if (conn->role == (dir ^ 1) + 1)
-		conn->last_bytes = 0; /* not looked at */
+	if (conn->verdict != VERDICT_HTTP)
+		return;
+	if (brings_answers(conn, dir))
+		conn->last_bytes = 0; /* not known */
 	if (dir == TAP_TX) {
+		conn->tx_entry_ns = 0;
 		conn->done.tx_seq = sock_tx_seq(sk);
 		conn->done.tx_ns = bpf_ktime_get_ns();
 	} else {
 		conn->done.rx_seq = sock_rx_seq(sk);
 		conn->done.rx_ns = bpf_ktime_get_ns();
 	}
+}
+
+/* The same, of a socket that may be nobody's. */
+static __noinline int tap_moved(struct sock *sk, int dir)
+{
+	__u64 key = (__u64)sk;
+	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
+
+	if (conn)
+		tap_passed(sk, conn, dir);
 	return 0;
 }
 

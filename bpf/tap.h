@@ -175,6 +175,7 @@ enum tap_call_kind {
 	CALL_BODY, /* nothing to copy */
 	CALL_COPY, /* to copy when it returns */
 	CALL_SENT, /* copied when it began */
+	CALL_DUE, /* the answer whose turn it is: copied when it returns */
 };
 
 /*
@@ -192,9 +193,9 @@ struct tap_conn {
 	__u32 request_pos; /* where the last request began */
 	__u32 tail[2]; /* last bytes of an open head, per direction */
 	__u32 head_bytes[2]; /* copied of an open head */
-	__u32 scratch[2]; /* see forget() */
 	__u16 single_len; /* shortest call that held just one request */
 	__u16 recheck; /* calls until an OTHER is looked at again */
+	__u16 mmsg[2]; /* messages of a call of many, per direction */
 	__u8 verdict; /* enum tap_verdict */
 	__u8 role; /* direction of requests + 1; 0: not known */
 	__u8 flags; /* enum tap_conn_flag */

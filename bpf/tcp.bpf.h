@@ -132,7 +132,7 @@ static long back_step(__u32 i, struct back *b)
 }
 
 /* Where the last c->len bytes are that the iterator went over. */
-static __always_inline bool place_behind(struct tap_call *c, struct msghdr *msg)
+static __noinline int place_behind(struct tap_call *c, struct msghdr *msg)
 {
 	__u64 off = TCP_READ(msg, msg_iter.iov_offset);
 	enum tcp_where at = where(msg);
@@ -186,11 +186,15 @@ static __always_inline __u32 caller(void)
 static __always_inline void tcp_sending(struct sock *sk, struct msghdr *msg)
 {
 	struct tap_call c = { .sk = sk, .tgid = caller() };
-	__u64 len = TCP_READ(msg, msg_iter.count);
+	struct tap_conn *conn = conn_of(sk, c.tgid);
+	__u64 len;
 
+	if (!conn || tap_looks_later(conn))
+		return;
+	len = TCP_READ(msg, msg_iter.count);
 	c.len = len < 0x7fffffff ? len : 0x7fffffff;
 	if (c.len && place_ahead(&c, msg))
-		tap_sending(&c);
+		tap_sending(&c, conn);
 }
 
 /* … and returns: it took len > 0 bytes. */
@@ -198,11 +202,14 @@ static __always_inline void tcp_sent(struct sock *sk, struct msghdr *msg,
 				     __u32 len)
 {
 	struct tap_call c = { .sk = sk, .tgid = caller(), .len = len };
+	struct tap_conn *conn = tap_conn_of(sk, c.tgid);
 
+	if (!conn || tap_sent_seen(sk, conn))
+		return;
 	if (place_behind(&c, msg))
-		tap_sent(&c);
+		tap_sent(&c, conn);
 	else
-		tap_moved(sk, TAP_TX);
+		tap_passed(sk, conn, TAP_TX);
 }
 
 /* tcp_recvmsg() has put len > 0 bytes into msg. */
@@ -210,11 +217,14 @@ static __always_inline void tcp_received(struct sock *sk, struct msghdr *msg,
 					 __u32 len)
 {
 	struct tap_call c = { .sk = sk, .tgid = caller(), .len = len };
+	struct tap_conn *conn = tap_conn_of(sk, c.tgid);
 
+	if (!conn)
+		return;
 	if (place_behind(&c, msg))
-		tap_received(&c);
+		tap_received(&c, conn);
 	else
-		tap_moved(sk, TAP_RX);
+		tap_passed(sk, conn, TAP_RX);
 }
 
 #endif /* BPF_TCP_BPF_H */

@@ -272,7 +272,7 @@ static __noinline int plain_moved(struct tap_call *c, __u32 dir, __u64 first_ns,
 				  __u32 front)
 {
 	struct tap_conn *conn;
-	struct cut cut = {};
+	struct cut cut = { .dir = dir & 1, .flags = TAP_F_TLS };
 	__u64 now = bpf_ktime_get_ns();
 	__u32 pos;
 	__u8 look;
@@ -284,17 +284,14 @@ static __noinline int plain_moved(struct tap_call *c, __u32 dir, __u64 first_ns,
 	    conn->verdict == VERDICT_TLS)
 		return 0;
 	pos = dir == TAP_RX ? conn->done.rx_seq : conn->done.tx_seq;
-	if (judge(c, conn, dir & 1, pos, &look) == CALL_COPY) {
-		cut.dir = dir & 1;
+	if (judge(c, conn, cut.dir, pos, &look) == CALL_COPY) {
 		cut.pos = pos;
 		cut.first_ns = dir == TAP_RX ? now : first_ns;
 		cut.last_ns = now;
 		cut.look = look;
-		cut.flags = TAP_F_TLS;
-		if (look)
-			cut.flags |= TAP_F_MESSAGE_START;
-		copy_call(c, conn, &cut);
+		take(c, conn, &cut);
 	}
+	note_tail(c, conn, &cut);
 	if (dir == TAP_RX) {
 		conn->done.rx_seq = pos + c->len;
 		conn->done.rx_ns = now;

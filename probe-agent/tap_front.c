@@ -51,6 +51,8 @@ static int find_absent(const struct tap_frontend *front, uint32_t *absent,
 	for (i = 0; i < front->n_hooks; i++) {
 		const char *f = front->hooks[i].function;
 
+		if (!tap_hook_fits(&front->hooks[i]))
+			*absent |= 1u << i;
 		if (f && !btf)
 			btf = btf__load_vmlinux_btf();
 		if (f && !btf)

@@ -23,6 +23,8 @@ struct tap_hook {
 	const char *event; /* of tracefs' events/syscalls; NULL: libbpf knows */
 	/* Kernel function that it sits on; NULL: none. */
 	const char *function;
+	/* Of tracefs' events: where the kernel has it, or only where not. */
+	const char *with, *without;
 	/* The front-end is of no use without it. */
 	bool required;
 };
@@ -64,6 +66,10 @@ struct tap_front_state {
 int tap_front_start(struct tap_front_state *s, const struct tap_frontend *front,
 		    const struct tap_maps *maps, const struct tap_options *opt,
 		    char *why, size_t why_len);
+/* Is the hook for kernels like this one, as far as events tell? */
+bool tap_hook_fits(const struct tap_hook *hook);
+/* Has the kernel this event of tracefs, named as GROUP/NAME? */
+bool tap_has_event(const char *event);
 /* What was never started is fine. */
 void tap_front_stop(struct tap_front_state *s);
 

@@ -19,8 +19,31 @@
 #include "socket.skel.h"
 #include "syscall.skel.h"
 
-#define TRACING "/sys/kernel/tracing/events"
-#define DEBUG_TRACING "/sys/kernel/debug/tracing/events"
+/* Of TCP, where a write begins, since 6.16. */
+#define WRITE_BEGINS "tcp/tcp_sendmsg_locked"
+
+bool tap_has_event(const char *event)
+{
+	static const char *const dirs[] = {
+		"/sys/kernel/tracing/events",
+		"/sys/kernel/debug/tracing/events",
+	};
+	char path[160];
+	size_t i;
+
+	for (i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dirs[i], event);
+		if (!access(path, F_OK))
+			return true;
+	}
+	return false;
+}
+
+bool tap_hook_fits(const struct tap_hook *hook)
+{
+	return (!hook->with || tap_has_event(hook->with)) &&
+	       (!hook->without || !tap_has_event(hook->without));
+}
 
 static uint32_t self(const struct tap_options *opt)
 {
@@ -69,10 +92,11 @@ static uint32_t recvmsg_flags_arg(void)
 	}
 
 /* Tracepoints of system calls, and which program looks at them. */
-#define ENTER(call)                                                            \
+#define ENTER(call, where)                                                     \
 	{                                                                      \
 		.program = "syscall_write_enter",                              \
-		.probe = "syscall/enter_" call, .event = "sys_enter_" call     \
+		.probe = "syscall/enter_" call, .event = "sys_enter_" call,    \
+		.without = where                                               \
 	}
 #define EXIT_AT(prog, call, needed)                                            \
 	{                                                                      \
@@ -81,9 +105,9 @@ static uint32_t recvmsg_flags_arg(void)
 		.required = needed                                             \
 	}
 #define EXIT(prog, call) EXIT_AT(prog, call, false)
-#define WRITES_BEGIN                                                           \
-	ENTER("write"), ENTER("writev"), ENTER("sendto"), ENTER("sendmsg"),    \
-		ENTER("sendmmsg")
+#define WRITES_BEGIN(where)                                                    \
+	ENTER("write", where), ENTER("writev", where), ENTER("sendto", where), \
+		ENTER("sendmsg", where), ENTER("sendmmsg", where)
 
 /*
  * NAME_open() and NAME_destroy() of a front-end. Constants of the core have the
@@ -114,7 +138,7 @@ static uint32_t recvmsg_flags_arg(void)
 
 static const struct tap_hook syscall_hooks[] = {
 	LIFE,
-	WRITES_BEGIN,
+	WRITES_BEGIN(NULL),
 	EXIT_AT("write", "write", true),
 	EXIT("write", "writev"),
 	EXIT("write", "sendto"),
@@ -133,8 +157,7 @@ SKELETON(syscall, )
 
 static const char *syscall_lacks(void)
 {
-	if (access(TRACING "/syscalls", F_OK) &&
-	    access(DEBUG_TRACING "/syscalls", F_OK))
+	if (!tap_has_event("syscalls"))
 		return "no syscall tracepoints (CONFIG_FTRACE_SYSCALLS), or "
 		       "tracefs is not mounted";
 	return NULL;
@@ -159,22 +182,22 @@ static const struct tap_hook socket_hooks[] = {
 	{ .program = "sock_recv_length",
 	  .probe = "sock_recv_length",
 	  .required = true },
-	WRITES_BEGIN,
-	EXIT("mmsg", "sendmmsg"),
-	EXIT("mmsg", "recvmmsg"),
-	EXIT("splice", "splice"),
+	{ .program = "tcp_sendmsg_locked",
+	  .probe = "tcp_sendmsg_locked",
+	  .with = WRITE_BEGINS },
+	WRITES_BEGIN(WRITE_BEGINS),
+	{ .program = "tcp_rcv_space_adjust", .probe = "tcp_rcv_space_adjust" },
 };
 
 SKELETON(socket, )
 
 static const char *socket_lacks(void)
 {
-	const char *lacks = syscall_lacks();
-
-	if (!lacks && access(TRACING "/sock/sock_send_length", F_OK) &&
-	    access(DEBUG_TRACING "/sock/sock_send_length", F_OK))
-		lacks = "the kernel has no sock_send_length (6.3)";
-	return lacks;
+	if (!tap_has_event("sock"))
+		return "tracefs is not mounted";
+	if (!tap_has_event("sock/sock_send_length"))
+		return "the kernel has no sock_send_length (6.3)";
+	return tap_has_event(WRITE_BEGINS) ? NULL : syscall_lacks();
 }
 
 static const struct tap_frontend socket_front = {

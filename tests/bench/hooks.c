@@ -236,8 +236,12 @@ struct places {
 static void attach(struct places *p, const struct tap_frontend *front,
 		   struct bpf_object *obj)
 {
-	for (p->n = 0; p->n < front->n_hooks; p->n++)
-		p->fd[p->n] = at_hook(obj, &front->hooks[p->n]);
+	size_t i;
+
+	p->n = 0;
+	for (i = 0; i < front->n_hooks; i++)
+		if (tap_hook_fits(&front->hooks[i]))
+			p->fd[p->n++] = at_hook(obj, &front->hooks[i]);
 }
 
 static void detach(struct places *p)
