@@ -137,6 +137,20 @@ int openssl_write_ex(struct pt_regs *ctx)
 	return entered(ctx, TLS_WRITE, TLS_F_COUNT, TAP_FRONT_OPENSSL);
 }
 
+/* What both of each pair call: see probe-agent/elfinner.h. */
+SEC("uprobe")
+int openssl_read_inner(struct pt_regs *ctx)
+{
+	return entered(ctx, TLS_READ, TLS_F_COUNT | TLS_F_END,
+		       TAP_FRONT_OPENSSL);
+}
+
+SEC("uprobe")
+int openssl_write_inner(struct pt_regs *ctx)
+{
+	return entered(ctx, TLS_WRITE, TLS_F_COUNT, TAP_FRONT_OPENSSL);
+}
+
 SEC("uprobe")
 int gnutls_handshake(struct pt_regs *ctx)
 {
@@ -340,7 +354,9 @@ static __always_inline long moved_by(const struct tls_thread *t,
 	if (!(t->flags & TLS_F_LONG))
 		ret = (int)ret;
 	if (t->flags & TLS_F_COUNT) {
-		/* Its 0 is any failure. */
+		if (ret == 0 && t->flags & TLS_F_END)
+			return 0;
+		/* Else its 0 is any failure. */
 		if (ret != 1)
 			return -1;
 		if (bpf_probe_read_user(&n, sizeof(n), (void *)t->count)) {

@@ -32,6 +32,7 @@ enum tls_thread_flag {
 	TLS_F_MANY = 1 << 1, /* more than one socket was used in it */
 	TLS_F_COUNT = 1 << 2, /* returns 1, and a count by pointer */
 	TLS_F_LONG = 1 << 3, /* returns a long, not an int */
+	TLS_F_END = 1 << 4, /* with TLS_F_COUNT: its 0 is the end */
 };
 
 /* By thread (pid_tgid). */

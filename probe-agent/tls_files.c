@@ -12,26 +12,43 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "probe-agent/elfinner.h"
 #include "probe-agent/elfsym.h"
 #include "probe-agent/links.h"
 
 #define FILES_MAX 128
 #define DULL_SLOTS 1024 /* a power of two */
 
-/* The functions, and who is told when they are called. */
+/*
+ * The functions, and who is told when they are called; and places behind a
+ * pair of them, which stand for both where there are such.
+ */
+enum {
+	READ = 1,
+	READ_EX,
+	WRITE,
+	WRITE_EX,
+	READ_INNER = 8,
+	WRITE_INNER,
+	WRITE_EX2,
+};
 static const struct hook {
 	const char *symbol;
 	const char *program;
 	bool moves; /* plain text; at least one such must be there */
 } hooks[] = {
 	{ "SSL_do_handshake", "openssl_handshake", false },
-	{ "SSL_read", "openssl_read", true },
-	{ "SSL_read_ex", "openssl_read_ex", true },
-	{ "SSL_write", "openssl_write", true },
-	{ "SSL_write_ex", "openssl_write_ex", true },
+	[READ] = { "SSL_read", "openssl_read", true },
+	[READ_EX] = { "SSL_read_ex", "openssl_read_ex", true },
+	[WRITE] = { "SSL_write", "openssl_write", true },
+	[WRITE_EX] = { "SSL_write_ex", "openssl_write_ex", true },
 	{ "gnutls_handshake", "gnutls_handshake", false },
 	{ "gnutls_record_recv", "gnutls_recv", true },
 	{ "gnutls_record_send", "gnutls_send", true },
+	[READ_INNER] = { "behind SSL_read", "openssl_read_inner", true },
+	[WRITE_INNER] = { "behind SSL_write", "openssl_write_inner", true },
+	/* Since 3.3; not called, but it tells of another argument inside. */
+	[WRITE_EX2] = { "SSL_write_ex2", NULL, false },
 };
 #define HOOKS (sizeof(hooks) / sizeof(*hooks))
 
@@ -204,6 +221,17 @@ static void set_dull(struct tls_files *t, const struct stat *st)
 	};
 }
 
+/* Takes the place behind a pair of calls for both. */
+static void go_inside(int fd, uint64_t offset[HOOKS], int call, int call_ex,
+		      int inner)
+{
+	if (!offset[call] || !offset[call_ex])
+		return;
+	offset[inner] = elfinner_find(fd, offset[call_ex], offset[call]);
+	if (offset[inner])
+		offset[call] = offset[call_ex] = 0;
+}
+
 /* Where its TLS calls are. False: it has none, or none that can be read. */
 static bool has_calls(int fd, const char *path, uint64_t offset[HOOKS])
 {
@@ -220,7 +248,13 @@ static bool has_calls(int fd, const char *path, uint64_t offset[HOOKS])
 			 strerror(-n));
 	for (i = 0; n > 0 && i < HOOKS; i++)
 		moves |= hooks[i].moves && offset[i];
-	return moves;
+	if (!moves)
+		return false;
+	go_inside(fd, offset, READ, READ_EX, READ_INNER);
+	if (!offset[WRITE_EX2])
+		go_inside(fd, offset, WRITE, WRITE_EX, WRITE_INNER);
+	offset[WRITE_EX2] = 0;
+	return true;
 }
 
 /* Attaches to one more file: its number, or as tls_files_of(). */
