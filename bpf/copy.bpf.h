@@ -198,21 +198,22 @@ static __always_inline void look_for_end(struct copy *c, struct tap_conn *conn,
 		*tail = shift_in(*tail, *(const __u32 *)data, n);
 }
 
-/* It begins a request, as far as is known, or it is the turn of one. */
-static __always_inline bool begins_request(const struct copy *c,
-					   const struct tap_conn *conn)
+/* There is no room for what can't be looked at: taken for what was due. */
+static __always_inline void assume_due(struct copy *c, struct tap_conn *conn)
 {
-	if (c->look == LOOK_LATER)
-		return !brings_answers(conn, c->dir);
-	return c->flags & TAP_F_MESSAGE_START && c->look != LOOK_RESPONSE;
+	if (c->look != LOOK_LATER)
+		return;
+	c->look = brings_answers(conn, c->dir) ? LOOK_RESPONSE : LOOK_REQUEST;
+	message_begins(conn, c->dir, c->look, c->pos);
+	head_begins(c, conn);
 }
 
-/* What could not be looked at is taken for what was due. */
-static __always_inline void take_turn(const struct copy *c,
-				      struct tap_conn *conn)
+/* This piece of the call finds no room: is a request lost with it? */
+static __always_inline bool loses_request(struct copy *c, struct tap_conn *conn)
 {
-	if (c->look == LOOK_LATER)
-		conn->flags ^= CONN_ANSWERED;
+	assume_due(c, conn);
+	return c->flags & TAP_F_CALL_START &&
+	       (c->look == LOOK_REQUEST || c->look == LOOK_REQUEST_BODY);
 }
 
 /*
@@ -275,9 +276,8 @@ static __always_inline int copy_piece(struct copy *c, struct tap_conn *conn,
 
 	d = bpf_ringbuf_reserve(&tap_ring, sizeof(*d) + cap + TAP_PIECE_PAD, 0);
 	if (!d) {
-		tap_count(begins_request(c, conn) ? TAP_C_LOST_REQUESTS
-						  : TAP_C_LOST_RECORDS);
-		take_turn(c, conn);
+		tap_count(loses_request(c, conn) ? TAP_C_LOST_REQUESTS
+						 : TAP_C_LOST_RECORDS);
 		piece_lost(c, conn, n);
 		return 1;
 	}
@@ -372,13 +372,12 @@ __noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
 	c->last_ns = cut->last_ns;
 	c->pos = cut->pos;
 	c->dir = dir;
-	c->flags = cut->flags;
+	c->flags = cut->flags | TAP_F_CALL_START;
 	c->look = cut->look;
 	if (!(conn->flags & CONN_OPENED) || conn->tgid != call->tgid) {
 		if (open_record(call->sk, call->twin, conn)) {
-			if (begins_request(c, conn))
+			if (loses_request(c, conn))
 				tap_count(TAP_C_LOST_REQUESTS);
-			take_turn(c, conn);
 			return 0;
 		}
 	}
@@ -390,7 +389,6 @@ __noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
 	c->budget = call->len < TAP_CALL_MAX ? call->len : TAP_CALL_MAX;
 	c->iov = call->iov;
 	c->iovs = call->iov ? call->iovs : 0;
-	c->flags |= TAP_F_CALL_START;
 	c->whole = (conn->flags & CONN_PIPELINED) ||
 		   ((conn->flags & CONN_WHOLE_ONCE) && conn->role != dir + 1);
 	c->scan_all = call->len < conn->single_len ||
