@@ -11,9 +11,9 @@
 /*
  * 4 MiB hold 25 ms of 100,000 requests/s with both roles captured (four
  * records, 1.6 KB a request); the agent drains it before a quarter is full, at
- * the rate that it saw. All of it counts as resident memory of the agent. It and
- * those below are made by the agent, by its configuration (tap_maps.c). Full:
- * counted, by request.
+ * the rate that it saw. All of it counts as resident memory of the agent. It
+ * and those below are made by the agent, by its configuration (tap_maps.c).
+ * Full: counted, by request.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
