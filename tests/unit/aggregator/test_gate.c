@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -168,6 +169,28 @@ static bool hung_up(int fd)
 	return recv(fd, &byte, 1, 0) <= 0;
 }
 
+/* Until the other end of the connection, ours too, has read all of it. */
+static void wait_until_read(int fd)
+{
+	uint64_t until = clock_mono_ns() + PATIENCE_MS * CLOCK_NS_PER_MS;
+	struct sockaddr_in self, peer;
+	socklen_t len = sizeof(self);
+	int unread = 1;
+
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&self, &len), 0);
+	while (unread > 0 && clock_mono_ns() < until) {
+		for (int other = 3; other < 256; other++) {
+			len = sizeof(peer);
+			if (!getpeername(other, (struct sockaddr *)&peer,
+					 &len) &&
+			    peer.sin_port == self.sin_port)
+				assert_int_equal(
+					ioctl(other, FIONREAD, &unread), 0);
+		}
+	}
+	assert_int_equal(unread, 0);
+}
+
 /* ---- the engine's side ------------------------------------------------- */
 
 static struct gate_request take(struct fixture *f)
@@ -322,12 +345,12 @@ static void a_body_that_does_not_come_gives_its_room_back(void **state)
 	uint32_t word = 0x80000001;
 	uint8_t head[12];
 
-	/* Long enough for a body that is there already, on a busy machine. */
 	open_gate(f,
-		  (struct gate_options){ .wait_ms = 600000, .body_ms = 2000 });
+		  (struct gate_options){ .wait_ms = 600000, .body_ms = 500 });
 	f->peer[0] = greet(f);
 	put(f->peer[0], head, head_of(head, ROOM * BODY, &word, 1));
 	put(f->peer[0], body, 10);
+	wait_until_read(f->peer[0]); /* it has the room */
 	f->peer[1] = greet(f);
 	ask(f->peer[1], 2, body, BODY);
 	assert_true(hung_up(f->peer[0]));
