@@ -119,8 +119,10 @@ static void send_message(enum writer how, int fd, char *m)
 			      { m + 10, HEAD_BYTES - 10 },
 			      { m + HEAD_BYTES, BODY_BYTES } };
 	struct msghdr all = { .msg_iov = v, .msg_iovlen = 3 };
-	struct mmsghdr two[2] = {
-		{ .msg_hdr = { .msg_iov = v, .msg_iovlen = 2 } },
+	/* The head in two of them: so each has to be found. */
+	struct mmsghdr three[3] = {
+		{ .msg_hdr = { .msg_iov = v, .msg_iovlen = 1 } },
+		{ .msg_hdr = { .msg_iov = v + 1, .msg_iovlen = 1 } },
 		{ .msg_hdr = { .msg_iov = v + 2, .msg_iovlen = 1 } },
 	};
 
@@ -139,9 +141,9 @@ static void send_message(enum writer how, int fd, char *m)
 		want(sendmsg(fd, &all, 0), MESSAGE_BYTES, "sendmsg");
 		break;
 	case SENDMMSG:
-		want(sendmmsg(fd, two, 2, 0), 2, "sendmmsg");
-		want(two[0].msg_len + two[1].msg_len, MESSAGE_BYTES,
-		     "sendmmsg");
+		want(sendmmsg(fd, three, 3, 0), 3, "sendmmsg");
+		want(three[0].msg_len + three[1].msg_len + three[2].msg_len,
+		     MESSAGE_BYTES, "sendmmsg");
 		break;
 	case SENDFILE:
 		want(write(fd, m, HEAD_BYTES), HEAD_BYTES, "write");
