@@ -17,6 +17,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 
 from harness import FAMILY, PATIENCE, Redtap, Report, Skip, check, equal, \
@@ -24,7 +25,7 @@ from harness import FAMILY, PATIENCE, Redtap, Report, Skip, check, equal, \
 from marks import MARK_PORTS
 
 WEB = 21600
-NGINX, NODE, PYTHON, ASYNCIO, BOXED = 21610, 21611, 21612, 21613, 21614
+NGINX, NODE, PYTHON, ASYNCIO, BOXED, CUT = range(21610, 21616)
 COPIES = 11
 PRIME = 37
 LINGER_S = 10
@@ -441,6 +442,49 @@ def asyncio(rt, report):
                 "asyncio-client-tls": {("client", "GET", "200"): 3 * PRIME}})
 
 
+def chunked(context, listener, pieces):
+    """Answers one request with these, a call each, and closes."""
+    s = context.wrap_socket(listener.accept()[0], server_side=True)
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += s.recv(1000)
+    for piece in pieces:
+        s.sendall(piece)
+        time.sleep(0.1)
+    with contextlib.suppress(OSError):
+        s.unwrap()  # else the client would send an alert, and be reset
+    s.close()
+
+
+def cut(rt, report):
+    with report.case("chunked answers, whole and cut between two chunks: only "
+                     "what is cut is an error, at both ends"):
+        c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        c.load_cert_chain(rt.dir / "cert.pem", rt.dir / "key.pem")
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        chunk = b"3e8\r\n" + b"c" * 1000 + b"\r\n"
+        before = rt.metrics()
+        with socket.create_server(("127.0.0.1", CUT)) as listener:
+            for end in [b"0\r\n\r\n"] * 2 + [chunk] * 3:
+                server = threading.Thread(
+                    target=chunked, args=(c, listener, [head, chunk, end]))
+                server.start()
+                s = ssl._create_unverified_context().wrap_socket(
+                    socket.create_connection(("127.0.0.1", CUT)))
+                s.sendall(b"GET /cut HTTP/1.1\r\nHost: x\r\n\r\n")
+                while s.recv(4000):
+                    pass
+                s.close()
+                server.join()
+        m = rt.quiet().minus(before)
+        for role in FAMILY:
+            got = {}
+            for labels, n in m.select(FAMILY[role] + "_count").items():
+                error = dict(labels).get("error_type")
+                got[error] = got.get(error, 0) + int(n)
+            equal(role, got, {None: 2, "aborted": 3})
+
+
 def middle(rt, report):
     with report.case("an agent that starts in the middle of TLS connections "
                      "sees what comes after, and no ciphertext"):
@@ -562,7 +606,8 @@ def main():
         certificate(rt)
         rt.start()
         for suite in (ahead, nginx_curl, first_run, late, missed, gnutls,
-                      node, python, asyncio, container, detach, middle, off):
+                      node, python, asyncio, cut, container, detach, middle,
+                      off):
             if len(sys.argv) == 1 or suite.__name__ in sys.argv:
                 suite(rt, report)
         note("agent: " + " | ".join(
