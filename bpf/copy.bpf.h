@@ -83,8 +83,8 @@ struct cut {
 	__u64 first_ns, last_ns;
 	__u32 pos;
 	__u32 dir, flags;
-	__u32 look; /* … and, if that was LOOK_LATER, what it turned out to be
-		     */
+	/* If it was LOOK_LATER: then what it turned out to be. */
+	__u32 look;
 	__u32 copied; /* set: bytes of it were */
 	__u32 tail_seen; /* set: conn->last_bytes is up to date */
 };

@@ -26,7 +26,8 @@ struct walk {
 	unsigned depth;
 };
 
-void conffile_range_text(const struct conffile_range *r, char *out, size_t size)
+/* What is allowed, for people. */
+static void range_text(const struct conffile_range *r, char *out, size_t size)
 {
 	snprintf(out, size, "a %s from %" PRIu64 " to %" PRIu64,
 		 r->power_of_two ? "power of two" : "whole number", r->min,
@@ -71,6 +72,20 @@ conffile_out_of_range(const struct conffile_range *ranges, size_t n,
 	return NULL;
 }
 
+int conffile_check_flag(const struct conffile_range *ranges, size_t n,
+			const void *config, int flag, struct conffile_error *e)
+{
+	const struct conffile_range *r =
+		conffile_out_of_range(ranges, n, config, flag);
+	char allowed[96];
+
+	if (!r)
+		return 0;
+	range_text(r, allowed, sizeof(allowed));
+	snprintf(e->what, sizeof(e->what), "is not %s (%s)", allowed, r->key);
+	return -EINVAL;
+}
+
 /* As the YAML library reads numbers, but without a sign. */
 static bool parse(const char *text, uint64_t *out)
 {
@@ -96,7 +111,7 @@ static int check_value(struct walk *w, const yaml_event_t *event)
 			continue;
 		if (parse(text, &v) && allows(r, v))
 			return 0;
-		conffile_range_text(r, allowed, sizeof(allowed));
+		range_text(r, allowed, sizeof(allowed));
 		w->e->line = (unsigned)event->start_mark.line + 1;
 		w->e->column = (unsigned)event->start_mark.column + 1;
 		snprintf(w->e->what, sizeof(w->e->what),

@@ -46,8 +46,8 @@ const struct conffile_range *
 conffile_out_of_range(const struct conffile_range *ranges, size_t n,
 		      const void *config, int flag);
 
-/* What is allowed, for people. */
-void conffile_range_text(const struct conffile_range *r, char *out,
-			 size_t size);
+/* The same of one flag, to be said to people: -EINVAL fills e->what. */
+int conffile_check_flag(const struct conffile_range *ranges, size_t n,
+			const void *config, int flag, struct conffile_error *e);
 
 #endif /* COMMON_CONFFILE_RANGES_H */

@@ -244,21 +244,16 @@ static int check_parts(const struct agent_config *cfg)
 
 static int take_flag(struct agent_config *cfg, int key, const char *value)
 {
+	struct conffile_error e = { .what = "is a bad value" };
 	int err = config_apply_flag(cfg, key, value);
-	const char *name = cli_option_name(config_options, key);
-	const struct conffile_range *r;
-	char allowed[96] = "";
 
+	if (!err)
+		err = conffile_check_flag(config_ranges, config_n_ranges, cfg,
+					  key, &e);
 	if (err == -EINVAL)
-		log_error("--%s: bad value '%s'", name, value);
-	if (err)
-		return err;
-	r = conffile_out_of_range(config_ranges, config_n_ranges, cfg, key);
-	if (!r)
-		return 0;
-	conffile_range_text(r, allowed, sizeof(allowed));
-	log_error("--%s: '%s' is not %s (%s)", name, value, allowed, r->key);
-	return -EINVAL;
+		log_error("--%s: '%s' %s", cli_option_name(config_options, key),
+			  value, e.what);
+	return err;
 }
 
 int agent_config_load(struct agent_config **out,

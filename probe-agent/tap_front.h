@@ -48,6 +48,11 @@ struct tap_frontend {
 extern const struct tap_frontend *const tap_front_list[];
 extern const size_t tap_front_count;
 
+/* Has the kernel this event of tracefs, named as GROUP/NAME? */
+bool tap_has_event(const char *event);
+/* Is the hook for kernels like this one, as far as events tell? */
+bool tap_hook_fits(const struct tap_hook *hook);
+
 /* A front-end that is loaded and attached. */
 struct tap_front_state {
 	const struct tap_frontend *front;
@@ -66,10 +71,6 @@ struct tap_front_state {
 int tap_front_start(struct tap_front_state *s, const struct tap_frontend *front,
 		    const struct tap_maps *maps, const struct tap_options *opt,
 		    char *why, size_t why_len);
-/* Is the hook for kernels like this one, as far as events tell? */
-bool tap_hook_fits(const struct tap_hook *hook);
-/* Has the kernel this event of tracefs, named as GROUP/NAME? */
-bool tap_has_event(const char *event);
 /* What was never started is fine. */
 void tap_front_stop(struct tap_front_state *s);
 

@@ -19,9 +19,6 @@
  * A record: 32 bits of length with two flags, 32 bits of the kernel's own, and
  * its bytes, up to a multiple of 8.
  */
-#define LINE_BYTES 64u
-#define AHEAD_BYTES 512u /* a record or two */
-
 struct tap_ring {
 	unsigned long *consumer;
 	const unsigned long *producer;
@@ -71,6 +68,9 @@ void tap_ring_close(struct tap_ring *r)
 		munmap(r->consumer, r->page);
 	free(r);
 }
+
+#define LINE_BYTES 64u
+#define AHEAD_BYTES 512u /* a record or two */
 
 /* They were written by other CPUs: has them brought near. */
 static void fetch(const struct tap_ring *r, unsigned long at, size_t bytes)

@@ -20,7 +20,7 @@
 #define DULL_SLOTS 1024 /* a power of two */
 
 /*
- * The functions, and who is told when they are called; and places behind a
+ * The functions, and who is told when they are called; then places behind a
  * pair of them, which stand for both where there are such.
  */
 enum {
@@ -28,12 +28,14 @@ enum {
 	READ_EX,
 	WRITE,
 	WRITE_EX,
-	READ_INNER = 8,
+	SYMBOLS = 8,
+	READ_INNER = SYMBOLS,
 	WRITE_INNER,
-	WRITE_EX2,
 };
+/* Since 3.3, and then what is behind a pair has an argument more. */
+#define WRITE_EX2 "SSL_write_ex2"
 static const struct hook {
-	const char *symbol;
+	const char *symbol; /* NULL: a place behind some */
 	const char *program;
 	bool moves; /* plain text; at least one such must be there */
 } hooks[] = {
@@ -45,10 +47,8 @@ static const struct hook {
 	{ "gnutls_handshake", "gnutls_handshake", false },
 	{ "gnutls_record_recv", "gnutls_recv", true },
 	{ "gnutls_record_send", "gnutls_send", true },
-	[READ_INNER] = { "behind SSL_read", "openssl_read_inner", true },
-	[WRITE_INNER] = { "behind SSL_write", "openssl_write_inner", true },
-	/* Since 3.3; not called, but it tells of another argument inside. */
-	[WRITE_EX2] = { "SSL_write_ex2", NULL, false },
+	[READ_INNER] = { NULL, "openssl_read_inner", true },
+	[WRITE_INNER] = { NULL, "openssl_write_inner", true },
 };
 #define HOOKS (sizeof(hooks) / sizeof(*hooks))
 
@@ -235,25 +235,28 @@ static void go_inside(int fd, uint64_t offset[HOOKS], int call, int call_ex,
 /* Where its TLS calls are. False: it has none, or none that can be read. */
 static bool has_calls(int fd, const char *path, uint64_t offset[HOOKS])
 {
-	const char *names[HOOKS];
+	const char *names[SYMBOLS + 1];
+	uint64_t found[SYMBOLS + 1];
 	bool moves = false;
 	size_t i;
 	int n;
 
-	for (i = 0; i < HOOKS; i++)
+	for (i = 0; i < SYMBOLS; i++)
 		names[i] = hooks[i].symbol;
-	n = elfsym_find(fd, names, HOOKS, offset);
+	names[SYMBOLS] = WRITE_EX2;
+	n = elfsym_find(fd, names, SYMBOLS + 1, found);
 	if (n < 0 && n != -ENOEXEC)
 		log_warn("tls: symbols of %s can't be read: %s", path,
 			 strerror(-n));
-	for (i = 0; n > 0 && i < HOOKS; i++)
-		moves |= hooks[i].moves && offset[i];
+	for (i = 0; n > 0 && i < SYMBOLS; i++)
+		moves |= hooks[i].moves && found[i];
 	if (!moves)
 		return false;
+	memset(offset, 0, HOOKS * sizeof(*offset));
+	memcpy(offset, found, SYMBOLS * sizeof(*offset));
 	go_inside(fd, offset, READ, READ_EX, READ_INNER);
-	if (!offset[WRITE_EX2])
+	if (!found[SYMBOLS])
 		go_inside(fd, offset, WRITE, WRITE_EX, WRITE_INNER);
-	offset[WRITE_EX2] = 0;
 	return true;
 }
 
