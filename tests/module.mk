@@ -182,8 +182,9 @@ vm: all integration-build $(B)/tests/vm/verifier ## Boot stock kernels and run t
 	@VERIFIER='$(VERIFIER)' FRONTS='$(FRONTS)' tests/vm/run.sh $(KERNEL)
 
 .PHONY: vm-bench
-vm-bench: all ## What fentry costs nginx, on stock 6.12 with two processors (BENCH='saturation peak')
-	@BENCH='$(or $(BENCH),saturation)' tests/vm/run.sh $(or $(KERNEL),6.12)
+vm-bench: all $(B)/tests/bench/hooks ## What fentry costs, on stock 6.12 with two processors (BENCH="redis bulk", FRONTS=kprobe, CLOCK=count|parallel)
+	@BENCH='$(or $(BENCH),saturation)' FRONTS='$(FRONTS)' CLOCK='$(CLOCK)' \
+		tests/vm/run.sh $(or $(KERNEL),6.12)
 
 .PHONY: vm-arm64
 vm-arm64: ## Build for arm64, boot its stock 6.12 and run the suite there (FRONTS=fentry)

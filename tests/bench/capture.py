@@ -4,7 +4,7 @@
 What capture costs the application: nginx and wrk on loopback, with the agent
 and without in turn, because the machine drifts more than the difference.
 
-    capture.py [--capture=MODE] [--rounds=N] [--seconds=S] [workload ...]
+    capture.py [--capture=MODES] [--rounds=N] [--seconds=S] [workload ...]
 
 Without --capture each front-end that this kernel lets attach. Workloads: start
 (of the agent, until it captures), hooks (requests to and fro in one thread: what
@@ -20,6 +20,7 @@ but with one worker and no access log: eight system calls a request.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -29,7 +30,7 @@ import subprocess
 import sys
 import time
 
-from figures import bench, cpu_s, rss_mib
+from figures import bench, children_cpu_s, cpu_s, rss_mib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]
                        / "integration"))
@@ -77,14 +78,12 @@ class Wrk:
     """One run of wrk: requests, CPU, latencies."""
 
     def __init__(self, seconds, connections, path="small.html", tls=False):
-        begin = os.times()
+        begin = children_cpu_s()
         out = subprocess.run(
             ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency",
              f"http{'s' if tls else ''}://127.0.0.1:{NGINX}/{path}"],
             check=True, capture_output=True, text=True).stdout
-        end = os.times()
-        self.cpu_s = (end.children_user - begin.children_user
-                      + end.children_system - begin.children_system)
+        self.cpu_s = children_cpu_s() - begin
         self.requests = int(re.search(r"(\d+) requests in", out).group(1))
         self.rate = float(re.search(r"Requests/sec:\s+([\d.]+)",
                                     out).group(1))
@@ -118,15 +117,13 @@ class Paced:
 
     def __init__(self, redtap, seconds):
         log = redtap.dir / "paced.log"
-        begin = os.times()
+        begin = children_cpu_s()
         subprocess.run(
             ["h2load", "--h1", "-t1", f"-c{self.CONNECTIONS}",
              f"--rps={self.EACH}", f"-D{seconds}", f"--log-file={log}",
              f"http://127.0.0.1:{NGINX}/small.html"],
             check=True, capture_output=True)
-        end = os.times()
-        self.cpu_s = (end.children_user - begin.children_user
-                      + end.children_system - begin.children_system)
+        self.cpu_s = children_cpu_s() - begin
         us = sorted(int(line.split()[2])
                     for line in log.read_text().splitlines())
         log.unlink()
@@ -144,7 +141,8 @@ def on_nginx(redtap, opt, load, tls=False):
         app = cpu_s(nginx.pid)
         own = cpu_s(agent.pid) if agent else 0.0
         run = load()
-        run.app_s = cpu_s(nginx.pid) - app + run.cpu_s
+        run.nginx_s = cpu_s(nginx.pid) - app
+        run.app_s = run.nginx_s + run.cpu_s
         run.rss = 0.0
         if agent:
             redtap.quiet(timeout_s=60)
@@ -159,6 +157,16 @@ def on_nginx(redtap, opt, load, tls=False):
 
 
 def tell_cpu(tag, pairs):
+    """nginx-kept: of its throughput, if it has a processor for itself."""
+    bench(f"{tag}-nginx-kept",
+          median(a.nginx_s / a.requests / (b.nginx_s / b.requests)
+                 for a, b in pairs), "ratio")
+    for name, cpu in (("nginx", lambda run: run.nginx_s / run.requests),
+                      ("client", lambda run: run.cpu_s / run.requests)):
+        bench(f"{tag}-{name}-cpu",
+              median(cpu(a) for a, _ in pairs) * 1e6, "us/request")
+        bench(f"{tag}-{name}-cpu-added",
+              median(cpu(b) - cpu(a) for a, b in pairs) * 1e6, "us/request")
     bench(f"{tag}-application-cpu-added",
           median((b.app_s / b.requests - a.app_s / a.requests) * 1e6 / 2
                  for a, b in pairs), "us/event")
@@ -252,8 +260,9 @@ def programs(pid):
     """{name: (runs, ns)} of the programs that a process has, by now."""
     ids = set()
     for fd in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir():
-        ids.update(map(int, re.findall(r"^prog_id:\s+(\d+)", fd.read_text(),
-                                       re.M)))
+        with contextlib.suppress(FileNotFoundError):
+            ids.update(map(int, re.findall(r"^prog_id:\s+(\d+)",
+                                           fd.read_text(), re.M)))
     shown = json.loads(subprocess.run(
         ["bpftool", "--json", "prog", "show"], check=True,
         capture_output=True).stdout)
@@ -278,6 +287,14 @@ def with_statistics(redtap, load):
     return said, ran
 
 
+def tell_programs(tag, ran, n, unit):
+    """Of n events, or whatever the unit is."""
+    for name, (runs, ns) in sorted(ran.items()):
+        if runs >= n / 100:
+            bench(f"{tag}-{name}", ns / runs, "ns/run")
+            bench(f"{tag}-{name}-runs", runs / n, f"1/{unit}")
+
+
 def hooks(redtap, opt):
     """One thread that plays both ends, so that nothing else is measured."""
     def run(*args):
@@ -297,11 +314,7 @@ def hooks(redtap, opt):
           "ns/event")
     bench(f"{tag}-without", median(a[0] for a, _ in pairs), "ns/request")
     out, ran = with_statistics(redtap, lambda: measure(None))
-    events = 2 * out[1]
-    for name, (runs, ns) in sorted(ran.items()):
-        if runs >= events / 100:
-            bench(f"{tag}-{name}", ns / runs, "ns/run")
-            bench(f"{tag}-{name}-runs", runs / events, "1/event")
+    tell_programs(tag, ran, 2 * out[1], "event")
 
 
 def latency(redtap, opt):
@@ -310,42 +323,56 @@ def latency(redtap, opt):
     tell_added(f"capture-{opt.front}-alone", pairs)
 
 
+def not_http(redtap, opt, name, n, load):
+    """
+    load() moves n requests, or pieces, and returns the time that took, and the
+    CPU that its programs took.
+    """
+    tag = f"capture-{opt.front}-{name}"
+    pairs = alternate(redtap, opt.rounds, lambda _: load())
+    bench(f"{tag}-throughput-kept", median(a[0] / b[0] for a, b in pairs),
+          "ratio", 0.995)
+    bench(f"{tag}-cpu-kept", median(a[1] / b[1] for a, b in pairs), "ratio")
+    bench(f"{tag}-cpu", median(a[1] for a, _ in pairs) / n * 1e6, "us/request")
+    bench(f"{tag}-cpu-added",
+          median(b[1] - a[1] for a, b in pairs) / n * 1e6, "us/request")
+    tell_programs(tag, with_statistics(redtap, load)[1], n, "request")
+
+
 def redis(redtap, opt):
     """Both ends are captured; neither is HTTP."""
-    redtap.spawn(["redis-server", "--port", str(REDIS), "--save", "",
-                  "--bind", "127.0.0.1", "--dir", redtap.dir], "redis")
+    server = redtap.spawn(
+        ["redis-server", "--port", str(REDIS), "--save", "",
+         "--bind", "127.0.0.1", "--dir", redtap.dir], "redis")
     harness.eventually("redis listens", lambda: harness.port_open(REDIS))
+    n = opt.seconds * 50000
 
-    def measure(_):
+    def load():
+        cpu = cpu_s(server.pid) + children_cpu_s()
         out = subprocess.run(
             ["redis-benchmark", "-p", str(REDIS), "-t", "ping_mbulk", "-q",
-             "-c", "16", "-n", str(opt.seconds * 50000), "--csv"],
+             "-c", "16", "-n", str(n), "--csv"],
             check=True, capture_output=True, text=True).stdout
-        return float(out.strip().split("\n")[-1].split(",")[1].strip('"'))
+        rate = float(out.strip().split("\n")[-1].split(",")[1].strip('"'))
+        return n / rate, cpu_s(server.pid) + children_cpu_s() - cpu
 
-    pairs = alternate(redtap, opt.rounds, measure)
-    bench(f"capture-{opt.front}-redis-throughput-kept",
-          median(b / a for a, b in pairs), "ratio", 0.995)
+    not_http(redtap, opt, "redis", n, load)
 
 
 def bulk(redtap, opt):
-    """socat from /dev/zero to /dev/null, as fast as it goes."""
-    redtap.spawn(["socat", "-u", "-b65536",
-                  f"TCP-LISTEN:{BULK},bind=127.0.0.1,fork,reuseaddr",
-                  "OPEN:/dev/null"], "sink")
-    harness.eventually("the sink listens", lambda: harness.port_open(BULK))
+    """socat from /dev/zero to /dev/null, 64 KiB a piece, as fast as it goes."""
     size = opt.seconds << 30
 
-    def measure(_):
-        begin = time.monotonic()
+    def load():
+        begin, cpu = time.monotonic(), children_cpu_s()
         subprocess.run(
-            f"head -c {size} /dev/zero | socat -u -b65536 STDIN "
-            f"TCP:127.0.0.1:{BULK}", shell=True, check=True)
-        return size / (time.monotonic() - begin)
+            f"socat -u -b65536 TCP-LISTEN:{BULK},bind=127.0.0.1,reuseaddr "
+            f"OPEN:/dev/null & head -c {size} /dev/zero | socat -u -b65536 "
+            f"STDIN TCP:127.0.0.1:{BULK},retry=1000,interval=0.001; wait $!",
+            shell=True, check=True)
+        return time.monotonic() - begin, children_cpu_s() - cpu
 
-    pairs = alternate(redtap, opt.rounds, measure)
-    bench(f"capture-{opt.front}-bulk-throughput-kept",
-          median(b / a for a, b in pairs), "ratio", 0.995)
+    not_http(redtap, opt, "bulk", size >> 16, load)
 
 
 def fronts():
@@ -364,7 +391,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("workload", nargs="*", default=list(workloads))
     opt = parser.parse_args()
-    for opt.front in [opt.capture] if opt.capture else fronts():
+    for opt.front in opt.capture.split() if opt.capture else fronts():
         for name in opt.workload:
             with harness.Redtap(
                     WEB, agent_flags=[f"--capture={opt.front}"]) as redtap:

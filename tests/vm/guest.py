@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Runs a command on another kernel:
-guest.py [--root DIR] [--smp N] [--timeout S] [--log FILE] KERNEL -- CMD…
+guest.py [--root DIR] [--smp N] [--clock CLOCK] [--timeout S] [--log FILE]
+         KERNEL -- CMD…
 
 KERNEL is a folder with a Debian kernel package for amd64 or arm64, extracted;
 what is made from it once is kept there too. The guest is QEMU without hardware
@@ -28,10 +29,20 @@ import zlib
 
 QEMU = "-m 2G -nodefaults -no-reboot -display none"
 MACHINES = {  # by Debian's architecture; the processor, and the serial port
-    "amd64": ("qemu-system-x86_64 -machine pc -cpu max,la57=off",
+    # Without ERMS, or it copies byte by byte, and counts each.
+    "amd64": ("qemu-system-x86_64 -machine pc -cpu max,la57=off,erms=off",
               "ttyS0"),
     "arm64": ("qemu-system-aarch64 -machine virt -cpu cortex-a72",
               "ttyAMA0"),
+}
+# How the guest's time passes.
+CLOCKS = {
+    # In turn: before 8.1 QEMU with several at once can crash a kernel that
+    # patches its own code, as attaching makes it do.
+    "turns": "-accel tcg,thread=single",
+    "parallel": "-accel tcg,thread=multi",
+    # An instruction takes 1 ns, whatever the host does meanwhile.
+    "count": "-accel tcg,thread=single -icount shift=0,sleep=off",
 }
 MODULES = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
 MOUNT = "trans=virtio,version=9p2000.L,msize=262144"
@@ -172,7 +183,7 @@ def wait(qemu, output, limit_s):
             time.sleep(0.1)
 
 
-def run(kernel, root, processors, argv, limit_s, log):
+def run(kernel, root, processors, clock, argv, limit_s, log):
     image, = kernel.glob("boot/vmlinuz-*")
     machine, port = MACHINES[image.name.rsplit("-", 1)[-1]]
     plain, ram = prepare(image, root)
@@ -183,12 +194,11 @@ def run(kernel, root, processors, argv, limit_s, log):
         (back / "output").touch()
         share = "local,security_model=none,multidevs=remap"
         args = [*machine.split(), *QEMU.split(), "-smp", str(processors),
-                # In turn: before 8.1 QEMU with several at once can crash a
-                # kernel that patches its own code, as attaching makes it do.
-                "-accel", "tcg,thread=single" if processors > 1 else "tcg",
+                *CLOCKS[clock].split(),
                 "-kernel", plain, "-initrd", ram,
                 "-serial", f"file:{console}", "-append",
-                f"console={port} quiet panic=-1 oops=panic mitigations=off",
+                f"console={port} quiet panic=-1 oops=panic mitigations=off"
+                " tsc=noirqtime",  # softirqs are their process's
                 "-virtfs", f"{share},path={root},mount_tag=root,readonly=on",
                 "-virtfs", f"{share},path={back},mount_tag=back"]
         # It must not outlive us.
@@ -216,11 +226,12 @@ def main():
     parser.add_argument("--log", help="keep the kernel's log here")
     parser.add_argument("--root", type=pathlib.Path, default="/")
     parser.add_argument("--smp", type=int, default=1)
+    parser.add_argument("--clock", choices=CLOCKS, default="turns")
     parser.add_argument("kernel", type=pathlib.Path)
     parser.add_argument("command", nargs="+")
     args = parser.parse_args()
     sys.exit(run(args.kernel.resolve(), args.root.resolve(), args.smp,
-                 args.command, args.timeout, args.log))
+                 args.clock, args.command, args.timeout, args.log))
 
 
 if __name__ == "__main__":

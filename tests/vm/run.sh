@@ -7,7 +7,9 @@
 # verifier. VERIFIER=write makes docs/VERIFIER.md anew from
 # what these kernels say; else what they say must be near what is there.
 # BENCH names workloads of tests/bench/capture.py to be run instead of the suite,
-# with fentry and two processors.
+# with fentry if FRONTS names none, and two processors that CLOCK=parallel makes
+# run at the same time. CLOCK=count counts instead: one processor, on which an
+# instruction takes 1 ns, so that two runs differ by less than 1 %.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 cache=build/vm
@@ -79,14 +81,21 @@ run() {
 			"than 6.12 here (backports would)"
 		return 0
 	fi
-	local command=(tests/vm/suite.sh "$1" "$2") smp=1
+	local command=(tests/vm/suite.sh "$1" "$2") clock=turns smp=1
 	if [ -n "${BENCH:-}" ]; then
+		clock=${CLOCK:-turns}
+		command=(tests/bench/capture.py "--capture=${2:-fentry}")
+		if [ "$clock" = count ]; then
+			# Who wakes up interrupts nobody, agent or none.
+			command=(chrt --batch 0 "${command[@]}" --rounds=2 --seconds=1)
+		else
+			smp=2
+		fi
 		# shellcheck disable=SC2206 # a list of names
-		command=(env REDTAP_PATIENCE=10 tests/bench/capture.py
-			--capture=fentry $BENCH)
-		smp=2
+		command=(env REDTAP_PATIENCE=10 "${command[@]}" $BENCH)
 	fi
-	tests/vm/guest.py --smp "$smp" --timeout 1700 "$dir" -- "${command[@]}" |
+	tests/vm/guest.py --smp "$smp" --clock "$clock" --timeout 1700 "$dir" \
+		-- "${command[@]}" |
 		awk -v k="$1" -v f="$seen.$1.costs" '$1 == "verifier" {
 			print k, $2, $3, $4 >>f; next } {print; fflush()}'
 	[ "${PIPESTATUS[0]}" = 0 ] && return 0
