@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
-#include <time.h>
-
 #include "aggregator/engine_state.h"
 #include "common/clock.h"
 
@@ -12,7 +9,7 @@
 
 #define WINDOWS_PENDING_MAX 100000u /* deltas held before a flush */
 #define WORTH_A_COMMIT ((size_t)256 << 10) /* bytes */
-#define POLL_NS 250000u
+#define IDLE_MS 100u /* between looks at what else is due */
 
 static struct engine_due what_is_due(struct engine *e, uint64_t now)
 {
@@ -57,38 +54,31 @@ static void pace(struct engine *e)
 }
 
 /*
- * An agent waits for its answer, so when as many batches wait as were answered
- * together last time, no more will come: without this, few but busy agents
- * would get one batch each per interval.
+ * Until the next commit is due and there is something for it. An agent waits
+ * for its answer, so when as many batches wait as were answered together last
+ * time, no more will come: without this, few but busy agents would get one
+ * batch each per interval.
  */
-static bool enough_waits(struct engine *e)
+static void wait_for_group(struct engine *e)
 {
-	size_t bytes, n = gate_queued(e->gate, &bytes);
+	const struct gate_enough group = {
+		.messages = e->n_answered,
+		.bytes = WORTH_A_COMMIT,
+		.most_bytes = e->opt.group_bytes,
+	};
+	const struct gate_enough one = { .messages = 1,
+					 .most_bytes = SIZE_MAX };
 
-	return bytes >= e->opt.group_bytes ||
-	       (bytes >= WORTH_A_COMMIT && n >= e->n_answered);
+	if (!atomic_load(&e->stop))
+		gate_wait(e->gate, &group, e->next_commit_ns);
+	if (!atomic_load(&e->stop))
+		gate_wait(e->gate, &one, clock_mono_ns() + ms_ns(IDLE_MS));
 }
 
-static void hold_for_more(struct engine *e)
-{
-	uint64_t now = clock_mono_ns();
-
-	while (now < e->next_commit_ns && !atomic_load(&e->stop) &&
-	       !enough_waits(e)) {
-		uint64_t left = e->next_commit_ns - now;
-		struct timespec ts = { 0 };
-
-		ts.tv_nsec = (long)(left < POLL_NS ? left : POLL_NS);
-		nanosleep(&ts, NULL);
-		now = clock_mono_ns();
-	}
-}
-
-static size_t collect(struct engine *e, int timeout_ms)
+static size_t collect(struct engine *e)
 {
 	struct gate_request r[GROUP_MAX];
-	size_t n = gate_collect(e->gate, r, GROUP_MAX, e->opt.group_bytes,
-				timeout_ms);
+	size_t n = gate_collect(e->gate, r, GROUP_MAX, e->opt.group_bytes);
 
 	for (size_t i = 0; i < n; i++) {
 		e->item[i].request = r[i];
@@ -104,8 +94,8 @@ static void turn(struct engine *e)
 	struct engine_due due;
 	size_t n;
 
-	hold_for_more(e);
-	n = collect(e, atomic_load(&e->stop) ? 0 : 100);
+	wait_for_group(e);
+	n = collect(e);
 	now = clock_mono_ns();
 	due = what_is_due(e, now);
 	if (!e->ready && n == 0 && now < e->next_probe_ns)

@@ -207,33 +207,31 @@ void gate_close(struct gate *g)
 
 /* ---- the collecting thread --------------------------------------------- */
 
-static void wait_for_one(struct gate *g, int timeout_ms)
+void gate_wait(struct gate *g, const struct gate_enough *enough,
+	       uint64_t until_ns)
 {
-	struct timespec until;
+	const struct timespec until = {
+		.tv_sec = (time_t)(until_ns / CLOCK_NS_PER_S),
+		.tv_nsec = (long)(until_ns % CLOCK_NS_PER_S),
+	};
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += timeout_ms % 1000 * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
-	while (!g->queued.head && !g->woken)
+	pthread_mutex_lock(&g->mutex);
+	g->enough = *enough;
+	while (!gate_queue_has_enough(g) && !g->woken)
 		if (pthread_cond_timedwait(&g->arrived, &g->mutex, &until) ==
 		    ETIMEDOUT)
 			break;
 	g->woken = false;
+	pthread_mutex_unlock(&g->mutex);
 }
 
 size_t gate_collect(struct gate *g, struct gate_request *out, size_t max,
-		    size_t max_bytes, int timeout_ms)
+		    size_t max_bytes)
 {
 	size_t n = 0, bytes = 0;
 
 	gate_queue_tend(g);
 	pthread_mutex_lock(&g->mutex);
-	if (timeout_ms > 0)
-		wait_for_one(g, timeout_ms);
 	while (g->queued.head && n < max) {
 		struct gate_conn *c = g->queued.head;
 

@@ -48,15 +48,23 @@ int gate_renew_tls(struct gate *g, const char *cert_file, const char *key_file,
 		   const char *ca_file);
 void gate_close(struct gate *g); /* NULL is fine; drops what is queued */
 
+/* So many messages of so many bytes in all, or most_bytes in any number. */
+struct gate_enough {
+	size_t messages, bytes, most_bytes;
+};
+
+/* Sleeps until so much is queued, or until then. The collecting thread. */
+void gate_wait(struct gate *g, const struct gate_enough *enough,
+	       uint64_t until_ns);
 /*
- * Moves what has arrived into out, up to max requests or max_bytes (at least
- * one). Waits up to timeout_ms for the first. How many.
+ * Moves what is queued into out, up to max requests or max_bytes (at least
+ * one). How many.
  */
 size_t gate_collect(struct gate *g, struct gate_request *out, size_t max,
-		    size_t max_bytes, int timeout_ms);
+		    size_t max_bytes);
 /* Messages queued now, and their bytes. Any thread. */
 size_t gate_queued(struct gate *g, size_t *bytes);
-/* Ends a gate_collect() that waits. Any thread. */
+/* Ends a gate_wait(), or the next one. Any thread. */
 void gate_wake(struct gate *g);
 /* From now on every new message is answered BUSY. Any thread. */
 void gate_stop(struct gate *g);

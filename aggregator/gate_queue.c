@@ -92,6 +92,13 @@ void gate_queue_release(struct gate *g, size_t len)
 		gate_conn_receive(c);
 }
 
+bool gate_queue_has_enough(const struct gate *g)
+{
+	return g->queued_bytes >= g->enough.most_bytes ||
+	       (g->queued_bytes >= g->enough.bytes &&
+		g->n_queued >= g->enough.messages);
+}
+
 bool gate_queue_push(struct gate *g, struct gate_conn *c)
 {
 	bool taken;
@@ -105,7 +112,8 @@ bool gate_queue_push(struct gate *g, struct gate_conn *c)
 		append(&g->queued, c);
 		g->queued_bytes += c->len;
 		g->n_queued++;
-		pthread_cond_signal(&g->arrived);
+		if (gate_queue_has_enough(g))
+			pthread_cond_signal(&g->arrived);
 	} else {
 		g->stats.busy++;
 	}

@@ -74,6 +74,7 @@ struct gate {
 	struct gate_list waiting, queued, dead;
 	size_t leased_bytes; /* given to bodies, until they are answered */
 	size_t queued_bytes, n_queued, n_conns, n_discarding;
+	struct gate_enough enough; /* what gate_wait() waits for */
 	bool stopped, woken, closing;
 	struct gate_stats stats;
 };
@@ -103,6 +104,8 @@ bool gate_queue_lease(struct gate *g, struct gate_conn *c);
 void gate_queue_release(struct gate *g, size_t len);
 /* Its message is whole. False: the gate is stopped. */
 bool gate_queue_push(struct gate *g, struct gate_conn *c);
+/* With the mutex held. */
+bool gate_queue_has_enough(const struct gate *g);
 void gate_queue_discarded(struct gate *g, struct gate_conn *c);
 void gate_queue_bury(struct gate *g, struct gate_conn *c);
 /* What is due now and then: those who waited too long, and the dead. */
