@@ -107,6 +107,16 @@ static void take_back(struct stream_env *env, struct conn *c,
 	}
 }
 
+/* There is a request's head, or what may be one, that has not ended. */
+static bool has_open_request(const struct conn *c, int dir)
+{
+	const struct head_buf *b = c->dir[dir].buf;
+
+	if (!b || c->role)
+		return b && dir == request_dir(c);
+	return http1_kind(b->data, b->len) == HTTP1_KIND_REQUEST;
+}
+
 /* Bytes of the request direction are missing before in. */
 static void gap_in_requests(struct stream_env *env, struct conn *c,
 			    const struct input *in)
@@ -216,7 +226,7 @@ static bool find_place(struct stream_env *env, struct conn *c,
 	}
 	if (in->pos > d->next && d->state == DIR_HEAD) {
 		if (!c->role)
-			;
+			env->stats.lost_gap += has_open_request(c, in->dir);
 		else if (in->dir == request_dir(c))
 			gap_in_requests(env, c, in);
 		else
@@ -325,16 +335,18 @@ void stream_end(struct stream_env *env, struct conn *c, int dir,
 		conclude(env, c, OUTCOME_ABORTED, last_bytes, time_ns);
 }
 
-/* A request head that broke off. */
+/* A request head that broke off, or whose rest was lost. */
 static void count_broken_head(struct stream_env *env, const struct conn *c,
 			      int dir)
 {
 	const struct direction *d = &c->dir[dir];
 
-	if (!d->buf || (c->role && dir != request_dir(c)))
+	if (!has_open_request(c, dir))
 		return;
-	/* Written: only if the write was taken. + 1: the FIN. */
-	if (dir == TAP_RX || d->seen > d->buf->pos + 1)
+	/* + 1: the FIN. Written: only if the write was taken. */
+	if (d->seen > d->next + 1)
+		env->stats.lost_gap++;
+	else if (dir == TAP_RX || d->seen > d->buf->pos + 1)
 		env->stats.malformed++;
 }
 
@@ -382,7 +394,9 @@ void stream_vanish(struct stream_env *env, struct conn *c)
 			       pending_end_is_unknown(p) ? OUTCOME_COMPLETE
 							 : OUTCOME_ABORTED,
 			       responses(c)->seen_ns);
-	pending_lose_all(env, c);
+	/* Whether the last write was taken nobody knows now: most are. */
+	env->stats.lost_gap += c->n_pending + has_open_request(c, TAP_RX) +
+			       has_open_request(c, TAP_TX);
 	stream_fini(env, c);
 }
 
