@@ -37,6 +37,7 @@ struct conn_table {
 	unsigned shift; /* of the hash */
 	uint32_t hand; /* where eviction looks next */
 	uint32_t sweep; /* where the tick looks next */
+	uint32_t doubted; /* slots from there that are asked for at any age */
 	uint32_t *watched; /* index + 1 */
 	uint32_t n_watched;
 };
@@ -289,6 +290,7 @@ static void dispatch(struct conn_table *t, uint32_t index,
 
 	c->used = true;
 	c->gone = false;
+	c->passed = 0;
 	if (rec->type == TAP_CLOSE) {
 		stream_progress(&t->env, c, &rec->done);
 		stream_close(&t->env, c, cl->error, cl->last_bytes,
@@ -396,8 +398,9 @@ static void sweep_one(struct conn_table *t, uint32_t index, uint64_t now_ns)
 		 */
 		if (t->env.opt.ignore && now_ns > last_ns + IGNORED_NS)
 			drop(t, index);
-	} else if (!c->watch && now_ns > last_ns + STALE_NS) {
-		poll_one(t, index, now_ns);
+	} else if (!c->watch && (t->doubted || now_ns > last_ns + STALE_NS)) {
+		if (poll_one(t, index, now_ns) && stream_wants_poll(c))
+			watch(t, c, index);
 	}
 }
 
@@ -416,7 +419,14 @@ void conn_tick(struct conn_table *t, uint64_t now_ns)
 	for (i = 0; i < SWEEP_CONNS && i < t->n_slots; i++) {
 		t->sweep = (t->sweep + 1) % t->n_slots;
 		sweep_one(t, t->sweep, now_ns);
+		if (t->doubted)
+			t->doubted--;
 	}
+}
+
+void conn_doubt(struct conn_table *t)
+{
+	t->doubted = t->max; /* those that are still in the ring, too */
 }
 
 void conn_stats(const struct conn_table *t, struct conn_stats *out)

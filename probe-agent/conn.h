@@ -144,6 +144,12 @@ int conn_feed(struct conn_table *t, const void *rec, size_t len);
  */
 void conn_tick(struct conn_table *t, uint64_t now_ns);
 
+/*
+ * Records were lost in the kernel. The end of any connection can be among them:
+ * the next ticks ask for each, and not only for those long silent.
+ */
+void conn_doubt(struct conn_table *t);
+
 void conn_stats(const struct conn_table *t, struct conn_stats *out);
 
 #endif /* PROBE_AGENT_CONN_H */

@@ -393,6 +393,9 @@ static int take(struct pipeline *p)
 
 int pipeline_flush(struct pipeline *p, const uint64_t tap[TAP_C_MAX])
 {
+	if (tap[TAP_C_LOST_REQUESTS] != p->tap[TAP_C_LOST_REQUESTS] ||
+	    tap[TAP_C_LOST_RECORDS] != p->tap[TAP_C_LOST_RECORDS])
+		conn_doubt(p->conns);
 	memcpy(p->tap, tap, sizeof(p->tap));
 	return take(p);
 }

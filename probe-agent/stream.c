@@ -402,7 +402,8 @@ void stream_vanish(struct stream_env *env, struct conn *c)
 
 bool stream_wants_poll(const struct conn *c)
 {
-	return c->first && (c->first->status || c->first->long_body);
+	return c->gone || c->passed ||
+	       (c->first && (c->first->status || c->first->long_body));
 }
 
 static void poll_direction(struct direction *d, uint32_t seq, uint64_t ns,
@@ -422,22 +423,73 @@ static void poll_direction(struct direction *d, uint32_t seq, uint64_t ns,
 	}
 }
 
+/* Is the kernel, at seen, past a message of which no record has come? */
+static bool is_past_message(const struct conn *c, int dir, uint64_t seen)
+{
+	const struct direction *d = &c->dir[dir];
+
+	if (d->state != DIR_HEAD)
+		return false;
+	if (d->buf)
+		return seen > d->next + 1;
+	return c->first && !c->first->status && dir != request_dir(c) &&
+	       seen >= d->next + MESSAGE_MIN_BYTES;
+}
+
+/*
+ * If it was so on the last tick, and no record has come since, there was no
+ * room for it: what was in the ring then has been seen.
+ */
+static void poll_message(struct stream_env *env, struct conn *c, int dir,
+			 uint32_t seq)
+{
+	struct direction *d = &c->dir[dir];
+	uint8_t bit = (uint8_t)(1 << dir);
+	bool twice = c->passed & bit;
+
+	c->passed &= (uint8_t)~bit;
+	if (!is_past_message(c, dir, extend(d->seen, seq)))
+		return;
+	if (!twice) {
+		c->passed |= bit;
+		c->passed_at[dir] = seq;
+		return;
+	}
+	if (has_open_request(c, dir)) {
+		env->stats.lost_gap++;
+	} else if (c->role && dir != request_dir(c)) {
+		/* All were sent, or there would be no answer. */
+		env->stats.lost_gap += c->n_pending;
+		pending_drop_after(env, c, NULL);
+		c->desync = false;
+	}
+	head_buf_drop(env, d);
+	d->next = extend(d->seen, c->passed_at[dir]);
+	if (d->seen < d->next)
+		d->seen = d->next;
+}
+
 void stream_poll(struct stream_env *env, struct conn *c,
 		 const struct tap_progress *now, uint64_t last_bytes,
 		 uint64_t now_ns)
 {
+	const uint32_t seq[2] = { now->rx_seq, now->tx_seq };
+	const uint64_t ns[2] = { now->rx_ns, now->tx_ns };
 	uint64_t idle_ns = env->opt.idle_ns;
 	struct direction *d;
 	struct pending *p;
+	int dir;
 
-	poll_direction(&c->dir[TAP_RX], now->rx_seq, now->rx_ns,
-		       now_ns >= now->rx_ns + idle_ns);
-	poll_direction(&c->dir[TAP_TX], now->tx_seq, now->tx_ns,
-		       now_ns >= now->tx_ns + idle_ns);
+	for (dir = TAP_RX; dir <= TAP_TX; dir++)
+		poll_direction(&c->dir[dir], seq[dir], ns[dir],
+			       now_ns >= ns[dir] + idle_ns);
+	if (c->first)
+		pending_settle(env, c, responses(c)->seen_ns);
+	for (dir = TAP_RX; dir <= TAP_TX; dir++)
+		poll_message(env, c, dir, seq[dir]);
 	if (!c->first)
 		return;
 	d = responses(c);
-	pending_settle(env, c, d->seen_ns);
 	p = pending_answering(c);
 	if (pending_end_is_unknown(p) && !p->until_close &&
 	    now_ns >= d->seen_ns + idle_ns && !stopped_inside(c, last_bytes))

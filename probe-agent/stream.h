@@ -47,6 +47,7 @@ struct conn {
 	struct pending *first, *last;
 	uint32_t hash_next; /* index + 1; of conn.c */
 	uint32_t watch; /* place in the watch list + 1; of conn.c */
+	uint32_t passed_at[2]; /* by direction: how far it was then */
 	uint16_t n_pending;
 	uint8_t role; /* enum role; 0: not known yet */
 	uint8_t strikes; /* malformed messages in a row */
@@ -59,6 +60,7 @@ struct conn {
 	bool unsure : 1; /* began where nobody said that a message begins */
 	bool tls : 1;
 	bool gone : 1; /* the kernel did not know it on the last tick */
+	uint8_t passed : 2; /* it was past a message not seen; 1 << direction */
 	bool used : 1; /* since the last eviction sweep */
 };
 static_assert(sizeof(struct conn) <= 256, "what an idle connection costs");
