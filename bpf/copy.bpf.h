@@ -12,6 +12,11 @@
 #define TAP_F_KEEP TAP_F_ENTRY
 #endif
 
+/* Flags of a cut that no record has: the call has only begun, … */
+#define CUT_EARLY (1 << 8)
+/* … and its first bytes can't be read before the kernel has. */
+#define CUT_UNREAD (1 << 9)
+
 /* Bytes of one call that are copied at most, … */
 #define TAP_CALL_MAX (64 * 1024)
 /* … and of one that brings a request with a body. */
@@ -89,17 +94,17 @@ struct cut {
 	__u32 tail_seen; /* set: conn->last_bytes is up to date */
 };
 
-/* One call that is being copied. */
+/* One call that is being copied. The stack is short: no holes. */
 struct copy {
 	__u64 sk;
 	const char *from; /* next byte … */
 	__u32 seg_left; /* … of a buffer that has so many left */
 	__u32 left; /* … of a call that has so many left */
 	__u32 budget; /* … of which so many may be copied */
-	const struct iovec *iov;
 	__u32 iovs;
-	__u32 pos;
+	const struct iovec *iov;
 	__u64 first_ns, last_ns;
+	__u32 pos;
 	__u32 dir, flags, look;
 	__u32 scan; /* the end of the head is looked for */
 	__u32 scan_all; /* … even if the call ends like a single head */
@@ -255,6 +260,13 @@ static __always_inline void fill_data(struct tap_data *d, const struct copy *c,
 	d->pad = 0;
 }
 
+/* The call has only begun, and nothing but the start of a head was sent. */
+static __always_inline bool can_wait(const struct copy *c)
+{
+	return c->flags & CUT_EARLY &&
+	       (c->flags & TAP_F_CALL_START || (c->scan && !c->whole));
+}
+
 /*
  * n, and no more than cap, so that the verifier sees it: it is not left out for
  * what is known of n, and it is the register compared that is used.
@@ -284,6 +296,10 @@ static __always_inline int copy_piece(struct copy *c, struct tap_conn *conn,
 	n = at_most(n, cap);
 	if (bpf_probe_read_user(d->data, n, c->from)) {
 		bpf_ringbuf_discard(d, BPF_RB_NO_WAKEUP);
+		if (can_wait(c)) {
+			c->flags |= CUT_UNREAD;
+			return 1;
+		}
 		tap_count(TAP_C_READ_FAULTS);
 		piece_lost(c, conn, n);
 		return 1;
@@ -301,7 +317,7 @@ static __always_inline int copy_piece(struct copy *c, struct tap_conn *conn,
 		look_for_end(c, conn, d->data, n, cap);
 	fill_data(d, c, conn, n);
 	submit(d);
-	c->flags &= TAP_F_KEEP;
+	c->flags &= TAP_F_KEEP | CUT_EARLY;
 	c->from += n;
 	c->pos += n;
 	c->seg_left -= n;
@@ -405,6 +421,10 @@ __noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
 		for (i = 1; i < TAP_STEPS_SHORT; i++)
 			if (copy_step(i, &k))
 				break;
+	if (c->flags & CUT_UNREAD) {
+		cut->flags |= CUT_UNREAD;
+		return 0;
+	}
 	conn->head_bytes[dir] += c->pos - cut->pos;
 	conn->head_open[dir] = c->scan && conn->head_bytes[dir] < TAP_HEAD_MAX;
 	cut->look = c->look;

@@ -39,10 +39,8 @@ int fentry_sendmsg(__u64 *ctx)
 SEC("fexit/tcp_sendmsg")
 int fexit_sendmsg(__u64 *ctx)
 {
-	int ret = RETURNED(ctx, 3);
-
-	if (ret > 0)
-		tcp_sent((struct sock *)ctx[0], (struct msghdr *)ctx[1], ret);
+	tcp_sent((struct sock *)ctx[0], (struct msghdr *)ctx[1],
+		 RETURNED(ctx, 3));
 	return 0;
 }
 

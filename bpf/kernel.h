@@ -33,6 +33,7 @@ typedef _Bool bool;
 #define MSG_ERRQUEUE 0x2000
 
 /* include/net/tcp_states.h */
+#define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
 #define TCP_FIN_WAIT1 4
 #define TCP_CLOSE 7
@@ -60,6 +61,7 @@ struct sock_common {
 	__u16 skc_dport; /* network order */
 	__u16 skc_num; /* host order */
 	unsigned short skc_family;
+	volatile unsigned char skc_state;
 	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
@@ -100,6 +102,8 @@ struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
 	int sk_err;
+	int sk_sndbuf;
+	int sk_wmem_queued;
 };
 
 struct tcp_sock {

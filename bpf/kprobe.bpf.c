@@ -85,7 +85,7 @@ int kretprobe_sendmsg(struct pt_regs *ctx)
 		tap_count(TAP_C_LOST_RECORDS);
 		return 0;
 	}
-	if (ret > 0 && call->msg)
+	if (call->sk && call->msg)
 		tcp_sent(call->sk, call->msg, ret);
 	call->sk = NULL;
 	return 0;

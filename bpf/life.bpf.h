@@ -7,7 +7,7 @@
  * whatever it sees calls by.
  */
 
-#include "bpf/tap.bpf.h"
+#include "bpf/write.bpf.h"
 
 /* The front-end does not see the reads that find nothing but the end. */
 #ifndef TAP_EOF_BY_STATE
@@ -54,6 +54,7 @@ static __noinline int close_conn(struct sock *sk, __u32 twin)
 	if (!conn)
 		return VERDICT_NEW;
 	verdict = conn->verdict;
+	not_late(conn);
 	if (conn->flags & CONN_OPENED && verdict != VERDICT_IGNORED) {
 		c = bpf_ringbuf_reserve(&tap_ring, sizeof(*c), 0);
 		if (c) {

@@ -85,6 +85,20 @@ static __always_inline __u32 sock_tx_seq(struct sock *sk)
 	return READ(struct tcp_sock, sk, write_seq);
 }
 
+/* What the kernel needs to keep a byte is more than a byte: twice, and this. */
+#define ROOM_SPARE 4096
+
+/* A write of len bytes is taken whole, and at once. */
+static __always_inline bool sock_has_room(struct sock *sk, __u32 len)
+{
+	__u8 state = READ(struct sock, sk, __sk_common.skc_state);
+	int room = READ(struct sock, sk, sk_sndbuf) -
+		   READ(struct sock, sk, sk_wmem_queued);
+
+	return (state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT) &&
+	       room > ROOM_SPARE && len <= (__u32)(room - ROOM_SPARE) / 2;
+}
+
 /*
  * Next byte that the program will read. A read that reaches the peer's FIN
  * takes it, and its sequence number, together with the bytes before it.

@@ -8,9 +8,10 @@
  * io_uring, sendfile and programs in 32-bit mode move are counted, but not
  * looked at.
  *
- * Writes are also looked at when they begin: by TCP's own tracepoint (6.16).
- * Then no system call is traced, which would cost each of them, whatever it
- * does, some 70 ns. Kernels before that have syscall_write_enter.
+ * Writes are looked at when they begin (bpf/write.bpf.h): by TCP's own
+ * tracepoint (6.16). Then no system call is traced, which would cost each of
+ * them, whatever it does, some 70 ns. Kernels before that have
+ * syscall_write_enter, which does not see sendfile: returns are looked at, too.
  */
 
 #define TAP_FRONT TAP_FRONT_SOCKET
@@ -58,21 +59,32 @@ static __always_inline void next_message(struct tap_conn *conn, __u32 dir,
 	conn->mmsg[dir] = whole && next < (__u32)REG2(r) ? next : 0;
 }
 
-/* Nothing was to be read, or there was no room to write: the call ends. */
-static __noinline int refused(struct sock *sk, int dir)
+/* Nothing was to be read: the call ends. */
+static __noinline int nothing_read(struct sock *sk)
 {
 	__u64 key = (__u64)sk;
 	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
 
-	if (!conn)
-		return 0;
-	conn->mmsg[dir & 1] = 0;
-	if (dir == TAP_TX)
-		conn->tx_entry_ns = 0;
+	if (conn)
+		conn->mmsg[TAP_RX] = 0;
 	return 0;
 }
 
 /* --- writes --- */
+
+/* Where the bytes are that a system call writes. */
+static __always_inline bool place_write(struct tap_call *c,
+					const struct tap_conn *conn,
+					struct msghdr *msg, __u32 nr,
+					struct pt_regs *r)
+{
+	if (READ(struct msghdr, msg, msg_iter.iter_type) !=
+	    bpf_core_enum_value(enum iter_type, ITER_UBUF))
+		return place_any(c, conn, TAP_TX, nr, r);
+	c->buf = READ(struct msghdr, msg, msg_iter.ubuf) +
+		 READ(struct msghdr, msg, msg_iter.iov_offset);
+	return true;
+}
 
 /*
  * Run for each buffer of the kernel that a write fills, under the socket's
@@ -84,58 +96,61 @@ int tcp_sendmsg_locked(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct msghdr *msg = (struct msghdr *)ctx->args[1];
 	struct tap_call c = { .sk = (struct sock *)ctx->args[0] };
-	struct task_struct *task;
+	struct task_struct *task = current_task();
 	struct tap_conn *conn;
 	struct pt_regs *r;
 	__u32 nr, type;
-	__u64 left;
 
-	type = READ(struct msghdr, msg, msg_iter.iter_type);
-	if (type != bpf_core_enum_value(enum iter_type, ITER_UBUF) &&
-	    type != bpf_core_enum_value(enum iter_type, ITER_IOVEC))
-		return 0;
-	task = current_task();
 	c.tgid = READ(struct task_struct, task, tgid);
-	conn = conn_of(c.sk, c.tgid);
-	if (!conn || conn->tx_entry_ns || tap_looks_later(conn))
-		return 0; /* tx_entry_ns: it has begun before */
+	conn = tap_conn_of(c.sk, c.tgid);
+	if (!conn)
+		return 0;
+	c.len = at_most(READ(struct msghdr, msg, msg_iter.count), 0x7fffffff);
+	/* It has begun before. */
+	if (conn->flags & CONN_LATE ||
+	    conn->done.tx_seq == sock_tx_seq(c.sk) + c.len)
+		return 0;
+	type = READ(struct msghdr, msg, msg_iter.iter_type);
 	r = user_regs(task);
 	nr = CALL_NR(r);
-	if (!is_write(nr))
-		return 0;
-	if (!place_any(&c, conn, TAP_TX, nr, r))
-		return 0;
-	left = READ(struct msghdr, msg, msg_iter.count);
-	c.len = left < 0x7fffffff ? left : 0x7fffffff;
-	if (c.len)
-		tap_sending(&c, conn);
+	if ((type != bpf_core_enum_value(enum iter_type, ITER_UBUF) &&
+	     type != bpf_core_enum_value(enum iter_type, ITER_IOVEC)) ||
+	    !is_write(nr))
+		tap_passing(c.sk, conn, c.len);
+	else if (!place_write(&c, conn, msg, nr, r))
+		be_late(conn);
+	else if (nr == NR_SENDMMSG)
+		tap_writing_late(&c, conn);
+	else
+		tap_writing(&c, conn);
 	return 0;
 }
 
 SEC("raw_tp/sock_send_length")
 int sock_send_length(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct task_struct *task = current_task();
 	struct tap_call c = { .sk = (struct sock *)ctx->args[0] };
+	struct task_struct *task;
 	int ret = ctx->args[1];
 	struct tap_conn *conn;
 	struct pt_regs *r;
 	__u32 nr;
 
-	if (!sock_is_tcp(c.sk))
+	if (!tap_late || !sock_is_tcp(c.sk))
 		return 0;
 	if (ret <= 0)
-		return refused(c.sk, TAP_TX);
+		return tap_refused(c.sk);
+	task = current_task();
 	c.tgid = READ(struct task_struct, task, tgid);
 	c.len = ret;
-	conn = tap_conn_of(c.sk, c.tgid);
+	conn = tap_returned(c.sk, c.tgid);
 	if (!conn)
 		return 0;
 	r = user_regs(task);
 	nr = CALL_NR(r);
 	/* A system call on a file can make the kernel use a socket. */
 	if (!is_write(nr) || !is_at_fd(task, REG0(r), c.sk)) {
-		tap_passed(c.sk, conn, TAP_TX);
+		tap_passed(c.sk, conn, TAP_TX, 0);
 		return 0;
 	}
 	if (nr != NR_SENDMMSG && tap_sent_seen(c.sk, conn))
@@ -165,7 +180,7 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 	nr = CALL_NR(r);
 	if (ret <= 0) {
 		if (ret < 0 && nr == NR_RECVMMSG)
-			refused(c.sk, TAP_RX);
+			nothing_read(c.sk);
 		/* EOF, unless nothing was asked for. */
 		if (!ret && ((nr != NR_READ && nr != NR_RECVFROM) || REG2(r)))
 			tap_ended(c.sk, TAP_RX);
@@ -180,7 +195,7 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 	if (flags & MSG_TRUNC || !is_read(nr) ||
 	    !is_at_fd(task, REG0(r), c.sk) ||
 	    (nr == NR_RECVMMSG && (__u32)REG2(r) > 1 && REG4(r))) {
-		tap_passed(c.sk, conn, TAP_RX);
+		tap_passed(c.sk, conn, TAP_RX, 0);
 		return 0;
 	}
 	if (place_any(&c, conn, TAP_RX, nr, r))

@@ -2,8 +2,8 @@
 
 /*
  * Front-end `syscall`: the tracepoints of the system calls that move bytes on
- * sockets. Reads are looked at when they return; writes when they begin (for
- * the time of their first byte) and when they return. Programs in 32-bit mode
+ * sockets. Reads are looked at when they return; writes when they begin, and
+ * if they are late when they return (bpf/write.bpf.h). Programs in 32-bit mode
  * have no such tracepoints and are not seen; neither is io_uring.
  */
 
@@ -21,12 +21,16 @@ int syscall_write_exit(struct exit_args *ctx)
 	struct tap_conn *conn;
 	struct pt_regs *r;
 
-	if (ctx->ret <= 0)
+	if (!tap_late)
 		return 0;
 	r = user_regs(task);
 	c.sk = sock_of_fd(task, REG0(r));
+	if (!c.sk)
+		return 0;
+	if (ctx->ret <= 0)
+		return tap_refused(c.sk);
 	c.tgid = READ(struct task_struct, task, tgid);
-	conn = c.sk ? tap_conn_of(c.sk, c.tgid) : NULL;
+	conn = tap_returned(c.sk, c.tgid);
 	if (!conn || tap_sent_seen(c.sk, conn))
 		return 0;
 	if (place(&c, shape_of(ctx->nr), REG1(r), REG2(r)))
@@ -133,7 +137,7 @@ int syscall_mmsg_exit(struct exit_args *ctx)
 	struct pt_regs *r;
 	__u32 i, len;
 
-	if (ctx->ret <= 0)
+	if (m.read ? ctx->ret <= 0 : !tap_late)
 		return 0;
 	r = user_regs(task);
 	if (m.read && REG3(r) & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
@@ -141,8 +145,12 @@ int syscall_mmsg_exit(struct exit_args *ctx)
 	m.sk = sock_of_fd(task, REG0(r));
 	m.tgid = READ(struct task_struct, task, tgid);
 	m.vec = (const struct mmsghdr *)REG1(r);
-	if (m.sk)
-		m.conn = tap_conn_of(m.sk, m.tgid);
+	if (!m.sk)
+		return 0;
+	if (ctx->ret <= 0)
+		return tap_refused(m.sk);
+	m.conn =
+		m.read ? tap_conn_of(m.sk, m.tgid) : tap_returned(m.sk, m.tgid);
 	if (!m.conn)
 		return 0;
 	if (m.n > MMSG_MAX) {

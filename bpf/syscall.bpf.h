@@ -126,20 +126,23 @@ static __always_inline bool place(struct tap_call *c, enum shape shape,
 	return true;
 }
 
-/* Sum of what the iovecs hold, as far as it matters here. */
+/* Iovecs of a write that are added up. */
+#define IOVS_SUMMED 8
+
+/* Sum of what the first iovecs hold. */
 static __always_inline __u32 iov_bytes(const struct tap_call *c)
 {
 	struct iovec v;
 	__u64 sum = 0;
 	int i;
 
-	for (i = 0; i < 8; i++) {
+	for (i = 0; i < IOVS_SUMMED; i++) {
 		if (i >= c->iovs ||
 		    bpf_probe_read_user(&v, sizeof(v), c->iov + i))
 			break;
 		sum += v.iov_len;
 	}
-	return sum < 0x7fffffff ? sum : 0x7fffffff;
+	return at_most(sum, 0x7fffffff);
 }
 
 /*
@@ -157,16 +160,17 @@ int syscall_write_enter(struct enter_args *ctx)
 
 	c.sk = sock_of_fd(task, ctx->arg[0]);
 	c.tgid = READ(struct task_struct, task, tgid);
-	conn = c.sk ? conn_of(c.sk, c.tgid) : NULL;
-	if (!conn || tap_looks_later(conn) ||
-	    !place(&c, shape, ctx->arg[1], ctx->arg[2]))
+	conn = c.sk ? tap_conn_of(c.sk, c.tgid) : NULL;
+	if (!conn || !place(&c, shape, ctx->arg[1], ctx->arg[2]))
 		return 0;
-	if (shape == SHAPE_BUF)
-		c.len = ctx->arg[2] < 0x7fffffff ? ctx->arg[2] : 0x7fffffff;
+	c.len = shape == SHAPE_BUF ? at_most(ctx->arg[2], 0x7fffffff)
+				   : iov_bytes(&c);
+	if (!c.len)
+		return 0;
+	if (ctx->nr == NR_SENDMMSG || c.iovs > IOVS_SUMMED)
+		tap_writing_late(&c, conn);
 	else
-		c.len = iov_bytes(&c);
-	if (c.len)
-		tap_sending(&c, conn);
+		tap_writing(&c, conn);
 	return 0;
 }
 

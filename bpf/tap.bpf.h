@@ -182,10 +182,8 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 		return CALL_COPY;
 	}
 	n = peek(call, &first);
-	if (n < 0) {
-		tap_count(TAP_C_READ_FAULTS);
+	if (n < 0)
 		return CALL_UNKNOWN;
-	}
 	l = begins(conn, &first, n, dir, pos);
 	if (is_message(l)) {
 		*look = l;
@@ -245,13 +243,23 @@ static __always_inline struct tap_conn *tap_conn_of(struct sock *sk, __u32 tgid)
 	return conn;
 }
 
+/* No socket has room for more. */
+#define TAP_AHEAD_MAX (64u << 20)
+
+/* The socket may not know yet of a write that has begun. */
+static __always_inline void wrote_up_to(struct tap_conn *conn, __u32 seq)
+{
+	if (conn->done.tx_seq - seq > TAP_AHEAD_MAX)
+		conn->done.tx_seq = seq;
+}
+
 /* A call has read c->len > 0 bytes. */
 __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 {
 	struct cut cut = { .dir = TAP_RX };
 	__u64 now;
 	__u32 seq;
-	__u8 look;
+	__u8 kind, look;
 
 	if (!c || !conn || is_opaque(conn, c, c->len))
 		return 0;
@@ -259,8 +267,11 @@ __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 	seq = sock_rx_seq(c->sk) - c->after;
 	cut.pos = seq - c->len;
 	conn->done.rx_seq = cut.pos;
-	if (judge(c, conn, TAP_RX, cut.pos, &look) == CALL_COPY) {
-		conn->done.tx_seq = sock_tx_seq(c->sk);
+	kind = judge(c, conn, TAP_RX, cut.pos, &look);
+	if (kind == CALL_UNKNOWN)
+		tap_count(TAP_C_READ_FAULTS);
+	if (kind == CALL_COPY) {
+		wrote_up_to(conn, sock_tx_seq(c->sk));
 		cut.first_ns = cut.last_ns = now;
 		cut.look = look;
 		take(c, conn, &cut);
@@ -272,108 +283,11 @@ __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 }
 
 /*
- * A call is about to write: is it to be looked at only when it returns? An
- * answer is; what counts now is when it began.
+ * Bytes went through that are not looked at: sendfile, io_uring. So many are
+ * still to come, at once.
  */
-static __always_inline bool tap_looks_later(struct tap_conn *conn)
-{
-	if (is_dull(conn) || conn->verdict == VERDICT_TLS)
-		return true;
-	if (conn->verdict != VERDICT_HTTP || !brings_answers(conn, TAP_TX))
-		return false;
-	conn->tx_entry_ns = bpf_ktime_get_ns();
-	conn->tx_kind = CALL_UNKNOWN;
-	if (is_due(conn, TAP_TX)) {
-		/* The next request may come before this call returns. */
-		conn->tx_kind = CALL_DUE;
-		conn->flags |= CONN_ANSWERED;
-	}
-	return true;
-}
-
-/*
- * A call is about to write c->len bytes. A request goes out at once, so that
- * it comes before its answer even if another thread reads that first.
- */
-__noinline int tap_sending(struct tap_call *c, struct tap_conn *conn)
-{
-	struct cut cut = { .dir = TAP_TX, .flags = TAP_F_ENTRY };
-	__u8 look;
-
-	if (!c || !conn || is_opaque(conn, c, 0))
-		return 0;
-	conn->tx_entry_ns = bpf_ktime_get_ns();
-	cut.pos = sock_tx_seq(c->sk);
-	conn->tx_kind = judge(c, conn, TAP_TX, cut.pos, &look);
-	conn->tx_look = look;
-	if (conn->tx_kind == CALL_COPY && conn->role == TAP_TX + 1) {
-		conn->done.tx_seq = cut.pos;
-		conn->done.rx_seq = sock_rx_seq(c->sk);
-		cut.first_ns = conn->tx_entry_ns;
-		cut.look = look;
-		take(c, conn, &cut);
-		conn->tx_kind = cut.copied ? CALL_SENT : CALL_BODY;
-	}
-	return 0;
-}
-
-/*
- * A call has written to sk, and all that is to be known of its bytes was seen
- * when it began. Else false: then tap_sent().
- */
-static __always_inline bool tap_sent_seen(struct sock *sk,
-					  struct tap_conn *conn)
-{
-	if (conn->verdict != VERDICT_HTTP || brings_answers(conn, TAP_TX) ||
-	    (conn->tx_kind != CALL_SENT && conn->tx_kind != CALL_BODY))
-		return false;
-	conn->tx_kind = CALL_UNKNOWN;
-	conn->done.tx_seq = sock_tx_seq(sk);
-	conn->done.tx_ns = conn->tx_entry_ns; /* near enough for a request */
-	conn->tx_entry_ns = 0;
-	return true;
-}
-
-/* A call has written c->len > 0 bytes. */
-__noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
-{
-	struct cut cut = { .dir = TAP_TX };
-	__u64 now;
-	__u32 seq;
-	__u8 kind, look;
-
-	if (!c || !conn || is_opaque(conn, c, 0))
-		return 0;
-	now = bpf_ktime_get_ns();
-	seq = sock_tx_seq(c->sk) - c->after;
-	cut.pos = seq - c->len;
-	kind = conn->tx_kind;
-	look = conn->tx_look;
-	if (kind == CALL_UNKNOWN)
-		kind = judge(c, conn, TAP_TX, cut.pos, &look);
-	if (kind == CALL_DUE) {
-		kind = CALL_COPY;
-		look = LOOK_LATER;
-	}
-	if (kind == CALL_COPY) {
-		conn->done.tx_seq = cut.pos;
-		conn->done.rx_seq = sock_rx_seq(c->sk);
-		cut.first_ns = conn->tx_entry_ns ?: now;
-		cut.last_ns = now;
-		cut.look = look;
-		take(c, conn, &cut);
-	}
-	note_tail(c, conn, &cut);
-	conn->tx_kind = CALL_UNKNOWN;
-	conn->tx_entry_ns = 0;
-	conn->done.tx_seq = seq;
-	conn->done.tx_ns = now;
-	return 0;
-}
-
-/* Bytes went through that are not looked at: sendfile, io_uring. */
 static __always_inline void tap_passed(struct sock *sk, struct tap_conn *conn,
-				       int dir)
+				       int dir, __u32 ahead)
 {
 	if (conn->verdict != VERDICT_HTTP)
 		return;
@@ -381,7 +295,7 @@ static __always_inline void tap_passed(struct sock *sk, struct tap_conn *conn,
 		conn->last_bytes = 0; /* not known */
 	if (dir == TAP_TX) {
 		conn->tx_entry_ns = 0;
-		conn->done.tx_seq = sock_tx_seq(sk);
+		conn->done.tx_seq = sock_tx_seq(sk) + ahead;
 		conn->done.tx_ns = bpf_ktime_get_ns();
 	} else {
 		conn->done.rx_seq = sock_rx_seq(sk);
@@ -396,7 +310,7 @@ static __noinline int tap_moved(struct sock *sk, int dir)
 	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
 
 	if (conn)
-		tap_passed(sk, conn, dir);
+		tap_passed(sk, conn, dir, 0);
 	return 0;
 }
 

@@ -48,10 +48,11 @@ enum tap_flag {
 	/* The core took data[0] for the start of an HTTP message. */
 	TAP_F_MESSAGE_START = 1 << 1,
 	/*
-	 * Sent when the call began, because what the peer does next may be
-	 * seen before the call returns: call_len is what was asked for, and
-	 * last_ns is 0. A call that is refused and tried again shows the same
-	 * pos again; one that never succeeds is never passed by tx_seq.
+	 * Sent when the call began, though it may have to wait for room,
+	 * because what the peer does next may be seen before it returns:
+	 * call_len is what was asked for, and last_ns is 0. A call that is
+	 * refused and tried again shows the same pos again; one that never
+	 * succeeds is never passed by tx_seq.
 	 */
 	TAP_F_ENTRY = 1 << 2,
 	/* Bytes after this piece were not copied although they could matter. */
@@ -99,7 +100,8 @@ struct tap_open {
 struct tap_data {
 	struct tap_record rec;
 	__u64 first_ns; /* tx: the call began; rx: the call returned */
-	__u64 last_ns; /* the call returned; 0 with TAP_F_ENTRY */
+	/* The call returned; or it began, with room for all. 0: TAP_F_ENTRY. */
+	__u64 last_ns;
 	__u32 pos; /* stream position of data[0] */
 	__u32 call_len; /* bytes of the call from data[0] on */
 	__u32 len; /* bytes copied, <= call_len */
@@ -167,6 +169,8 @@ enum tap_conn_flag {
 	/* END was sent for rx, tx. */
 	CONN_ENDED_RX = 1 << 4,
 	CONN_ENDED_TX = 1 << 5,
+	/* The write that is being made is looked at when it returns. */
+	CONN_LATE = 1 << 6,
 };
 
 /* What a write that is being made turned out to hold when it began. */

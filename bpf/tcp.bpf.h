@@ -186,30 +186,39 @@ static __always_inline __u32 caller(void)
 static __always_inline void tcp_sending(struct sock *sk, struct msghdr *msg)
 {
 	struct tap_call c = { .sk = sk, .tgid = caller() };
-	struct tap_conn *conn = conn_of(sk, c.tgid);
-	__u64 len;
+	struct tap_conn *conn = tap_conn_of(sk, c.tgid);
+	__u64 len = TCP_READ(msg, msg_iter.count);
 
-	if (!conn || tap_looks_later(conn))
-		return;
-	len = TCP_READ(msg, msg_iter.count);
 	c.len = len < 0x7fffffff ? len : 0x7fffffff;
-	if (c.len && place_ahead(&c, msg))
-		tap_sending(&c, conn);
+	if (!conn || !c.len)
+		return;
+	if (place_ahead(&c, msg))
+		tap_writing(&c, conn);
+	else
+		tap_passing(sk, conn, c.len);
 }
 
-/* … and returns: it took len > 0 bytes. */
+/* … and returns: it took so many bytes, or it failed. */
 static __always_inline void tcp_sent(struct sock *sk, struct msghdr *msg,
-				     __u32 len)
+				     int len)
 {
-	struct tap_call c = { .sk = sk, .tgid = caller(), .len = len };
-	struct tap_conn *conn = tap_conn_of(sk, c.tgid);
+	struct tap_call c = { .sk = sk, .len = len };
+	struct tap_conn *conn;
 
+	if (!tap_late)
+		return;
+	if (len <= 0) {
+		tap_refused(sk);
+		return;
+	}
+	c.tgid = caller();
+	conn = tap_returned(sk, c.tgid);
 	if (!conn || tap_sent_seen(sk, conn))
 		return;
 	if (place_behind(&c, msg))
 		tap_sent(&c, conn);
 	else
-		tap_passed(sk, conn, TAP_TX);
+		tap_passed(sk, conn, TAP_TX, 0);
 }
 
 /* tcp_recvmsg() has put len > 0 bytes into msg. */
@@ -224,7 +233,7 @@ static __always_inline void tcp_received(struct sock *sk, struct msghdr *msg,
 	if (place_behind(&c, msg))
 		tap_received(&c, conn);
 	else
-		tap_passed(sk, conn, TAP_RX);
+		tap_passed(sk, conn, TAP_RX, 0);
 }
 
 #endif /* BPF_TCP_BPF_H */

@@ -289,7 +289,7 @@ static __noinline int plain_moved(struct tap_call *c, __u32 dir, __u64 first_ns,
 	struct cut cut = { .dir = dir & 1, .flags = TAP_F_TLS };
 	__u64 now = bpf_ktime_get_ns();
 	__u32 pos;
-	__u8 look;
+	__u8 kind, look;
 
 	if (!c)
 		return 0;
@@ -298,7 +298,10 @@ static __noinline int plain_moved(struct tap_call *c, __u32 dir, __u64 first_ns,
 	    conn->verdict == VERDICT_TLS)
 		return 0;
 	pos = dir == TAP_RX ? conn->done.rx_seq : conn->done.tx_seq;
-	if (judge(c, conn, cut.dir, pos, &look) == CALL_COPY) {
+	kind = judge(c, conn, cut.dir, pos, &look);
+	if (kind == CALL_UNKNOWN)
+		tap_count(TAP_C_READ_FAULTS);
+	if (kind == CALL_COPY) {
 		cut.pos = pos;
 		cut.first_ns = dir == TAP_RX ? now : first_ns;
 		cut.last_ns = now;

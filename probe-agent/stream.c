@@ -73,8 +73,9 @@ void stream_progress(struct stream_env *env, struct conn *c,
 }
 
 /*
- * A write of requests that was refused, in part or whole, comes again: what
- * was taken from the first try and starts in this one is taken back.
+ * A write that was refused, in part or whole, comes again, or could not be read
+ * whole at first: what was taken from the first try and starts in this one is
+ * taken back.
  */
 static void take_back(struct stream_env *env, struct conn *c,
 		      const struct input *in)
@@ -270,7 +271,7 @@ void stream_data(struct stream_env *env, struct conn *c,
 
 	if (r->rec.flags & TAP_F_TLS)
 		c->tls = true;
-	if (entry && in.pos < d->next)
+	if (in.dir == TAP_TX && in.pos < d->next)
 		take_back(env, c, &in);
 	take = find_place(env, c, &in);
 	d->call_end = (uint32_t)call_end;

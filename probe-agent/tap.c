@@ -195,7 +195,8 @@ void tap_ignore(struct tap *t, uint64_t sock, uint64_t born_ns)
 {
 	struct tap_conn conn;
 
-	if (find(t, sock, born_ns, &conn))
+	/* Late: the kernel counts on the flag; there will be another time. */
+	if (find(t, sock, born_ns, &conn) || conn.flags & CONN_LATE)
 		return;
 	/*
 	 * What the kernel wrote into the entry meanwhile is lost, which does

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -178,11 +180,42 @@ static int attach_hook(struct tap_front_state *s, const struct tap_hook *hook)
 	return probe->err;
 }
 
+/* Every write is seen when it begins; attached: a bit for each hook. */
+static bool begins_seen(const struct tap_frontend *front, uint32_t attached)
+{
+	uint32_t begins = 0;
+	size_t i;
+
+	for (i = 0; i < front->n_hooks; i++)
+		if (front->hooks[i].begins)
+			begins |= 1u << i;
+	return begins && (attached & begins) == begins;
+}
+
+/* Then returns need no more than a glance: bpf/write.bpf.h, tap_late. */
+static void tell_begins_seen(const struct tap_front_state *s)
+{
+	const struct bpf_map *data =
+		bpf_object__find_map_by_name(s->obj, ".data");
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uint64_t *late;
+
+	if (!data)
+		return;
+	late = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    bpf_map__fd(data), 0);
+	if (late == MAP_FAILED)
+		return;
+	__atomic_sub_fetch(late, 1, __ATOMIC_RELAXED);
+	munmap(late, page);
+}
+
 static int attach(struct tap_front_state *s, uint32_t absent, const int *errs,
 		  char *why, size_t why_len)
 {
-	size_t i, up = 0;
+	uint32_t up = 0;
 	int err, first = 0;
+	size_t i;
 
 	for (i = 0; i < s->front->n_hooks; i++) {
 		const struct tap_hook *hook = &s->front->hooks[i];
@@ -196,9 +229,10 @@ static int attach(struct tap_front_state *s, uint32_t absent, const int *errs,
 		else
 			err = attach_hook(s, hook);
 		s->probes++;
-		up += !err;
-		if (!err)
+		if (!err) {
+			up |= 1u << i;
 			continue;
+		}
 		first = first ? first : err;
 		if (hook->required) {
 			snprintf(why, why_len, "%s does not attach: %s",
@@ -208,6 +242,8 @@ static int attach(struct tap_front_state *s, uint32_t absent, const int *errs,
 		log_warn("probe=%s not attached: %s", hook->probe,
 			 strerror(-err));
 	}
+	if (begins_seen(s->front, up))
+		tell_begins_seen(s);
 	return up ? 0 : first;
 }
 

@@ -27,6 +27,8 @@ struct tap_hook {
 	const char *with, *without;
 	/* The front-end is of no use without it. */
 	bool required;
+	/* It sees writes begin: with all of these, returns matter less. */
+	bool begins;
 };
 
 struct tap_frontend {

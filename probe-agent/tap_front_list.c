@@ -92,11 +92,11 @@ static uint32_t recvmsg_flags_arg(void)
 	}
 
 /* Tracepoints of system calls, and which program looks at them. */
-#define ENTER(call, where)                                                     \
+#define ENTER(call, where, all)                                                \
 	{                                                                      \
 		.program = "syscall_write_enter",                              \
 		.probe = "syscall/enter_" call, .event = "sys_enter_" call,    \
-		.without = where                                               \
+		.without = where, .begins = all                                \
 	}
 #define EXIT_AT(prog, call, needed)                                            \
 	{                                                                      \
@@ -105,14 +105,15 @@ static uint32_t recvmsg_flags_arg(void)
 		.required = needed                                             \
 	}
 #define EXIT(prog, call) EXIT_AT(prog, call, false)
-#define WRITES_BEGIN(where)                                                    \
-	ENTER("write", where), ENTER("writev", where), ENTER("sendto", where), \
-		ENTER("sendmsg", where), ENTER("sendmmsg", where)
+#define WRITES_BEGIN(where, all)                                               \
+	ENTER("write", where, all), ENTER("writev", where, all),               \
+		ENTER("sendto", where, all), ENTER("sendmsg", where, all),     \
+		ENTER("sendmmsg", where, all)
 
 /*
- * NAME_open() and NAME_destroy() of a front-end. Constants of the core have the
- * same names in each skeleton, whose types differ; more sets what else there is
- * in the skeleton s.
+ * NAME_open() and NAME_destroy() of a front-end. Constants
+ * of the core have the same names in each skeleton, whose types differ; more
+ * sets what else there is in the skeleton s.
  */
 #define SKELETON(name, more)                                                   \
 	static void *name##_open(const struct tap_options *opt,                \
@@ -138,7 +139,7 @@ static uint32_t recvmsg_flags_arg(void)
 
 static const struct tap_hook syscall_hooks[] = {
 	LIFE,
-	WRITES_BEGIN(NULL),
+	WRITES_BEGIN(NULL, true),
 	EXIT_AT("write", "write", true),
 	EXIT("write", "writev"),
 	EXIT("write", "sendto"),
@@ -184,8 +185,9 @@ static const struct tap_hook socket_hooks[] = {
 	  .required = true },
 	{ .program = "tcp_sendmsg_locked",
 	  .probe = "tcp_sendmsg_locked",
-	  .with = WRITE_BEGINS },
-	WRITES_BEGIN(WRITE_BEGINS),
+	  .with = WRITE_BEGINS,
+	  .begins = true },
+	WRITES_BEGIN(WRITE_BEGINS, false), /* not of sendfile */
 	{ .program = "tcp_rcv_space_adjust", .probe = "tcp_rcv_space_adjust" },
 };
 
@@ -220,7 +222,8 @@ static const struct tap_hook fentry_hooks[] = {
 	{ .program = "fentry_sendmsg",
 	  .probe = "fentry/tcp_sendmsg",
 	  .function = "tcp_sendmsg",
-	  .required = true },
+	  .required = true,
+	  .begins = true },
 	{ .program = "fexit_recvmsg",
 	  .probe = "fexit/tcp_recvmsg",
 	  .function = "tcp_recvmsg",
@@ -283,7 +286,8 @@ static const struct tap_hook kprobe_hooks[] = {
 	{ .program = "kprobe_sendmsg",
 	  .probe = "kprobe/tcp_sendmsg",
 	  .function = "tcp_sendmsg",
-	  .required = true },
+	  .required = true,
+	  .begins = true },
 	{ .program = "tcp_rcv_space_adjust",
 	  .probe = "tcp_rcv_space_adjust",
 	  .required = true },

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversations about interim responses, bodies and none at all."""
 
+import mmap
 import os
+import select
+import socket
 import time
 
 from talk import ask_simply, bytewise, case, length_of, now, Reader, request, \
@@ -363,4 +366,101 @@ def upload(side):
             s.sendall(data[100000:])
             r.body(length_of(r.head()))
             side.client(i, "PUT", 200, begin, now())
+    return server, client
+
+
+# --- writes that the kernel can't take, or read, at once ----------------------
+
+def send_in_parts(s, data):
+    """Tries without waiting; when the try began that took the last of it."""
+    view = memoryview(data)
+    while view:
+        begin = now()
+        try:
+            view = view[s.send(view, socket.MSG_DONTWAIT):]
+        except BlockingIOError:
+            select.select([], [s], [])
+    return begin
+
+
+@case
+def takenpartly(side):
+    """writes that are taken in part or not at all, of pipelined answers too"""
+    body = b"p" * 700000
+    count = 3
+
+    def server():
+        s = side.accept(side.listen())
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+        r = Reader(s)
+        begin = r.begun()
+        for i in range(count):
+            if i:
+                r.head()
+            last = send_in_parts(s, response(200, body))
+            side.server(i, "GET", "/takenpartly", 200, begin, last, now())
+        head = r.head()
+        begin = r.seen
+        while len(r.buf) < length_of(head):
+            time.sleep(0.005)
+            r.more()
+        last = now()
+        s.sendall(response(201))
+        side.server(count, "PUT", "/takenpartly", 201, begin, last, now())
+
+    def client():
+        s = side.connect()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+        r = Reader(s)
+        begin = now()
+        s.sendall(request("GET", "/takenpartly") * count)
+        for i in range(count):
+            left = length_of(r.head())
+            while len(r.buf) < left:
+                time.sleep(0.002)
+                r.more()
+            r.take(left)
+            side.client(i, "GET", 200, begin, now())
+        begin = now()
+        send_in_parts(s, request("PUT", "/takenpartly", body))
+        r.head()
+        side.client(count, "PUT", 201, begin, now())
+    return server, client
+
+
+def untouched_memory(data):
+    """data in memory that this process has never looked at."""
+    fd = os.memfd_create("untouched")
+    os.write(fd, data)
+    m = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+    os.close(fd)
+    return m
+
+
+@case
+def untouched(side):
+    """messages in memory that nobody has touched, whole and behind a piece"""
+    def send(s, i, data):
+        pieces = [data] if i % 2 else [data[:20], data[20:]]
+        pieces[-1] = untouched_memory(pieces[-1])
+        if s.sendmsg(pieces) != len(data):
+            raise RuntimeError("a message was not taken whole")
+
+    def server():
+        s = side.accept(side.listen())
+        r = Reader(s)
+        for i in range(8):
+            r.head()
+            begin = last = now()
+            send(s, i, response(200, b"x" * i))
+            side.server(i, "GET", "/untouched", 200, begin, last, now())
+
+    def client():
+        s = side.connect()
+        r = Reader(s)
+        for i in range(8):
+            begin = now()
+            send(s, i, request("GET", "/untouched"))
+            r.body(length_of(r.head()))
+            side.client(i, "GET", 200, begin, now())
     return server, client

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef BPF_WRITE_BPF_H
+#define BPF_WRITE_BPF_H
+
+/*
+ * Writes. Mostly there is room for what is written: then it is taken at once,
+ * and is looked at when the call begins as if it had returned. A call that has
+ * to wait for room, or whose bytes can't be read before the kernel has, is
+ * late: when it began matters, when it returned, and what it came to.
+ */
+
+#include "bpf/tap.bpf.h"
+
+/*
+ * Writes under way that are looked at when they return; while there are none,
+ * returns are not. One more until the agent knows that it sees them all begin.
+ */
+__u64 tap_late = 1;
+
+/*
+ * A call has written c->len > 0 bytes; or it will, at once, and c->after is
+ * what is to come: -c->len. 1: they can't be read yet.
+ */
+__noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
+{
+	struct cut cut = { .dir = TAP_TX };
+	__u8 kind = CALL_UNKNOWN, look;
+	__u64 now;
+	__u32 seq;
+
+	if (!c || !conn || is_opaque(conn, c, 0))
+		return 0;
+	cut.first_ns = now = bpf_ktime_get_ns();
+	seq = sock_tx_seq(c->sk) - c->after;
+	cut.pos = seq - c->len;
+	if (c->after == -c->len) {
+		cut.flags = CUT_EARLY;
+	} else {
+		kind = conn->tx_kind;
+		look = conn->tx_look;
+		if (conn->tx_entry_ns)
+			cut.first_ns = conn->tx_entry_ns;
+	}
+	if (kind == CALL_UNKNOWN)
+		kind = judge(c, conn, TAP_TX, cut.pos, &look);
+	if (kind == CALL_UNKNOWN && !cut.flags)
+		tap_count(TAP_C_READ_FAULTS);
+	if (kind == CALL_DUE) {
+		kind = CALL_COPY;
+		look = LOOK_LATER;
+	}
+	if (kind == CALL_COPY) {
+		conn->done.tx_seq = cut.pos;
+		conn->done.rx_seq = sock_rx_seq(c->sk);
+		cut.last_ns = now;
+		cut.look = look;
+		take(c, conn, &cut);
+		conn->tx_look = cut.look;
+	}
+	if (cut.flags & CUT_UNREAD ||
+	    (cut.flags & CUT_EARLY && kind == CALL_UNKNOWN)) {
+		conn->tx_kind = kind;
+		conn->tx_entry_ns = now;
+		return 1;
+	}
+	note_tail(c, conn, &cut);
+	conn->tx_kind = CALL_UNKNOWN;
+	conn->tx_entry_ns = 0;
+	conn->done.tx_seq = seq;
+	conn->done.tx_ns = now;
+	return 0;
+}
+
+/*
+ * A call is about to write: is it to be looked at only when it returns? An
+ * answer is; what counts now is when it began.
+ */
+static __always_inline bool tap_looks_later(struct tap_conn *conn)
+{
+	if (conn->verdict == VERDICT_TLS)
+		return true;
+	if (conn->verdict != VERDICT_HTTP || !brings_answers(conn, TAP_TX))
+		return false;
+	conn->tx_entry_ns = bpf_ktime_get_ns();
+	conn->tx_kind = CALL_UNKNOWN;
+	if (is_due(conn, TAP_TX)) {
+		/* The next request may come before this call returns. */
+		conn->tx_kind = CALL_DUE;
+		conn->flags |= CONN_ANSWERED;
+	}
+	return true;
+}
+
+/*
+ * A call is about to write c->len bytes. A request goes out at once, so that
+ * it comes before its answer even if another thread reads that first.
+ */
+__noinline int tap_sending(struct tap_call *c, struct tap_conn *conn)
+{
+	struct cut cut = { .dir = TAP_TX, .flags = TAP_F_ENTRY | CUT_EARLY };
+	__u8 look;
+
+	if (!c || !conn || is_opaque(conn, c, 0))
+		return 0;
+	conn->tx_entry_ns = bpf_ktime_get_ns();
+	cut.pos = sock_tx_seq(c->sk);
+	conn->tx_kind = judge(c, conn, TAP_TX, cut.pos, &look);
+	conn->tx_look = look;
+	if (conn->tx_kind == CALL_COPY && conn->role == TAP_TX + 1) {
+		conn->done.tx_seq = cut.pos;
+		conn->done.rx_seq = sock_rx_seq(c->sk);
+		cut.first_ns = conn->tx_entry_ns;
+		cut.look = look;
+		take(c, conn, &cut);
+		conn->tx_look = cut.look;
+		if (!(cut.flags & CUT_UNREAD))
+			conn->tx_kind = cut.copied ? CALL_SENT : CALL_BODY;
+	}
+	return 0;
+}
+
+/*
+ * A call has written to sk, and all that is to be known of its bytes was seen
+ * when it began. Else false: then tap_sent().
+ */
+static __always_inline bool tap_sent_seen(struct sock *sk,
+					  struct tap_conn *conn)
+{
+	if (conn->verdict != VERDICT_HTTP || brings_answers(conn, TAP_TX) ||
+	    (conn->tx_kind != CALL_SENT && conn->tx_kind != CALL_BODY))
+		return false;
+	conn->tx_kind = CALL_UNKNOWN;
+	conn->done.tx_seq = sock_tx_seq(sk);
+	conn->done.tx_ns = conn->tx_entry_ns; /* near enough for a request */
+	conn->tx_entry_ns = 0;
+	return true;
+}
+
+/* The write that begins is to be looked at when it returns. */
+static __always_inline void be_late(struct tap_conn *conn)
+{
+	if (conn->flags & CONN_LATE)
+		return;
+	conn->flags |= CONN_LATE;
+	__sync_fetch_and_add(&tap_late, 1);
+}
+
+static __always_inline void not_late(struct tap_conn *conn)
+{
+	if (!(conn->flags & CONN_LATE))
+		return;
+	conn->flags &= ~CONN_LATE;
+	__sync_fetch_and_add(&tap_late, -1);
+}
+
+/* A call is about to write c->len bytes or more, which is told when it returns.
+ */
+static __always_inline void tap_writing_late(struct tap_call *c,
+					     struct tap_conn *conn)
+{
+	if (!tap_looks_later(conn))
+		tap_sending(c, conn);
+	be_late(conn);
+}
+
+/* A call is about to write c->len bytes. */
+static __always_inline void tap_writing(struct tap_call *c,
+					struct tap_conn *conn)
+{
+	if (!sock_has_room(c->sk, c->len)) {
+		tap_writing_late(c, conn);
+		return;
+	}
+	c->after = -c->len;
+	if (tap_sent(c, conn))
+		be_late(conn);
+}
+
+/* … which are in no memory of the program. */
+static __always_inline void tap_passing(struct sock *sk, struct tap_conn *conn,
+					__u32 len)
+{
+	if (sock_has_room(sk, len))
+		tap_passed(sk, conn, TAP_TX, len);
+	else
+		be_late(conn);
+}
+
+/*
+ * A call that wrote returns: the connection, if all that is to be known of it
+ * was not seen when it began. NULL: it was. Call it while tap_late is not 0.
+ */
+static __always_inline struct tap_conn *tap_returned(struct sock *sk,
+						     __u32 tgid)
+{
+	struct tap_conn *conn = conn_of(sk, tgid);
+
+	if (!conn || (!(conn->flags & CONN_LATE) &&
+		      conn->done.tx_seq == sock_tx_seq(sk)))
+		return NULL;
+	not_late(conn);
+	return is_dull(conn) ? NULL : conn;
+}
+
+/* It returns without having written. */
+static __noinline int tap_refused(struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
+
+	if (!conn)
+		return 0;
+	not_late(conn);
+	conn->tx_entry_ns = 0;
+	conn->mmsg[TAP_TX] = 0;
+	return 0;
+}
+
+#endif /* BPF_WRITE_BPF_H */
