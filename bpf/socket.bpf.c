@@ -102,7 +102,7 @@ int tcp_sendmsg_locked(struct bpf_raw_tracepoint_args *ctx)
 	__u32 nr, type;
 
 	c.tgid = READ(struct task_struct, task, tgid);
-	conn = tap_conn_of(c.sk, c.tgid);
+	conn = tap_conn_of(c.sk, c.tgid, TAP_TX);
 	if (!conn)
 		return 0;
 	c.len = at_most(READ(struct msghdr, msg, msg_iter.count), 0x7fffffff);
@@ -188,7 +188,7 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 	}
 	c.tgid = READ(struct task_struct, task, tgid);
 	c.len = ret;
-	conn = tap_conn_of(c.sk, c.tgid);
+	conn = tap_conn_of(c.sk, c.tgid, TAP_RX);
 	if (!conn)
 		return 0;
 	/* One with a time limit can end after any message. */

@@ -71,7 +71,7 @@ int syscall_read_exit(struct exit_args *ctx)
 		return 0;
 	}
 	c.tgid = READ(struct task_struct, task, tgid);
-	conn = tap_conn_of(c.sk, c.tgid);
+	conn = tap_conn_of(c.sk, c.tgid, TAP_RX);
 	if (conn && place(&c, shape, REG1(r), REG2(r)))
 		tap_received(&c, conn);
 	return 0;
@@ -149,8 +149,8 @@ int syscall_mmsg_exit(struct exit_args *ctx)
 		return 0;
 	if (ctx->ret <= 0)
 		return tap_refused(m.sk);
-	m.conn =
-		m.read ? tap_conn_of(m.sk, m.tgid) : tap_returned(m.sk, m.tgid);
+	m.conn = m.read ? tap_conn_of(m.sk, m.tgid, TAP_RX)
+			: tap_returned(m.sk, m.tgid);
 	if (!m.conn)
 		return 0;
 	if (m.n > MMSG_MAX) {

@@ -160,14 +160,15 @@ int syscall_write_enter(struct enter_args *ctx)
 
 	c.sk = sock_of_fd(task, ctx->arg[0]);
 	c.tgid = READ(struct task_struct, task, tgid);
-	conn = c.sk ? tap_conn_of(c.sk, c.tgid) : NULL;
-	if (!conn || !place(&c, shape, ctx->arg[1], ctx->arg[2]))
+	conn = c.sk ? tap_conn_of(c.sk, c.tgid, TAP_TX) : NULL;
+	if (!conn)
 		return 0;
-	c.len = shape == SHAPE_BUF ? at_most(ctx->arg[2], 0x7fffffff)
-				   : iov_bytes(&c);
+	if (place(&c, shape, ctx->arg[1], ctx->arg[2]))
+		c.len = shape == SHAPE_BUF ? at_most(ctx->arg[2], 0x7fffffff)
+					   : iov_bytes(&c);
 	if (!c.len)
-		return 0;
-	if (ctx->nr == NR_SENDMMSG || c.iovs > IOVS_SUMMED)
+		be_late(conn); /* it is not known what is written */
+	else if (ctx->nr == NR_SENDMMSG || c.iovs > IOVS_SUMMED)
 		tap_writing_late(&c, conn);
 	else
 		tap_writing(&c, conn);

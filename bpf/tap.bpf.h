@@ -25,9 +25,12 @@ const volatile __u32 tap_self_tgid = 0;
 /* The plain text of TLS is captured too, by tls.bpf.c. */
 const volatile bool tap_tls = false;
 
-/* Turns of the conversation without HTTP, until the verdict. */
+/*
+ * Turns of the conversation without HTTP, until the verdict; also calls in one
+ * direction, until fewer of them are looked at.
+ */
 #define TAP_STRIKES 8
-/* Calls between two looks at a connection with the verdict OTHER. */
+/* Calls between two looks then. */
 #define TAP_RECHECK 64
 
 /* --- the life of a connection --- */
@@ -154,9 +157,17 @@ static __always_inline void strike(const struct tap_call *call,
 		looks_encrypted(call, conn, dir);
 	if (conn->verdict != VERDICT_NEW)
 		return;
-	if (conn->last_dir != dir + 1 && ++conn->strikes >= TAP_STRIKES)
-		not_http(conn);
+	if (conn->last_dir == dir + 1) {
+		if (conn->run == TAP_STRIKES)
+			conn->recheck = TAP_RECHECK;
+		else
+			conn->run++;
+		return;
+	}
 	conn->last_dir = dir + 1;
+	conn->recheck = conn->run = 0;
+	if (++conn->strikes >= TAP_STRIKES)
+		not_http(conn);
 }
 
 /*
@@ -218,10 +229,15 @@ static __always_inline void note_tail(const struct tap_call *c,
 		conn->last_bytes = last_bytes(c, conn->last_bytes);
 }
 
-/* Was found not to be HTTP, and it is not yet time to look at it again. */
-static __always_inline bool is_dull(const struct tap_conn *conn)
+/*
+ * Was found not to be HTTP, or goes on and on in this direction without HTTP;
+ * and it is not yet time to look at it again.
+ */
+static __always_inline bool is_dull(const struct tap_conn *conn, __u8 dir)
 {
-	return conn->verdict == VERDICT_OTHER && conn->recheck > 1;
+	return conn->recheck > 1 &&
+	       (conn->verdict == VERDICT_OTHER ||
+		(conn->verdict == VERDICT_NEW && conn->last_dir == dir + 1));
 }
 
 /* --- what front-ends call --- */
@@ -230,13 +246,14 @@ static __always_inline bool is_dull(const struct tap_conn *conn)
  * The connection that a call on a socket is to be looked at for; NULL: it is
  * not. That is told before anybody finds out where its bytes are.
  */
-static __always_inline struct tap_conn *tap_conn_of(struct sock *sk, __u32 tgid)
+static __always_inline struct tap_conn *tap_conn_of(struct sock *sk, __u32 tgid,
+						    __u8 dir)
 {
 	struct tap_conn *conn = conn_of(sk, tgid);
 
 	if (!conn)
 		return NULL;
-	if (is_dull(conn)) {
+	if (is_dull(conn, dir)) {
 		conn->recheck--;
 		return NULL;
 	}

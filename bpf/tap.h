@@ -198,7 +198,7 @@ struct tap_conn {
 	__u32 tail[2]; /* last bytes of an open head, per direction */
 	__u32 head_bytes[2]; /* copied of an open head */
 	__u16 single_len; /* shortest call that held just one request */
-	__u16 recheck; /* calls until an OTHER is looked at again */
+	__u16 recheck; /* calls until it is looked at again */
 	__u16 mmsg[2]; /* messages of a call of many, per direction */
 	__u8 verdict; /* enum tap_verdict */
 	__u8 role; /* direction of requests + 1; 0: not known */
@@ -208,8 +208,9 @@ struct tap_conn {
 	__u8 tx_kind; /* enum tap_call_kind */
 	__u8 tx_look; /* what it begins; 0: nothing */
 	__u8 last_dir; /* + 1 */
+	__u8 run; /* calls in that direction that began nothing, since a turn */
 	__u8 front; /* enum tap_front, of a twin */
-	__u16 error; /* what TCP was done with it for: sk_err */
+	__u8 error; /* what TCP was done with it for: sk_err */
 };
 
 /* In a socket's address: the plain text of its TLS, a connection of its own. */

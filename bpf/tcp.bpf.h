@@ -14,13 +14,13 @@
 #include "bpf/life.bpf.h"
 
 /*
- * Reads one field of a kernel object. Programs of fentry have typed arguments
+ * Reads one field of a msghdr. Programs of fentry have typed arguments
  * and may simply look.
  */
 #ifdef TCP_TYPED
 #define TCP_READ(p, field) ((p)->field)
 #else
-#define TCP_READ(p, field) BPF_CORE_READ(p, field)
+#define TCP_READ(p, field) READ(struct msghdr, p, field)
 #endif
 
 /* Iovecs of one call that are gone back over at most: see TAP_STEPS_MAX. */
@@ -75,7 +75,7 @@ static __always_inline const struct iovec *iovecs(struct msghdr *msg)
 	struct iov_iter___v6_3 *old = (void *)&msg->msg_iter;
 
 	if (bpf_core_field_exists(msg->msg_iter.__iov))
-		return BPF_CORE_READ(msg, msg_iter.__iov);
+		return READ(struct msghdr, msg, msg_iter.__iov);
 	return BPF_CORE_READ(old, iov);
 }
 
@@ -88,7 +88,7 @@ static __always_inline bool place_ahead(struct tap_call *c, struct msghdr *msg)
 	struct iovec v;
 
 	if (at == TCP_UBUF) {
-		c->buf = BPF_CORE_READ(msg, msg_iter.ubuf) + off;
+		c->buf = READ(struct msghdr, msg, msg_iter.ubuf) + off;
 		return true;
 	}
 	if (at != TCP_IOVEC)
@@ -140,7 +140,7 @@ static __noinline int place_behind(struct tap_call *c, struct msghdr *msg)
 	int i;
 
 	if (at == TCP_UBUF) {
-		c->buf = BPF_CORE_READ(msg, msg_iter.ubuf) + off - c->len;
+		c->buf = READ(struct msghdr, msg, msg_iter.ubuf) + off - c->len;
 		return off >= c->len;
 	}
 	if (at != TCP_IOVEC)
@@ -186,7 +186,7 @@ static __always_inline __u32 caller(void)
 static __always_inline void tcp_sending(struct sock *sk, struct msghdr *msg)
 {
 	struct tap_call c = { .sk = sk, .tgid = caller() };
-	struct tap_conn *conn = tap_conn_of(sk, c.tgid);
+	struct tap_conn *conn = tap_conn_of(sk, c.tgid, TAP_TX);
 	__u64 len = TCP_READ(msg, msg_iter.count);
 
 	c.len = len < 0x7fffffff ? len : 0x7fffffff;
@@ -226,7 +226,7 @@ static __always_inline void tcp_received(struct sock *sk, struct msghdr *msg,
 					 __u32 len)
 {
 	struct tap_call c = { .sk = sk, .tgid = caller(), .len = len };
-	struct tap_conn *conn = tap_conn_of(sk, c.tgid);
+	struct tap_conn *conn = tap_conn_of(sk, c.tgid, TAP_RX);
 
 	if (!conn)
 		return;

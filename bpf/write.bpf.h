@@ -182,7 +182,7 @@ static __always_inline void tap_passing(struct sock *sk, struct tap_conn *conn,
 {
 	if (sock_has_room(sk, len))
 		tap_passed(sk, conn, TAP_TX, len);
-	else
+	else if (conn->verdict == VERDICT_HTTP)
 		be_late(conn);
 }
 
@@ -199,7 +199,7 @@ static __always_inline struct tap_conn *tap_returned(struct sock *sk,
 		      conn->done.tx_seq == sock_tx_seq(sk)))
 		return NULL;
 	not_late(conn);
-	return is_dull(conn) ? NULL : conn;
+	return is_dull(conn, TAP_TX) ? NULL : conn;
 }
 
 /* It returns without having written. */
