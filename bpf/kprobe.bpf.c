@@ -57,10 +57,14 @@ static __always_inline void call_begins(struct sock *sk, struct msghdr *msg,
 {
 	__u64 key = bpf_get_current_pid_tgid();
 	struct kprobe_call call = { .sk = sk, .msg = msg, .flags = flags };
+	struct kprobe_call *was = bpf_map_lookup_elem(&kprobe_calls, &key);
 
 	if (msg)
-		call.left = BPF_CORE_READ(msg, msg_iter.count);
-	bpf_map_update_elem(&kprobe_calls, &key, &call, BPF_ANY);
+		call.left = TCP_READ(msg, msg_iter.count);
+	if (was)
+		*was = call;
+	else
+		bpf_map_update_elem(&kprobe_calls, &key, &call, BPF_ANY);
 }
 
 SEC("kprobe/tcp_sendmsg")
@@ -117,7 +121,7 @@ int tcp_rcv_space_adjust(struct bpf_raw_tracepoint_args *ctx)
 	}
 	if (call->flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
 		return 0;
-	left = BPF_CORE_READ(msg, msg_iter.count);
+	left = TCP_READ(msg, msg_iter.count);
 	got = call->left - left;
 	call->left = left;
 	if (got == 0 || got > 0x7fffffff) /* MSG_TRUNC */
