@@ -39,6 +39,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]
 import harness  # noqa: E402
 
 WEB, NGINX, REDIS, BULK = 21404, 21590, 21591, 21592
+HOOKS = harness.BUILD / "tests/bench/hooks"
 STATISTICS = pathlib.Path("/proc/sys/kernel/bpf_stats_enabled")
 
 
@@ -213,8 +214,11 @@ def saturation(redtap, opt):
     tell_cpu(tag, pairs)
     tell_counts(tag, pairs)
     tell_added(tag, pairs)
+    nothing = nothing_ns(opt, lambda: Wrk(opt.seconds, 16))
     run, ran = with_statistics(redtap, lambda: Wrk(opt.seconds, 16))
-    bpf = sum(ns for _, ns in ran.values()) / 1e3 / run.requests / 2
+    bpf = (sum(ns - runs * nothing for runs, ns in ran.values())
+           / 1e3 / run.requests / 2)
+    bench(f"{tag}-nothing", nothing, "ns/run")
     bench(f"{tag}-bpf", bpf, "us/event")
     bench(f"{tag}-bpf-and-agent",
           bpf + median(b.agent_s / b.requests * 1e6 / 2 for _, b in pairs),
@@ -270,25 +274,42 @@ def programs(pid):
     shown = json.loads(subprocess.run(
         ["bpftool", "--json", "prog", "show"], check=True,
         capture_output=True).stdout)
-    return {p["name"]: (p.get("run_cnt", 0), p.get("run_time_ns", 0))
+    return {p.get("name", p["id"]): (p.get("run_cnt", 0),
+                                     p.get("run_time_ns", 0))
             for p in shown if p["id"] in ids}
 
 
-def with_statistics(redtap, load):
-    """
-    One load() beside an agent whose programs the kernel measures, which takes
-    some 40 ns a run itself: what load() says, and programs().
-    """
-    redtap.start_agent()
+def measured(pid, load):
+    """One load(): what it says, and the programs() that a process has had."""
     STATISTICS.write_text("1")
     try:
-        said = load()
-        ran = programs(redtap.agent.pid)
+        return load(), programs(pid)
     finally:
         STATISTICS.write_text("0")
+
+
+def with_statistics(redtap, load):
+    """measured() beside an agent."""
+    redtap.start_agent()
+    try:
+        return measured(redtap.agent.pid, load)
+    finally:
         redtap.agent.stop()
         redtap.agent = None
-    return said, ran
+
+
+def nothing_ns(opt, load):
+    """
+    What the kernel says that a run of a program takes that does nothing, at the
+    same places and under the same load: the clock that it looks at.
+    """
+    with subprocess.Popen([HOOKS, "hold", opt.front], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as held:
+        if not held.stdout.readline():  # kprobe: there are no such places
+            return 0
+        ran = measured(held.pid, load)[1].values()
+        held.stdin.close()
+    return sum(ns for _, ns in ran) / max(sum(n for n, _ in ran), 1)
 
 
 def tell_programs(tag, ran, n, unit):
@@ -302,8 +323,7 @@ def tell_programs(tag, ran, n, unit):
 def hooks(redtap, opt):
     """One thread that plays both ends, so that nothing else is measured."""
     def run(*args):
-        return subprocess.run([harness.BUILD / "tests/bench/hooks", *args],
-                              check=True, capture_output=True,
+        return subprocess.run([HOOKS, *args], check=True, capture_output=True,
                               text=True).stdout
 
     def measure(_):

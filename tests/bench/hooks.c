@@ -8,9 +8,9 @@
  *
  *	bench: NAME VALUE UNIT
  *
- * With "floor FRONT": that of one. With "exchange SECONDS": only goes to and
- * fro, and says how long one takes, for tests/bench/capture.py, which has an
- * agent beside it or not.
+ * With "floor FRONT": that of one. For tests/bench/capture.py: with "exchange
+ * SECONDS" only goes to and fro, and says how long one takes; with "hold FRONT"
+ * only has programs that do nothing at its places, until stdin ends.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -145,6 +145,7 @@ static const struct bpf_insn nothing[] = {
 	{ .code = BPF_JMP | BPF_EXIT },
 };
 
+/* Stays open, so that /proc tells whose program it is. */
 static int load(enum bpf_prog_type type, struct bpf_prog_load_opts *opts)
 {
 	int fd = bpf_prog_load(type, NULL, "Dual BSD/GPL", nothing,
@@ -182,7 +183,6 @@ static int at_event(const char *event)
 	if (fd < 0 || ioctl(fd, PERF_EVENT_IOC_SET_BPF, prog) ||
 	    ioctl(fd, PERF_EVENT_IOC_ENABLE, 0))
 		die(event);
-	close(prog);
 	return fd;
 }
 
@@ -193,7 +193,6 @@ static int at_raw(const char *name)
 
 	if (fd < 0)
 		die(name);
-	close(prog);
 	return fd;
 }
 
@@ -209,7 +208,6 @@ static int at_function(const char *name, enum bpf_attach_type type)
 	fd = bpf_raw_tracepoint_open(NULL, prog);
 	if (fd < 0)
 		die(name);
-	close(prog);
 	return fd;
 }
 
@@ -289,6 +287,24 @@ static void floor_of(const struct tap_frontend *front)
 	fflush(stdout);
 }
 
+static void hold(const struct tap_frontend *front)
+{
+	const struct tap_options opt = { .mode = front->name };
+	struct bpf_object *obj;
+	struct places places;
+	void *skel = front->open(&opt, &obj);
+
+	if (!skel)
+		die(front->name);
+	attach(&places, front, obj);
+	puts("held");
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+	detach(&places);
+	front->destroy(skel);
+}
+
 static int print_nothing(enum libbpf_print_level level, const char *format,
 			 va_list args)
 {
@@ -316,7 +332,11 @@ int main(int argc, char **argv)
 		if (argc == 3 && strcmp(argv[2], front->name))
 			continue;
 		/* Probes have no numbers to attach by here. */
-		if (strcmp(front->name, "kprobe") && !front->lacks())
+		if (!strcmp(front->name, "kprobe") || front->lacks())
+			continue;
+		if (argc == 3 && !strcmp(argv[1], "hold"))
+			hold(front);
+		else
 			floor_of(front);
 	}
 	return 0;
