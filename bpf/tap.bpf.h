@@ -263,11 +263,10 @@ static __always_inline struct tap_conn *tap_conn_of(struct sock *sk, __u32 tgid,
 /* No socket has room for more. */
 #define TAP_AHEAD_MAX (64u << 20)
 
-/* The socket may not know yet of a write that has begun. */
-static __always_inline void wrote_up_to(struct tap_conn *conn, __u32 seq)
+/* What was written up to seq has been seen, or more that is on its way. */
+static __always_inline bool saw_writes(const struct tap_conn *conn, __u32 seq)
 {
-	if (conn->done.tx_seq - seq > TAP_AHEAD_MAX)
-		conn->done.tx_seq = seq;
+	return conn->done.tx_seq - seq <= TAP_AHEAD_MAX;
 }
 
 /* A call has read c->len > 0 bytes. */
@@ -275,7 +274,7 @@ __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 {
 	struct cut cut = { .dir = TAP_RX };
 	__u64 now;
-	__u32 seq;
+	__u32 seq, wrote;
 	__u8 kind, look;
 
 	if (!c || !conn || is_opaque(conn, c, c->len))
@@ -288,7 +287,10 @@ __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 	if (kind == CALL_UNKNOWN)
 		tap_count(TAP_C_READ_FAULTS);
 	if (kind == CALL_COPY) {
-		wrote_up_to(conn, sock_tx_seq(c->sk));
+		/* The socket may not know yet of a write that has begun. */
+		wrote = sock_tx_seq(c->sk);
+		if (!saw_writes(conn, wrote))
+			conn->done.tx_seq = wrote;
 		cut.first_ns = cut.last_ns = now;
 		cut.look = look;
 		take(c, conn, &cut);

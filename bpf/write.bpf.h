@@ -195,8 +195,8 @@ static __always_inline struct tap_conn *tap_returned(struct sock *sk,
 {
 	struct tap_conn *conn = conn_of(sk, tgid);
 
-	if (!conn || (!(conn->flags & CONN_LATE) &&
-		      conn->done.tx_seq == sock_tx_seq(sk)))
+	if (!conn ||
+	    (!(conn->flags & CONN_LATE) && saw_writes(conn, sock_tx_seq(sk))))
 		return NULL;
 	not_late(conn);
 	return is_dull(conn, TAP_TX) ? NULL : conn;
