@@ -153,8 +153,7 @@ static __always_inline void not_late(struct tap_conn *conn)
 	__sync_fetch_and_add(&tap_late, -1);
 }
 
-/* A call is about to write c->len bytes or more, which is told when it returns.
- */
+/* A call is about to write c->len bytes, or more: its return tells. */
 static __always_inline void tap_writing_late(struct tap_call *c,
 					     struct tap_conn *conn)
 {

@@ -111,9 +111,9 @@ static uint32_t recvmsg_flags_arg(void)
 		ENTER("sendmmsg", where, all)
 
 /*
- * NAME_open() and NAME_destroy() of a front-end. Constants
- * of the core have the same names in each skeleton, whose types differ; more
- * sets what else there is in the skeleton s.
+ * NAME_open() and NAME_destroy() of a front-end. Constants of the core have the
+ * same names in each skeleton, whose types differ; more sets what else there is
+ * in the skeleton s.
  */
 #define SKELETON(name, more)                                                   \
 	static void *name##_open(const struct tap_options *opt,                \
