@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 AGGREGATOR_MAIN := $(wildcard aggregator/main.c)
-MIGRATIONS := $(sort $(wildcard aggregator/migrations/*.sql))
+MIGRATIONS := $(sort $(wildcard aggregator/store/migrations/*.sql))
 MIGRATIONS_C := $(GEN)/aggregator/migrations.c
-$(eval $(call library,aggregator,$(filter-out $(AGGREGATOR_MAIN),$(wildcard aggregator/*.c)) \
+$(eval $(call library,aggregator,$(filter-out $(AGGREGATOR_MAIN),$(wildcard aggregator/*.c aggregator/*/*.c)) \
 	$(if $(MIGRATIONS),$(MIGRATIONS_C))))
 
 $(OBJS_aggregator): | $(PROTO_GEN).h
 
-# The schema travels inside the binary: see aggregator/migrations.h.
-$(MIGRATIONS_C): $(MIGRATIONS) aggregator/migrations.awk
+# The schema travels inside the binary: see aggregator/store/migrations.h.
+$(MIGRATIONS_C): $(MIGRATIONS) aggregator/store/migrations.awk
 	@mkdir -p $(@D)
 	$(call say,SQL,$@)
-	$(Q)awk -f aggregator/migrations.awk $(MIGRATIONS) >$@
+	$(Q)awk -f aggregator/store/migrations.awk $(MIGRATIONS) >$@
 
 ifneq ($(AGGREGATOR_MAIN),)
 BINARIES += $(B)/redtap-aggregator

@@ -10,11 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "aggregator/config.h"
-#include "aggregator/engine.h"
+#include "aggregator/config/config.h"
+#include "aggregator/engine/engine.h"
 #include "aggregator/privileges.h"
-#include "aggregator/snapshot.h"
-#include "aggregator/web.h"
+#include "aggregator/snapshot/snapshot.h"
+#include "aggregator/web/web.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/notify.h"

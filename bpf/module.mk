@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Each bpf/NAME.bpf.c is a front-end: an object, and a skeleton that carries it,
-# included as "NAME.skel.h" by probe-agent/tap.c.
+# included as "NAME.skel.h" by probe-agent/tap/tap.c.
 ARCH := $(shell uname -m)
 BPF_ARCH := $(subst aarch64,arm64,$(subst x86_64,x86,$(ARCH)))
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) \

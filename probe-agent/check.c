@@ -16,9 +16,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "probe-agent/config.h"
-#include "probe-agent/tap.h"
-#include "probe-agent/tls_maps.h"
+#include "probe-agent/config/config.h"
+#include "probe-agent/tap/tap.h"
+#include "probe-agent/tls/tls_maps.h"
 
 int cmd_check(int argc, char **argv);
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 AGENT_MAIN := $(wildcard probe-agent/main.c)
-$(eval $(call library,agent,$(filter-out $(AGENT_MAIN),$(wildcard probe-agent/*.c))))
+$(eval $(call library,agent,$(filter-out $(AGENT_MAIN),$(wildcard probe-agent/*.c probe-agent/*/*.c))))
 
 $(OBJS_agent): | $(BPF_SKELS) $(PROTO_GEN).h
 

@@ -8,10 +8,10 @@
 #include <sys/socket.h>
 
 #include "common/log.h"
-#include "probe-agent/identity.h"
-#include "probe-agent/packer.h"
-#include "probe-agent/route.h"
-#include "probe-agent/select.h"
+#include "probe-agent/batch/packer.h"
+#include "probe-agent/identity/identity.h"
+#include "probe-agent/identity/route.h"
+#include "probe-agent/identity/select.h"
 
 #define HOST_MAX 253 /* of a DNS name */
 

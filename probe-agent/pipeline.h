@@ -5,9 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "probe-agent/config.h"
-#include "probe-agent/conn.h"
-#include "probe-agent/outbox.h"
+#include "probe-agent/config/config.h"
+#include "probe-agent/http/conn.h"
+#include "probe-agent/outbox/outbox.h"
 #include "proto/batch.h"
 
 /*

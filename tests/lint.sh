@@ -90,20 +90,20 @@ fi
 			grep -vE "^($allowed)\.(c|h):" |
 			sed "s#^#$allowed owns it: #"
 	done <<-'TABLE'
-	nng/ probe-agent/(uplink(_tls)?|fleet)|aggregator/gate(_conn|_state|_tls)?
-	sqlite3 probe-agent/outbox_disk|aggregator/store(_[a-z]+)?
-	microhttpd aggregator/web(_[a-z]+)?
-	gnutls aggregator/(web_(auth|tls)|gate_tls)
-	crypt\.h aggregator/web_auth
-	cyaml probe-agent/config|aggregator/config(_[a-z]+)?
-	yaml\.h aggregator/web_config|common/conffile_ranges
-	jansson aggregator/(api(_[a-z]+)?|report)|probe-agent/import_json
+	nng/ probe-agent/(outbox/uplink(_tls)?|synth/fleet)|aggregator/ingest/gate(_conn|_state|_tls)?
+	sqlite3 probe-agent/outbox/outbox_disk|aggregator/store/store(_[a-z]+)?
+	microhttpd aggregator/web/web(_[a-z]+)?
+	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_tls)
+	crypt\.h aggregator/web/web_auth
+	cyaml probe-agent/config/config|aggregator/config/config(_[a-z]+)?
+	yaml\.h aggregator/web/web_config|common/conffile_ranges
+	jansson aggregator/(web/api(_[a-z]+)?|cli/report)|probe-agent/replay/import_json
 	zstd proto/trace
-	curl/ aggregator/client
-	zlib aggregator/render(_stream)?
+	curl/ aggregator/cli/client
+	zlib aggregator/expose/render(_stream)?
 	cap-ng probe-agent/(check|privileges)
-	bpf/(libbpf|bpf)\.h probe-agent/(tap(_front(_list)?|_maps)?|tls(_files|_programs)?|links)
-	[a-z_]*\.skel\.h probe-agent/(tap(_front(_list)?)?|tls(_programs)?|links)
+	bpf/(libbpf|bpf)\.h probe-agent/(tap/(tap(_front(_list)?|_maps)?|links)|tls/tls(_files|_programs)?)
+	[a-z_]*\.skel\.h probe-agent/(tap/(tap(_front(_list)?)?|links)|tls/tls(_programs)?)
 	(proto/)?redtap\.pb-c proto/(batch|batch_[a-z]+|envelope)
 	bpf/bpf_ bpf/[a-z_.]+
 	TABLE

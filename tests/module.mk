@@ -3,26 +3,26 @@
 # may use. tests/fuzz/fuzz_*.c are libFuzzer programs, built with SAN=fuzz.
 UNIT_LIBS_common := common
 UNIT_LIBS_proto := proto common
-UNIT_LIBS_agent := agent proto common
+UNIT_LIBS_probe-agent := agent proto common
 UNIT_LIBS_aggregator := aggregator proto common
 UNIT_EXTRA_common := -lyaml
 UNIT_EXTRA_proto := $(LIBS_proto) -lm
-UNIT_EXTRA_agent := $(LIBS_agent)
+UNIT_EXTRA_probe-agent := $(LIBS_agent)
 UNIT_EXTRA_aggregator := $(LIBS_aggregator)
 UNIT_TESTS :=
 
 define unit_folder
-UNIT_$(1) := $$(patsubst %.c,$(B)/%,$$(wildcard tests/unit/$(1)/test_*.c))
+UNIT_$(1) := $$(patsubst %.c,$(B)/%,$$(wildcard tests/unit/$(1)/test_*.c tests/unit/$(1)/*/test_*.c))
 UNIT_TESTS += $$(UNIT_$(1))
 $$(UNIT_$(1)): $(B)/%: $(B)/obj/%.o $(patsubst %,$(B)/lib%.a,$(UNIT_LIBS_$(1)))
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
 	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) $$(filter %.o,$$^) $$(filter %.a,$$^) -lcmocka $$(UNIT_EXTRA_$(1)) -o $$@
 endef
-$(foreach f,common proto agent aggregator,$(eval $(call unit_folder,$(f))))
+$(foreach f,common proto probe-agent aggregator,$(eval $(call unit_folder,$(f))))
 
 # The scripted kernel side that these feed the engine with.
-$(UNIT_agent): $(B)/obj/tests/unit/agent/tap_script.o
+$(UNIT_probe-agent): $(B)/obj/tests/unit/probe-agent/tap_script.o
 
 $(patsubst $(B)/%,$(B)/obj/%.o,$(UNIT_TESTS)): | $(PROTO_GEN).h $(BPF_SKELS)
 
@@ -82,7 +82,7 @@ lint: ## Check formatting, include rules, names, scripts, man pages
 	bench-build bench-instructions
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 BENCHES_AGENT := $(B)/tests/bench/agent $(B)/tests/bench/hooks
-$(BENCHES_AGENT): $(B)/obj/tests/unit/agent/tap_script.o $(B)/libagent.a
+$(BENCHES_AGENT): $(B)/obj/tests/unit/probe-agent/tap_script.o $(B)/libagent.a
 $(filter-out $(BENCHES_AGENT),$(BENCHES)): $(B)/%: $(B)/obj/%.o $(B)/libaggregator.a \
 		$(B)/libproto.a $(B)/libcommon.a
 	@mkdir -p $(@D)
@@ -152,7 +152,7 @@ valgrind: $(B)/tests/crash/crash all ## A short run from agent to scrape under v
 	@tests/faults/memcheck.py
 
 .PHONY: attack
-attack: $(B)/tests/unit/aggregator/test_cardinality ## Ten million made-up paths, hosts and methods: memory flat, totals exact
+attack: $(B)/tests/unit/aggregator/fold/test_cardinality ## Ten million made-up paths, hosts and methods: memory flat, totals exact
 	@REDTAP_ATTACK=10000000 $<
 
 tsan: ## Unit tests of the aggregator under the thread sanitizer
@@ -167,7 +167,7 @@ bench-retention: all ## The longest stall of ingest while retention runs
 
 # Made from metrics.def and the default views; a unit test keeps it true.
 .PHONY: docs/METRICS.md
-docs/METRICS.md: $(B)/tests/unit/aggregator/test_metrics ## Make the page of metrics
+docs/METRICS.md: $(B)/tests/unit/aggregator/expose/test_metrics ## Make the page of metrics
 	$(Q)REDTAP_GOLDEN=write $< >/dev/null
 
 # Other kernels: their verifier, every front-end, exact counts.

@@ -99,7 +99,7 @@ tally() {
 # units FOLDER [NOTE]: every unit test program of a build.
 units() {
 	local program name
-	for program in "$1"/tests/unit/*/test_*; do
+	for program in "$1"/tests/unit/*/test_* "$1"/tests/unit/*/*/test_*; do
 		[ -x "$program" ] || continue
 		name=${program#"$1"/tests/}
 		[ -f "tests/$name.c" ] || continue # its source went away

@@ -18,12 +18,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "probe-agent/config.h"
-#include "probe-agent/outbox.h"
-#include "probe-agent/packer.h"
+#include "probe-agent/batch/packer.h"
+#include "probe-agent/config/config.h"
+#include "probe-agent/outbox/outbox.h"
 #include "probe-agent/pipeline.h"
-#include "probe-agent/recording.h"
-#include "tests/unit/agent/tap_script.h"
+#include "probe-agent/tap/recording.h"
+#include "tests/unit/probe-agent/tap_script.h"
 
 #define ROUNDS 7
 #define PASSES 8 /* over the recording, in a round */

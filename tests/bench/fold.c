@@ -16,7 +16,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "aggregator/fold.h"
+#include "aggregator/fold/fold.h"
 #include "proto/batch.h"
 #include "proto/limits.h"
 

@@ -31,7 +31,7 @@
 #include <bpf/libbpf.h>
 #include <linux/perf_event.h>
 
-#include "probe-agent/tap_front.h"
+#include "probe-agent/tap/tap_front.h"
 
 #define PORT 21593
 #define ROUNDS 11

@@ -16,8 +16,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "aggregator/expose.h"
-#include "aggregator/views.h"
+#include "aggregator/expose/expose.h"
+#include "aggregator/fold/views.h"
 #include "proto/buckets.h"
 
 #define BOUNDS 14

@@ -15,9 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "aggregator/engine.h"
-#include "aggregator/expose.h"
-#include "aggregator/store.h"
+#include "aggregator/engine/engine.h"
+#include "aggregator/expose/expose.h"
+#include "aggregator/store/store.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "proto/batch.h"

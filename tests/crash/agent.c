@@ -9,9 +9,9 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "probe-agent/outbox.h"
-#include "probe-agent/packer.h"
-#include "probe-agent/uplink.h"
+#include "probe-agent/batch/packer.h"
+#include "probe-agent/outbox/outbox.h"
+#include "probe-agent/outbox/uplink.h"
 #include "tests/crash/crash.h"
 
 #define TICK_US 4000u

@@ -8,12 +8,12 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 MAKE=${MAKE:-make}
 names=()
-for source in tests/unit/aggregator/test_*.c \
-	tests/unit/agent/test_{outbox,uplink}.c; do
+for source in tests/unit/aggregator/*/test_*.c \
+	tests/unit/probe-agent/outbox/test_{outbox,uplink}.c; do
 	# It kills children with threads, which this sanitizer cannot follow.
-	[ "$source" = tests/unit/aggregator/test_crash.c ] && continue
+	[ "$source" = tests/unit/aggregator/engine/test_crash.c ] && continue
 	# It asks malloc for its size, and the sanitizer's has none.
-	[ "$source" = tests/unit/aggregator/test_cardinality.c ] && continue
+	[ "$source" = tests/unit/aggregator/fold/test_cardinality.c ] && continue
 	names+=("build/san-thread/${source%.c}")
 done
 log=$(mktemp)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/api.h"
+#include "aggregator/web/api.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

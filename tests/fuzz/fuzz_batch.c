@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "probe-agent/rollup.h"
+#include "probe-agent/batch/rollup.h"
 #include "proto/batch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "probe-agent/conn.h"
+#include "probe-agent/http/conn.h"
 
 /*
  * Input: steps of 4 bytes and what they name. The first byte says what

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "probe-agent/http1.h"
-#include "probe-agent/route.h"
+#include "probe-agent/http/http1.h"
+#include "probe-agent/identity/route.h"
 #include "proto/limits.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "common/buf.h"
-#include "probe-agent/import.h"
+#include "probe-agent/replay/import.h"
 #include "proto/batch.h"
 #include "proto/trace.h"
 

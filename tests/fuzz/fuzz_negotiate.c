@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/negotiate.h"
+#include "aggregator/expose/negotiate.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "common/buf.h"
-#include "probe-agent/plan.h"
+#include "probe-agent/replay/plan.h"
 #include "proto/limits.h"
 #include "proto/trace.h"
 

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#include "aggregator/metrics.h"
-#include "aggregator/snapshot.h"
+#include "aggregator/expose/metrics.h"
+#include "aggregator/snapshot/snapshot.h"
 
 /*
  * A snapshot made by hand, so that the exposition can be checked without the

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * `redtap-aggregator export`: stored batches to a file, also while an
+ * aggregator runs on the store.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "aggregator/web/api.h"
+#include "aggregator/web/trace_export.h"
+#include "common/cli.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+int cmd_export(int argc, char **argv);
+
+enum {
+	KEY_STORE = CLI_KEY_COMMAND,
+	KEY_FROM,
+	KEY_TO,
+	KEY_SERVICE,
+};
+
+struct options {
+	const char *dir, *output;
+	struct trace_export e;
+};
+
+static const struct argp_option options[] = {
+	{ "store.dir", KEY_STORE, "DIR", 0, "State folder (/var/lib/redtap)",
+	  0 },
+	{ "from", KEY_FROM, "TIME", 0,
+	  "Batches received from then on: RFC 3339, seconds since 1970, or a "
+	  "duration ago (the oldest)",
+	  0 },
+	{ "to", KEY_TO, "TIME", 0, "… and before then (now)", 0 },
+	{ "service", KEY_SERVICE, "NAME", 0,
+	  "Only its requests: a name, or namespace/name", 0 },
+	{ "output", 'o', "FILE", 0, "File to write; - is standard output", 0 },
+	{ 0 },
+};
+
+/* A duration is that long ago. */
+static int parse_when(const char *text, int64_t *out_us)
+{
+	uint64_t ago_ms;
+	int64_t s;
+
+	if (strspn(text, "0123456789.") != strlen(text) &&
+	    cli_parse_duration_ms(text, &ago_ms) == 0) {
+		*out_us = clock_real_us() - (int64_t)ago_ms * 1000;
+		return 0;
+	}
+	if (api_time_parse(text, &s) != 0)
+		return -EINVAL;
+	*out_us = s * 1000000;
+	return 0;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+	int err = 0;
+
+	switch (key) {
+	case KEY_STORE:
+		o->dir = arg;
+		break;
+	case KEY_FROM:
+		err = parse_when(arg, &o->e.from_us);
+		break;
+	case KEY_TO:
+		err = parse_when(arg, &o->e.to_us);
+		break;
+	case KEY_SERVICE:
+		o->e.service = arg;
+		break;
+	case 'o':
+		o->output = arg;
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	if (err)
+		argp_error(state, "not a time: '%s'", arg);
+	return 0;
+}
+
+static int write_file(struct options *o)
+{
+	bool standard = strcmp(o->output, "-") == 0;
+	FILE *f = standard ? stdout : fopen(o->output, "wxe");
+	int err;
+
+	if (!f)
+		return -errno;
+	err = trace_export_write(&o->e, trace_to_file, f);
+	if (err == 0 && fflush(f) != 0)
+		err = -errno;
+	if (!standard) {
+		if (fclose(f) != 0 && err == 0)
+			err = -errno;
+		if (err < 0)
+			unlink(o->output);
+	}
+	return err;
+}
+
+int cmd_export(int argc, char **argv)
+{
+	struct argp_child children[] = { { &cli_log_argp, 0, NULL, 0 }, { 0 } };
+	struct argp argp = {
+		.options = options,
+		.parser = parse,
+		.doc = "Write stored batches to a trace file, which "
+		       "`redtap-agent replay` sends again.",
+		.children = children,
+	};
+	struct options o = { .dir = "/var/lib/redtap" };
+	char *path;
+	int err;
+
+	o.e.to_us = clock_real_us() + 1;
+	argp_parse(&argp, argc, argv, ARGP_NO_ARGS, NULL, &o);
+	if (!o.output) {
+		log_error("where to? Give -o FILE");
+		return 2;
+	}
+	if (asprintf(&path, "%s/redtap.db", o.dir) < 0)
+		return EXIT_FAILURE;
+	o.e.store_path = path;
+	err = write_file(&o);
+	if (err < 0)
+		log_error("export: store=%s file=%s error=\"%s\"", path,
+			  o.output, strerror(-err));
+	else
+		log_info("exported batches=%" PRIu64 " requests=%" PRIu64
+			 " file=%s",
+			 o.e.batches, o.e.requests, o.output);
+	free(path);
+	return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* `redtap-aggregator query`: one question to an aggregator or a store. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aggregator/cli/report.h"
+#include "common/cli.h"
+#include "common/log.h"
+
+int cmd_query(int argc, char **argv);
+
+enum {
+	KEY_FROM = CLI_KEY_COMMAND,
+	KEY_TO,
+	KEY_BY,
+	KEY_STEP,
+	KEY_JSON,
+	KEY_CA,
+};
+
+struct options {
+	const char *where, *ca_file;
+	struct report_question question;
+	bool json;
+};
+
+static const struct argp_option options[] = {
+	{ "from", KEY_FROM, "TIME", 0,
+	  "RFC 3339, or seconds since 1970 (5 minutes before the end)", 0 },
+	{ "to", KEY_TO, "TIME", 0, "The end (now)", 0 },
+	{ "by", KEY_BY, "LABEL,…", 0,
+	  "Of service, route, method, status, role (service,role)", 0 },
+	{ "step", KEY_STEP, "SECONDS", 0,
+	  "A row per so many seconds, a multiple of 10 (all in one)", 0 },
+	{ "json", KEY_JSON, NULL, 0, "The API's answer as it is", 0 },
+	{ "ca-file", KEY_CA, "FILE", 0, "CA of an https:// URL", 0 },
+	{ 0 },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case KEY_FROM:
+		o->question.from = arg;
+		break;
+	case KEY_TO:
+		o->question.to = arg;
+		break;
+	case KEY_BY:
+		o->question.by = arg;
+		break;
+	case KEY_STEP:
+		o->question.step = arg;
+		break;
+	case KEY_JSON:
+		o->json = true;
+		break;
+	case KEY_CA:
+		o->ca_file = arg;
+		break;
+	case ARGP_KEY_ARG:
+		if (o->where)
+			argp_error(state, "one URL or store");
+		o->where = arg;
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+int cmd_query(int argc, char **argv)
+{
+	struct argp_child children[] = { { &cli_log_argp, 0, NULL, 0 }, { 0 } };
+	struct argp argp = {
+		.options = options,
+		.parser = parse,
+		.args_doc = "[URL|STORE]",
+		.doc = "Rates, errors and durations from an aggregator "
+		       "(http://127.0.0.1:9470) or a store's file or folder.",
+		.children = children,
+	};
+	struct options o = { .question = { .by = "service,role",
+					   .step = "all" } };
+	struct report_layout layout = { 0 };
+	struct report_source source;
+	struct buf json = { 0 };
+	int err;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	if (!o.where)
+		o.where = "http://127.0.0.1:9470";
+	err = report_open(&source, o.where, o.ca_file);
+	if (err) {
+		log_error("query: %s: %s", o.where, strerror(-err));
+		return EXIT_FAILURE;
+	}
+	layout.times = strcmp(o.question.step, "all") != 0;
+	err = report_ask(&source, &o.question, &json);
+	if (!err && o.json)
+		fwrite(json.data, 1, json.len, stdout);
+	else if (!err)
+		err = report_print(stdout, &json, &layout);
+	if (err == -EPROTO)
+		log_error("query: %s: not an aggregator's answer", o.where);
+	buf_fini(&json);
+	report_close(&source);
+	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/config/config.h"
+
+#include <cyaml/cyaml.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aggregator/config/config_flags.h"
+#include "aggregator/config/config_views.h"
+#include "common/conffile.h"
+#include "common/conffile_fields.h"
+#include "common/log.h"
+
+#define DAY_S (24u * 3600)
+
+/* ---- the file */
+
+static const cyaml_schema_value_t text_entry = {
+	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 4096),
+};
+
+static const cyaml_schema_field_t store_fields[] = {
+	TEXT("dir", struct aggregator_config, store.dir),
+	UINT("commit_ms", struct aggregator_config, store.commit_ms),
+	UINT("checkpoint_s", struct aggregator_config, store.checkpoint_s),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t retention_fields[] = {
+	UINT("raw_age_s", struct aggregator_config, retention.raw_age_s),
+	UINT("raw_bytes", struct aggregator_config, retention.raw_bytes),
+	UINT("windows_age_s", struct aggregator_config,
+	     retention.windows_age_s),
+	UINT("windows_bytes", struct aggregator_config,
+	     retention.windows_bytes),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t web_fields[] = {
+	LIST("listen", struct aggregator_config, web.listen, &text_entry),
+	TEXT("telemetry_path", struct aggregator_config, web.telemetry_path),
+	TEXT("config_file", struct aggregator_config, web.config_file),
+	BOOLEAN("lifecycle", struct aggregator_config, web.lifecycle),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t ingest_fields[] = {
+	LIST("listen", struct aggregator_config, ingest.listen, &text_entry),
+	TEXT("ca_file", struct aggregator_config, ingest.ca_file),
+	TEXT("cert_file", struct aggregator_config, ingest.cert_file),
+	TEXT("key_file", struct aggregator_config, ingest.key_file),
+	BOOLEAN("allow_plaintext", struct aggregator_config,
+		ingest.allow_plaintext),
+	UINT("queue_bytes", struct aggregator_config, ingest.queue_bytes),
+	UINT("max_agents", struct aggregator_config, ingest.max_agents),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t series_fields[] = {
+	UINT("idle_s", struct aggregator_config, series.idle_s),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t graph_fields[] = {
+	UINT("wait_s", struct aggregator_config, graph.wait_s),
+	UINT("skew_ms", struct aggregator_config, graph.skew_ms),
+	UINT("max_waiting", struct aggregator_config, graph.max_waiting),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t log_fields[] = {
+	CYAML_FIELD_ENUM("level", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
+			 struct aggregator_config, log.level, config_levels,
+			 CONFIG_LEVELS),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t fields[] = {
+	GROUP("store", struct aggregator_config, store_fields),
+	GROUP("retention", struct aggregator_config, retention_fields),
+	GROUP("web", struct aggregator_config, web_fields),
+	GROUP("ingest", struct aggregator_config, ingest_fields),
+	GROUP("series", struct aggregator_config, series_fields),
+	GROUP("graph", struct aggregator_config, graph_fields),
+	GROUP("log", struct aggregator_config, log_fields),
+	CYAML_FIELD_SEQUENCE_COUNT(
+		"views", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+		struct aggregator_config, views, n_views, &config_view, 0, 64),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct aggregator_config,
+			    fields),
+};
+
+struct parse {
+	struct conffile_error error;
+	struct buf text;
+};
+
+static void complain(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
+	__attribute__((format(printf, 3, 0)));
+
+static void complain(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
+{
+	struct parse *p = ctx;
+
+	(void)level;
+	conffile_complaint(&p->error, p->text.data, p->text.len, fmt, ap);
+}
+
+static const cyaml_config_t cyaml_plain = {
+	.log_level = CYAML_LOG_ERROR,
+	.mem_fn = cyaml_mem,
+};
+
+static int load_file(struct aggregator_config **out, const char *path)
+{
+	struct parse p = { .error = { 0 } };
+	cyaml_config_t cyaml = cyaml_plain;
+	cyaml_err_t code;
+	int err;
+
+	cyaml.log_fn = complain;
+	cyaml.log_ctx = &p;
+	err = conffile_read(&p.text, path, &p.error);
+	if (!err)
+		err = conffile_check_ranges(config_ranges, config_n_ranges,
+					    p.text.data, p.text.len, &p.error);
+	if (!err) {
+		code = cyaml_load_data((const uint8_t *)p.text.data, p.text.len,
+				       &cyaml, &schema, (cyaml_data_t **)out,
+				       NULL);
+		if (code == CYAML_ERR_OOM)
+			err = -ENOMEM;
+		else if (code != CYAML_OK)
+			err = -EINVAL;
+	}
+	if (err)
+		log_error("%s:%u:%u: %s", path, p.error.line, p.error.column,
+			  p.error.what[0] ? p.error.what : strerror(-err));
+	buf_fini(&p.text);
+	return err;
+}
+
+/* ---- defaults and checks */
+
+static int default_text(char **to, const char *value)
+{
+	return *to ? 0 : conffile_set_text(to, value);
+}
+
+static void default_u64(uint64_t *to, uint64_t value)
+{
+	if (!*to)
+		*to = value;
+}
+
+static void default_u32(uint32_t *to, uint32_t value)
+{
+	if (!*to)
+		*to = value;
+}
+
+static int fill_defaults(struct aggregator_config *cfg)
+{
+	int err = default_text(&cfg->store.dir, "/var/lib/redtap");
+
+	default_u32(&cfg->store.commit_ms, 50);
+	default_u32(&cfg->store.checkpoint_s, 60);
+	default_u64(&cfg->retention.raw_age_s, DAY_S);
+	default_u64(&cfg->retention.raw_bytes, UINT64_C(1) << 30);
+	default_u64(&cfg->retention.windows_age_s, 15 * DAY_S);
+	default_u64(&cfg->retention.windows_bytes, UINT64_C(1) << 30);
+	default_u64(&cfg->series.idle_s, DAY_S);
+	default_u32(&cfg->graph.wait_s, 15);
+	default_u32(&cfg->graph.skew_ms, 100);
+	default_u32(&cfg->graph.max_waiting, 262144);
+	default_u64(&cfg->ingest.queue_bytes, 64u << 20);
+	default_u32(&cfg->ingest.max_agents, 10000);
+	if (!err)
+		err = default_text(&cfg->web.telemetry_path, "/metrics");
+	if (!err && !cfg->web.listen_count)
+		err = conffile_add_text(&cfg->web.listen,
+					&cfg->web.listen_count, ":9470");
+	if (!err && !cfg->ingest.listen_count)
+		err = conffile_add_text(&cfg->ingest.listen,
+					&cfg->ingest.listen_count,
+					"tcp://127.0.0.1:9471");
+	return err;
+}
+
+static bool is_loopback(const char *url)
+{
+	const char *host = url + strlen("tcp://");
+
+	return !strncmp(host, "127.", 4) || !strncmp(host, "localhost:", 10) ||
+	       !strncmp(host, "[::1]:", 6);
+}
+
+static const char *check_ingest(const struct aggregator_config *cfg)
+{
+	for (unsigned i = 0; i < cfg->ingest.listen_count; i++) {
+		const char *url = cfg->ingest.listen[i];
+
+		if (!strncmp(url, "tls+tcp://", 10)) {
+			if (!cfg->ingest.cert_file || !cfg->ingest.ca_file)
+				return "ingest: tls+tcp:// needs cert_file, "
+				       "key_file and ca_file";
+		} else if (strncmp(url, "tcp://", 6)) {
+			return "ingest listen: neither tcp:// nor tls+tcp://";
+		} else if (!is_loopback(url) && !cfg->ingest.allow_plaintext) {
+			return "ingest: tcp:// beyond loopback is readable by "
+			       "others; use tls+tcp://, or allow_plaintext";
+		}
+	}
+	if (!cfg->ingest.cert_file != !cfg->ingest.key_file)
+		return "ingest: cert_file and key_file go together";
+	return NULL;
+}
+
+/* What an alias in the file brought in, which has no place. */
+static const char *check_numbers(const struct aggregator_config *cfg)
+{
+	const struct conffile_range *r =
+		conffile_out_of_range(config_ranges, config_n_ranges, cfg, 0);
+
+	return r ? r->key : NULL;
+}
+
+/* What is wrong with it, or NULL. */
+static const char *check(const struct aggregator_config *cfg)
+{
+	if (cfg->web.telemetry_path[0] != '/' || !cfg->web.telemetry_path[1])
+		return "web telemetry path: not a path like /metrics";
+	for (unsigned i = 0; i < cfg->web.listen_count; i++) {
+		const char *port = strrchr(cfg->web.listen[i], ':');
+		uint64_t n;
+
+		if (!port || cli_parse_u64(port + 1, 0, 65535, &n))
+			return "web listen: not host:port or :port";
+	}
+	return check_ingest(cfg);
+}
+
+static int check_views(const struct aggregator_config *cfg)
+{
+	struct view_set *views = NULL;
+	char why[256] = "";
+	int err = view_set_new(&views, cfg->views, cfg->n_views, why,
+			       sizeof(why));
+
+	if (err == -EINVAL)
+		log_error("configuration: %s", why);
+	view_set_free(views);
+	return err;
+}
+
+static int take_flag(struct aggregator_config *cfg, int key, const char *value)
+{
+	struct conffile_error e = { .what = "is a bad value" };
+	int err = config_apply_flag(cfg, key, value);
+
+	if (!err)
+		err = conffile_check_flag(config_ranges, config_n_ranges, cfg,
+					  key, &e);
+	if (err == -EINVAL)
+		log_error("--%s: '%s' %s", cli_option_name(config_options, key),
+			  value, e.what);
+	return err;
+}
+
+int aggregator_config_load(struct aggregator_config **out,
+			   const struct cli_settings *flags)
+{
+	struct aggregator_config *cfg = NULL;
+	const char *wrong;
+	int err = 0;
+
+	if (flags->cli.config_file)
+		err = load_file(&cfg, flags->cli.config_file);
+	/* An empty file is no document: all defaults. */
+	if (!err && !cfg) {
+		cfg = calloc(1, sizeof(*cfg));
+		err = cfg ? 0 : -ENOMEM;
+	}
+	if (!err)
+		config_clear_overridden(cfg, flags);
+	for (unsigned i = 0; !err && i < flags->n; i++)
+		err = take_flag(cfg, flags->set[i].key, flags->set[i].value);
+	if (!err)
+		err = fill_defaults(cfg);
+	wrong = err ? NULL : check_numbers(cfg);
+	if (wrong) {
+		log_error("configuration: %s is out of its range", wrong);
+		err = -EINVAL;
+	}
+	wrong = err ? NULL : check(cfg);
+	if (wrong) {
+		log_error("configuration: %s", wrong);
+		err = -EINVAL;
+	}
+	if (!err)
+		err = check_views(cfg);
+	if (err) {
+		aggregator_config_free(cfg);
+		return err;
+	}
+	*out = cfg;
+	return 0;
+}
+
+void aggregator_config_free(struct aggregator_config *cfg)
+{
+	if (!cfg)
+		return;
+	cyaml_free(&cyaml_plain, &schema, cfg, 0);
+}
+
+int aggregator_config_main(struct aggregator_config **out,
+			   struct cli_settings *flags, const char *doc,
+			   int argc, char **argv)
+{
+	const struct argp_child child[] = {
+		{ &aggregator_config_argp, 0, NULL, 0 },
+		{ 0 },
+	};
+	const struct argp argp = { .doc = doc, .children = child };
+	int err;
+
+	*flags = (struct cli_settings){ .n = 0 };
+	/* With no parser of its own, an argp hands its input to the child. */
+	err = argp_parse(&argp, argc, argv, 0, NULL, flags);
+	if (err)
+		return -err;
+	err = aggregator_config_load(out, flags);
+	if (err || !flags->cli.config_check)
+		return err;
+	aggregator_config_free(*out);
+	*out = NULL;
+	return 1;
+}

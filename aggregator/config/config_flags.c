@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/config/config_flags.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/conffile.h"
+#include "proto/limits.h"
+
+enum {
+	KEY_STORE_DIR = CLI_KEY_CONFIG,
+	KEY_COMMIT,
+	KEY_CHECKPOINT,
+	KEY_RAW_AGE,
+	KEY_RAW_BYTES,
+	KEY_WINDOWS_AGE,
+	KEY_WINDOWS_BYTES,
+	KEY_WEB_LISTEN,
+	KEY_TELEMETRY_PATH,
+	KEY_WEB_CONFIG,
+	KEY_LIFECYCLE,
+	KEY_NO_LIFECYCLE,
+	KEY_INGEST_LISTEN,
+	KEY_TLS_CA,
+	KEY_TLS_CERT,
+	KEY_TLS_KEY,
+	KEY_PLAINTEXT,
+	KEY_QUEUE,
+	KEY_AGENTS,
+	KEY_IDLE,
+};
+
+#define AGE_MAX_S ((uint64_t)3653 * 86400) /* ten years */
+#define BYTES_MAX ((uint64_t)1 << 50)
+
+const struct conffile_range config_ranges[] = {
+	RANGE("store.commit_ms", struct aggregator_config, store.commit_ms, 1,
+	      1000, KEY_COMMIT),
+	RANGE("store.checkpoint_s", struct aggregator_config,
+	      store.checkpoint_s, 1, 86400, KEY_CHECKPOINT),
+	RANGE("retention.raw_age_s", struct aggregator_config,
+	      retention.raw_age_s, 1, AGE_MAX_S, KEY_RAW_AGE),
+	RANGE("retention.raw_bytes", struct aggregator_config,
+	      retention.raw_bytes, 1 << 20, BYTES_MAX, KEY_RAW_BYTES),
+	RANGE("retention.windows_age_s", struct aggregator_config,
+	      retention.windows_age_s, 1, AGE_MAX_S, KEY_WINDOWS_AGE),
+	RANGE("retention.windows_bytes", struct aggregator_config,
+	      retention.windows_bytes, 1 << 20, BYTES_MAX, KEY_WINDOWS_BYTES),
+	RANGE("ingest.queue_bytes", struct aggregator_config,
+	      ingest.queue_bytes, 2 * LIMIT_MESSAGE_BYTES, (uint64_t)1 << 40,
+	      KEY_QUEUE),
+	RANGE("ingest.max_agents", struct aggregator_config, ingest.max_agents,
+	      1, 1000000, KEY_AGENTS),
+	RANGE("series.idle_s", struct aggregator_config, series.idle_s, 1,
+	      AGE_MAX_S, KEY_IDLE),
+	RANGE("graph.wait_s", struct aggregator_config, graph.wait_s, 1, 3600,
+	      0),
+	RANGE("graph.skew_ms", struct aggregator_config, graph.skew_ms, 1,
+	      60000, 0),
+	RANGE("graph.max_waiting", struct aggregator_config, graph.max_waiting,
+	      1, 10000000, 0),
+	{ .key = "views.max_series", .min = 1, .max = 10000000 },
+	{ .key = "views.max_values.max", .min = 1, .max = 10000000 },
+};
+const size_t config_n_ranges = sizeof(config_ranges) / sizeof(*config_ranges);
+
+const struct argp_option config_options[] = {
+	{ "store.dir", KEY_STORE_DIR, "DIR", 0,
+	  "State folder (/var/lib/redtap)", 1 },
+	{ "store.commit", KEY_COMMIT, "DURATION", 0,
+	  "Longest wait of a batch for its commit (50ms)", 1 },
+	{ "store.checkpoint", KEY_CHECKPOINT, "DURATION", 0,
+	  "Between checkpoints of the counters (60s)", 1 },
+	{ "retention.raw-age", KEY_RAW_AGE, "DURATION", 0,
+	  "Keep batches this long (1d)", 2 },
+	{ "retention.raw-bytes", KEY_RAW_BYTES, "BYTES", 0,
+	  "… and no more than this (1GiB)", 2 },
+	{ "retention.windows-age", KEY_WINDOWS_AGE, "DURATION", 0,
+	  "Keep windows this long (15d)", 2 },
+	{ "retention.windows-bytes", KEY_WINDOWS_BYTES, "BYTES", 0,
+	  "… and no more than this (1GiB)", 2 },
+	{ "web.listen-address", KEY_WEB_LISTEN, "ADDRESS", 0,
+	  "Metrics and API (:9470); may be repeated", 3 },
+	{ "web.telemetry-path", KEY_TELEMETRY_PATH, "PATH", 0,
+	  "Path of the metrics (/metrics)", 3 },
+	{ "web.config.file", KEY_WEB_CONFIG, "FILE", 0,
+	  "TLS and users, as exporter-toolkit has them", 3 },
+	{ "web.enable-lifecycle", KEY_LIFECYCLE, NULL, 0,
+	  "Allow POST /-/reload", 3 },
+	{ "no-web.enable-lifecycle", KEY_NO_LIFECYCLE, NULL, OPTION_HIDDEN,
+	  NULL, 3 },
+	{ "ingest.listen", KEY_INGEST_LISTEN, "URL", 0,
+	  "For agents (tcp://127.0.0.1:9471); may be repeated", 4 },
+	{ "ingest.tls.ca-file", KEY_TLS_CA, "FILE", 0,
+	  "Agents need a certificate of this CA", 4 },
+	{ "ingest.tls.cert-file", KEY_TLS_CERT, "FILE", 0, "Our certificate",
+	  4 },
+	{ "ingest.tls.key-file", KEY_TLS_KEY, "FILE", 0,
+	  "Key of the certificate", 4 },
+	{ "ingest.allow-plaintext", KEY_PLAINTEXT, NULL, 0,
+	  "Allow tcp:// beyond loopback", 4 },
+	{ "ingest.queue", KEY_QUEUE, "BYTES", 0,
+	  "Received and not yet committed, at most (64MiB)", 4 },
+	{ "ingest.max-agents", KEY_AGENTS, "N", 0,
+	  "Agents known, at most (10000)", 4 },
+	{ "series.idle", KEY_IDLE, "DURATION", 0,
+	  "Series are not exposed after this long without requests (1d)", 5 },
+	{ 0 },
+};
+
+const struct argp aggregator_config_argp = {
+	.options = config_options,
+	.parser = cli_settings_parse,
+	.children = cli_settings_children,
+};
+
+static int set_duration_s(uint64_t *to, const char *value)
+{
+	uint64_t ms;
+	int err = cli_parse_duration_ms(value, &ms);
+
+	if (!err)
+		*to = ms / 1000;
+	return err;
+}
+
+static int set_u32(uint32_t *to, int err, uint64_t v)
+{
+	if (err || v > UINT32_MAX)
+		return -EINVAL;
+	*to = (uint32_t)v;
+	return 0;
+}
+
+static int apply_listen(struct aggregator_config *cfg, int key,
+			const char *value)
+{
+	if (key == KEY_WEB_LISTEN)
+		return conffile_add_text(&cfg->web.listen,
+					 &cfg->web.listen_count, value);
+	return conffile_add_text(&cfg->ingest.listen, &cfg->ingest.listen_count,
+				 value);
+}
+
+static int apply_text(struct aggregator_config *cfg, int key, const char *value)
+{
+	switch (key) {
+	case KEY_STORE_DIR:
+		return conffile_set_text(&cfg->store.dir, value);
+	case KEY_TELEMETRY_PATH:
+		return conffile_set_text(&cfg->web.telemetry_path, value);
+	case KEY_WEB_CONFIG:
+		return conffile_set_text(&cfg->web.config_file, value);
+	case KEY_TLS_CA:
+		return conffile_set_text(&cfg->ingest.ca_file, value);
+	case KEY_TLS_CERT:
+		return conffile_set_text(&cfg->ingest.cert_file, value);
+	case KEY_TLS_KEY:
+		return conffile_set_text(&cfg->ingest.key_file, value);
+	default:
+		return apply_listen(cfg, key, value);
+	}
+}
+
+int config_apply_flag(struct aggregator_config *cfg, int key, const char *value)
+{
+	uint64_t v = 0;
+	int err;
+
+	switch (key) {
+	case KEY_COMMIT:
+		err = cli_parse_duration_ms(value, &v);
+		return set_u32(&cfg->store.commit_ms, err, v);
+	case KEY_CHECKPOINT:
+		err = set_duration_s(&v, value);
+		return set_u32(&cfg->store.checkpoint_s, err, v);
+	case KEY_RAW_AGE:
+		return set_duration_s(&cfg->retention.raw_age_s, value);
+	case KEY_RAW_BYTES:
+		return cli_parse_bytes(value, &cfg->retention.raw_bytes);
+	case KEY_WINDOWS_AGE:
+		return set_duration_s(&cfg->retention.windows_age_s, value);
+	case KEY_WINDOWS_BYTES:
+		return cli_parse_bytes(value, &cfg->retention.windows_bytes);
+	case KEY_IDLE:
+		return set_duration_s(&cfg->series.idle_s, value);
+	case KEY_LIFECYCLE:
+	case KEY_NO_LIFECYCLE:
+		cfg->web.lifecycle = key == KEY_LIFECYCLE;
+		return 0;
+	case KEY_PLAINTEXT:
+		cfg->ingest.allow_plaintext = true;
+		return 0;
+	case KEY_QUEUE:
+		return cli_parse_bytes(value, &cfg->ingest.queue_bytes);
+	case KEY_AGENTS:
+		err = cli_parse_u64(value, 0, UINT64_MAX, &v);
+		return set_u32(&cfg->ingest.max_agents, err, v);
+	default:
+		return apply_text(cfg, key, value);
+	}
+}
+
+static void clear_list(char ***list, unsigned *count)
+{
+	while (*count)
+		free((*list)[--*count]);
+	free(*list);
+	*list = NULL;
+}
+
+/* Addresses given by flags stand in for the file's, not beside them. */
+void config_clear_overridden(struct aggregator_config *cfg,
+			     const struct cli_settings *flags)
+{
+	bool web = false, ingest = false;
+
+	for (unsigned i = 0; i < flags->n; i++) {
+		web |= flags->set[i].key == KEY_WEB_LISTEN;
+		ingest |= flags->set[i].key == KEY_INGEST_LISTEN;
+	}
+	if (web)
+		clear_list(&cfg->web.listen, &cfg->web.listen_count);
+	if (ingest)
+		clear_list(&cfg->ingest.listen, &cfg->ingest.listen_count);
+}

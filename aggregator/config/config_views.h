@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGGREGATOR_CONFIG_CONFIG_VIEWS_H
+#define AGGREGATOR_CONFIG_CONFIG_VIEWS_H
+
+#include <cyaml/cyaml.h>
+
+/* An entry of the list views: see view_set.h. For config.c only. */
+extern const cyaml_schema_value_t config_view;
+/* enum log_level + 1 by name. */
+#define CONFIG_LEVELS 4
+extern const cyaml_strval_t config_levels[CONFIG_LEVELS];
+
+#endif /* AGGREGATOR_CONFIG_CONFIG_VIEWS_H */

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aggregator/engine/engine_state.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+/* One transaction for a group; then it is counted, shown and acknowledged. */
+
+#define BUSY_RETRY_MS 1000u
+#define PROBE_MS 500u /* between tries while commits fail */
+
+static void set_ready(struct engine *e, const char *why)
+{
+	bool was;
+
+	pthread_mutex_lock(&e->ready_mutex);
+	was = e->ready;
+	e->ready = why == NULL;
+	snprintf(e->why, sizeof(e->why), "%s", why ? why : "");
+	pthread_mutex_unlock(&e->ready_mutex);
+	if (why && was)
+		log_error("cannot commit, so nothing is acknowledged: %s", why);
+	if (!why && !was)
+		log_info("commits work again");
+}
+
+/* The log holds what was counted; a heartbeat only moves its ledger row. */
+static int log_items(struct engine *e, uint64_t *id)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < e->n_items && err == 0; i++) {
+		struct item *it = &e->item[i];
+		struct store_log row;
+
+		if (!it->fresh || it->requests == 0)
+			continue;
+		it->log_id = ++*id;
+		row = (struct store_log){
+			.id = it->log_id,
+			.received_us = it->request.received_us,
+			.agent = it->batch.agent,
+			.epoch = it->batch.epoch,
+			.sequence = it->batch.sequence,
+			.requests = it->requests,
+			.data = it->data,
+			.len = it->len,
+		};
+		err = store_put_log(e->store, &row);
+		e->pending.log_batches++;
+		e->pending.log_bytes += it->len;
+	}
+	return err;
+}
+
+static int put_ledger(struct engine *e)
+{
+	int err = 0;
+
+	for (struct ledger_epoch *row = ledger_dirty(e->ledger);
+	     row && err == 0; row = row->next_dirty)
+		err = store_put_ledger(e->store, row->agent->name, row->epoch,
+				       &row->pending);
+	for (size_t i = 0; i < e->n_info && err == 0; i++)
+		err = store_put_agent(e->store, e->info[i]);
+	return err;
+}
+
+static int put_windows(struct engine *e)
+{
+	uint64_t merged = store_merged_windows(e->store);
+	int err = checkpoint_windows(e->checkpoint, e->last_id);
+
+	e->pending.windows += windows_count(fold_windows(e->fold));
+	e->pending.windows -= store_merged_windows(e->store) - merged;
+	return err;
+}
+
+static int write_group(struct engine *e, const struct engine_due *due,
+		       uint64_t *id)
+{
+	int err = store_begin(e->store);
+
+	if (err == 0)
+		err = log_items(e, id);
+	if (err == 0)
+		err = put_ledger(e);
+	if (err == 0 && due->windows)
+		err = put_windows(e);
+	if (err == 0 && due->checkpoint)
+		err = checkpoint_step(e->checkpoint, e->last_id,
+				      e->opt.checkpoint_slice);
+	if (err == 0)
+		err = engine_put_counters(e);
+	if (err == 0)
+		err = store_commit(e->store);
+	return err;
+}
+
+static void group_failed(struct engine *e, int err)
+{
+	char why[256];
+
+	snprintf(why, sizeof(why), "%s (%s)", strerror(-err),
+		 store_error(e->store));
+	store_rollback(e->store);
+	checkpoint_aborted(e->checkpoint);
+	pthread_mutex_lock(&e->mutex);
+	ledger_abort(e->ledger);
+	e->counters.commit_errors++;
+	e->pending = e->counters;
+	pthread_mutex_unlock(&e->mutex);
+	set_ready(e, why);
+	e->next_probe_ns = clock_mono_ns() + ms_ns(PROBE_MS);
+	for (size_t i = 0; i < e->n_items; i++) {
+		struct item *it = &e->item[i];
+
+		if (!it->row)
+			continue; /* refused whatever happens */
+		engine_refuse(it, REPLY_BUSY, "cannot commit");
+		it->reply.retry_ms = BUSY_RETRY_MS;
+	}
+}
+
+/* Lets snapshots that wait go first: a mutex alone is not fair. */
+static void lock_state(struct engine *e)
+{
+	pthread_mutex_lock(&e->mutex);
+	while (atomic_load(&e->waiting))
+		pthread_cond_wait(&e->served, &e->mutex);
+}
+
+/*
+ * The batches are committed, so there is no way back: if one can't be counted,
+ * what is shown would be wrong until a new start folds the log again.
+ */
+static void fold_or_die(struct engine *e, const struct item *it)
+{
+	struct fold_batch fb = { .batch = &it->batch,
+				 .log_id = it->log_id,
+				 .received_us = it->request.received_us };
+
+	if (fold_count(e->fold, &fb, it->prepared) < 0) {
+		log_error("out of memory while counting; the log has it all: "
+			  "start again");
+		abort();
+	}
+}
+
+static void show_group(struct engine *e, uint64_t id)
+{
+	uint64_t start = clock_mono_ns();
+
+	lock_state(e);
+	fold_unshare(e->fold, e->oldest ? e->oldest->generation : UINT64_MAX);
+	ledger_commit(e->ledger);
+	for (size_t i = 0; i < e->n_items; i++)
+		if (e->item[i].log_id)
+			fold_or_die(e, &e->item[i]);
+	e->last_id = id;
+	e->pending.series = 0;
+	for (size_t v = 0; v < fold_views(e->fold); v++) {
+		const struct series *s = fold_series(e->fold, v);
+
+		e->pending.series += s->n ? s->n - 1 : 0;
+	}
+	snapshot_count_edges(&e->pending, e->fold);
+	e->pending.fold_ns_total += clock_mono_ns() - start;
+	e->counters = e->pending;
+	pthread_mutex_unlock(&e->mutex);
+}
+
+void engine_reply(struct engine *e)
+{
+	for (size_t i = 0; i < e->n_items; i++) {
+		gate_reply(e->gate, &e->item[i].request, &e->item[i].reply,
+			   e->item[i].rubbish);
+		free(e->item[i].moved);
+		e->item[i].moved = NULL;
+	}
+	if (e->n_items > 0)
+		e->n_answered = e->n_items;
+	e->n_items = 0;
+	fold_forget(e->fold);
+}
+
+/* One transaction for the group and what else is due. */
+int engine_commit(struct engine *e, const struct engine_due *due)
+{
+	uint64_t id = e->last_id, start = clock_mono_ns(), took;
+	bool wants_round = due->checkpoint;
+	int err = write_group(e, due, &id);
+
+	if (err < 0) {
+		group_failed(e, err);
+		return err;
+	}
+	took = clock_mono_ns() - start;
+	e->commit_ns = (7 * e->commit_ns + took) / 8;
+	e->pending.commits++;
+	e->pending.commit_us_total += took / CLOCK_NS_PER_US;
+	if (wants_round || due->windows)
+		e->pending.checkpoint_us_total += took / CLOCK_NS_PER_US;
+	pthread_mutex_lock(&e->mutex); /* snapshots copy the slots' marks too */
+	checkpoint_committed(e->checkpoint);
+	pthread_mutex_unlock(&e->mutex);
+	e->pending.checkpoints = checkpoint_rounds(e->checkpoint);
+	for (size_t i = 0; i < e->n_info; i++)
+		e->info[i]->info_dirty = false;
+	e->n_info = 0;
+	show_group(e, id);
+	if (!e->ready)
+		set_ready(e, NULL);
+	return 0;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "aggregator/engine/engine_state.h"
+#include "aggregator/engine/skew.h"
+#include "common/log.h"
+#include "proto/limits.h"
+
+/*
+ * From a message to a batch that the ledger takes, or an answer that says why
+ * not. Nothing is counted yet.
+ */
+
+#define BUSY_RETRY_MS 1000u
+
+void engine_refuse(struct item *it, enum reply_status status, const char *why)
+{
+	it->reply.status = status;
+	snprintf(it->reply.reason, sizeof(it->reply.reason), "%s", why);
+}
+
+static int note_info(struct engine *e, struct ledger_agent *a,
+		     const struct batch_info *info)
+{
+	int err;
+
+	if (!*info->version && !*info->kernel && !*info->capture &&
+	    info->n_probes == 0)
+		return 0;
+	pthread_mutex_lock(&e->mutex);
+	err = ledger_agent_set_info(a, info);
+	pthread_mutex_unlock(&e->mutex);
+	if (err < 0 || !a->info_dirty)
+		return err;
+	for (size_t i = 0; i < e->n_info; i++)
+		if (e->info[i] == a)
+			return 0;
+	if (e->n_info == e->info_cap) {
+		size_t cap = e->info_cap ? 2 * e->info_cap : 64;
+		void *p = realloc(e->info, cap * sizeof(*e->info));
+
+		if (!p)
+			return -ENOMEM;
+		e->info = p;
+		e->info_cap = cap;
+	}
+	e->info[e->n_info++] = a;
+	return 0;
+}
+
+static void judge(struct engine *e, struct item *it, const struct push *p)
+{
+	int verdict;
+
+	it->requests = fold_requests(&it->batch);
+	pthread_mutex_lock(&e->mutex); /* may add an agent */
+	verdict = ledger_offer(e->ledger, &it->batch, it->requests, p->sent_us,
+			       it->request.received_us, &it->row);
+	pthread_mutex_unlock(&e->mutex);
+	switch (verdict) {
+	case LEDGER_NEW:
+		it->fresh = true;
+		e->pending.corrected += it->moved != NULL;
+		it->reply.status = REPLY_ACCEPTED;
+		e->pending.batches++;
+		e->pending.events += it->requests;
+		e->pending.rollup_events += it->requests - it->batch.events.n;
+		if (note_info(e, it->row->agent, &it->batch.info) < 0)
+			log_warn("out of memory: who %s is was not kept",
+				 it->batch.agent);
+		break;
+	case LEDGER_DUPLICATE:
+		it->reply.status = REPLY_ACCEPTED;
+		it->reply.duplicate = true;
+		e->pending.duplicates++;
+		break;
+	case LEDGER_CONFLICT:
+		engine_refuse(it, REPLY_CONFLICT, "another agent has this id");
+		break;
+	case LEDGER_OVERLAP:
+		engine_refuse(it, REPLY_REFUSED,
+			      "some of it is counted already");
+		e->pending.refused++;
+		break;
+	case LEDGER_EXPIRED:
+		engine_refuse(it, REPLY_REFUSED, "the epoch is too old");
+		e->pending.refused++;
+		break;
+	case LEDGER_CROWDED:
+		engine_refuse(it, REPLY_BUSY, "too many starts of this agent");
+		e->next_retention_ns = 0; /* makes room */
+		break;
+	case LEDGER_FULL:
+		engine_refuse(it, REPLY_REFUSED, "too many agents");
+		e->pending.refused++;
+		break;
+	default:
+		engine_refuse(it, REPLY_BUSY, "out of memory");
+		it->reply.retry_ms = BUSY_RETRY_MS;
+		break;
+	}
+	it->reply.epoch = it->batch.epoch;
+	it->reply.sequence = it->row && it->row->epoch == it->batch.epoch
+				     ? it->row->pending.sequence
+				     : 0;
+}
+
+/* Moves the batch to our time if the agent's clock is off. */
+static int correct_clock(struct item *it, const struct push *p)
+{
+	int64_t shift_us =
+		skew_shift_us(p, &it->batch, it->request.received_us);
+
+	if (shift_us == 0)
+		return 0;
+	if (skew_move(it->arena, &it->batch, shift_us, p->batch, p->batch_len,
+		      &it->moved, &it->len) == 0) {
+		it->data = it->moved;
+		return 0;
+	}
+	it->moved = NULL; /* counted all the same, where it says */
+	return batch_decode(it->arena, p->batch, p->batch_len, &it->batch,
+			    NULL);
+}
+
+/*
+ * Reads the events. Their columns are needed after the commit only to join the
+ * service graph: else the next batch takes their memory, which is near.
+ */
+static int prepare(struct engine *e, struct item *it)
+{
+	if (fold_requests(&it->batch) == 0)
+		return 0;
+	if (it->batch.events.connection && fold_graph(e->fold)) {
+		struct batch_arena *columns = it->columns;
+
+		it->columns = e->columns;
+		e->columns = columns;
+	}
+	return fold_prepare(e->fold, &it->batch, it->request.received_us,
+			    &it->prepared);
+}
+
+/* Decodes, validates and asks the ledger; the reply is ready but not sent. */
+void engine_examine(struct engine *e, struct item *it)
+{
+	struct push p;
+	const char *reason = "not a push";
+	int err;
+
+	it->reply = (struct reply){ .protocol = PROTOCOL_VERSION };
+	it->row = NULL;
+	it->prepared = NULL;
+	it->log_id = 0;
+	it->fresh = it->rubbish = false;
+	e->pending.bytes_received += it->request.len;
+	err = push_decode(it->request.data, it->request.len, &p);
+	if (err == 0 &&
+	    (p.protocol < PROTOCOL_OLDEST || p.protocol > PROTOCOL_VERSION)) {
+		engine_refuse(it, REPLY_VERSION, "protocol not spoken here");
+		e->pending.refused++;
+		return;
+	}
+	if (err == 0) {
+		it->data = p.batch;
+		it->len = p.batch_len;
+		err = batch_decode_apart(it->arena, e->columns, p.batch,
+					 p.batch_len, &it->batch, &reason);
+	}
+	if (err == 0)
+		err = correct_clock(it, &p);
+	if (err == -ENOMEM) {
+		engine_refuse(it, REPLY_BUSY, "out of memory");
+		it->reply.retry_ms = BUSY_RETRY_MS;
+		return;
+	}
+	if (err < 0) {
+		engine_refuse(it, REPLY_REFUSED,
+			      reason ? reason : "not a batch");
+		it->rubbish = true;
+		e->pending.refused++;
+		log_warn("refused a message: %s", it->reply.reason);
+		return;
+	}
+	if (!gate_may_be(e->gate, &it->request, it->batch.agent)) {
+		/* Not lost: whoever set it up wrong can still put it right. */
+		engine_refuse(it, REPLY_CONFLICT,
+			      "the certificate is not this agent's");
+		it->rubbish = true;
+		e->pending.refused++;
+		log_warn("refused a message: the certificate of its sender is "
+			 "not that of agent %s",
+			 it->batch.agent);
+		return;
+	}
+	if (prepare(e, it) < 0) {
+		engine_refuse(it, REPLY_BUSY, "out of memory");
+		it->reply.retry_ms = BUSY_RETRY_MS;
+		return;
+	}
+	judge(e, it, &p);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/engine/engine_state.h"
+#include "common/clock.h"
+
+/*
+ * The engine's thread: collect a group, commit it, and what is due along with
+ * it.
+ */
+
+#define WINDOWS_PENDING_MAX 100000u /* deltas held before a flush */
+#define WORTH_A_COMMIT ((size_t)256 << 10) /* bytes */
+#define IDLE_MS 100u /* between looks at what else is due */
+
+static struct engine_due what_is_due(struct engine *e, uint64_t now)
+{
+	struct engine_due due = { 0 };
+	size_t deltas = windows_count(fold_windows(e->fold));
+
+	if (deltas > WINDOWS_PENDING_MAX ||
+	    (deltas > 0 && now >= e->next_windows_ns))
+		due.windows = true;
+	if (now >= e->next_checkpoint_ns) {
+		e->next_checkpoint_ns =
+			now + ms_ns(e->opt.checkpoint_interval_ms);
+		checkpoint_begin(e->checkpoint, e->last_id);
+	}
+	due.checkpoint = checkpoint_active(e->checkpoint);
+	return due;
+}
+
+/* A flush may take a tenth of the time, so its length sets the next one. */
+static void windows_flushed(struct engine *e, uint64_t started)
+{
+	uint64_t now = clock_mono_ns();
+	uint64_t wait = 10 * (now - started);
+
+	if (wait < ms_ns(e->opt.window_interval_ms))
+		wait = ms_ns(e->opt.window_interval_ms);
+	e->next_windows_ns = now + wait;
+}
+
+/*
+ * Commits are as frequent as the disk makes them cheap: the time between them
+ * is at least three times what one takes, up to the configured interval, or
+ * until a transaction's worth of bytes waits, or all who may have more do.
+ */
+static void pace(struct engine *e)
+{
+	uint64_t now = clock_mono_ns(), gap = 3 * e->commit_ns;
+
+	if (gap > ms_ns(e->opt.commit_interval_ms))
+		gap = ms_ns(e->opt.commit_interval_ms);
+	e->next_commit_ns = now + gap;
+}
+
+/*
+ * Until the next commit is due and there is something for it. An agent waits
+ * for its answer, so when as many batches wait as were answered together last
+ * time, no more will come: without this, few but busy agents would get one
+ * batch each per interval.
+ */
+static void wait_for_group(struct engine *e)
+{
+	const struct gate_enough group = {
+		.messages = e->n_answered,
+		.bytes = WORTH_A_COMMIT,
+		.most_bytes = e->opt.group_bytes,
+	};
+	const struct gate_enough one = { .messages = 1,
+					 .most_bytes = SIZE_MAX };
+
+	if (!atomic_load(&e->stop))
+		gate_wait(e->gate, &group, e->next_commit_ns);
+	if (!atomic_load(&e->stop))
+		gate_wait(e->gate, &one, clock_mono_ns() + ms_ns(IDLE_MS));
+}
+
+static size_t collect(struct engine *e)
+{
+	struct gate_request r[GROUP_MAX];
+	size_t n = gate_collect(e->gate, r, GROUP_MAX, e->opt.group_bytes);
+
+	for (size_t i = 0; i < n; i++) {
+		e->item[i].request = r[i];
+		engine_examine(e, &e->item[i]);
+	}
+	e->n_items = n;
+	return n;
+}
+
+static void turn(struct engine *e)
+{
+	uint64_t now;
+	struct engine_due due;
+	size_t n;
+
+	wait_for_group(e);
+	n = collect(e);
+	now = clock_mono_ns();
+	due = what_is_due(e, now);
+	if (!e->ready && n == 0 && now < e->next_probe_ns)
+		return;
+	if (n > 0 || due.windows || due.checkpoint || !e->ready) {
+		int err = engine_commit(e, &due);
+
+		engine_reply(e);
+		pace(e);
+		if (due.windows && err == 0)
+			windows_flushed(e, now);
+	}
+	if (e->ready && now >= e->next_retention_ns)
+		engine_retention(e, now);
+}
+
+int engine_save(struct engine *e)
+{
+	struct engine_due due = { .windows = true, .checkpoint = true };
+	int err;
+
+	e->n_items = 0;
+	checkpoint_begin(e->checkpoint, e->last_id);
+	do {
+		err = engine_commit(e, &due);
+		due.windows = false;
+	} while (err == 0 && checkpoint_active(e->checkpoint));
+	return err;
+}
+
+void *engine_loop(void *arg)
+{
+	struct engine *e = arg;
+	size_t bytes;
+
+	while (!atomic_load(&e->stop))
+		turn(e);
+	gate_stop(e->gate);
+	while (gate_queued(e->gate, &bytes) > 0)
+		turn(e);
+	engine_save(e);
+	return NULL;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/engine/engine_state.h"
+#include "aggregator/engine/retire.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+/* What is too old or too much goes, a slice at a time. */
+
+#define RETENTION_ROWS 64u /* batches deleted at once: some 5 MB */
+#define RETENTION_WINDOWS 2000u
+#define EPOCH_LATE_S 86400u
+#define VACUUM_PAGES 256u
+/* Free space that new batches will soon take is not worth moving pages for. */
+#define VACUUM_SLACK_BYTES ((uint64_t)4 << 20)
+
+static int expire(struct engine *e, uint64_t *batches, uint64_t *windows)
+{
+	int64_t now_us = clock_real_us();
+	int64_t before_us =
+		now_us - (int64_t)atomic_load(&e->log_retention_s) * 1000000;
+	int64_t before_s =
+		now_us / 1000000 - (int64_t)atomic_load(&e->window_retention_s);
+	struct store_sizes sizes = { 0 };
+	uint64_t bytes = 0, used;
+	int n, err = store_sizes(e->store, &sizes, false);
+
+	if (err < 0)
+		return err;
+	used = sizes.file_bytes - sizes.free_bytes;
+	e->pending.store_bytes = sizes.file_bytes;
+	if (e->pending.log_bytes > atomic_load(&e->log_retention_bytes))
+		before_us = INT64_MAX;
+	if (used > e->pending.log_bytes &&
+	    used - e->pending.log_bytes >
+		    atomic_load(&e->window_retention_bytes))
+		before_s = sizes.first_window_s + 1;
+	n = store_expire_log(e->store, before_us,
+			     checkpoint_watermark(e->checkpoint),
+			     RETENTION_ROWS, &bytes);
+	if (n < 0)
+		return n;
+	*batches = (uint64_t)n;
+	e->pending.log_batches -= (uint64_t)n;
+	e->pending.log_bytes -= bytes;
+	n = store_expire_windows(e->store, before_s, RETENTION_WINDOWS);
+	if (n < 0)
+		return n;
+	*windows = (uint64_t)n;
+	e->pending.retention_deleted_batches += *batches;
+	e->pending.retention_deleted_windows += *windows;
+	e->pending.windows -= *windows;
+	return sizes.free_bytes > VACUUM_SLACK_BYTES + sizes.file_bytes / 8
+		       ? store_vacuum(e->store, VACUUM_PAGES)
+		       : 0;
+}
+
+/* Late: nothing that was on its way then can still come, replays apart. */
+static int64_t late_before_us(struct engine *e)
+{
+	uint64_t late_s = atomic_load(&e->log_retention_s);
+
+	if (late_s < EPOCH_LATE_S)
+		late_s = EPOCH_LATE_S;
+	return clock_real_us() - (int64_t)late_s * 1000000;
+}
+
+static void count_gate(struct engine *e)
+{
+	struct gate_stats stats;
+
+	gate_stats(e->gate, &stats);
+	e->pending.gate_busy = stats.busy;
+	e->pending.gate_cut_off = stats.cut_off;
+	e->pending.gate_waited = stats.waited;
+	e->pending.gate_turned_away = stats.turned_away;
+	e->pending.gate_connections = stats.connections;
+	e->pending.gate_held_bytes = stats.held_bytes;
+}
+
+void engine_retention(struct engine *e, uint64_t now_ns)
+{
+	struct retirement retired = { .n = 0 };
+	uint64_t batches = 0, windows = 0;
+	int err = store_begin(e->store);
+
+	count_gate(e);
+	if (err == 0)
+		err = expire(e, &batches, &windows);
+	if (err == 0)
+		err = retire_put(e->store, e->ledger, late_before_us(e),
+				 &retired);
+	if (err == 0)
+		err = store_commit(e->store);
+	if (err < 0) {
+		log_warn("retention failed: %s", store_error(e->store));
+		store_rollback(e->store);
+		e->pending = e->counters;
+	} else {
+		pthread_mutex_lock(&e->mutex);
+		e->pending.retired_epochs += retire_done(&retired);
+		e->counters = e->pending;
+		pthread_mutex_unlock(&e->mutex);
+	}
+	/* More to do: soon again, but ingest goes in between. */
+	e->next_retention_ns =
+		now_ns +
+		ms_ns(err == 0 && (batches == RETENTION_ROWS ||
+				   windows == RETENTION_WINDOWS || retired.more)
+			      ? 20
+			      : 1000);
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The lists of metrics.def, one function each. */
+#include <string.h>
+
+#include "aggregator/expose/expose_writer.h"
+#include "common/version.h"
+
+static void sample(struct expose_writer *w, const struct expose_label *l,
+		   size_t n, uint64_t value)
+{
+	w->ops->sample(w, l, n, (struct expose_number){ .mantissa = value });
+}
+
+struct list_arg {
+	const struct snapshot *s;
+	const struct metrics_self *self;
+};
+
+static void put_build_info(struct expose_writer *w, const struct list_arg *a)
+{
+	const struct expose_label l[] = {
+		{ "version", version_string() },
+		{ "revision", version_revision() },
+		{ "compiler", __VERSION__ },
+	};
+
+	(void)a;
+	sample(w, l, 3, 1);
+}
+
+static void put_ready(struct expose_writer *w, const struct list_arg *a)
+{
+	sample(w, NULL, 0, a->s->ready);
+}
+
+/* Leaves out what is empty: an empty label is no label. */
+static size_t keep_named(struct expose_label *l, size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (l[i].value && *l[i].value)
+			l[kept++] = l[i];
+	return kept;
+}
+
+static void put_targets(struct expose_writer *w, const struct list_arg *a)
+{
+	for (size_t i = 0; i < a->s->n_targets; i++) {
+		const struct snapshot_target *t = &a->s->targets[i];
+		struct expose_label l[] = {
+			{ "job", t->job },
+			{ "instance", t->instance },
+			{ "host_name", t->node },
+			{ "container_id", t->container },
+			{ "process_executable_name", t->executable },
+		};
+
+		sample(w, l, keep_named(l, 5), 1);
+	}
+}
+
+static void put_agent_up(struct expose_writer *w, const struct list_arg *a)
+{
+	for (size_t i = 0; i < a->s->n_agents; i++) {
+		struct expose_label l = { "node", a->s->agents[i].node };
+
+		sample(w, &l, 1, a->s->agents[i].up);
+	}
+}
+
+static void put_agent_info(struct expose_writer *w, const struct list_arg *a)
+{
+	for (size_t i = 0; i < a->s->n_agents; i++) {
+		const struct snapshot_agent *g = &a->s->agents[i];
+		struct expose_label l[] = {
+			{ "node", g->node },
+			{ "version", g->version },
+			{ "kernel", g->kernel },
+			{ "capture", g->capture },
+		};
+
+		sample(w, l, keep_named(l, 4), 1);
+	}
+}
+
+static void put_agent_dropped(struct expose_writer *w, const struct list_arg *a)
+{
+	for (size_t i = 0; i < a->s->n_agents; i++) {
+		const struct snapshot_agent *g = &a->s->agents[i];
+		struct expose_label l[] = { { "node", g->node },
+					    { "stage", "" } };
+
+		for (unsigned k = 0; k < LOSS_STAGES; k++) {
+			l[1].value = loss_stage_name(k);
+			sample(w, l, 2, g->dropped[k]);
+		}
+		l[1].value = "sequence_gap";
+		sample(w, l, 2, g->dropped_sequence_gap);
+		l[1].value = "expired_epoch";
+		sample(w, l, 2, g->dropped_expired);
+	}
+}
+
+static bool named_before(const struct snapshot_agent *g, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (!strcmp(g->probes[k], g->probes[i]))
+			return true;
+	return false;
+}
+
+static void put_agent_probes(struct expose_writer *w, const struct list_arg *a)
+{
+	for (size_t i = 0; i < a->s->n_agents; i++) {
+		const struct snapshot_agent *g = &a->s->agents[i];
+
+		/* An agent that names one twice must not fail the scrape. */
+		for (size_t k = 0; k < g->n_probes; k++) {
+			struct expose_label l[] = { { "node", g->node },
+						    { "probe", g->probes[k] } };
+
+			if (!named_before(g, k))
+				sample(w, l, 2, g->probe_attached[k] != 0);
+		}
+	}
+}
+
+static void put_views(struct expose_writer *w, const struct list_arg *a,
+		      enum metric_list id)
+{
+	for (size_t i = 0; i < a->s->n_views; i++) {
+		const struct snapshot_view *v = &a->s->views[i];
+		struct expose_label l = { "view", v->view->name };
+
+		sample(w, &l, 1,
+		       id == METRIC_VIEW_SERIES	  ? v->n
+		       : id == METRIC_VIEW_LIMIT  ? v->view->max_series
+		       : id == METRIC_VIEW_DEMAND ? v->demand
+		       : id == METRIC_VIEW_IDLE	  ? v->idle
+						  : v->overflowed);
+	}
+}
+
+/* The first of those with the most; n_labels if there are none. */
+static size_t worst_label(const struct snapshot_view *v)
+{
+	size_t worst = v->view->n_labels;
+
+	for (size_t i = 0; v->values && i < v->view->n_labels; i++)
+		if (v->values[i].demand > 0 &&
+		    (worst == v->view->n_labels ||
+		     v->values[i].demand > v->values[worst].demand))
+			worst = i;
+	return worst;
+}
+
+static void put_view_values(struct expose_writer *w,
+			    const struct snapshot_view *v, enum metric_list id)
+{
+	size_t worst = worst_label(v);
+
+	for (size_t i = 0; v->values && i < v->view->n_labels; i++) {
+		const struct snapshot_values *x = &v->values[i];
+		const struct expose_label l[] = {
+			{ "view", v->view->name },
+			{ "label", label_key_name(v->view->labels[i]) },
+		};
+
+		if (id == METRIC_VIEW_WORST && i != worst)
+			continue;
+		sample(w, l, 2,
+		       id == METRIC_VIEW_WORST		? 1
+		       : id == METRIC_VIEW_LABEL_VALUES ? x->n
+		       : id == METRIC_VIEW_LABEL_LIMIT	? x->limit
+							: x->demand);
+	}
+}
+
+static void put_worst_jobs(struct expose_writer *w, const struct list_arg *a)
+{
+	for (size_t i = 0; i < a->s->n_views; i++) {
+		const struct snapshot_view *v = &a->s->views[i];
+		const struct expose_label l[] = { { "view", v->view->name },
+						  { "job", v->worst_job } };
+
+		if (v->worst_job)
+			sample(w, l, 2, v->worst_job_sets);
+	}
+}
+
+static void put_labels(struct expose_writer *w, const struct list_arg *a,
+		       enum metric_list id)
+{
+	for (size_t i = 0; i < a->s->n_views; i++)
+		put_view_values(w, &a->s->views[i], id);
+}
+
+static void put_formats(struct expose_writer *w, const struct list_arg *a,
+			enum metric_list id)
+{
+	for (unsigned i = 0; i < EXPOSE_FORMATS; i++) {
+		struct expose_label l = { "format", expose_format_name(i) };
+		struct expose_number v = { .mantissa = a->self->scrapes[i] };
+
+		if (id == METRIC_RENDERS)
+			v.mantissa = a->self->renders[i];
+		if (id == METRIC_RENDER_SECONDS)
+			v = (struct expose_number){
+				.mantissa = a->self->render_us[i], .scale = 6
+			};
+		w->ops->sample(w, &l, 1, v);
+	}
+}
+
+static void put_http(struct expose_writer *w, const struct list_arg *a)
+{
+	for (unsigned i = 0; i < METRICS_CODES; i++) {
+		char code[8];
+		struct expose_label l = { "code", code };
+
+		*expose_put_u64(code, i + 100) = '\0';
+		if (a->self->http[i] || i == 100)
+			sample(w, &l, 1, a->self->http[i]);
+	}
+}
+
+void expose_list(struct expose_writer *w, enum metric_list id,
+		 const struct snapshot *s, const struct metrics_self *self)
+{
+	static void (*const put[])(struct expose_writer *,
+				   const struct list_arg *) = {
+		[METRIC_BUILD_INFO] = put_build_info,
+		[METRIC_READY] = put_ready,
+		[METRIC_AGENT_UP] = put_agent_up,
+		[METRIC_AGENT_INFO] = put_agent_info,
+		[METRIC_AGENT_DROPPED] = put_agent_dropped,
+		[METRIC_AGENT_PROBES] = put_agent_probes,
+		[METRIC_HTTP_REQUESTS] = put_http,
+		[METRIC_TARGET_INFO] = put_targets,
+		[METRIC_VIEW_WORST_JOB] = put_worst_jobs,
+	};
+	const struct list_arg arg = { s, self }, *a = &arg;
+
+	switch (id) {
+	case METRIC_VIEW_SERIES:
+	case METRIC_VIEW_LIMIT:
+	case METRIC_VIEW_DEMAND:
+	case METRIC_VIEW_OVERFLOWED:
+	case METRIC_VIEW_IDLE:
+		put_views(w, a, id);
+		break;
+	case METRIC_VIEW_LABEL_VALUES:
+	case METRIC_VIEW_LABEL_LIMIT:
+	case METRIC_VIEW_LABEL_DEMAND:
+	case METRIC_VIEW_WORST:
+		put_labels(w, a, id);
+		break;
+	case METRIC_SCRAPES:
+	case METRIC_RENDERS:
+	case METRIC_RENDER_SECONDS:
+		put_formats(w, a, id);
+		break;
+	default:
+		put[id](w, a);
+	}
+}

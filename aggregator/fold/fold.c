@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/fold/fold.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aggregator/fold/fold_state.h"
+#include "proto/limits.h"
+
+static const enum label_key window_keys[] = { LABEL_JOB,    LABEL_ROLE,
+					      LABEL_METHOD, LABEL_ROUTE,
+					      LABEL_STATUS, LABEL_ERROR };
+#define N_WINDOW_KEYS (sizeof(window_keys) / sizeof(window_keys[0]))
+
+/* ---- construction ------------------------------------------------------ */
+
+static enum measure measure_of(const struct view *v)
+{
+	switch (v->source) {
+	case VIEW_TTFB:
+		return MEASURE_TTFB;
+	case VIEW_REQUEST_BYTES:
+		return MEASURE_REQUEST_BYTES;
+	case VIEW_RESPONSE_BYTES:
+		return MEASURE_RESPONSE_BYTES;
+	case VIEW_DURATION:
+		return MEASURE_DURATION;
+	default:
+		return MEASURE_NONE;
+	}
+}
+
+static int make_cells(const struct views *views, bool seconds,
+		      struct cells *out)
+{
+	uint64_t *bounds = NULL;
+	size_t n = 0;
+	int err;
+
+	bounds = calloc(views->n * VIEW_BOUNDS_MAX + 1, sizeof(*bounds));
+	if (!bounds)
+		return -ENOMEM;
+	for (size_t i = 0; i < views->n; i++) {
+		const struct view *v = &views->view[i];
+
+		if (v->kind != VIEW_HISTOGRAM ||
+		    view_in_seconds(v->source) != seconds)
+			continue;
+		memcpy(bounds + n, v->bounds, v->n_bounds * sizeof(*bounds));
+		n += v->n_bounds;
+	}
+	err = cells_init(out, seconds, bounds, n);
+	free(bounds);
+	return err;
+}
+
+static int make_views(struct fold *f, const struct views *views)
+{
+	int err;
+
+	f->view = calloc(views->n + 1, sizeof(*f->view));
+	if (!f->view)
+		return -ENOMEM;
+	for (size_t i = 0; i < views->n; i++) {
+		const struct view *v = &views->view[i];
+		const struct cells *c = NULL;
+
+		if (v->kind == VIEW_HISTOGRAM)
+			c = view_in_seconds(v->source) ? &f->seconds
+						       : &f->bytes;
+		f->view[i].view = v;
+		f->view[i].sum = measure_of(v);
+		f->view[i].measure = c ? measure_of(v) : MEASURE_NONE;
+		f->view[i].exemplars = c && v->source == VIEW_DURATION;
+		f->wants_ttfb |= v->source == VIEW_TTFB;
+		f->wants_slowest |= f->view[i].exemplars;
+		f->n_all = i + 1;
+		if (!view_of_edges(v->source))
+			f->n_views = f->n_all;
+		err = series_init(&f->view[i].series, v->labels, v->n_labels,
+				  v->max_series, c, f->intern);
+		if (err < 0)
+			return err;
+		for (size_t k = 0; k < v->n_labels; k++) {
+			size_t max = v->max_values[v->labels[k]];
+
+			series_limit_values(
+				&f->view[i].series, k,
+				max ? max : views_label_budget(v->labels[k]));
+		}
+	}
+	return 0;
+}
+
+static uint32_t filter_labels(const struct view *v)
+{
+	uint32_t used = 0;
+
+	for (size_t k = 0; k < v->n_filters; k++)
+		used |= 1u << v->filter[k].key;
+	return used;
+}
+
+/* Labels that make up the slots of rows with this role. */
+static uint32_t used_labels(const struct views *views, unsigned role)
+{
+	uint32_t used = 0;
+
+	for (size_t i = 0; i < N_WINDOW_KEYS; i++)
+		used |= 1u << window_keys[i];
+	for (size_t i = 0; i < views->n; i++) {
+		if (!(views->view[i].roles >> role & 1))
+			continue;
+		used |= filter_labels(&views->view[i]);
+		for (size_t k = 0; k < views->view[i].n_labels; k++)
+			used |= 1u << views->view[i].labels[k];
+	}
+	return used;
+}
+
+static int make_edges(struct fold *f, const struct fold_options *opt)
+{
+	f->edge_options = (struct graph_options){
+		.intern = f->intern,
+		.wait_us = opt->edge_wait_us,
+		.skew_us = opt->edge_skew_us,
+		.max_waiting = opt->max_waiting,
+		.future_us = opt->future_us,
+	};
+	return edges_new(&f->edges, f, f->n_views, &f->edge_options);
+}
+
+int fold_new(struct fold **out, const struct fold_options *opt)
+{
+	struct fold *f = calloc(1, sizeof(*f));
+	uint32_t used[LABELS_ROLES];
+	int err = -ENOMEM;
+
+	if (!f)
+		return -ENOMEM;
+	assert(opt->views->n <= VIEWS_MAX);
+	f->future_us = opt->future_us;
+	f->past_us = opt->past_us;
+	for (size_t i = 0; i < opt->views->n; i++)
+		f->filtered |= filter_labels(&opt->views->view[i]);
+	f->generation = 1;
+	f->target_table_cap = 1024;
+	f->target_table = calloc(f->target_table_cap, sizeof(uint32_t));
+	if (!f->target_table || fold_bins_init(&f->bins) < 0)
+		goto fail;
+	err = intern_new(&f->intern);
+	if (err < 0)
+		goto fail;
+	err = make_cells(opt->views, true, &f->seconds);
+	if (err == 0)
+		err = make_cells(opt->views, false, &f->bytes);
+	if (err == 0)
+		err = make_views(f, opt->views);
+	if (err == 0)
+		err = series_init(&f->window_series, window_keys, N_WINDOW_KEYS,
+				  opt->max_window_series, &f->seconds,
+				  f->intern);
+	if (err == 0)
+		err = windows_new(&f->windows);
+	for (unsigned role = 0; role < LABELS_ROLES; role++)
+		used[role] = used_labels(opt->views, role);
+	if (err == 0)
+		err = labels_new(&f->labels, f->intern, used,
+				 fold_row_words(f->n_views));
+	if (err == 0)
+		err = slowest_new(&f->slowest, &f->seconds, opt->views);
+	if (err == 0 && f->n_views < f->n_all)
+		err = make_edges(f, opt);
+	if (err < 0)
+		goto fail;
+	*out = f;
+	return 0;
+fail:
+	fold_free(f);
+	return err;
+}
+
+void fold_free(struct fold *f)
+{
+	if (!f)
+		return;
+	for (size_t i = f->retired_head; i < f->n_retired; i++)
+		free(f->retired[i].memory);
+	free(f->retired);
+	edges_free(f->edges);
+	for (size_t i = 0; i < f->n_all; i++)
+		series_fini(&f->view[i].series);
+	free(f->view);
+	series_fini(&f->window_series);
+	windows_free(f->windows);
+	labels_free(f->labels);
+	slowest_free(f->slowest);
+	intern_free(f->intern);
+	cells_fini(&f->seconds);
+	cells_fini(&f->bytes);
+	fold_bins_fini(&f->bins);
+	pool_fini(&f->pool);
+	free(f->target);
+	free(f->target_table);
+	free(f);
+}
+
+/* ---- access ------------------------------------------------------------ */
+
+void fold_set_loaded_view(struct fold *f, size_t view, uint64_t log_id)
+{
+	f->view[view].loaded = log_id;
+}
+
+void fold_set_loaded_windows(struct fold *f, uint64_t log_id)
+{
+	f->windows_loaded = log_id;
+}
+
+void fold_set_loaded_edges(struct fold *f, uint64_t log_id)
+{
+	f->edges_loaded = log_id;
+}
+
+bool fold_view_counts(const struct fold *f, size_t view, uint64_t log_id)
+{
+	return log_id > f->view[view].loaded;
+}
+
+size_t fold_views(const struct fold *f)
+{
+	return f->n_all;
+}
+
+size_t fold_event_views(const struct fold *f)
+{
+	return f->n_views;
+}
+
+struct graph *fold_graph(struct fold *f)
+{
+	return f->edges ? edges_graph(f->edges) : NULL;
+}
+
+const struct view *fold_view(const struct fold *f, size_t view)
+{
+	return f->view[view].view;
+}
+
+struct series *fold_series(struct fold *f, size_t view)
+{
+	return &f->view[view].series;
+}
+
+struct series *fold_window_series(struct fold *f)
+{
+	return &f->window_series;
+}
+
+struct windows *fold_windows(struct fold *f)
+{
+	return f->windows;
+}
+
+struct intern *fold_intern(struct fold *f)
+{
+	return f->intern;
+}
+
+const struct cells *fold_duration_cells(const struct fold *f)
+{
+	return &f->seconds;
+}
+
+uint64_t fold_clamped(const struct fold *f)
+{
+	return f->clamped;
+}
+
+/* FNV-1a over what decides where a value is counted. */
+static uint64_t digest(uint64_t h, uint64_t v)
+{
+	for (unsigned i = 0; i < 64; i += 8)
+		h = (h ^ (v >> i & 0xff)) * 0x100000001b3;
+	return h;
+}
+
+static uint64_t digest_text(uint64_t h, const char *text)
+{
+	do
+		h = (h ^ (uint8_t)*text) * 0x100000001b3;
+	while (*text++);
+	return h;
+}
+
+uint64_t fold_view_digest(const struct fold *f, size_t view)
+{
+	const struct view *v = f->view[view].view;
+	uint64_t h = 0xcbf29ce484222325;
+
+	h = digest(h, (uint64_t)v->kind << 32 | (uint64_t)v->source);
+	h = digest(h, (uint64_t)v->roles << 1 | v->errors_only);
+	for (size_t i = 0; i < v->n_labels; i++)
+		h = digest(h, (uint64_t)v->labels[i]);
+	if (view_of_edges(v->source)) {
+		h = digest(h, f->edge_options.wait_us);
+		h = digest(h, f->edge_options.skew_us);
+		h = digest(h, f->edge_options.max_waiting);
+	}
+	for (size_t i = 0; i < v->n_filters; i++) {
+		h = digest(h,
+			   (uint64_t)v->filter[i].key << 32 | v->filter[i].n);
+		for (size_t k = 0; k < v->filter[i].n; k++)
+			h = digest_text(h, v->filter[i].glob[k]);
+	}
+	if (v->kind == VIEW_HISTOGRAM)
+		for (size_t i = 0; i < v->n_bounds; i++)
+			h = digest(h, v->bounds[i]);
+	return h;
+}
+
+const struct cells *fold_cells(const struct fold *f, bool seconds)
+{
+	return seconds ? &f->seconds : &f->bytes;
+}

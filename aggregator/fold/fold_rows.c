@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fnmatch.h>
+
+#include "aggregator/fold/fold_state.h"
+
+/* From the rows of a batch to the slots that count them. */
+
+static bool passes(const struct view *view, const struct labels_row *lr)
+{
+	if (!(view->roles >> lr->role & 1) || (view->errors_only && !lr->error))
+		return false;
+	for (size_t i = 0; i < view->n_filters; i++) {
+		const struct view_filter *f = &view->filter[i];
+		const struct label *l = lr->label[f->key];
+		bool like = false;
+
+		for (size_t k = 0; k < f->n && !like; k++)
+			like = fnmatch(f->glob[k], l->data ? l->data : "", 0) ==
+			       0;
+		if (!like)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * What a view filters by is part of the cache's key, so it must be interned;
+ * but only for sets that were granted a place, which bounds it.
+ */
+static int intern_filtered(struct fold *f, const struct labels_row *lr)
+{
+	for (uint32_t left = f->filtered; left; left &= left - 1) {
+		struct label *l = lr->label[__builtin_ctz(left)];
+
+		if (!l->data || l->interned)
+			continue;
+		l->interned = intern_add(f->intern, l->data, l->len, l->hash);
+		if (!l->interned)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/*
+ * What a cache entry holds: by view its slot; then the slot of the windows, the
+ * views that count the set as bits, and whether it is one of errors.
+ */
+#define AT_WINDOW(f) ((f)->n_views)
+#define AT_VIEWS(f) ((f)->n_views + 1)
+#define AT_ERROR(f) ((f)->n_views + 2)
+
+size_t fold_row_words(size_t n_views)
+{
+	return n_views + 3;
+}
+
+/* The slots of a label set that no cache entry names. */
+static int resolve_slots(struct fold *f, const struct labels_row *lr,
+			 int64_t now_us, uint32_t *slot)
+{
+	uint32_t views = 0;
+	int64_t at;
+
+	for (size_t v = 0; v < f->n_views; v++) {
+		slot[v] = SERIES_OVERFLOW;
+		if (!passes(f->view[v].view, lr))
+			continue;
+		at = series_resolve(&f->view[v].series, lr->label, now_us);
+		if (at < 0)
+			return (int)at;
+		slot[v] = (uint32_t)at;
+		views |= UINT32_C(1) << v;
+	}
+	at = series_resolve(&f->window_series, lr->label, now_us);
+	if (at < 0)
+		return (int)at;
+	slot[AT_WINDOW(f)] = (uint32_t)at;
+	slot[AT_VIEWS(f)] = views;
+	slot[AT_ERROR(f)] = lr->error;
+	return at == SERIES_OVERFLOW ? 0 : intern_filtered(f, lr);
+}
+
+static int resolve(struct fold *f, size_t i, int64_t now_us,
+		   const uint32_t **out)
+{
+	uint32_t *slot = labels_scratch(f->labels);
+	struct labels_row lr;
+	int err;
+
+	labels_of(f->labels, i, &lr);
+	err = resolve_slots(f, &lr, now_us, slot);
+	*out = slot;
+	return err < 0 ? err : labels_cache(f->labels, i, slot);
+}
+
+int fold_find_row(struct fold *f, const struct fold_batch *fb, size_t i,
+		  struct row *r)
+{
+	const uint32_t *slot = labels_cached(f->labels, i);
+	int err = 0;
+
+	if (!slot)
+		err = resolve(f, i, fb->received_us, &slot);
+	if (err < 0)
+		return err;
+	r->window_key = slot[AT_WINDOW(f)];
+	r->error = slot[AT_ERROR(f)];
+	r->n = 0;
+	for (uint32_t left = slot[AT_VIEWS(f)]; left; left &= left - 1) {
+		unsigned v = (unsigned)__builtin_ctz(left);
+		struct series_slot *s;
+
+		if (fb->log_id <= f->view[v].loaded)
+			continue;
+		s = series_at(&f->view[v].series, slot[v]);
+		__builtin_prefetch(s, 1);
+		r->view[r->n] = (uint8_t)v;
+		r->slot[r->n++] = s;
+	}
+	return 0;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGGREGATOR_FOLD_SLOWEST_H
+#define AGGREGATOR_FOLD_SLOWEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "aggregator/fold/histogram.h"
+#include "aggregator/fold/views.h"
+#include "aggregator/snapshot/snapshot.h"
+#include "proto/batch.h"
+#include "proto/limits.h"
+
+/*
+ * The slowest request of each classic bucket since the last snapshot. While a
+ * batch is folded, only the greatest duration per row and group is kept; what
+ * is left of it at the end of the batch goes to the series. Pure; not locked.
+ */
+
+/* Those of one series. Shared with snapshots as spans are. */
+struct exemplars {
+	uint64_t generation;
+	uint32_t n;
+	struct snapshot_exemplar at[]; /* ascending by bucket */
+};
+
+/*
+ * Groups are the intervals between all the bounds of the views that measure
+ * durations: each bucket of each of them is a run of groups.
+ */
+#define SLOWEST_GROUPS 64u
+
+/* Open, as every event passes here. */
+struct slowest {
+	const struct views *views; /* borrowed */
+	unsigned n_groups; /* at most SLOWEST_GROUPS */
+	uint8_t *group; /* by cell */
+	uint8_t (*bucket)[SLOWEST_GROUPS]; /* by view and group */
+};
+
+/* Sets *out, released by slowest_free(). -ENOMEM. */
+int slowest_new(struct slowest **out, const struct cells *cells,
+		const struct views *views);
+void slowest_free(struct slowest *s); /* NULL is fine */
+
+_Static_assert(LIMIT_EVENTS <= 1u << 16 && LIMIT_DURATION_US <= 1ull << 42 &&
+		       SLOWEST_GROUPS <= 1u << 6,
+	       "group, duration and event fit in one word");
+
+/* The greater, the slower. 0 is none: that is less than any. */
+static inline uint64_t slowest_word(uint64_t duration_us, size_t event)
+{
+	return (duration_us << 16 | event) + 1;
+}
+
+/* The slowest event of a group. */
+struct slowest_best {
+	uint64_t word; /* group << 58 | duration << 16 | event */
+	int64_t end_us;
+};
+
+static inline struct slowest_best slowest_best(unsigned group, uint64_t word,
+					       const int64_t *end_us)
+{
+	return (struct slowest_best){
+		.word = (uint64_t)group << 58 | (word - 1),
+		.end_us = end_us[(word - 1) & 0xffff],
+	};
+}
+
+/* Events that have a trace id. */
+struct slowest_traces {
+	const uint32_t *event; /* ascending */
+	size_t n;
+	const uint8_t *ids; /* 24 bytes each */
+};
+
+/* Of one row of the batch. */
+struct slowest_row {
+	const struct slowest_best *best; /* ascending by group */
+	size_t n;
+	const struct slowest_traces *traces;
+};
+
+/*
+ * Merges the row into the exemplars of a series of view v. *ref must be the
+ * caller's alone, or NULL; it moves when it grows. generation: of snapshots; an
+ * exemplar of an older one gives way to any. -ENOMEM.
+ */
+int slowest_merge(const struct slowest *s, const struct slowest_row *r,
+		  size_t v, uint64_t log_id, uint64_t generation,
+		  struct exemplars **ref);
+
+/* Something of the row would take a place in e. */
+bool slowest_wins(const struct slowest *s, const struct slowest_row *r,
+		  size_t v, uint64_t generation, const struct exemplars *e);
+
+#endif /* AGGREGATOR_FOLD_SLOWEST_H */

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGGREGATOR_FOLD_VIEWS_H
+#define AGGREGATOR_FOLD_VIEWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * A view is a metric family made by folding the log: what is measured, how it
+ * is grouped, which events count. Views are data; the defaults are in views.c
+ * and a configuration can replace them. Immutable once built; any thread.
+ */
+
+enum view_kind {
+	VIEW_COUNTER,
+	VIEW_HISTOGRAM,
+};
+
+enum view_source {
+	VIEW_REQUESTS, /* one per event */
+	VIEW_DURATION, /* integer µs, shown in seconds */
+	VIEW_TTFB, /* integer µs, shown in seconds */
+	VIEW_REQUEST_BYTES,
+	VIEW_RESPONSE_BYTES,
+	/* Edges of the service graph: one event, or two that were joined. */
+	VIEW_EDGE_REQUESTS, /* one per edge */
+	VIEW_EDGE_SERVER, /* integer µs of the server's side */
+	VIEW_EDGE_CLIENT, /* of the client's side */
+	VIEW_EDGE_NETWORK, /* client's - server's; only if both were seen */
+};
+static inline bool view_of_edges(enum view_source s)
+{
+	return s >= VIEW_EDGE_REQUESTS;
+}
+static inline bool view_counts(enum view_source s)
+{
+	return s == VIEW_REQUESTS || s == VIEW_EDGE_REQUESTS;
+}
+static inline bool view_in_seconds(enum view_source s)
+{
+	return s == VIEW_DURATION || s == VIEW_TTFB || s > VIEW_EDGE_REQUESTS;
+}
+
+/* What an event can be grouped and filtered by. */
+enum label_key {
+	LABEL_JOB, /* namespace/service, or service */
+	LABEL_INSTANCE,
+	LABEL_NODE, /* the agent's id */
+	LABEL_SERVICE,
+	LABEL_ROLE, /* "server", "client" */
+	LABEL_METHOD, /* http_request_method */
+	LABEL_ROUTE, /* http_route */
+	LABEL_STATUS, /* http_response_status_code; absent if none */
+	LABEL_ERROR, /* error_type; absent on success */
+	LABEL_SCHEME, /* url_scheme */
+	LABEL_VERSION, /* network_protocol_version */
+	LABEL_ADDRESS, /* server_address */
+	LABEL_PORT, /* server_port */
+	LABEL_EVENT_KEYS, /* those of edges follow, and are for them only */
+	LABEL_CLIENT = LABEL_EVENT_KEYS, /* as job; "user": nobody watched */
+	LABEL_SERVER, /* as job, or the address that a client asked for */
+	LABEL_CONNECTION, /* connection_type: "virtual_node" if one-sided */
+	LABEL_KEYS,
+};
+/* The label's name in the exposition. Static; NULL if out of range. */
+const char *label_key_name(enum label_key key);
+/* Distinct values that a view may have of it, unless the view says otherwise.
+ */
+size_t views_label_budget(enum label_key key);
+
+#define VIEW_BOUNDS_MAX 64
+#define VIEWS_MAX 32
+#define VIEW_SERIES_DEFAULT 100000u
+
+/*
+ * Only events whose label is like one of the globs; an absent one is "". For
+ * job, service, method, route and status only: what is filtered by is kept for
+ * each label set that has windows, and those are bounded.
+ */
+struct view_filter {
+	enum label_key key;
+	size_t n;
+	const char *const *glob;
+};
+
+struct view {
+	const char *name; /* as exposed, without _total */
+	const char *help;
+	const char *unit; /* "seconds", "bytes", "" */
+	enum view_kind kind;
+	enum view_source source;
+	uint32_t roles; /* bit 1 << role: which events count */
+	bool errors_only; /* only events that are errors for their role */
+	enum label_key labels[LABEL_KEYS]; /* in order of exposition */
+	size_t n_labels;
+	/* Classic buckets, ascending, in the source's integer unit (µs, bytes);
+	 * a value v falls in the first bucket with v <= bound. */
+	uint64_t bounds[VIEW_BOUNDS_MAX];
+	size_t n_bounds;
+	const struct view_filter *filter; /* all of them must hold */
+	size_t n_filters;
+	size_t max_series; /* budget; beyond it the overflow series */
+	size_t max_values[LABEL_KEYS]; /* 0: views_label_budget() */
+};
+
+/* Those of edges come last. */
+struct views {
+	size_t n;
+	const struct view *view;
+};
+
+/* The built-in set. Static. */
+const struct views *views_default(void);
+
+#endif /* AGGREGATOR_FOLD_VIEWS_H */

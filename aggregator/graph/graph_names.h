@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGGREGATOR_GRAPH_GRAPH_NAMES_H
+#define AGGREGATOR_GRAPH_GRAPH_NAMES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "aggregator/fold/series.h"
+
+/*
+ * Names of the sides that wait for their other side. Peers choose some of
+ * them, so they are not interned until a series was granted to them; a name
+ * that nobody holds goes when the table is full. Not locked: the graph's.
+ */
+#define GRAPH_NAMES_MAX 65536u
+#define GRAPH_NAMES_BYTES ((size_t)16 << 20)
+
+struct graph_name {
+	struct label label;
+	uint32_t serial; /* never used again */
+	uint32_t refs;
+	struct graph_name *next; /* of its chain */
+	char text[];
+};
+
+struct graph_names;
+
+/* Sets *out, released by graph_names_free(). -ENOMEM. */
+int graph_names_new(struct graph_names **out, const struct intern *intern);
+void graph_names_free(struct graph_names *t); /* NULL is fine */
+
+/*
+ * The name, held by the caller. "_OTHER" if there is no room; NULL: out of
+ * memory.
+ */
+struct graph_name *graph_names_hold(struct graph_names *t,
+				    const struct label *label);
+static inline struct graph_name *graph_name_again(struct graph_name *n)
+{
+	n->refs++;
+	return n;
+}
+static inline void graph_name_rele(struct graph_name *n)
+{
+	n->refs--;
+}
+
+#endif /* AGGREGATOR_GRAPH_GRAPH_NAMES_H */

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What waits, as bytes: version 1, event time, four counts, how many sides,
+ * and these from the oldest on. Varints; what is written as text is length + 1
+ * and the text, 0 for none.
+ *
+ *   role | failed << 1   start   duration   due   evidence   node
+ *   name   peer   client (18 bytes)   server (18 bytes)   scope
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aggregator/graph/graph_state.h"
+#include "common/varint.h"
+
+#define VERSION 1u
+
+static void put_name(struct buf *out, const struct graph_name *n)
+{
+	varint_put(out, n ? n->label.len + 1 : 0);
+	if (n)
+		buf_append(out, n->text, n->label.len);
+}
+
+static void put_side(const struct graph *g, struct buf *out,
+		     const struct graph_side *s)
+{
+	const struct graph_key *key = &g->link[s->link].key;
+
+	varint_put(out, s->role | (uint64_t)s->failed << 1);
+	varint_put(out, (uint64_t)s->start_us);
+	varint_put(out, (uint64_t)(s->end_us - s->start_us));
+	varint_put(out, (uint64_t)s->due_us);
+	varint_put(out, s->evidence);
+	varint_put(out, s->node);
+	put_name(out, s->name);
+	put_name(out, s->peer);
+	buf_append(out, key->client, GRAPH_END_BYTES);
+	buf_append(out, key->server, GRAPH_END_BYTES);
+	varint_put(out, key->scope);
+}
+
+int graph_save(const struct graph *g, struct buf *out)
+{
+	varint_put(out, VERSION);
+	varint_put(out, (uint64_t)g->now_us);
+	varint_put(out, g->stats.joined);
+	varint_put(out, g->stats.expired);
+	varint_put(out, g->stats.evicted);
+	varint_put(out, g->stats.clamped_us);
+	varint_put(out, g->stats.waiting);
+	for (uint32_t i = g->oldest; i; i = g->side[i].newer)
+		put_side(g, out, &g->side[i]);
+	return out->err;
+}
+
+/* *out is held; NULL if none was written. */
+static int get_name(struct graph *g, struct varint_reader *r,
+		    struct graph_name **out)
+{
+	uint64_t len = varint_get(r);
+	struct label l;
+
+	*out = NULL;
+	if (r->bad || len == 0)
+		return 0;
+	len--;
+	if (len > (size_t)(r->end - r->at))
+		return -EUCLEAN;
+	l = (struct label){ .data = (const char *)r->at, .len = len };
+	l.hash = intern_hash(g->opt.intern, l.data, l.len);
+	r->at += len;
+	*out = graph_names_hold(g->names, &l);
+	return *out ? 0 : -ENOMEM;
+}
+
+static int get_key(struct varint_reader *r, struct graph_key *key)
+{
+	if ((size_t)(r->end - r->at) < sizeof(key->client) * 2)
+		return -EUCLEAN;
+	memset(key, 0, sizeof(*key));
+	memcpy(key->client, r->at, GRAPH_END_BYTES);
+	memcpy(key->server, r->at + GRAPH_END_BYTES, GRAPH_END_BYTES);
+	r->at += sizeof(key->client) * 2;
+	key->scope = varint_get(r);
+	return 0;
+}
+
+static int get_side(struct graph *g, struct varint_reader *r)
+{
+	struct graph_side s = { 0 };
+	struct graph_key key;
+	uint64_t flags = varint_get(r), hash;
+	int err;
+
+	s.role = flags & 1;
+	s.failed = flags >> 1 & 1;
+	s.start_us = (int64_t)varint_get(r);
+	s.end_us = s.start_us + (int64_t)varint_get(r);
+	s.due_us = (int64_t)varint_get(r);
+	s.evidence = (uint32_t)varint_get(r);
+	s.node = (uint32_t)varint_get(r);
+	err = get_name(g, r, &s.name);
+	if (err == 0)
+		err = get_name(g, r, &s.peer);
+	if (err == 0)
+		err = get_key(r, &key);
+	if (err == 0 && (r->bad || !s.name))
+		err = -EUCLEAN;
+	if (err < 0)
+		return err;
+	hash = intern_hash(g->opt.intern, (const char *)&key, sizeof(key));
+	s.link = graph_find_link(g, &key, hash);
+	if (!s.link)
+		err = graph_add_link(g, &key, hash, &s.link);
+	return err < 0 ? err : graph_add_side(g, &s);
+}
+
+int graph_load(struct graph *g, const void *data, size_t len)
+{
+	struct varint_reader r = { .at = data, .end = NULL };
+	uint64_t n;
+	int err = 0;
+
+	r.end = r.at + len;
+	if (varint_get(&r) != VERSION)
+		return -EUCLEAN;
+	g->now_us = (int64_t)varint_get(&r);
+	g->stats.joined = varint_get(&r);
+	g->stats.expired = varint_get(&r);
+	g->stats.evicted = varint_get(&r);
+	g->stats.clamped_us = varint_get(&r);
+	n = varint_get(&r);
+	for (uint64_t i = 0; i < n && err == 0; i++)
+		err = get_side(g, &r);
+	return err == 0 && (r.bad || r.at != r.end) ? -EUCLEAN : err;
+}

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/ledger/ledger.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "proto/limits.h"
+
+#define AGENTS_MAX 65536u
+/* What an agent that ended may have had on its way, when the next began. */
+#define STRIKES 1u
+#define ALIVE_US ((int64_t)3 * HEARTBEAT_MS * 1000)
+
+struct ledger {
+	struct ledger_agent **agent;
+	size_t n, cap, max;
+	uint32_t *table; /* open addressing: index + 1 */
+	size_t table_cap;
+	struct ledger_epoch *dirty;
+};
+
+int ledger_new(struct ledger **out, size_t max_agents)
+{
+	struct ledger *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	l->max = max_agents ? max_agents : AGENTS_MAX;
+	l->table_cap = 256;
+	l->table = calloc(l->table_cap, sizeof(*l->table));
+	if (!l->table) {
+		free(l);
+		return -ENOMEM;
+	}
+	*out = l;
+	return 0;
+}
+
+static void free_probes(struct ledger_agent *a)
+{
+	for (size_t i = 0; i < a->n_probes; i++)
+		free(a->probes[i]);
+	free(a->probes);
+	free(a->attached);
+}
+
+static void free_agent(struct ledger_agent *a)
+{
+	if (!a)
+		return;
+	while (a->newest) {
+		struct ledger_epoch *e = a->newest;
+
+		a->newest = e->older;
+		free(e);
+	}
+	free_probes(a);
+	free(a->name);
+	free(a->version);
+	free(a->kernel);
+	free(a->capture);
+	free(a);
+}
+
+void ledger_free(struct ledger *l)
+{
+	if (!l)
+		return;
+	for (size_t i = 0; i < l->n; i++)
+		free_agent(l->agent[i]);
+	free(l->agent);
+	free(l->table);
+	free(l);
+}
+
+static uint64_t hash_name(const char *s)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	for (; *s; s++)
+		h = (h ^ (uint8_t)*s) * 0x100000001b3;
+	return h ^ h >> 32;
+}
+
+static void place(struct ledger *l, size_t i)
+{
+	size_t at = l->agent[i]->hash & (l->table_cap - 1);
+
+	while (l->table[at])
+		at = (at + 1) & (l->table_cap - 1);
+	l->table[at] = (uint32_t)i + 1;
+}
+
+static int room(struct ledger *l)
+{
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? 2 * l->cap : 64;
+		void *p = realloc(l->agent, cap * sizeof(*l->agent));
+
+		if (!p)
+			return -ENOMEM;
+		l->agent = p;
+		l->cap = cap;
+	}
+	if (l->n * 2 >= l->table_cap) {
+		size_t cap = 2 * l->table_cap;
+		uint32_t *table = calloc(cap, sizeof(*table));
+
+		if (!table)
+			return -ENOMEM;
+		free(l->table);
+		l->table = table;
+		l->table_cap = cap;
+		for (size_t i = 0; i < l->n; i++)
+			place(l, i);
+	}
+	return 0;
+}
+
+static struct ledger_agent *find(const struct ledger *l, const char *name,
+				 uint64_t hash)
+{
+	for (size_t at = hash & (l->table_cap - 1); l->table[at];
+	     at = (at + 1) & (l->table_cap - 1)) {
+		struct ledger_agent *a = l->agent[l->table[at] - 1];
+
+		if (a->hash == hash && strcmp(a->name, name) == 0)
+			return a;
+	}
+	return NULL;
+}
+
+int ledger_agent_get(struct ledger *l, const char *name,
+		     struct ledger_agent **out)
+{
+	uint64_t hash = hash_name(name);
+	struct ledger_agent *a = find(l, name, hash);
+	int err;
+
+	if (a) {
+		*out = a;
+		return 0;
+	}
+	if (l->n >= l->max)
+		return -ENOSPC;
+	err = room(l);
+	if (err < 0)
+		return err;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	a->hash = hash;
+	a->name = strdup(name);
+	a->version = strdup("");
+	a->kernel = strdup("");
+	a->capture = strdup("");
+	if (!a->name || !a->version || !a->kernel || !a->capture) {
+		free_agent(a);
+		return -ENOMEM;
+	}
+	l->agent[l->n] = a;
+	place(l, l->n++);
+	*out = a;
+	return 0;
+}
+
+static struct ledger_epoch *find_epoch(const struct ledger_agent *a,
+				       uint64_t epoch)
+{
+	struct ledger_epoch *e = a->newest;
+
+	while (e && e->epoch > epoch)
+		e = e->older;
+	return e && e->epoch == epoch ? e : NULL;
+}
+
+static struct ledger_epoch *add_epoch(struct ledger_agent *a, uint64_t epoch)
+{
+	struct ledger_epoch *e = calloc(1, sizeof(*e));
+	struct ledger_epoch **at = &a->newest;
+
+	if (!e)
+		return NULL;
+	e->agent = a;
+	e->epoch = epoch;
+	while (*at && (*at)->epoch > epoch)
+		at = &(*at)->older;
+	e->older = *at;
+	*at = e;
+	a->n_epochs++;
+	return e;
+}
+
+int ledger_restore(struct ledger *l, const char *agent, uint64_t epoch,
+		   const struct ledger_state *state)
+{
+	struct ledger_agent *a;
+	struct ledger_epoch *e;
+	int err = ledger_agent_get(l, agent, &a);
+
+	if (err < 0)
+		return err;
+	e = find_epoch(a, epoch);
+	if (!e)
+		e = add_epoch(a, epoch);
+	if (!e)
+		return -ENOMEM;
+	e->committed = e->pending = *state;
+	return 0;
+}
+
+static void mark_dirty(struct ledger *l, struct ledger_epoch *e)
+{
+	if (e->dirty)
+		return;
+	e->dirty = true;
+	e->next_dirty = l->dirty;
+	l->dirty = e;
+}
+
+struct ledger_epoch *ledger_dirty(const struct ledger *l)
+{
+	return l->dirty;
+}
+
+void ledger_commit(struct ledger *l)
+{
+	while (l->dirty) {
+		struct ledger_epoch *e = l->dirty;
+
+		l->dirty = e->next_dirty;
+		e->dirty = false;
+		e->committed = e->pending;
+	}
+}
+
+void ledger_abort(struct ledger *l)
+{
+	while (l->dirty) {
+		struct ledger_epoch *e = l->dirty;
+
+		l->dirty = e->next_dirty;
+		e->dirty = false;
+		e->pending = e->committed;
+	}
+}
+
+static uint64_t greater(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static void take_losses(struct ledger_totals *t, const struct batch_losses *l)
+{
+	t->captured = greater(t->captured, l->captured);
+	t->packed = greater(t->packed, l->packed);
+	t->rolled_up = greater(t->rolled_up, l->rolled_up);
+	for (size_t i = 0; i < LOSS_STAGES; i++)
+		t->dropped[i] = greater(t->dropped[i], l->dropped[i]);
+	for (size_t i = 0; i < AGENT_COUNTERS; i++)
+		t->counters[i] = greater(t->counters[i], l->counters[i]);
+}
+
+/*
+ * What the agent has packed is here, or it says where it was lost; what is left
+ * was in the numbers that were left out. An agent may say where only later:
+ * that is not another loss then.
+ */
+static void take_gap(struct ledger_totals *t, uint64_t batches)
+{
+	uint64_t explained = t->counted + t->gap_requests +
+			     t->dropped[LOSS_OUTBOX] +
+			     t->dropped[LOSS_REFUSED] - t->told_late;
+
+	t->gap_batches += batches;
+	if (batches > 0 && explained < t->packed)
+		t->gap_requests += t->packed - explained;
+	else if (explained > t->packed && t->gap_requests > 0)
+		t->told_late += explained - t->packed;
+	if (t->told_late > t->gap_requests)
+		t->told_late = t->gap_requests;
+}
+
+/*
+ * An agent has one epoch at a time, so an older one that has something new to
+ * say while the newer one is alive too is another agent with the same id. The
+ * one message that was on its way at a restart looks like that too: an agent
+ * has one outstanding, so the second is the earliest that tells.
+ */
+static bool in_conflict(struct ledger_agent *a, uint64_t epoch, bool begins,
+			int64_t now_us)
+{
+	if (epoch >= a->newest->epoch) {
+		a->newest_heard_us = now_us;
+		if (begins)
+			a->strikes = 0;
+		return false;
+	}
+	if (a->newest_heard_us == 0 || now_us - a->newest_heard_us > ALIVE_US) {
+		a->strikes = 0;
+		a->conflict = false;
+		return false;
+	}
+	if (a->strikes < STRIKES) {
+		a->strikes++;
+		return false;
+	}
+	if (!a->conflict)
+		log_warn("two agents use the same id: %s", a->name);
+	a->conflict = true;
+	return true;
+}
+
+/* Told in the newest row, which is never retired. */
+static int expired(struct ledger *l, struct ledger_agent *a, uint64_t requests,
+		   struct ledger_epoch **row)
+{
+	struct ledger_epoch *e = a->newest;
+
+	if (e) {
+		mark_dirty(l, e);
+		e->pending.totals.expired_batches++;
+		e->pending.totals.expired_requests += requests;
+		*row = e;
+	}
+	log_warn("a batch of an epoch that is forgotten is not counted: "
+		 "agent=%s requests=%llu",
+		 a->name, (unsigned long long)requests);
+	return LEDGER_EXPIRED;
+}
+
+int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
+		 int64_t sent_us, int64_t now_us, struct ledger_epoch **row)
+{
+	struct ledger_agent *a;
+	struct ledger_epoch *e;
+	struct ledger_state *s;
+	uint64_t first, gap;
+	bool begins;
+	int err = ledger_agent_get(l, b->agent, &a);
+
+	*row = NULL;
+	if (err == -ENOSPC)
+		return LEDGER_FULL;
+	if (err < 0)
+		return err;
+	e = find_epoch(a, b->epoch);
+	if (!e && b->epoch <= a->retired_epoch)
+		return expired(l, a, requests, row);
+	if (!e && a->n_epochs >= LEDGER_EPOCHS_CROWD)
+		return LEDGER_CROWDED;
+	begins = !e;
+	if (begins) {
+		e = add_epoch(a, b->epoch);
+		if (!e)
+			return -ENOMEM;
+	}
+	*row = e;
+	s = &e->pending;
+	mark_dirty(l, e);
+	if (b->sequence <= s->sequence) {
+		s->totals.duplicates++;
+		return LEDGER_DUPLICATE;
+	}
+	if (in_conflict(a, b->epoch, begins, now_us)) {
+		s->totals.conflicts++;
+		return LEDGER_CONFLICT;
+	}
+	/* A rollup stands for a range of numbers. */
+	first = b->first_sequence > 0 ? b->first_sequence : b->sequence;
+	if (first <= s->sequence) {
+		s->totals.refused++;
+		return LEDGER_OVERLAP;
+	}
+	gap = first - s->sequence - 1;
+	s->sequence = b->sequence;
+	s->seen_us = now_us;
+	if (sent_us)
+		s->skew_us = sent_us - now_us;
+	s->totals.batches++;
+	s->totals.counted += requests;
+	take_losses(&s->totals, &b->losses);
+	take_gap(&s->totals, gap);
+	return LEDGER_NEW;
+}
+
+size_t ledger_agents(const struct ledger *l)
+{
+	return l->n;
+}
+
+struct ledger_agent *ledger_at(const struct ledger *l, size_t i)
+{
+	return l->agent[i];
+}
+
+void ledger_totals_add(struct ledger_totals *a, const struct ledger_totals *b)
+{
+	uint64_t x[LEDGER_TOTALS_N], y[LEDGER_TOTALS_N];
+
+	memcpy(x, a, sizeof(x));
+	memcpy(y, b, sizeof(y));
+	for (size_t i = 0; i < LEDGER_TOTALS_N; i++)
+		x[i] += y[i];
+	memcpy(a, x, sizeof(x));
+}
+
+/* ---- who an agent is --------------------------------------------------- */
+
+static bool same_info(const struct ledger_agent *a, const struct batch_info *in)
+{
+	if (strcmp(a->version, in->version) != 0 ||
+	    strcmp(a->kernel, in->kernel) != 0 ||
+	    strcmp(a->capture, in->capture) != 0 || a->n_probes != in->n_probes)
+		return false;
+	for (size_t i = 0; i < a->n_probes; i++)
+		if (strcmp(a->probes[i], in->probes[i]) != 0 ||
+		    a->attached[i] != in->probe_attached[i])
+			return false;
+	return true;
+}
+
+static int copy_info(struct ledger_agent *out, const struct batch_info *in)
+{
+	out->version = strdup(in->version);
+	out->kernel = strdup(in->kernel);
+	out->capture = strdup(in->capture);
+	out->probes = calloc(in->n_probes + 1, sizeof(*out->probes));
+	out->attached = calloc(in->n_probes + 1, sizeof(*out->attached));
+	if (!out->version || !out->kernel || !out->capture || !out->probes ||
+	    !out->attached)
+		return -ENOMEM;
+	for (; out->n_probes < in->n_probes; out->n_probes++) {
+		size_t i = out->n_probes;
+
+		out->probes[i] = strdup(in->probes[i]);
+		if (!out->probes[i])
+			return -ENOMEM;
+		out->attached[i] = in->probe_attached[i];
+	}
+	return 0;
+}
+
+int ledger_agent_set_info(struct ledger_agent *a, const struct batch_info *info)
+{
+	struct ledger_agent copy = { 0 };
+
+	if (same_info(a, info))
+		return 0;
+	if (copy_info(&copy, info) < 0) {
+		free_probes(&copy);
+		free(copy.version);
+		free(copy.kernel);
+		free(copy.capture);
+		return -ENOMEM;
+	}
+	free_probes(a);
+	free(a->version);
+	free(a->kernel);
+	free(a->capture);
+	a->version = copy.version;
+	a->kernel = copy.kernel;
+	a->capture = copy.capture;
+	a->probes = copy.probes;
+	a->attached = copy.attached;
+	a->n_probes = copy.n_probes;
+	a->info_dirty = true;
+	return 0;
+}

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/snapshot/snapshot.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aggregator/graph/graph.h"
+#include "aggregator/snapshot/snapshot_state.h"
+#include "common/clock.h"
+#include "proto/limits.h"
+
+#define UP_US ((int64_t)3 * HEARTBEAT_MS * 1000)
+
+void *snapshot_memory(struct taken *t, size_t n, size_t size)
+{
+	struct block *b;
+
+	if (size && n > SIZE_MAX / 2 / size)
+		return NULL;
+	b = calloc(1, sizeof(*b) + n * size + 1);
+	if (!b)
+		return NULL;
+	b->next = t->blocks;
+	t->blocks = b;
+	return b->data;
+}
+
+void snapshot_count_edges(struct snapshot_engine *to, struct fold *f)
+{
+	struct graph_stats s = { 0 };
+
+	if (fold_graph(f))
+		graph_stats(fold_graph(f), &s);
+	to->edges_waiting = s.waiting;
+	to->edges_joined = s.joined;
+	to->edges_expired = s.expired;
+	to->edges_evicted = s.evicted;
+	to->edges_clamped_us = s.clamped_us;
+}
+
+/* ---- under the lock ---------------------------------------------------- */
+
+/*
+ * Room for the slots there are and some more, written to now: the first touch
+ * of each page would otherwise cost its time under the lock.
+ */
+static int reserve_view(struct taken *t, struct raw_view *raw, size_t chunks)
+{
+	raw->chunks = chunks;
+	raw->slot =
+		snapshot_memory(t, chunks * SERIES_CHUNK, sizeof(*raw->slot));
+	raw->label = snapshot_memory(t, chunks, sizeof(*raw->label));
+	if (!raw->slot || !raw->label)
+		return -ENOMEM;
+	memset(raw->slot, 1, chunks * SERIES_CHUNK * sizeof(*raw->slot));
+	return 0;
+}
+
+static char *take_text(struct taken *t, const char *s)
+{
+	size_t len = strlen(s) + 1;
+	char *copy = snapshot_memory(t, len, 1);
+
+	if (copy)
+		memcpy(copy, s, len);
+	return copy;
+}
+
+static int copy_worst(struct taken *t, struct raw_view *raw,
+		      const struct asker *worst)
+{
+	if (!worst)
+		return 0;
+	raw->worst_job = take_text(t, worst->name);
+	raw->worst_job_sets = worst->sets;
+	return raw->worst_job ? 0 : -ENOMEM;
+}
+
+static int copy_view(struct taken *t, struct raw_view *raw,
+		     const struct series *s)
+{
+	size_t chunks = (s->n + SERIES_CHUNK - 1) / SERIES_CHUNK;
+
+	raw->series = s;
+	raw->n = s->n;
+	if (chunks > raw->chunks && reserve_view(t, raw, chunks) < 0)
+		return -ENOMEM;
+	for (size_t c = 0; c < chunks; c++) {
+		size_t from = c * SERIES_CHUNK, n = s->n - from;
+
+		if (n > SERIES_CHUNK)
+			n = SERIES_CHUNK;
+		for (size_t i = 0; i < n; i++)
+			memcpy(&raw->slot[from + i], &s->slot[c][i],
+			       SERIES_COPIED);
+		raw->label[c] = s->label[c];
+	}
+	memcpy(raw->sketch, s->sketch, sizeof(s->sketch));
+	memcpy(raw->values, s->values, s->n_keys * sizeof(*s->values));
+	return copy_worst(t, raw, askers_worst(&s->askers));
+}
+
+static int copy_targets(struct taken *t, struct fold *f)
+{
+	size_t n = fold_targets(f);
+	struct snapshot_target *out = snapshot_memory(t, n, sizeof(*out));
+
+	if (!out)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		const struct target *from = fold_target(f, i);
+		const char *v[TARGET_FIELDS];
+
+		for (size_t k = 0; k < TARGET_FIELDS; k++)
+			v[k] = from->value[k] ? from->value[k]->text : NULL;
+		out[i] = (struct snapshot_target){
+			.job = v[TARGET_JOB],
+			.instance = v[TARGET_INSTANCE],
+			.service = v[TARGET_SERVICE],
+			.namespace_ = v[TARGET_NAMESPACE],
+			.container = v[TARGET_CONTAINER],
+			.node = v[TARGET_NODE],
+			.executable = v[TARGET_EXECUTABLE],
+		};
+	}
+	t->pub.targets = t->targets = out;
+	t->pub.n_targets = n;
+	return 0;
+}
+
+/* One loss is shown once: where it was seen first. */
+static void take_off(uint64_t *dropped, uint64_t *late)
+{
+	uint64_t n = *late < *dropped ? *late : *dropped;
+
+	*dropped -= n;
+	*late -= n;
+}
+
+static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
+{
+	struct ledger_totals sum = a->retired;
+	const struct ledger_state *last = NULL;
+
+	for (const struct ledger_epoch *e = a->newest; e; e = e->older) {
+		ledger_totals_add(&sum, &e->committed.totals);
+		if (!last || e->committed.seen_us > last->seen_us)
+			last = &e->committed;
+	}
+	if (last) {
+		out->last_seen_us = last->seen_us;
+		out->skew_us = last->skew_us;
+		out->up = clock_real_us() - last->seen_us < UP_US;
+	}
+	/* Nobody heard what a forgotten epoch captured, but in its batches. */
+	out->captured = sum.captured + sum.expired_requests;
+	out->counted = sum.counted;
+	out->rolled_up = sum.rolled_up;
+	memcpy(out->dropped, sum.dropped, sizeof(out->dropped));
+	memcpy(out->counters, sum.counters, sizeof(out->counters));
+	take_off(&out->dropped[LOSS_OUTBOX], &sum.told_late);
+	take_off(&out->dropped[LOSS_REFUSED], &sum.told_late);
+	out->dropped_sequence_gap = sum.gap_requests;
+	out->dropped_expired = sum.expired_requests;
+	out->batches = sum.batches;
+	out->duplicates = sum.duplicates;
+	out->refused = sum.refused;
+	out->conflicts = sum.conflicts;
+}
+
+static int copy_agent(struct taken *t, const struct ledger_agent *a,
+		      struct snapshot_agent *out)
+{
+	const char **probe = snapshot_memory(t, a->n_probes, sizeof(*probe));
+	uint32_t *attached = snapshot_memory(t, a->n_probes, sizeof(*attached));
+
+	out->node = take_text(t, a->name);
+	out->version = take_text(t, a->version);
+	out->kernel = take_text(t, a->kernel);
+	out->capture = take_text(t, a->capture);
+	if (!probe || !attached || !out->node || !out->version ||
+	    !out->kernel || !out->capture)
+		return -ENOMEM;
+	for (size_t i = 0; i < a->n_probes; i++) {
+		probe[i] = take_text(t, a->probes[i]);
+		if (!probe[i])
+			return -ENOMEM;
+		attached[i] = a->attached[i];
+	}
+	out->n_probes = a->n_probes;
+	out->probes = probe;
+	out->probe_attached = attached;
+	sum_epochs(a, out);
+	return 0;
+}
+
+/* An agent that never had a batch committed is not there yet. */
+static bool is_committed(const struct ledger_agent *a)
+{
+	for (const struct ledger_epoch *e = a->newest; e; e = e->older)
+		if (e->committed.seen_us)
+			return true;
+	return a->retired_epoch != 0;
+}
+
+static int copy_agents(struct taken *t, const struct ledger *l)
+{
+	size_t n = ledger_agents(l);
+	struct snapshot_agent *out = snapshot_memory(t, n, sizeof(*out));
+	int err = 0;
+
+	if (!out)
+		return -ENOMEM;
+	t->pub.agents = out;
+	for (size_t i = 0; i < n && err == 0; i++)
+		if (is_committed(ledger_at(l, i)))
+			err = copy_agent(t, ledger_at(l, i),
+					 &out[t->pub.n_agents++]);
+	return err;
+}
+
+static int copy_state(struct taken *t, struct engine *e)
+{
+	size_t n = fold_views(e->fold);
+	int err = 0;
+
+	for (size_t v = 0; v < n && err == 0; v++)
+		err = copy_view(t, &t->raw[v], fold_series(e->fold, v));
+	if (err == 0)
+		err = copy_targets(t, e->fold);
+	if (err == 0)
+		err = copy_agents(t, e->ledger);
+	t->pub.engine = e->counters;
+	return err;
+}
+
+/* A start loads them in another order than they came. */
+static int compare_targets(const void *pa, const void *pb)
+{
+	const struct snapshot_target *a = pa, *b = pb;
+	int c = strcmp(a->job, b->job);
+
+	return c ? c : strcmp(a->instance, b->instance);
+}
+
+static int build(struct taken *t, struct engine *e)
+{
+	size_t n = fold_views(e->fold);
+	int err = 0;
+
+	t->views = snapshot_memory(t, n, sizeof(*t->views));
+	if (!t->views)
+		return -ENOMEM;
+	for (size_t v = 0; v < n && err == 0; v++)
+		err = snapshot_begin_view(t, v);
+	qsort(t->targets, t->pub.n_targets, sizeof(*t->targets),
+	      compare_targets);
+	t->pub.views = t->views;
+	t->pub.n_views = n;
+	t->pub.ready = engine_ready(e, t->pub.not_ready_why,
+				    sizeof(t->pub.not_ready_why));
+	return err;
+}
+
+/* The engine lets those who wait go first. */
+static void lock_as_snapshot(struct engine *e)
+{
+	atomic_fetch_add(&e->waiting, 1);
+	pthread_mutex_lock(&e->mutex);
+}
+
+static void unlock_as_snapshot(struct engine *e)
+{
+	atomic_fetch_sub(&e->waiting, 1);
+	pthread_cond_signal(&e->served);
+	pthread_mutex_unlock(&e->mutex);
+}
+
+static int reserve(struct taken *t, struct engine *e)
+{
+	size_t n = fold_views(e->fold);
+	int err = 0;
+
+	t->raw = snapshot_memory(t, n, sizeof(*t->raw));
+	if (!t->raw)
+		return -ENOMEM;
+	lock_as_snapshot(e);
+	for (size_t v = 0; v < n; v++)
+		t->raw[v].chunks = fold_series(e->fold, v)->n_chunks;
+	unlock_as_snapshot(e);
+	for (size_t v = 0; v < n && err == 0; v++) {
+		t->raw[v].values = snapshot_memory(t, LABEL_KEYS,
+						   sizeof(*t->raw[v].values));
+		if (!t->raw[v].values)
+			return -ENOMEM;
+		err = reserve_view(t, &t->raw[v], t->raw[v].chunks + 1);
+	}
+	return err;
+}
+
+/* Registers the snapshot, so that the engine leaves its spans alone. */
+static int enter(struct taken *t, struct engine *e)
+{
+	uint64_t start;
+	int err;
+
+	lock_as_snapshot(e);
+	start = clock_mono_ns();
+	err = copy_state(t, e);
+	t->live.generation = fold_share(e->fold);
+	if (e->newest)
+		e->newest->next = &t->live;
+	else
+		e->oldest = &t->live;
+	e->newest = &t->live;
+	t->pub.locked_ns = clock_mono_ns() - start;
+	unlock_as_snapshot(e);
+	return err;
+}
+
+static void free_blocks(struct block *b)
+{
+	while (b) {
+		struct block *next = b->next;
+
+		free(b);
+		b = next;
+	}
+}
+
+static void free_taken(struct taken *t)
+{
+	free_blocks(t->loaded);
+	free_blocks(t->blocks);
+	free(t);
+}
+
+/* taken is what it was made as, and was never const. */
+static struct taken *taken_of(const struct snapshot *s)
+{
+	return (struct taken *)(uintptr_t)s;
+}
+
+static int load(const struct snapshot *s, size_t view)
+{
+	struct taken *t = taken_of(s);
+	struct block *keep = t->blocks;
+	int err;
+
+	t->blocks = t->loaded;
+	err = snapshot_build_view(t, view);
+	t->loaded = t->blocks;
+	t->blocks = keep;
+	return err;
+}
+
+static void unload(const struct snapshot *s, size_t view)
+{
+	struct taken *t = taken_of(s);
+
+	t->views[view].series = NULL;
+	free_blocks(t->loaded);
+	t->loaded = NULL;
+}
+
+const struct snapshot *snapshot_open(struct engine *e)
+{
+	struct taken *t = calloc(1, sizeof(*t));
+	int err;
+
+	if (!t)
+		return NULL;
+	t->engine = e;
+	err = reserve(t, e);
+	if (err < 0) {
+		free_taken(t);
+		return NULL;
+	}
+	t->pub.load = load;
+	t->pub.unload = unload;
+	err = enter(t, e);
+	if (err == 0)
+		err = build(t, e);
+	if (err < 0) {
+		snapshot_rele(&t->pub);
+		return NULL;
+	}
+	return &t->pub;
+}
+
+const struct snapshot *snapshot_take(struct engine *e)
+{
+	const struct snapshot *s = snapshot_open(e);
+
+	for (size_t v = 0; s && v < s->n_views; v++)
+		if (s->load(s, v) < 0) {
+			snapshot_rele(s);
+			return NULL;
+		}
+	if (s) { /* all are there, and stay */
+		taken_of(s)->pub.load = NULL;
+		taken_of(s)->pub.unload = NULL;
+	}
+	return s;
+}
+
+static void leave(struct taken *t)
+{
+	struct engine *e = t->engine;
+	struct live_snapshot **at = &e->oldest, *before = NULL;
+
+	pthread_mutex_lock(&e->mutex);
+	while (*at != &t->live) {
+		before = *at;
+		at = &before->next;
+	}
+	*at = t->live.next;
+	if (e->newest == &t->live)
+		e->newest = before;
+	pthread_mutex_unlock(&e->mutex);
+}
+
+void snapshot_rele(const struct snapshot *s)
+{
+	struct taken *t;
+
+	if (!s)
+		return;
+	t = taken_of(s);
+	leave(t);
+	free_taken(t);
+}

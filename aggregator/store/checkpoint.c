@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/store/checkpoint.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aggregator/graph/graph.h"
+#include "aggregator/store/checkpoint_state.h"
+#include "aggregator/store/durations.h"
+#include "common/log.h"
+#include "common/varint.h"
+#include "proto/batch.h"
+
+int checkpoint_new(struct checkpoint **out, struct fold *f, struct store *st)
+{
+	struct checkpoint *c = calloc(1, sizeof(*c));
+	size_t n = fold_views(f);
+
+	if (!c)
+		return -ENOMEM;
+	c->fold = f;
+	c->store = st;
+	c->id = calloc(n + 1, sizeof(*c->id));
+	c->view_mark = calloc(n + 1, sizeof(*c->view_mark));
+	if (!c->id || !c->view_mark) {
+		checkpoint_free(c);
+		return -ENOMEM;
+	}
+	*out = c;
+	return 0;
+}
+
+void checkpoint_free(struct checkpoint *c)
+{
+	if (!c)
+		return;
+	free(c->id);
+	free(c->view_mark);
+	free(c->written);
+	free(c->cell_of[0]);
+	free(c->cell_of[1]);
+	buf_fini(&c->labels);
+	buf_fini(&c->state);
+	buf_fini(&c->graph);
+	free(c);
+}
+
+uint64_t checkpoint_watermark(const struct checkpoint *c)
+{
+	uint64_t least = c->window_mark;
+
+	for (size_t v = 0; v < fold_views(c->fold); v++)
+		if (c->view_mark[v] < least)
+			least = c->view_mark[v];
+	return least;
+}
+
+uint64_t checkpoint_rounds(const struct checkpoint *c)
+{
+	return c->rounds;
+}
+
+void checkpoint_fold_all(struct checkpoint *c)
+{
+	c->fold_all = true;
+}
+
+/* ---- one series -------------------------------------------------------- */
+
+static void encode_labels(struct buf *b, const struct series *s, uint32_t slot)
+{
+	const struct interned *const *value = series_labels(s, slot);
+
+	for (size_t i = 0; i < s->n_keys; i++) {
+		if (!value[i]) {
+			varint_put(b, 0);
+			continue;
+		}
+		varint_put(b, (uint64_t)value[i]->len + 1);
+		buf_append(b, value[i]->text, value[i]->len);
+	}
+}
+
+/* Only the cells that are not zero at either end. */
+static void encode_state(struct buf *b, const struct series_slot *slot)
+{
+	const struct span *s = slot->span;
+	unsigned from = 0, to = s ? s->n : 0;
+
+	while (from < to && s->count[from] == 0)
+		from++;
+	while (to > from && s->count[to - 1] == 0)
+		to--;
+	varint_put(b, slot->count);
+	varint_put(b, slot->sum);
+	varint_put_signed(b, slot->created_us);
+	varint_put(b, s ? s->first + from : 0);
+	varint_put(b, to - from);
+	for (unsigned i = from; i < to; i++)
+		varint_put(b, s->count[i]);
+	varint_put_signed(b, slot->active_us);
+}
+
+/* ---- writing ----------------------------------------------------------- */
+
+void checkpoint_begin(struct checkpoint *c, uint64_t now)
+{
+	if (c->active)
+		return;
+	c->active = true;
+	c->round = now;
+	c->view = c->next_view = 0;
+	c->slot = c->next_slot = 0;
+	buf_reset(&c->graph);
+	if (fold_graph(c->fold)) {
+		varint_put(&c->graph, now);
+		graph_save(fold_graph(c->fold), &c->graph);
+	}
+}
+
+bool checkpoint_active(const struct checkpoint *c)
+{
+	return c->active;
+}
+
+int checkpoint_put_slot(struct checkpoint *c, uint64_t now)
+{
+	struct series *s = fold_series(c->fold, c->next_view);
+	struct series_slot *slot = series_at(s, c->next_slot);
+	struct store_series row = {
+		.view = c->id[c->next_view],
+		.slot = c->next_slot,
+		.log_id = now,
+	};
+
+	if (c->n_written == c->written_cap) {
+		size_t cap = c->written_cap ? 2 * c->written_cap : 1024;
+		void *p = realloc(c->written, cap * sizeof(*c->written));
+
+		if (!p)
+			return -ENOMEM;
+		c->written = p;
+		c->written_cap = cap;
+	}
+	buf_reset(&c->labels);
+	buf_reset(&c->state);
+	if (c->next_slot != SERIES_OVERFLOW)
+		encode_labels(&c->labels, s, c->next_slot);
+	encode_state(&c->state, slot);
+	if (c->labels.err || c->state.err)
+		return -ENOMEM;
+	row.labels = c->labels.data;
+	row.labels_len = c->labels.len;
+	row.state = c->state.data;
+	row.state_len = c->state.len;
+	c->written[c->n_written++] = slot;
+	return store_put_series(c->store, &row);
+}
+
+static int put_views(struct checkpoint *c)
+{
+	int err = 0;
+
+	for (size_t v = 0; v < fold_views(c->fold) && err == 0; v++)
+		err = store_put_view(c->store, c->id[v],
+				     fold_view(c->fold, v)->name,
+				     fold_view_digest(c->fold, v), c->round);
+	if (err == 0)
+		err = c->graph.err;
+	return err < 0 ? err
+		       : store_put_state(c->store, STATE_GRAPH, c->graph.data,
+					 c->graph.len);
+}
+
+static int put_targets(struct checkpoint *c)
+{
+	size_t n = fold_targets(c->fold);
+	int err = 0;
+
+	for (size_t i = c->targets_from; i < n && err == 0; i++) {
+		const struct target *t = fold_target(c->fold, i);
+		const char *value[STORE_TARGET_FIELDS];
+
+		for (size_t k = 0; k < TARGET_FIELDS; k++)
+			value[k] = t->value[k] ? t->value[k]->text : NULL;
+		err = store_put_target(c->store, value);
+	}
+	c->targets_written = n;
+	return err;
+}
+
+int checkpoint_step(struct checkpoint *c, uint64_t now, unsigned max)
+{
+	int err;
+
+	c->next_view = c->view;
+	c->next_slot = c->slot;
+	for (; c->next_view < fold_views(c->fold); c->next_view++) {
+		struct series *s = fold_series(c->fold, c->next_view);
+
+		for (; c->next_slot < s->n; c->next_slot++) {
+			if (!series_at(s, c->next_slot)->dirty)
+				continue;
+			if (max-- == 0)
+				return 0;
+			err = checkpoint_put_slot(c, now);
+			if (err < 0)
+				return err;
+		}
+		c->next_slot = 0;
+	}
+	c->finishing = true;
+	err = put_targets(c);
+	return err < 0 ? err : put_views(c);
+}
+
+static int put_window_keys(struct checkpoint *c)
+{
+	const struct series *s = fold_window_series(c->fold);
+	int err = 0;
+
+	for (uint32_t i = c->keys_stored; i < s->n && err == 0; i++) {
+		const struct interned *const *label = series_labels(s, i);
+		const char *value[STORE_WINDOW_LABELS];
+
+		for (size_t k = 0; k < STORE_WINDOW_LABELS; k++)
+			value[k] = label[k] ? label[k]->text : NULL;
+		err = store_put_window_key(c->store, i, value);
+	}
+	c->next_keys = s->n;
+	return err;
+}
+
+static size_t native_buckets(const struct cells *cells, const struct span *s,
+			     struct store_bucket out[DURATIONS_MAX])
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; s && i < s->n; i++) {
+		unsigned cell = s->first + i;
+		int native = cell == 0 ? BUCKET_ZERO : cells->native[cell];
+
+		if (s->count[i] == 0)
+			continue;
+		if (n == 0 || out[n - 1].native != native) {
+			out[n].native = native;
+			out[n++].count = 0;
+		}
+		out[n - 1].count += s->count[i];
+	}
+	return n;
+}
+
+int checkpoint_windows(struct checkpoint *c, uint64_t now)
+{
+	const struct cells *cells = fold_duration_cells(c->fold);
+	struct windows *w = fold_windows(c->fold);
+	struct store_bucket bucket[DURATIONS_MAX];
+	int err = put_window_keys(c);
+
+	for (size_t i = 0; i < windows_count(w) && err == 0; i++) {
+		const struct window_delta *d = windows_at(w, i);
+
+		err = store_add_window(c->store, d, bucket,
+				       native_buckets(cells, d->span, bucket));
+	}
+	buf_reset(&c->state);
+	varint_put(&c->state, now);
+	if (err == 0)
+		err = c->state.err;
+	if (err == 0)
+		err = store_put_state(c->store, STATE_WINDOWS, c->state.data,
+				      c->state.len);
+	c->flushing = true;
+	c->next_window_mark = now;
+	return err;
+}
+
+void checkpoint_committed(struct checkpoint *c)
+{
+	for (size_t i = 0; i < c->n_written; i++)
+		c->written[i]->dirty = false;
+	c->n_written = 0;
+	c->view = c->next_view;
+	c->slot = c->next_slot;
+	if (c->finishing) {
+		for (size_t v = 0; v < fold_views(c->fold); v++)
+			c->view_mark[v] = c->round;
+		c->targets_from = c->targets_written;
+		c->active = false;
+		c->rounds++;
+	}
+	if (c->flushing) {
+		windows_clear(fold_windows(c->fold));
+		c->window_mark = c->next_window_mark;
+		c->keys_stored = c->next_keys;
+	}
+	c->finishing = c->flushing = false;
+}
+
+void checkpoint_aborted(struct checkpoint *c)
+{
+	c->n_written = 0;
+	c->next_view = c->view;
+	c->next_slot = c->slot;
+	c->finishing = c->flushing = false;
+}

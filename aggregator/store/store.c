@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "aggregator/store/durations.h"
+#include "aggregator/store/migrations.h"
+#include "aggregator/store/store_sql.h"
+#include "aggregator/store/store_wal.h"
+#include "common/log.h"
+
+/* durations_add(a, b): the sum of two sparse histograms. */
+static void sql_durations_add(sqlite3_context *ctx, int argc,
+			      sqlite3_value **argv)
+{
+	struct store *st = sqlite3_user_data(ctx);
+	struct buf out = { 0 };
+	size_t len;
+	void *data;
+
+	(void)argc;
+	st->merged++;
+	durations_add(&out, sqlite3_value_blob(argv[0]),
+		      (size_t)sqlite3_value_bytes(argv[0]),
+		      sqlite3_value_blob(argv[1]),
+		      (size_t)sqlite3_value_bytes(argv[1]));
+	if (out.err) {
+		buf_fini(&out);
+		sqlite3_result_error_nomem(ctx);
+		return;
+	}
+	data = buf_take(&out, &len);
+	if (!data) {
+		sqlite3_result_error_nomem(ctx);
+		return;
+	}
+	sqlite3_result_blob64(ctx, data, len, free);
+}
+
+static int migrate(struct store *st)
+{
+	uint64_t version;
+	char text[64];
+	int err = store_sql_ask_u64(st, "PRAGMA user_version", &version);
+
+	if (err < 0)
+		return err;
+	if (version > migrations_count) {
+		log_error("%s was written by a newer version of redtap: "
+			  "schema %llu, this one knows %zu",
+			  st->path, (unsigned long long)version,
+			  migrations_count);
+		return -EPROTO;
+	}
+	for (size_t i = version; i < migrations_count; i++) {
+		snprintf(text, sizeof(text), "PRAGMA user_version = %d",
+			 migrations[i].number);
+		err = store_sql_exec(st, "BEGIN IMMEDIATE");
+		if (err == 0)
+			err = store_sql_exec(st, migrations[i].sql);
+		if (err == 0)
+			err = store_sql_exec(st, text);
+		if (err == 0)
+			err = store_sql_exec(st, "COMMIT");
+		if (err < 0) {
+			sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
+			return err;
+		}
+	}
+	return 0;
+}
+
+static int check(struct store *st)
+{
+	char answer[128];
+	int err = store_sql_ask(st, "PRAGMA quick_check(1)", answer,
+				sizeof(answer));
+
+	if (err < 0)
+		return err;
+	if (strcmp(answer, "ok") != 0) {
+		snprintf(st->error, sizeof(st->error), "%s", answer);
+		return -EUCLEAN;
+	}
+	return 0;
+}
+
+/*
+ * The first two only take effect before the first table is made. A page costs
+ * two system calls on its way out of the WAL, so twice the usual size makes
+ * ingest faster; more would gain little and write more of each small commit.
+ * store_wal.h relies on synchronous = FULL.
+ */
+static int setup(struct store *st)
+{
+	int err = store_sql_exec(st, "PRAGMA page_size = 8192;"
+				     "PRAGMA auto_vacuum = INCREMENTAL");
+
+	if (err == 0)
+		err = store_sql_exec(st, "PRAGMA journal_mode = WAL");
+	if (err == 0)
+		err = store_sql_exec(st, "PRAGMA synchronous = FULL;"
+					 "PRAGMA journal_size_limit = 67108864;"
+					 "PRAGMA wal_autocheckpoint = 1000;"
+					 "PRAGMA cache_size = -8192;"
+					 "PRAGMA temp_store = MEMORY;");
+	return err;
+}
+
+static int open_db(struct store *st)
+{
+	int rc = sqlite3_open_v2(st->path, &st->db,
+				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+					 SQLITE_OPEN_NOMUTEX,
+				 store_wal_vfs());
+	int err;
+
+	if (rc != SQLITE_OK)
+		return store_sql_fail(st, rc);
+	sqlite3_extended_result_codes(st->db, 1);
+	sqlite3_busy_timeout(st->db, 5000);
+	rc = sqlite3_create_function(st->db, "durations_add", 2,
+				     SQLITE_UTF8 | SQLITE_DETERMINISTIC, st,
+				     sql_durations_add, NULL, NULL);
+	if (rc != SQLITE_OK)
+		return store_sql_fail(st, rc);
+	err = setup(st);
+	if (err == 0)
+		err = check(st);
+	if (err == 0)
+		err = migrate(st);
+	if (err == 0)
+		err = store_sql_prepare(st);
+	return err;
+}
+
+static void close_db(struct store *st)
+{
+	store_sql_finalize(st);
+	sqlite3_close(st->db);
+	st->db = NULL;
+}
+
+static int rename_aside(struct store *st)
+{
+	static const char *const suffix[] = { "", "-wal", "-shm" };
+	char from[4096 + 8], to[4096 + 64], stamp[32];
+	time_t now = time(NULL);
+	struct tm tm;
+	unsigned again = 0;
+
+	gmtime_r(&now, &tm);
+	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
+	do /* never over one that was kept before */
+		snprintf(to, sizeof(to), "%s.damaged-%s-%u", st->path, stamp,
+			 ++again);
+	while (access(to, F_OK) == 0);
+	for (size_t i = 0; i < sizeof(suffix) / sizeof(suffix[0]); i++) {
+		snprintf(from, sizeof(from), "%s%s", st->path, suffix[i]);
+		snprintf(to, sizeof(to), "%s.damaged-%s-%u%s", st->path, stamp,
+			 again, suffix[i]);
+		if (rename(from, to) < 0 && errno != ENOENT)
+			return -errno;
+		if (i == 0)
+			log_error("the store is damaged (%s): set aside as "
+				  "%s, starting empty",
+				  st->error, to);
+	}
+	st->set_aside = true;
+	return 0;
+}
+
+static int open_or_set_aside(struct store *st)
+{
+	int err = open_db(st);
+
+	if (err != -EUCLEAN)
+		return err;
+	close_db(st);
+	err = rename_aside(st);
+	return err < 0 ? err : open_db(st);
+}
+
+/* SQLite's own locks come and go; this one says that we are running. */
+static int lock_dir(struct store *st)
+{
+	char path[4096 + 16];
+	int err;
+
+	snprintf(path, sizeof(path), "%s/redtap.lock", st->dir);
+	st->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (st->lock_fd < 0) {
+		err = -errno;
+		log_error("cannot open the store %s: %s", path, strerror(-err));
+		return err;
+	}
+	if (flock(st->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		log_error("another process uses the store in %s", st->dir);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+int store_open(struct store **out, const char *dir)
+{
+	struct store *st = calloc(1, sizeof(*st));
+	int err = -ENOMEM;
+
+	if (!st)
+		return -ENOMEM;
+	st->lock_fd = -1;
+	st->dir = strdup(dir);
+	if (!st->dir || asprintf(&st->path, "%s/redtap.db", dir) < 0) {
+		st->path = NULL;
+		goto fail;
+	}
+	err = lock_dir(st);
+	if (err < 0)
+		goto fail;
+	err = open_or_set_aside(st);
+	if (err < 0) {
+		if (err != -EPROTO)
+			log_error("cannot open the store %s: %s", st->path,
+				  st->error);
+		goto fail;
+	}
+	*out = st;
+	return 0;
+fail:
+	store_close(st);
+	return err;
+}
+
+void store_close(struct store *st)
+{
+	if (!st)
+		return;
+	close_db(st);
+	if (st->lock_fd >= 0)
+		close(st->lock_fd);
+	buf_fini(&st->blob);
+	free(st->path);
+	free(st->dir);
+	free(st);
+}
+
+int store_set_aside(struct store **store, const char *why)
+{
+	struct store *st = *store;
+	int err;
+
+	snprintf(st->error, sizeof(st->error), "%s", why);
+	close_db(st);
+	err = rename_aside(st);
+	if (err == 0)
+		err = open_db(st);
+	if (err < 0) {
+		store_close(st);
+		*store = NULL;
+	}
+	return err;
+}
+
+uint64_t store_merged_windows(const struct store *st)
+{
+	return st->merged;
+}
+
+const char *store_path(const struct store *st)
+{
+	return st->path;
+}
+
+bool store_was_set_aside(const struct store *st)
+{
+	return st->set_aside;
+}
+
+/* ---- transactions ------------------------------------------------------ */
+
+const char *store_error(const struct store *st)
+{
+	return st->error;
+}
+
+int store_begin(struct store *st)
+{
+	return store_sql_run(st, SQL_BEGIN);
+}
+
+int store_commit(struct store *st)
+{
+	return store_sql_run(st, SQL_COMMIT);
+}
+
+void store_rollback(struct store *st)
+{
+	char kept[sizeof(st->error)];
+
+	if (sqlite3_get_autocommit(st->db))
+		return; /* SQLite has rolled back by itself */
+	memcpy(kept, st->error, sizeof(kept));
+	store_sql_run(st, SQL_ROLLBACK);
+	memcpy(st->error, kept, sizeof(kept));
+}

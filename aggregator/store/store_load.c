@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/store/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aggregator/store/store_sql.h"
+
+int store_each_log(struct store *st, uint64_t after_id, store_log_fn *fn,
+		   void *arg)
+{
+	sqlite3_stmt *s = st->stmt[SQL_EACH_LOG];
+	int err;
+
+	store_sql_bind_u64(st, SQL_EACH_LOG, 1, after_id);
+	while ((err = store_sql_next_row(st, SQL_EACH_LOG)) > 0) {
+		struct store_log row = {
+			.id = (uint64_t)sqlite3_column_int64(s, 0),
+			.received_us = sqlite3_column_int64(s, 1),
+			.agent = store_sql_text_or_empty(s, 2),
+			.epoch = (uint64_t)sqlite3_column_int64(s, 3),
+			.sequence = (uint64_t)sqlite3_column_int64(s, 4),
+			.requests = (uint64_t)sqlite3_column_int64(s, 5),
+			.data = sqlite3_column_blob(s, 6),
+			.len = (size_t)sqlite3_column_bytes(s, 6),
+		};
+
+		err = fn(arg, &row);
+		if (err != 0)
+			break;
+	}
+	sqlite3_reset(s);
+	return err;
+}
+
+int store_each_view(struct store *st, store_view_fn *fn, void *arg)
+{
+	sqlite3_stmt *s = st->stmt[SQL_EACH_VIEW];
+	int err;
+
+	while ((err = store_sql_next_row(st, SQL_EACH_VIEW)) > 0) {
+		err = fn(arg, (uint32_t)sqlite3_column_int64(s, 0),
+			 store_sql_text_or_empty(s, 1),
+			 (uint64_t)sqlite3_column_int64(s, 2),
+			 (uint64_t)sqlite3_column_int64(s, 3));
+		if (err != 0)
+			break;
+	}
+	sqlite3_reset(s);
+	return err;
+}
+
+int store_each_series(struct store *st, uint32_t view, store_series_fn *fn,
+		      void *arg)
+{
+	sqlite3_stmt *s = st->stmt[SQL_EACH_SERIES];
+	int err;
+
+	store_sql_bind_u64(st, SQL_EACH_SERIES, 1, view);
+	while ((err = store_sql_next_row(st, SQL_EACH_SERIES)) > 0) {
+		struct store_series row = {
+			.view = view,
+			.slot = (uint32_t)sqlite3_column_int64(s, 0),
+			.log_id = (uint64_t)sqlite3_column_int64(s, 1),
+			.labels = sqlite3_column_blob(s, 2),
+			.labels_len = (size_t)sqlite3_column_bytes(s, 2),
+			.state = sqlite3_column_blob(s, 3),
+			.state_len = (size_t)sqlite3_column_bytes(s, 3),
+		};
+
+		err = fn(arg, &row);
+		if (err != 0)
+			break;
+	}
+	sqlite3_reset(s);
+	return err;
+}
+
+static int each_strings(struct store *st, enum statement which, int n,
+			store_strings_fn *fn, void *arg)
+{
+	sqlite3_stmt *s = st->stmt[which];
+	const char *value[STORE_TARGET_FIELDS];
+	int err;
+
+	while ((err = store_sql_next_row(st, which)) > 0) {
+		for (int i = 0; i < n; i++)
+			value[i] = store_sql_text_at(s, i + 1);
+		err = fn(arg, (uint32_t)sqlite3_column_int64(s, 0), value);
+		if (err != 0)
+			break;
+	}
+	sqlite3_reset(s);
+	return err;
+}
+
+int store_each_target(struct store *st, store_strings_fn *fn, void *arg)
+{
+	return each_strings(st, SQL_EACH_TARGET, STORE_TARGET_FIELDS, fn, arg);
+}
+
+int store_each_window_key(struct store *st, store_strings_fn *fn, void *arg)
+{
+	return each_strings(st, SQL_EACH_WINDOW_KEY, STORE_WINDOW_LABELS, fn,
+			    arg);
+}
+
+int store_get_state(struct store *st, const char *name, void **data,
+		    size_t *len)
+{
+	sqlite3_stmt *s = st->stmt[SQL_GET_STATE];
+	int err;
+
+	store_sql_bind_text(st, SQL_GET_STATE, 1, name);
+	err = store_sql_next_row(st, SQL_GET_STATE);
+	if (err == 0)
+		err = -ENOENT;
+	if (err > 0) {
+		err = 0;
+		*len = (size_t)sqlite3_column_bytes(s, 0);
+		*data = malloc(*len + 1);
+		if (!*data)
+			err = -ENOMEM;
+		else if (*len)
+			memcpy(*data, sqlite3_column_blob(s, 0), *len);
+	}
+	sqlite3_reset(s);
+	return err;
+}

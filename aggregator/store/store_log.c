@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/store/store.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/*
+ * The log for readers, a row at a time: a query that stayed open while a slow
+ * client reads would keep SQLite's write-ahead log from being reused.
+ */
+struct store_log_reader {
+	sqlite3 *db;
+	sqlite3_stmt *next;
+	uint64_t at, last; /* ids: done up to at */
+	int64_t from_us, to_us;
+};
+
+static int ask_id(sqlite3 *db, const char *text, int64_t us, uint64_t *out)
+{
+	sqlite3_stmt *s;
+	int rc;
+
+	if (sqlite3_prepare_v2(db, text, -1, &s, NULL) != SQLITE_OK)
+		return -EIO;
+	sqlite3_bind_int64(s, 1, us);
+	rc = sqlite3_step(s);
+	if (rc == SQLITE_ROW)
+		*out = (uint64_t)sqlite3_column_int64(s, 0);
+	sqlite3_finalize(s);
+	return rc == SQLITE_ROW ? 0 : -EIO;
+}
+
+static int prepare(struct store_log_reader *r, const char *path)
+{
+	static const char next[] =
+		"SELECT id, received_us, agent, epoch, sequence, requests,"
+		" batch FROM log WHERE id > ?1 AND id <= ?2 ORDER BY id"
+		" LIMIT 1";
+	uint64_t first = 0;
+	int err;
+
+	if (sqlite3_open_v2(path, &r->db,
+			    SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
+			    NULL) != SQLITE_OK ||
+	    sqlite3_busy_timeout(r->db, 2000) != SQLITE_OK ||
+	    sqlite3_prepare_v3(r->db, next, -1, SQLITE_PREPARE_PERSISTENT,
+			       &r->next, NULL) != SQLITE_OK)
+		return -EIO;
+	err = ask_id(r->db,
+		     "SELECT coalesce(min(id), 1) FROM log"
+		     " WHERE received_us >= ?1",
+		     r->from_us, &first);
+	if (err == 0)
+		err = ask_id(r->db,
+			     "SELECT coalesce(max(id), 0) FROM log"
+			     " WHERE received_us < ?1",
+			     r->to_us, &r->last);
+	r->at = first > 0 ? first - 1 : 0;
+	return err;
+}
+
+int store_log_open(struct store_log_reader **out, const char *path,
+		   int64_t from_us, int64_t to_us)
+{
+	struct store_log_reader *r;
+	int err;
+
+	if (access(path, F_OK) < 0)
+		return -ENOENT;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	r->from_us = from_us;
+	r->to_us = to_us;
+	err = prepare(r, path);
+	if (err < 0) {
+		store_log_close(r);
+		return err;
+	}
+	*out = r;
+	return 0;
+}
+
+void store_log_close(struct store_log_reader *r)
+{
+	if (!r)
+		return;
+	sqlite3_finalize(r->next);
+	sqlite3_close(r->db);
+	free(r);
+}
+
+int store_log_next(struct store_log_reader *r, struct store_log *row)
+{
+	sqlite3_stmt *s = r->next;
+	int rc;
+
+	do {
+		sqlite3_reset(s);
+		sqlite3_bind_int64(s, 1, (sqlite3_int64)r->at);
+		sqlite3_bind_int64(s, 2, (sqlite3_int64)r->last);
+		rc = sqlite3_step(s);
+		if (rc != SQLITE_ROW) {
+			sqlite3_reset(s);
+			return rc == SQLITE_DONE ? 0 : -EIO;
+		}
+		row->id = r->at = (uint64_t)sqlite3_column_int64(s, 0);
+		row->received_us = sqlite3_column_int64(s, 1);
+	} while (row->received_us < r->from_us || row->received_us >= r->to_us);
+	row->agent = (const char *)sqlite3_column_text(s, 2);
+	row->epoch = (uint64_t)sqlite3_column_int64(s, 3);
+	row->sequence = (uint64_t)sqlite3_column_int64(s, 4);
+	row->requests = (uint64_t)sqlite3_column_int64(s, 5);
+	row->data = sqlite3_column_blob(s, 6);
+	row->len = (size_t)sqlite3_column_bytes(s, 6);
+	return 1;
+}
+
+int store_log_find(struct store_log_reader *r, uint64_t id,
+		   struct store_log *row)
+{
+	int n;
+
+	if (id == 0 || id > r->last)
+		return -ENOENT;
+	r->at = id - 1;
+	n = store_log_next(r, row);
+	if (n < 0)
+		return n;
+	return n == 0 || row->id != id ? -ENOENT : 0;
+}

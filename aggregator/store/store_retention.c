@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/store/store.h"
+
+#include <stdio.h>
+
+#include "aggregator/store/store_sql.h"
+
+int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
+		     unsigned max, uint64_t *bytes)
+{
+	sqlite3_stmt *s = st->stmt[SQL_EXPIRE_LOG_SIZE];
+	uint64_t last = 0;
+	int n = 0, rc, err = 0;
+
+	*bytes = 0;
+	store_sql_bind_u64(st, SQL_EXPIRE_LOG_SIZE, 1, (uint64_t)before_us);
+	store_sql_bind_u64(st, SQL_EXPIRE_LOG_SIZE, 2, keep_after);
+	store_sql_bind_u64(st, SQL_EXPIRE_LOG_SIZE, 3, max);
+	rc = sqlite3_step(s);
+	if (rc == SQLITE_ROW) {
+		last = (uint64_t)sqlite3_column_int64(s, 0);
+		n = sqlite3_column_int(s, 1);
+		*bytes = (uint64_t)sqlite3_column_int64(s, 2);
+	} else {
+		err = store_sql_fail(st, rc);
+	}
+	sqlite3_reset(s);
+	if (err < 0 || n == 0)
+		return err;
+	store_sql_bind_u64(st, SQL_EXPIRE_LOG, 1, last);
+	err = store_sql_run(st, SQL_EXPIRE_LOG);
+	return err < 0 ? err : n;
+}
+
+int store_expire_windows(struct store *st, int64_t before_s, unsigned max)
+{
+	int err;
+
+	store_sql_bind_u64(st, SQL_EXPIRE_WINDOWS, 1, (uint64_t)before_s);
+	store_sql_bind_u64(st, SQL_EXPIRE_WINDOWS, 2, max);
+	err = store_sql_run(st, SQL_EXPIRE_WINDOWS);
+	return err < 0 ? err : sqlite3_changes(st->db);
+}
+
+int store_vacuum(struct store *st, unsigned pages)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "PRAGMA incremental_vacuum(%u)", pages);
+	return store_sql_exec(st, text);
+}
+
+int store_sizes(struct store *st, struct store_sizes *out, bool count_rows)
+{
+	uint64_t page = 0, pages = 0, unused = 0, v = 0;
+	int err = store_sql_ask_u64(st, "PRAGMA page_size", &page);
+
+	if (err == 0)
+		err = store_sql_ask_u64(st, "PRAGMA page_count", &pages);
+	if (err == 0)
+		err = store_sql_ask_u64(st, "PRAGMA freelist_count", &unused);
+	if (err == 0)
+		err = store_sql_ask_u64(st, "SELECT min(id) FROM log",
+					&out->first_log_id);
+	if (err == 0)
+		err = store_sql_ask_u64(st, "SELECT max(id) FROM log",
+					&out->last_log_id);
+	if (err == 0)
+		err = store_sql_ask_u64(
+			st, "SELECT received_us FROM log ORDER BY id LIMIT 1",
+			&v);
+	if (err < 0)
+		return err;
+	out->first_log_us = (int64_t)v;
+	err = store_sql_ask_u64(st, "SELECT min(start_s) FROM window", &v);
+	out->first_window_s = (int64_t)v;
+	out->file_bytes = page * pages;
+	out->free_bytes = page * unused;
+	if (err < 0 || !count_rows)
+		return err;
+	err = store_sql_ask_u64(st, "SELECT count(*) FROM log",
+				&out->log_batches);
+	if (err == 0)
+		err = store_sql_ask_u64(st,
+					"SELECT sum(length(batch)) FROM log",
+					&out->log_bytes);
+	if (err == 0)
+		err = store_sql_ask_u64(st, "SELECT count(*) FROM window",
+					&out->windows);
+	return err;
+}

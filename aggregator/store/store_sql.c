@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/store/store_sql.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char *const sql[STATEMENTS] = {
+	[SQL_BEGIN] = "BEGIN IMMEDIATE",
+	[SQL_COMMIT] = "COMMIT",
+	[SQL_ROLLBACK] = "ROLLBACK",
+	[SQL_PUT_LOG] = "INSERT INTO log (id, received_us, agent, epoch,"
+			" sequence, requests, batch)"
+			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[SQL_PUT_LEDGER] = "INSERT INTO ledger (agent, epoch, sequence,"
+			   " seen_us, skew_us, totals)"
+			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+			   " ON CONFLICT DO UPDATE SET"
+			   " sequence = ?3, seen_us = ?4, skew_us = ?5,"
+			   " totals = ?6",
+	[SQL_DROP_LEDGER] =
+		"DELETE FROM ledger WHERE agent = ?1 AND epoch = ?2",
+	[SQL_PUT_AGENT] = "INSERT OR REPLACE INTO agent (name, version, kernel,"
+			  " capture, probes, retired_epoch, retired)"
+			  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[SQL_PUT_VIEW] = "INSERT OR REPLACE INTO view (id, name, digest,"
+			 " log_id) VALUES (?1, ?2, ?3, ?4)",
+	[SQL_DROP_VIEW] = "DELETE FROM view WHERE id = ?1",
+	[SQL_DROP_SERIES] = "DELETE FROM series WHERE view = ?1",
+	[SQL_PUT_SERIES] = "INSERT INTO series (view, slot, log_id, labels,"
+			   " state) VALUES (?1, ?2, ?3, ?4, ?5)"
+			   " ON CONFLICT DO UPDATE SET log_id = ?3,"
+			   " state = ?5",
+	[SQL_PUT_TARGET] = "INSERT OR REPLACE INTO target (job, instance,"
+			   " service, namespace, container, node, executable)"
+			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[SQL_PUT_WINDOW_KEY] = "INSERT OR REPLACE INTO window_key (id, job,"
+			       " role, method, route, status, error)"
+			       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[SQL_ADD_WINDOW] =
+		"INSERT INTO window (start_s, key, count, errors,"
+		" duration_sum_us, request_bytes_sum, response_bytes_sum,"
+		" durations) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+		" ON CONFLICT DO UPDATE SET"
+		" count = count + ?3, errors = errors + ?4,"
+		" duration_sum_us = duration_sum_us + ?5,"
+		" request_bytes_sum = request_bytes_sum + ?6,"
+		" response_bytes_sum = response_bytes_sum + ?7,"
+		" durations = durations_add(durations, ?8)",
+	[SQL_PUT_STATE] = "INSERT OR REPLACE INTO state (name, value)"
+			  " VALUES (?1, ?2)",
+	[SQL_EXPIRE_LOG_SIZE] =
+		"SELECT max(id), count(*), sum(length(batch)) FROM"
+		" (SELECT id, batch FROM log WHERE id <= ?2"
+		" AND received_us < ?1 ORDER BY id LIMIT ?3)",
+	[SQL_EXPIRE_LOG] = "DELETE FROM log WHERE id <= ?1",
+	[SQL_EXPIRE_WINDOWS] =
+		"DELETE FROM window WHERE (start_s, key) IN (SELECT start_s,"
+		" key FROM window WHERE start_s < ?1 LIMIT ?2)",
+	[SQL_EACH_LOG] = "SELECT id, received_us, agent, epoch, sequence,"
+			 " requests, batch FROM log WHERE id > ?1 ORDER BY id",
+	[SQL_EACH_LEDGER] = "SELECT agent, epoch, sequence, seen_us, skew_us,"
+			    " totals FROM ledger",
+	[SQL_EACH_AGENT] = "SELECT name, version, kernel, capture, probes,"
+			   " retired_epoch, retired FROM agent",
+	[SQL_EACH_VIEW] = "SELECT id, name, digest, log_id FROM view",
+	[SQL_EACH_SERIES] = "SELECT slot, log_id, labels, state FROM series"
+			    " WHERE view = ?1 ORDER BY slot",
+	[SQL_EACH_TARGET] = "SELECT 0, job, instance, service, namespace,"
+			    " container, node, executable FROM target",
+	[SQL_EACH_WINDOW_KEY] = "SELECT id, job, role, method, route, status,"
+				" error FROM window_key ORDER BY id",
+	[SQL_GET_STATE] = "SELECT value FROM state WHERE name = ?1",
+};
+
+static int to_errno(int rc)
+{
+	switch (rc & 0xff) {
+	case SQLITE_OK:
+	case SQLITE_DONE:
+	case SQLITE_ROW:
+		return 0;
+	case SQLITE_NOMEM:
+		return -ENOMEM;
+	case SQLITE_FULL:
+		return -ENOSPC;
+	case SQLITE_READONLY:
+		return -EROFS;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return -EUCLEAN;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return -EBUSY;
+	case SQLITE_PERM:
+	case SQLITE_AUTH:
+	case SQLITE_CANTOPEN:
+		return -EACCES;
+	default:
+		return -EIO;
+	}
+}
+
+int store_sql_fail(struct store *st, int rc)
+{
+	snprintf(st->error, sizeof(st->error), "%s",
+		 st->db ? sqlite3_errmsg(st->db) : sqlite3_errstr(rc));
+	return to_errno(rc);
+}
+
+int store_sql_prepare(struct store *st)
+{
+	for (size_t i = 0; i < STATEMENTS; i++) {
+		int rc = sqlite3_prepare_v3(st->db, sql[i], -1,
+					    SQLITE_PREPARE_PERSISTENT,
+					    &st->stmt[i], NULL);
+
+		if (rc != SQLITE_OK)
+			return store_sql_fail(st, rc);
+	}
+	return 0;
+}
+
+void store_sql_finalize(struct store *st)
+{
+	for (size_t i = 0; i < STATEMENTS; i++) {
+		sqlite3_finalize(st->stmt[i]);
+		st->stmt[i] = NULL;
+	}
+}
+
+int store_sql_run(struct store *st, enum statement s)
+{
+	int rc = sqlite3_step(st->stmt[s]);
+	int err = 0;
+
+	if (rc != SQLITE_DONE && rc != SQLITE_ROW)
+		err = store_sql_fail(st, rc);
+	sqlite3_reset(st->stmt[s]);
+	return err;
+}
+
+void store_sql_bind_u64(struct store *st, enum statement s, int i, uint64_t v)
+{
+	sqlite3_bind_int64(st->stmt[s], i, (sqlite3_int64)v);
+}
+
+void store_sql_bind_text(struct store *st, enum statement s, int i,
+			 const char *v)
+{
+	sqlite3_bind_text(st->stmt[s], i, v, -1, SQLITE_STATIC);
+}
+
+void store_sql_bind_blob(struct store *st, enum statement s, int i,
+			 const void *v, size_t len)
+{
+	/* A NULL pointer would bind NULL. */
+	sqlite3_bind_blob64(st->stmt[s], i, v ? v : "", len, SQLITE_STATIC);
+}
+
+const char *store_sql_text_at(sqlite3_stmt *s, int i)
+{
+	return (const char *)sqlite3_column_text(s, i);
+}
+
+const char *store_sql_text_or_empty(sqlite3_stmt *s, int i)
+{
+	const char *t = store_sql_text_at(s, i);
+
+	return t ? t : "";
+}
+
+int store_sql_next_row(struct store *st, enum statement s)
+{
+	int rc = sqlite3_step(st->stmt[s]);
+
+	if (rc == SQLITE_ROW)
+		return 1;
+	return rc == SQLITE_DONE ? 0 : store_sql_fail(st, rc);
+}
+
+int store_sql_exec(struct store *st, const char *text)
+{
+	int rc = sqlite3_exec(st->db, text, NULL, NULL, NULL);
+
+	return rc == SQLITE_OK ? 0 : store_sql_fail(st, rc);
+}
+
+int store_sql_ask(struct store *st, const char *text, char *out, size_t size)
+{
+	sqlite3_stmt *s = NULL;
+	int rc = sqlite3_prepare_v2(st->db, text, -1, &s, NULL);
+
+	out[0] = 0;
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(s);
+	if (rc == SQLITE_ROW) {
+		const unsigned char *t = sqlite3_column_text(s, 0);
+
+		snprintf(out, size, "%s", t ? (const char *)t : "");
+		rc = SQLITE_OK;
+	}
+	if (rc == SQLITE_DONE)
+		rc = SQLITE_OK;
+	sqlite3_finalize(s);
+	return rc == SQLITE_OK ? 0 : store_sql_fail(st, rc);
+}
+
+int store_sql_ask_u64(struct store *st, const char *text, uint64_t *out)
+{
+	char answer[32];
+	int err = store_sql_ask(st, text, answer, sizeof(answer));
+
+	*out = strtoull(answer, NULL, 10);
+	return err;
+}

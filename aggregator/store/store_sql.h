@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGGREGATOR_STORE_STORE_SQL_H
+#define AGGREGATOR_STORE_STORE_SQL_H
+
+#include <sqlite3.h>
+
+#include "aggregator/store/store.h"
+#include "common/buf.h"
+
+/*
+ * The inside of the store: its writer's connection and prepared statements, for
+ * store*.c only. Not locked: the engine's thread.
+ */
+
+enum statement {
+	SQL_BEGIN,
+	SQL_COMMIT,
+	SQL_ROLLBACK,
+	SQL_PUT_LOG,
+	SQL_PUT_LEDGER,
+	SQL_DROP_LEDGER,
+	SQL_PUT_AGENT,
+	SQL_PUT_VIEW,
+	SQL_DROP_VIEW,
+	SQL_DROP_SERIES,
+	SQL_PUT_SERIES,
+	SQL_PUT_TARGET,
+	SQL_PUT_WINDOW_KEY,
+	SQL_ADD_WINDOW,
+	SQL_PUT_STATE,
+	SQL_EXPIRE_LOG_SIZE,
+	SQL_EXPIRE_LOG,
+	SQL_EXPIRE_WINDOWS,
+	SQL_EACH_LOG,
+	SQL_EACH_LEDGER,
+	SQL_EACH_AGENT,
+	SQL_EACH_VIEW,
+	SQL_EACH_SERIES,
+	SQL_EACH_TARGET,
+	SQL_EACH_WINDOW_KEY,
+	SQL_GET_STATE,
+	STATEMENTS,
+};
+
+struct store {
+	sqlite3 *db;
+	sqlite3_stmt *stmt[STATEMENTS];
+	char *dir, *path;
+	int lock_fd;
+	bool set_aside;
+	struct buf blob;
+	uint64_t merged; /* windows that were there already */
+	char error[256];
+};
+
+/* Prepares all statements. A negative errno, kept with its words. */
+int store_sql_prepare(struct store *st);
+void store_sql_finalize(struct store *st);
+
+/* Keeps SQLite's words, and turns its code into a negative errno. */
+int store_sql_fail(struct store *st, int rc);
+/* Runs a statement that gives no rows, with what was bound to it. */
+int store_sql_run(struct store *st, enum statement s);
+/* Steps to the next row: 1, 0 at the end, negative errno. */
+int store_sql_next_row(struct store *st, enum statement s);
+/* Values are borrowed until the statement has run. */
+void store_sql_bind_u64(struct store *st, enum statement s, int i, uint64_t v);
+void store_sql_bind_text(struct store *st, enum statement s, int i,
+			 const char *v);
+void store_sql_bind_blob(struct store *st, enum statement s, int i,
+			 const void *v, size_t len);
+/* Of a row; text_at: NULL for NULL. */
+const char *store_sql_text_at(sqlite3_stmt *s, int i);
+const char *store_sql_text_or_empty(sqlite3_stmt *s, int i);
+
+int store_sql_exec(struct store *st, const char *text);
+/* One integer or text answer, into out as text. */
+int store_sql_ask(struct store *st, const char *text, char *out, size_t size);
+int store_sql_ask_u64(struct store *st, const char *text, uint64_t *out);
+
+#endif /* AGGREGATOR_STORE_STORE_SQL_H */

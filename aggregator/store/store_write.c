@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "aggregator/store/store.h"
+
+#include "aggregator/fold/window.h"
+#include "aggregator/store/durations.h"
+#include "aggregator/store/store_sql.h"
+
+int store_put_log(struct store *st, const struct store_log *row)
+{
+	store_sql_bind_u64(st, SQL_PUT_LOG, 1, row->id);
+	store_sql_bind_u64(st, SQL_PUT_LOG, 2, (uint64_t)row->received_us);
+	store_sql_bind_text(st, SQL_PUT_LOG, 3, row->agent);
+	store_sql_bind_u64(st, SQL_PUT_LOG, 4, row->epoch);
+	store_sql_bind_u64(st, SQL_PUT_LOG, 5, row->sequence);
+	store_sql_bind_u64(st, SQL_PUT_LOG, 6, row->requests);
+	store_sql_bind_blob(st, SQL_PUT_LOG, 7, row->data, row->len);
+	return store_sql_run(st, SQL_PUT_LOG);
+}
+
+int store_put_view(struct store *st, uint32_t id, const char *name,
+		   uint64_t digest, uint64_t log_id)
+{
+	store_sql_bind_u64(st, SQL_PUT_VIEW, 1, id);
+	store_sql_bind_text(st, SQL_PUT_VIEW, 2, name);
+	store_sql_bind_u64(st, SQL_PUT_VIEW, 3, digest);
+	store_sql_bind_u64(st, SQL_PUT_VIEW, 4, log_id);
+	return store_sql_run(st, SQL_PUT_VIEW);
+}
+
+int store_drop_view(struct store *st, uint32_t id)
+{
+	int err;
+
+	store_sql_bind_u64(st, SQL_DROP_SERIES, 1, id);
+	err = store_sql_run(st, SQL_DROP_SERIES);
+	store_sql_bind_u64(st, SQL_DROP_VIEW, 1, id);
+	return err < 0 ? err : store_sql_run(st, SQL_DROP_VIEW);
+}
+
+int store_put_series(struct store *st, const struct store_series *row)
+{
+	store_sql_bind_u64(st, SQL_PUT_SERIES, 1, row->view);
+	store_sql_bind_u64(st, SQL_PUT_SERIES, 2, row->slot);
+	store_sql_bind_u64(st, SQL_PUT_SERIES, 3, row->log_id);
+	store_sql_bind_blob(st, SQL_PUT_SERIES, 4, row->labels,
+			    row->labels_len);
+	store_sql_bind_blob(st, SQL_PUT_SERIES, 5, row->state, row->state_len);
+	return store_sql_run(st, SQL_PUT_SERIES);
+}
+
+int store_put_target(struct store *st,
+		     const char *const value[STORE_TARGET_FIELDS])
+{
+	for (int i = 0; i < STORE_TARGET_FIELDS; i++)
+		store_sql_bind_text(st, SQL_PUT_TARGET, i + 1, value[i]);
+	return store_sql_run(st, SQL_PUT_TARGET);
+}
+
+int store_put_window_key(struct store *st, uint32_t id,
+			 const char *const value[STORE_WINDOW_LABELS])
+{
+	store_sql_bind_u64(st, SQL_PUT_WINDOW_KEY, 1, id);
+	for (int i = 0; i < STORE_WINDOW_LABELS; i++)
+		store_sql_bind_text(st, SQL_PUT_WINDOW_KEY, i + 2, value[i]);
+	return store_sql_run(st, SQL_PUT_WINDOW_KEY);
+}
+
+int store_add_window(struct store *st, const struct window_delta *d,
+		     const struct store_bucket *durations, size_t n)
+{
+	buf_reset(&st->blob);
+	durations_encode(&st->blob, durations, n);
+	if (st->blob.err)
+		return st->blob.err;
+	store_sql_bind_u64(st, SQL_ADD_WINDOW, 1, (uint64_t)d->start_s);
+	store_sql_bind_u64(st, SQL_ADD_WINDOW, 2, d->key);
+	store_sql_bind_u64(st, SQL_ADD_WINDOW, 3, d->count);
+	store_sql_bind_u64(st, SQL_ADD_WINDOW, 4, d->errors);
+	store_sql_bind_u64(st, SQL_ADD_WINDOW, 5, d->duration_sum_us);
+	store_sql_bind_u64(st, SQL_ADD_WINDOW, 6, d->request_bytes_sum);
+	store_sql_bind_u64(st, SQL_ADD_WINDOW, 7, d->response_bytes_sum);
+	store_sql_bind_blob(st, SQL_ADD_WINDOW, 8, st->blob.data, st->blob.len);
+	return store_sql_run(st, SQL_ADD_WINDOW);
+}
+
+int store_put_state(struct store *st, const char *name, const void *data,
+		    size_t len)
+{
+	store_sql_bind_text(st, SQL_PUT_STATE, 1, name);
+	store_sql_bind_blob(st, SQL_PUT_STATE, 2, data, len);
+	return store_sql_run(st, SQL_PUT_STATE);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGGREGATOR_WEB_WEB_H
+#define AGGREGATOR_WEB_WEB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "aggregator/snapshot/snapshot.h"
+
+/*
+ * The HTTP side: /metrics, /, health, lifecycle, the API. The only file that
+ * sees libmicrohttpd.
+ *
+ * Threads: one event loop per listen address, which never renders, reads
+ * SQLite or computes a password hash; and a few workers, which do. All requests
+ * that were waiting when a snapshot was taken share its rendering, so a hundred
+ * scrapers cost as much as one and nobody gets data older than his request.
+ * Renderings that slow clients still read are bounded in bytes: beyond that
+ * the oldest is cut off, which the client sees as a broken transfer.
+ */
+struct web;
+
+struct web_options {
+	/* "host:port", "[::1]:9470", ":9470" (every address, both families);
+	 * port 0 lets the kernel choose. Copied. */
+	const char *const *listen;
+	size_t n_listen;
+	const char *telemetry_path; /* NULL: "/metrics". Copied. */
+	const char *config_file; /* --web.config.file; NULL: none. Copied. */
+	bool enable_lifecycle; /* /-/reload and /-/quit */
+	bool gzip_loopback; /* compress for peers on this host too */
+	const char *store_path; /* for the API; NULL: no windows. Copied. */
+
+	/* A snapshot, as snapshot_take() and snapshot_rele(): take(arg) may
+	 * wait for the engine, never long. Called by workers. */
+	const struct snapshot *(*take)(void *arg);
+	void (*rele)(const struct snapshot *s);
+	/* 0, or a negative errno and why[] says what is wrong. Workers. */
+	int (*reload)(void *arg, char *why, size_t why_size);
+	void (*quit)(void *arg); /* asks the program to end; returns at once */
+	/* Cheap and from any thread: true, or why[] says what it waits for.
+	 * NULL: asks a snapshot. */
+	bool (*ready)(void *arg, char *why, size_t why_size);
+	void *arg;
+};
+
+/*
+ * Listens and starts the threads. Sets *out, released by web_stop(). -EINVAL:
+ * an address or the web configuration is wrong (logged), -EADDRINUSE …,
+ * -ENOMEM.
+ */
+int web_start(struct web **out, const struct web_options *options);
+
+/* Closes the sockets, waits for the threads, frees. NULL is fine. */
+void web_stop(struct web *w);
+
+/*
+ * What redtap_config_last_reload_* show: for reloads by a signal. Those by
+ * /-/reload are noted already.
+ */
+void web_set_reload_status(struct web *w, bool successful, int64_t time_us);
+
+/* The port that listen address i got; 0 if there is no such address. */
+uint16_t web_port(const struct web *w, size_t i);
+
+/*
+ * Checks a web configuration file without using it: 0, or -EINVAL and why[] has
+ * file, line, column and reason. -ENOENT …
+ */
+int web_config_check(const char *path, char *why, size_t why_size);
+
+#endif /* AGGREGATOR_WEB_WEB_H */

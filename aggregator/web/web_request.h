@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGGREGATOR_WEB_WEB_REQUEST_H
+#define AGGREGATOR_WEB_WEB_REQUEST_H
+
+#include <microhttpd.h>
+#include <stdatomic.h>
+
+#include "aggregator/web/web_auth.h"
+#include "aggregator/web/web_conns.h"
+#include "aggregator/web/web_routes.h"
+
+/*
+ * The inside of the web server: its state, and what libmicrohttpd calls with
+ * it (as arg) on its event loops. For web.c and web_request.c only.
+ */
+
+#define WEB_IDLE_S 150 /* to the next request: scrapes come each minute */
+
+struct web {
+	struct web_core core; /* first: routes see only this */
+	char **listen;
+	struct MHD_Daemon **daemon;
+	uint16_t *port;
+	size_t n_daemons;
+	char *trust; /* PEM of the client CA */
+	struct web_auth *auth;
+	struct workers *lane[WEB_LANES];
+	struct web_conns *conns;
+	atomic_uint_fast64_t http[METRICS_CODES], refused_busy;
+};
+
+void web_on_connection(void *arg, struct MHD_Connection *c, void **context,
+		       enum MHD_ConnectionNotificationCode code);
+enum MHD_Result web_on_request(void *arg, struct MHD_Connection *c,
+			       const char *url, const char *method,
+			       const char *version, const char *upload,
+			       size_t *upload_size, void **context);
+void web_on_completed(void *arg, struct MHD_Connection *c, void **context,
+		      enum MHD_RequestTerminationCode code);
+
+#endif /* AGGREGATOR_WEB_WEB_REQUEST_H */

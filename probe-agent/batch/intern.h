@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROBE_AGENT_BATCH_INTERN_H
+#define PROBE_AGENT_BATCH_INTERN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/batch.h"
+
+/*
+ * The tables of a batch under construction: strings, resources, series, each
+ * distinct one once, numbered as it came. Emptied for the next batch without
+ * giving memory back, so that the steady state has no malloc. Not locked.
+ */
+
+/* Open addressing; a slot of another generation is empty. */
+struct intern_slot {
+	uint64_t hash;
+	uint32_t generation, id;
+};
+
+struct intern_index {
+	struct intern_slot *slots;
+	size_t mask; /* slots - 1 */
+	size_t n;
+	uint32_t generation;
+};
+
+/* Rows of width numbers. */
+struct intern_rows {
+	struct intern_index index;
+	uint32_t *rows;
+	size_t n, cap, width;
+};
+
+struct intern {
+	uint64_t seed; /* peers choose some of the strings */
+	struct intern_index index;
+	size_t n_strings, cap_strings;
+	uint32_t *offset, *len; /* of each string in chars */
+	char *chars;
+	size_t n_chars, cap_chars;
+	struct intern_rows resources, series;
+};
+
+/* Columns of struct batch_resources and batch_series, in their order. */
+#define INTERN_RESOURCE_WIDTH 5
+#define INTERN_SERIES_WIDTH 10
+
+/* 0 or -ENOMEM. String 0 is "". */
+int intern_init(struct intern *t);
+void intern_fini(struct intern *t);
+void intern_reset(struct intern *t);
+
+/*
+ * The number of a string, resource or series, or -ENOMEM. Strings are cleaned:
+ * cut at LIMIT_STRING_BYTES, "?" for what is not UTF-8. NULL is "".
+ */
+int64_t intern_string(struct intern *t, const char *s);
+int64_t intern_string_len(struct intern *t, const char *s, size_t len);
+int64_t intern_resource(struct intern *t,
+			const uint32_t row[INTERN_RESOURCE_WIDTH]);
+int64_t intern_series(struct intern *t,
+		      const uint32_t row[INTERN_SERIES_WIDTH]);
+
+/* False while one more event with all its strings new would still fit. */
+bool intern_full(const struct intern *t);
+
+/*
+ * Fills in the strings, resources and series of b. What they point to is one
+ * allocation that the caller frees after encoding. -ENOMEM.
+ */
+int intern_tables(const struct intern *t, struct batch *b, void **memory);
+
+/* Spreads a number over 64 bits: for hash tables. */
+static inline uint64_t intern_mix(uint64_t a, uint64_t b)
+{
+	__uint128_t m = (__uint128_t)(a ^ 0x9e3779b97f4a7c15u) *
+			(b ^ 0xe7037ed1a0b428dbu);
+
+	return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+
+#endif /* PROBE_AGENT_BATCH_INTERN_H */

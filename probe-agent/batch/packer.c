@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "probe-agent/batch/packer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "probe-agent/batch/ends.h"
+#include "probe-agent/batch/intern.h"
+#include "proto/limits.h"
+
+#define TRACE_BYTES 24u
+/* The identity is told again now and then: an aggregator may be a new one. */
+#define INFO_EVERY 64u
+
+/* Columns of the batch under construction, BATCH_EVENTS long. */
+struct columns {
+	uint32_t series[BATCH_EVENTS];
+	int64_t start_delta_us[BATCH_EVENTS];
+	uint64_t duration_us[BATCH_EVENTS], tail_us[BATCH_EVENTS];
+	uint64_t request_bytes[BATCH_EVENTS], response_bytes[BATCH_EVENTS];
+	uint32_t traced[BATCH_EVENTS];
+	uint32_t connection[BATCH_EVENTS];
+};
+
+/* What tells series apart, of events with a resource number: 56 bytes. */
+struct known_key {
+	uint64_t resource;
+	const char *method, *route, *scheme;
+	uint32_t address, status, role, outcome, version, port;
+};
+static_assert(sizeof(struct known_key) == 56, "compared byte by byte");
+
+/* The series that an event of this batch with the same key was of. */
+struct known {
+	struct known_key key;
+	uint64_t batch; /* its sequence number */
+	uint32_t series;
+};
+
+#define KNOWN 1024u /* of them; the newer takes the place */
+
+struct packer {
+	char *agent;
+	uint64_t epoch, sequence, packed;
+	struct intern tables;
+	struct known *known;
+	struct ends *ends;
+	struct columns *columns;
+	size_t n, n_traced;
+	size_t last_traced; /* event */
+	uint8_t *trace_ids; /* made with the first trace */
+	int64_t base_us, last_start_us;
+	struct batch_info info; /* owned copies */
+	bool has_info, tell_info;
+};
+
+int packer_new(struct packer **out, const char *agent, uint64_t epoch)
+{
+	struct packer *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->epoch = epoch;
+	p->agent = strdup(agent);
+	p->columns = malloc(sizeof(*p->columns));
+	p->known = calloc(KNOWN, sizeof(*p->known));
+	if (p->agent == NULL || p->columns == NULL || p->known == NULL ||
+	    intern_init(&p->tables) != 0 || ends_new(&p->ends) != 0) {
+		packer_free(p);
+		return -ENOMEM;
+	}
+	*out = p;
+	return 0;
+}
+
+void packer_free(struct packer *p)
+{
+	if (p == NULL)
+		return;
+	intern_fini(&p->tables);
+	ends_free(p->ends);
+	batch_info_free(&p->info);
+	free(p->trace_ids);
+	free(p->known);
+	free(p->columns);
+	free(p->agent);
+	free(p);
+}
+
+void packer_resume(struct packer *p, uint64_t sequence, uint64_t packed)
+{
+	p->sequence = sequence;
+	p->packed = packed;
+}
+
+int packer_set_info(struct packer *p, const struct batch_info *info)
+{
+	struct batch_info mine;
+
+	if (batch_info_copy(&mine, info) != 0)
+		return -ENOMEM;
+	batch_info_free(&p->info);
+	p->info = mine;
+	p->has_info = p->tell_info = true;
+	return 0;
+}
+
+static int64_t look_up_series(struct packer *p, const struct event *e,
+			      int64_t address)
+{
+	struct intern *t = &p->tables;
+	int64_t service = intern_string(t, e->service);
+	int64_t namespace_ = intern_string(t, e->namespace_);
+	int64_t instance = intern_string(t, e->instance);
+	int64_t container = intern_string(t, e->container);
+	int64_t executable = intern_string(t, e->executable);
+	int64_t method = intern_string(t, e->method);
+	int64_t route = intern_string(t, e->route);
+	int64_t scheme = intern_string(t, e->scheme);
+	uint32_t resource[INTERN_RESOURCE_WIDTH] = {
+		(uint32_t)service,   (uint32_t)namespace_, (uint32_t)instance,
+		(uint32_t)container, (uint32_t)executable,
+	};
+	int64_t row;
+
+	if ((service | namespace_ | instance | container | executable | method |
+	     route | scheme) < 0)
+		return -ENOMEM;
+	row = intern_resource(t, resource);
+	if (row < 0)
+		return row;
+	return intern_series(t,
+			     (uint32_t[INTERN_SERIES_WIDTH]){
+				     (uint32_t)row,
+				     e->role,
+				     (uint32_t)method,
+				     (uint32_t)route,
+				     e->status <= LIMIT_STATUS ? e->status : 0,
+				     e->outcome,
+				     e->version,
+				     (uint32_t)scheme,
+				     (uint32_t)address,
+				     e->port,
+			     });
+}
+
+/*
+ * Nearly every event is of a series that the batch has had: then one look-up
+ * tells, not ten.
+ */
+static int64_t event_series(struct packer *p, const struct event *e)
+{
+	int64_t address = e->address && *e->address
+				  ? intern_string(&p->tables, e->address)
+				  : 0;
+	struct known_key key = {
+		.resource = e->resource,
+		.method = e->method,
+		.route = e->route,
+		.scheme = e->scheme,
+		.address = (uint32_t)address,
+		.status = e->status,
+		.role = e->role,
+		.outcome = e->outcome,
+		.version = e->version,
+		.port = e->port,
+	};
+	uint64_t batch = p->sequence + 1;
+	struct known *k;
+	uint64_t h;
+	int64_t series;
+
+	if (address < 0 || e->resource == 0)
+		return address < 0 ? address : look_up_series(p, e, address);
+	h = intern_mix(key.resource ^ (uintptr_t)key.route,
+		       (uintptr_t)key.method ^ (uint64_t)key.status << 32 ^
+			       key.address ^ (uint64_t)key.port << 16);
+	k = &p->known[h % KNOWN];
+	if (k->batch == batch && memcmp(&k->key, &key, sizeof(key)) == 0)
+		return k->series;
+	series = look_up_series(p, e, address);
+	if (series >= 0)
+		*k = (struct known){ key, batch, (uint32_t)series };
+	return series;
+}
+
+static uint64_t clamp(uint64_t v, uint64_t limit)
+{
+	return v < limit ? v : limit - 1;
+}
+
+static int add_trace(struct packer *p, const uint8_t *trace)
+{
+	if (p->trace_ids == NULL) {
+		p->trace_ids = malloc((size_t)BATCH_EVENTS * TRACE_BYTES);
+		if (p->trace_ids == NULL)
+			return -ENOMEM;
+	}
+	memcpy(p->trace_ids + p->n_traced * TRACE_BYTES, trace, TRACE_BYTES);
+	p->columns->traced[p->n_traced] = (uint32_t)(p->n - p->last_traced);
+	p->last_traced = p->n;
+	p->n_traced++;
+	return 0;
+}
+
+static bool full(const struct packer *p)
+{
+	return p->n >= BATCH_EVENTS || intern_full(&p->tables);
+}
+
+int packer_add(struct packer *p, const struct event *e)
+{
+	struct columns *c = p->columns;
+	uint64_t ttfb_us, start_us;
+	int64_t series;
+	size_t i = p->n;
+
+	assert(!full(p));
+	assert(e->role == 1 || e->role == 2);
+	assert(e->outcome <= LIMIT_OUTCOME && e->port <= UINT16_MAX &&
+	       e->version <= LIMIT_HTTP_VERSION);
+	series = event_series(p, e);
+	if (series < 0 || (e->trace != NULL && add_trace(p, e->trace) != 0))
+		return -ENOMEM;
+	start_us = e->start_us > 0 ? clamp((uint64_t)e->start_us, LIMIT_TIME_US)
+				   : 0;
+	if (i == 0)
+		p->base_us = p->last_start_us = (int64_t)start_us;
+	c->series[i] = (uint32_t)series;
+	c->start_delta_us[i] = (int64_t)start_us - p->last_start_us;
+	p->last_start_us = (int64_t)start_us;
+	c->duration_us[i] = clamp(e->duration_us, LIMIT_DURATION_US);
+	ttfb_us = e->ttfb_us;
+	if (ttfb_us == 0 || ttfb_us > c->duration_us[i])
+		ttfb_us = c->duration_us[i];
+	c->tail_us[i] = c->duration_us[i] - ttfb_us;
+	c->request_bytes[i] = clamp(e->request_bytes, LIMIT_BODY_BYTES);
+	c->response_bytes[i] = clamp(e->response_bytes, LIMIT_BODY_BYTES);
+	c->connection[i] = ends_row(p->ends, &e->local, &e->remote);
+	p->n++;
+	return full(p);
+}
+
+size_t packer_pending(const struct packer *p)
+{
+	return p->n;
+}
+
+static void start_over(struct packer *p)
+{
+	intern_reset(&p->tables);
+	ends_reset(p->ends);
+	p->n = p->n_traced = p->last_traced = 0;
+}
+
+int packer_take(struct packer *p, const struct batch_losses *losses,
+		void **data, size_t *len, uint64_t *sequence)
+{
+	struct columns *c = p->columns;
+	struct batch b = {
+		.agent = p->agent,
+		.epoch = p->epoch,
+		.sequence = p->sequence + 1,
+		.base_us = p->n > 0 ? p->base_us : clock_real_us(),
+		.losses = *losses,
+	};
+	void *memory;
+	bool tell;
+	int err;
+
+	tell = p->has_info &&
+	       (p->tell_info || p->n == 0 || b.sequence % INFO_EVERY == 0);
+	err = intern_tables(&p->tables, &b, &memory);
+	if (err)
+		return err;
+	b.events = (struct batch_events){
+		.n = p->n,
+		.series = c->series,
+		.start_delta_us = c->start_delta_us,
+		.duration_us = c->duration_us,
+		.tail_us = c->tail_us,
+		.request_bytes = c->request_bytes,
+		.response_bytes = c->response_bytes,
+		.n_traced = p->n_traced,
+		.traced = c->traced,
+		.trace_ids = p->trace_ids,
+	};
+	if (ends_table(p->ends, &b.events))
+		b.events.connection = c->connection;
+	b.losses.packed = p->packed + p->n;
+	if (tell)
+		b.info = p->info;
+	err = batch_encode(&b, data, len);
+	free(memory);
+	if (err)
+		return err;
+	if (tell)
+		p->tell_info = false;
+	p->packed += p->n;
+	*sequence = ++p->sequence;
+	start_over(p);
+	return 0;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROBE_AGENT_BATCH_ROLLUP_TABLE_H
+#define PROBE_AGENT_BATCH_ROLLUP_TABLE_H
+
+#include "probe-agent/batch/intern.h"
+#include "probe-agent/batch/rollup.h"
+
+/*
+ * What a rollup is made of: rollup.c adds batches to it, rollup_encode.c writes
+ * it down. Nobody else includes this.
+ */
+
+enum hist {
+	HIST_DURATION,
+	HIST_REQUEST,
+	HIST_RESPONSE,
+	HISTS,
+};
+
+/* One series in one window. */
+struct row {
+	uint32_t series;
+	int64_t window_s;
+	uint64_t count, duration_us, request_bytes, response_bytes;
+};
+
+/*
+ * Counts by key, open addressing; count 0 is an empty place. A key is row,
+ * histogram and bucket, so that sorted keys are in the order of the wire.
+ */
+struct cell {
+	uint64_t key, count;
+};
+
+#define KEY_HIST_SHIFT 12
+#define KEY_ROW_SHIFT 14
+
+struct map {
+	struct cell *cell;
+	size_t mask, n;
+};
+
+struct rollup {
+	struct intern tables;
+	struct row *row;
+	size_t n_rows, cap_rows;
+	struct map cells; /* key → count */
+	struct map rows; /* series and window → row + 1 */
+	uint64_t events;
+	struct batch_losses losses;
+	struct batch_info info;
+	/* Of the batch being added: its numbers → ours; UINT32_MAX: not yet. */
+	uint32_t *series, *last_row;
+	int64_t *last_window_s;
+	size_t cap_series;
+};
+
+#endif /* PROBE_AGENT_BATCH_ROLLUP_TABLE_H */

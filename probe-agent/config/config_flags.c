@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "probe-agent/config/config_flags.h"
+
+#include <errno.h>
+
+#include "common/conffile.h"
+#include "proto/limits.h"
+
+enum {
+	KEY_NODE = CLI_KEY_CONFIG,
+	KEY_TO,
+	KEY_FLUSH,
+	KEY_TLS_CA,
+	KEY_TLS_CERT,
+	KEY_TLS_KEY,
+	KEY_OUTBOX_PATH,
+	KEY_OUTBOX_CAP,
+	KEY_CAPTURE,
+	KEY_RING,
+	KEY_CONNECTIONS,
+	KEY_CAPTURE_TLS,
+	KEY_INCLUDE_PORT,
+	KEY_INCLUDE_EXECUTABLE,
+	KEY_INCLUDE_CONTAINER,
+	KEY_EXCLUDE_PORT,
+	KEY_EXCLUDE_EXECUTABLE,
+	KEY_EXCLUDE_CONTAINER,
+	KEY_REPORT_SELF,
+	KEY_NO_REPORT_SELF,
+	KEY_ROUTE,
+	KEY_ROUTES_CAP,
+	KEY_RECORD,
+	KEY_RECORD_TAP,
+};
+
+const struct conffile_range config_ranges[] = {
+	/* The promise: visible within 2 s. */
+	RANGE("flush_ms", struct agent_config, flush_ms, 10, 1000, KEY_FLUSH),
+	RANGE("outbox.cap_bytes", struct agent_config, outbox.cap_bytes,
+	      2 * LIMIT_MESSAGE_BYTES, (uint64_t)1 << 40, KEY_OUTBOX_CAP),
+	{ .key = "capture.ring_bytes",
+	  .min = 65536,
+	  .max = 1u << 30,
+	  .power_of_two = true,
+	  .offset = offsetof(struct agent_config, capture.ring_bytes),
+	  .size = sizeof(uint32_t),
+	  .flag = KEY_RING },
+	RANGE("capture.max_connections", struct agent_config,
+	      capture.max_connections, 1, 10000000, KEY_CONNECTIONS),
+	RANGE("routes.cap", struct agent_config, routes.cap, 1, 1000000,
+	      KEY_ROUTES_CAP),
+	{ .key = "services.port", .min = 1, .max = 65535 },
+};
+const size_t config_n_ranges = sizeof(config_ranges) / sizeof(*config_ranges);
+
+const struct argp_option config_options[] = {
+	{ "node", KEY_NODE, "NAME", 0, "Name of this node (hostname)", 1 },
+	{ "to", KEY_TO, "URL", 0,
+	  "The aggregator's ingest (tcp://127.0.0.1:9471)", 1 },
+	{ "flush", KEY_FLUSH, "DURATION", 0,
+	  "Longest wait before a batch is sent (500ms)", 1 },
+	{ "tls.ca-file", KEY_TLS_CA, "FILE", 0, "CA of the aggregator", 1 },
+	{ "tls.cert-file", KEY_TLS_CERT, "FILE", 0, "Our certificate", 1 },
+	{ "tls.key-file", KEY_TLS_KEY, "FILE", 0, "Key of the certificate", 1 },
+	{ "outbox.path", KEY_OUTBOX_PATH, "FILE", 0,
+	  "Keep unacknowledged batches in this file (memory)", 2 },
+	{ "outbox.cap", KEY_OUTBOX_CAP, "BYTES", 0, "Most that is kept (64MiB)",
+	  2 },
+	{ "capture", KEY_CAPTURE, "MODE", 0,
+	  "auto (default), fentry, socket, syscall, kprobe", 3 },
+	{ "capture.ring", KEY_RING, "BYTES", 0, "Ring buffer (4MiB)", 3 },
+	{ "capture.max-connections", KEY_CONNECTIONS, "N", 0,
+	  "Connections followed at once (65536)", 3 },
+	{ "capture.tls", KEY_CAPTURE_TLS, "MODE", 0,
+	  "Plain text inside TLS: auto (default), off", 3 },
+	{ "record", KEY_RECORD, "FILE", 0,
+	  "Write what is sent to a trace too, for replay", 3 },
+	{ "record.tap", KEY_RECORD_TAP, "FILE", 0,
+	  "Record what the tap sees, heads of requests as they are", 3 },
+	{ "include.port", KEY_INCLUDE_PORT, "PORT[-PORT]", 0,
+	  "Follow only these; each may be repeated", 4 },
+	{ "include.executable", KEY_INCLUDE_EXECUTABLE, "GLOB", 0, NULL, 4 },
+	{ "include.container", KEY_INCLUDE_CONTAINER, "GLOB", 0, NULL, 4 },
+	{ "exclude.port", KEY_EXCLUDE_PORT, "PORT[-PORT]", 0,
+	  "Do not follow these; wins over include", 5 },
+	{ "exclude.executable", KEY_EXCLUDE_EXECUTABLE, "GLOB", 0, NULL, 5 },
+	{ "exclude.container", KEY_EXCLUDE_CONTAINER, "GLOB", 0, NULL, 5 },
+	{ "report-self", KEY_REPORT_SELF, NULL, 0,
+	  "Report redtap's own traffic too", 6 },
+	{ "no-report-self", KEY_NO_REPORT_SELF, NULL, OPTION_HIDDEN, NULL, 6 },
+	{ "route", KEY_ROUTE, "PATTERN", 0,
+	  "A route like /users/{id}; may be repeated", 7 },
+	{ "routes.cap", KEY_ROUTES_CAP, "N", 0,
+	  "Distinct routes of a service (1000)", 7 },
+	{ 0 },
+};
+
+const struct argp agent_config_argp = {
+	.options = config_options,
+	.parser = cli_settings_parse,
+	.children = cli_settings_children,
+};
+
+static int set_number(uint32_t *to, const char *value)
+{
+	uint64_t v;
+	int err = cli_parse_u64(value, 0, UINT32_MAX, &v);
+
+	if (!err)
+		*to = (uint32_t)v;
+	return err;
+}
+
+static int apply_list_flag(struct agent_config *cfg, int key, const char *value)
+{
+	struct agent_match *m = key >= KEY_EXCLUDE_PORT ? &cfg->select.exclude
+							: &cfg->select.include;
+
+	switch (key) {
+	case KEY_INCLUDE_PORT:
+	case KEY_EXCLUDE_PORT:
+		return conffile_add_text(&m->ports, &m->ports_count, value);
+	case KEY_INCLUDE_EXECUTABLE:
+	case KEY_EXCLUDE_EXECUTABLE:
+		return conffile_add_text(&m->executables, &m->executables_count,
+					 value);
+	case KEY_INCLUDE_CONTAINER:
+	case KEY_EXCLUDE_CONTAINER:
+		return conffile_add_text(&m->containers, &m->containers_count,
+					 value);
+	default:
+		return conffile_add_text(&cfg->routes.patterns,
+					 &cfg->routes.patterns_count, value);
+	}
+}
+
+int config_apply_flag(struct agent_config *cfg, int key, const char *value)
+{
+	uint64_t v = 0;
+	int err = 0;
+
+	switch (key) {
+	case KEY_NODE:
+		return conffile_set_text(&cfg->node, value);
+	case KEY_TO:
+		return conffile_set_text(&cfg->to, value);
+	case KEY_FLUSH:
+		err = cli_parse_duration_ms(value, &v);
+		cfg->flush_ms = v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+		return err;
+	case KEY_TLS_CA:
+		return conffile_set_text(&cfg->tls.ca_file, value);
+	case KEY_TLS_CERT:
+		return conffile_set_text(&cfg->tls.cert_file, value);
+	case KEY_TLS_KEY:
+		return conffile_set_text(&cfg->tls.key_file, value);
+	case KEY_OUTBOX_PATH:
+		return conffile_set_text(&cfg->outbox.path, value);
+	case KEY_OUTBOX_CAP:
+		return cli_parse_bytes(value, &cfg->outbox.cap_bytes);
+	case KEY_CAPTURE:
+		return conffile_set_text(&cfg->capture.mode, value);
+	case KEY_RING:
+		err = cli_parse_bytes(value, &v);
+		cfg->capture.ring_bytes =
+			v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+		return err;
+	case KEY_CONNECTIONS:
+		return set_number(&cfg->capture.max_connections, value);
+	case KEY_CAPTURE_TLS:
+		return conffile_set_text(&cfg->capture.tls, value);
+	case KEY_REPORT_SELF:
+	case KEY_NO_REPORT_SELF:
+		cfg->select.report_self = key == KEY_REPORT_SELF;
+		return 0;
+	case KEY_ROUTES_CAP:
+		return set_number(&cfg->routes.cap, value);
+	case KEY_RECORD:
+		return conffile_set_text(&cfg->record, value);
+	case KEY_RECORD_TAP:
+		return conffile_set_text(&cfg->record_tap, value);
+	default:
+		return apply_list_flag(cfg, key, value);
+	}
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROBE_AGENT_HTTP_CONN_H
+#define PROBE_AGENT_HTTP_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/tap.h"
+
+/*
+ * The engine: tap records in, finished exchanges (one request and what became
+ * of it) out. One state machine per connection; pairing, pipelining, body
+ * framing and outcomes are decided here. Pure: no clock, no I/O, no globals;
+ * time comes with the records and with conn_tick(). Not locked: the agent's
+ * loop thread owns it.
+ */
+struct conn_table;
+
+/* Why an exchange has no complete response. Wire numbers too: never reuse. */
+enum outcome {
+	OUTCOME_COMPLETE = 0,
+	OUTCOME_ABORTED = 1, /* closed by either side before the end */
+	OUTCOME_RESET = 2, /* connection_reset */
+	OUTCOME_TIMEOUT = 3, /* the kernel gave up: ETIMEDOUT */
+	OUTCOME_MALFORMED = 4, /* not HTTP, or not 100 <= status <= 599 */
+};
+
+enum role {
+	ROLE_SERVER = 1, /* the request was read */
+	ROLE_CLIENT = 2, /* the request was written */
+};
+
+/* A slice of bytes that somebody else owns. */
+struct slice {
+	const char *data; /* not NUL-terminated */
+	size_t len;
+};
+
+/* Who is at the near end of a connection, as the tap told. */
+struct endpoint {
+	uint32_t tgid;
+	uint64_t start_ns; /* process start, CLOCK_BOOTTIME */
+	uint64_t cgroup_id;
+	uint16_t family, local_port, remote_port;
+	uint8_t local_addr[16], remote_addr[16];
+	char comm[16];
+};
+
+/* Everything here is lent until the callback returns. */
+struct exchange {
+	const struct endpoint *end;
+	enum role role;
+	enum outcome outcome;
+	bool tls;
+	uint8_t version; /* 10, 11; 20 for HTTP/2 one day */
+	uint16_t status; /* 0: none received */
+	struct slice method; /* as sent */
+	struct slice target; /* as sent; may be cut, see target_cut */
+	bool target_cut;
+	struct slice host; /* Host header, or the authority of the target */
+	struct slice traceparent; /* empty: none */
+	uint64_t start_ns; /* first request byte, CLOCK_MONOTONIC */
+	/*
+	 * First byte of the final response, interim ones (1xx) don't count; 0:
+	 * none. A server's bytes go when its write begins, and are gone when
+	 * that returns; a client has them when its read returns.
+	 */
+	uint64_t first_byte_ns;
+	uint64_t end_ns; /* last response byte, or when it ended without */
+	uint64_t request_bytes; /* body as transferred */
+	uint64_t response_bytes; /* body as transferred */
+};
+
+typedef void (*conn_exchange_fn)(void *arg, const struct exchange *x);
+/*
+ * The engine wants no more of this connection (not HTTP, tunnel, HTTP/2,
+ * excluded): tell the kernel.
+ */
+typedef void (*conn_ignore_fn)(void *arg, uint64_t sock, uint64_t born_ns);
+/*
+ * Asked when an OPEN record arrives: true to follow the connection. NULL
+ * follows all.
+ */
+typedef bool (*conn_select_fn)(void *arg, const struct endpoint *end);
+/*
+ * What the kernel knows now of a connection: body bytes cost no records, so
+ * an unfinished response is asked for on ticks. 0, or -ENOENT if it is gone.
+ * last_bytes: see struct tap_conn.
+ */
+typedef int (*conn_progress_fn)(void *arg, uint64_t sock, uint64_t born_ns,
+				struct tap_progress *out, uint64_t *last_bytes);
+
+struct conn_options {
+	size_t max_connections; /* 0: 65536; beyond: an idle one goes */
+	/*
+	 * For heads in pieces and requests under way, all connections, on top
+	 * of 256 bytes a connection; 0: 16 MiB.
+	 */
+	size_t max_buffer_bytes;
+	size_t max_pipelined; /* outstanding requests per connection; 0: 1024 */
+	uint64_t idle_ns; /* end of a response of unknown length; 0: 1 s */
+	conn_exchange_fn exchange;
+	conn_ignore_fn ignore; /* may be NULL */
+	conn_select_fn select; /* may be NULL */
+	conn_progress_fn progress; /* may be NULL */
+	void *arg;
+};
+
+/* Each a monotonic count since conn_new(). */
+struct conn_stats {
+	uint64_t exchanges; /* handed to exchange() */
+	uint64_t malformed; /* messages that were not valid HTTP */
+	uint64_t http2; /* connections recognised as HTTP/2 and left alone */
+	uint64_t upgraded; /* 101 and CONNECT tunnels */
+	/*
+	 * Requests lost: seen, but not what became of them; or left uncopied
+	 * behind others in a call. Those whose first record found no room in
+	 * the ring are counted there, not here.
+	 */
+	uint64_t lost_gap;
+	uint64_t lost_table; /* requests lost: connection table full */
+	uint64_t lost_buffer; /* requests lost: buffer or pipeline cap */
+	uint64_t orphans; /* responses whose request was not seen */
+	uint64_t bad_records; /* records that make no sense */
+	uint64_t gaps; /* times that bytes are missing where requests travel */
+	uint64_t connections; /* now, not a count */
+};
+
+/* Sets *out, released by conn_free(). -EINVAL, -ENOMEM. */
+int conn_new(struct conn_table **out, const struct conn_options *opt);
+/* Drops all state; exchanges in flight are not reported. NULL is fine. */
+void conn_free(struct conn_table *t);
+
+/*
+ * Feeds one record of len bytes, as it came out of the ring, 8-byte aligned.
+ * 0, or -EPROTO for a record that makes no sense (counted).
+ */
+int conn_feed(struct conn_table *t, const void *rec, size_t len);
+
+/*
+ * Call a few times a second with CLOCK_MONOTONIC now: asks for the progress of
+ * unfinished responses, ends idle ones, forgets what is gone.
+ */
+void conn_tick(struct conn_table *t, uint64_t now_ns);
+
+/*
+ * Records were lost in the kernel. The end of any connection can be among them:
+ * the next ticks ask for each, and not only for those long silent.
+ */
+void conn_doubt(struct conn_table *t);
+
+void conn_stats(const struct conn_table *t, struct conn_stats *out);
+
+#endif /* PROBE_AGENT_HTTP_CONN_H */

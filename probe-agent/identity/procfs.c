@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "probe-agent/identity/procfs.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/buf.h"
+
+#define ENVIRON_MAX_BYTES (256u << 10)
+#define CGROUP_MAX_BYTES (16u << 10)
+
+/* Whole file into *out, up to max bytes. 0, -ENOENT, -EACCES … */
+static int read_file(struct buf *out, int dir, const char *name, size_t max)
+{
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (out->len < max) {
+		void *to = buf_reserve(out, 4096);
+		ssize_t n = to ? read(fd, to, 4096) : -1;
+
+		if (!to)
+			err = out->err;
+		else if (n < 0)
+			err = -errno;
+		if (err || n == 0)
+			break;
+		out->len += (size_t)n;
+	}
+	close(fd);
+	return err;
+}
+
+/*
+ * Start time of the process in clock ticks: field 22 of stat, counted behind
+ * the last ')' because the comm in field 2 may contain anything.
+ */
+static int read_start_ticks(int dir, uint64_t *out)
+{
+	struct buf b = { 0 };
+	const char *p = NULL;
+	int err = read_file(&b, dir, "stat", 4096);
+
+	if (!err && buf_str(&b))
+		p = strrchr(b.data, ')');
+	for (int field = 2; p && field < 22; field++) {
+		p = strchr(p + 1, ' ');
+	}
+	if (!err && (!p || sscanf(p, " %lu", out) != 1))
+		err = -EPROTO;
+	buf_fini(&b);
+	return err;
+}
+
+/*
+ * The tap's start time is exact, /proc's is in ticks (1/100 s, rounded down).
+ * One more tick is left for the kernel's own rounding.
+ */
+static bool same_start(uint64_t start_ns, uint64_t ticks)
+{
+	long hz = sysconf(_SC_CLK_TCK);
+	uint64_t tick_ns = UINT64_C(1000000000) / (uint64_t)(hz > 0 ? hz : 100);
+	uint64_t ours = start_ns / tick_ns;
+
+	/* A tap that could not read the start says 0. */
+	return start_ns == 0 || (ours <= ticks + 1 && ticks <= ours + 1);
+}
+
+static bool hex_id(const char *s, size_t len)
+{
+	if (len != PROCFS_CONTAINER_ID_LEN)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isxdigit((unsigned char)s[i]))
+			return false;
+	return true;
+}
+
+/*
+ * A path component of a cgroup that names a container, the id alone or dressed:
+ * docker-ID.scope, cri-containerd-ID.scope, crio-ID.scope, libpod-ID.scope,
+ * kubepods…:cri-containerd:ID. Sets *id to its 64 hex digits.
+ */
+static bool find_container(const char *part, size_t len, const char **id)
+{
+	const char *end = part + len;
+
+	if (len > 6 && !memcmp(end - 6, ".scope", 6))
+		end -= 6;
+	if ((size_t)(end - part) < PROCFS_CONTAINER_ID_LEN)
+		return false;
+	*id = end - PROCFS_CONTAINER_ID_LEN;
+	if (!hex_id(*id, PROCFS_CONTAINER_ID_LEN))
+		return false;
+	return *id == part || (*id)[-1] == '-' || (*id)[-1] == ':';
+}
+
+/* "nginx.service", "getty@tty1.service" → the unit; user managers are none. */
+static bool find_unit(const char *part, size_t len)
+{
+	static const char suffix[] = ".service";
+	size_t n = sizeof(suffix) - 1;
+
+	return len > n && !memcmp(part + len - n, suffix, n) &&
+	       strncmp(part, "user@", 5) != 0;
+}
+
+/*
+ * The last container of the path is the process's own; a unit counts only
+ * inside of it, since what comes before runs the container.
+ */
+static void parse_cgroup_path(const char *path, size_t len,
+			      struct procfs_cgroup *out)
+{
+	const char *p = path, *end = path + len, *id;
+
+	while (p < end) {
+		const char *slash = memchr(p, '/', (size_t)(end - p));
+		size_t n = (size_t)((slash ? slash : end) - p);
+
+		if (find_container(p, n, &id)) {
+			memcpy(out->container, id, PROCFS_CONTAINER_ID_LEN);
+			out->container[PROCFS_CONTAINER_ID_LEN] = '\0';
+			out->unit[0] = '\0';
+		} else if (find_unit(p, n)) {
+			snprintf(out->unit, sizeof(out->unit), "%.*s",
+				 (int)(n - 8), p);
+		}
+		p += n + 1;
+	}
+}
+
+/*
+ * "hierarchy:controllers:path" lines. v2 is "0::path"; with v1, every line has
+ * the container, and "name=systemd" the unit.
+ */
+void procfs_cgroup(int dir, struct procfs_cgroup *out)
+{
+	struct buf b = { 0 };
+	const char *line, *next;
+
+	*out = (struct procfs_cgroup){ .container = "" };
+	if (read_file(&b, dir, "cgroup", CGROUP_MAX_BYTES) || !buf_str(&b))
+		goto cleanup;
+	for (line = b.data; *line; line = next) {
+		size_t len = strcspn(line, "\n");
+		const char *path = memchr(line, ':', len);
+
+		next = line + len + (line[len] == '\n');
+		path = path ? memchr(path + 1, ':',
+				     len - (size_t)(path + 1 - line))
+			    : NULL;
+		if (path && (!out->container[0] || !out->unit[0])) {
+			struct procfs_cgroup one = { .container = "" };
+
+			parse_cgroup_path(path + 1,
+					  len - (size_t)(path + 1 - line),
+					  &one);
+			if (!out->container[0])
+				memcpy(out->container, one.container,
+				       sizeof(one.container));
+			if (!out->unit[0])
+				memcpy(out->unit, one.unit, sizeof(one.unit));
+		}
+	}
+cleanup:
+	buf_fini(&b);
+}
+
+/* Decodes %XX in place, as OTEL_RESOURCE_ATTRIBUTES is percent-encoded. */
+static void decode_percent(char *s)
+{
+	char *to = s;
+	unsigned v;
+
+	for (; *s; s++) {
+		if (*s == '%' && isxdigit((unsigned char)s[1]) &&
+		    isxdigit((unsigned char)s[2]) &&
+		    sscanf(s + 1, "%2x", &v) == 1 && v) {
+			*to++ = (char)v;
+			s += 2;
+		} else {
+			*to++ = *s;
+		}
+	}
+	*to = '\0';
+}
+
+/* The value of key in "k=v,k2=v2", malloc'd, or NULL. */
+static char *find_attribute(const char *list, const char *key)
+{
+	size_t n = strlen(key);
+
+	while (*list) {
+		size_t len = strcspn(list, ",");
+		size_t blank = strspn(list, " \t");
+
+		if (blank < len && len - blank > n + 1 &&
+		    !strncmp(list + blank, key, n) && list[blank + n] == '=') {
+			char *value = strndup(list + blank + n + 1,
+					      len - blank - n - 1);
+
+			if (value)
+				decode_percent(value);
+			return value;
+		}
+		list += len + (list[len] == ',');
+	}
+	return NULL;
+}
+
+/* What follows the prefix, or NULL if s does not begin with it. */
+static const char *after(const char *s, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return strncmp(s, prefix, n) ? NULL : s + n;
+}
+
+static void take_variable(struct procfs_otel *out, const char *variable)
+{
+	const char *name = after(variable, "OTEL_SERVICE_NAME=");
+	const char *list = after(variable, "OTEL_RESOURCE_ATTRIBUTES=");
+
+	if (name && *name) {
+		free(out->service);
+		out->service = strdup(name);
+	}
+	/* OTEL_SERVICE_NAME wins, wherever it stands. */
+	if (list && !out->service)
+		out->service = find_attribute(list, "service.name");
+	if (list && !out->namespace_)
+		out->namespace_ = find_attribute(list, "service.namespace");
+}
+
+void procfs_otel(int dir, struct procfs_otel *out)
+{
+	struct buf b = { 0 };
+	const char *p, *end;
+
+	*out = (struct procfs_otel){ .service = NULL };
+	if (read_file(&b, dir, "environ", ENVIRON_MAX_BYTES) || !buf_str(&b))
+		goto cleanup;
+	for (p = b.data, end = b.data + b.len; p < end; p += strlen(p) + 1)
+		take_variable(out, p);
+cleanup:
+	buf_fini(&b);
+}
+
+char *procfs_exe(int dir)
+{
+	static const char deleted[] = " (deleted)";
+	char path[PATH_MAX];
+	ssize_t n = readlinkat(dir, "exe", path, sizeof(path) - 1);
+	size_t len = n > 0 ? (size_t)n : 0, cut = sizeof(deleted) - 1;
+
+	path[len] = '\0';
+	/* Replaced while it runs: still the same program. */
+	if (len > cut && !strcmp(path + len - cut, deleted))
+		path[len - cut] = '\0';
+	return strdup(path);
+}
+
+int procfs_open(const char *proc, uint32_t pid, uint64_t start_ns, int *out)
+{
+	char path[PATH_MAX];
+	uint64_t ticks;
+	int fd, err;
+
+	snprintf(path, sizeof(path), "%s/%u", proc, pid);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -ENOENT;
+	err = read_start_ticks(fd, &ticks);
+	if (err || !same_start(start_ns, ticks)) {
+		close(fd);
+		return -ENOENT;
+	}
+	*out = fd;
+	return 0;
+}

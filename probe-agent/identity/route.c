@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "probe-agent/identity/route.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "probe-agent/identity/segment.h"
+#include "proto/limits.h"
+
+#define PATH_MAX_BYTES 2048u /* what comes after it is not looked at */
+#define DEPTH_MAX 32u
+#define MORE "/{more}" /* stands for what is too deep or too long */
+#define SERVICES_MAX 4096u /* beyond: they share one entry */
+#define CACHE_ENTRIES 4096u /* a power of two */
+#define CACHED_BYTES 108u
+
+struct segment {
+	const char *data;
+	size_t len;
+};
+
+struct pattern {
+	char *text;
+	struct segment *segments; /* into text; data NULL: any */
+	size_t n;
+	bool rest; /* ends in an asterisk: one or more */
+};
+
+/* A set of strings, open addressing. */
+struct names {
+	char **slots;
+	uint32_t n, size; /* size is a power of two, or 0 */
+};
+
+struct service {
+	struct service *next; /* of the same bucket */
+	struct names routes;
+	char name[];
+};
+
+/* Two cache lines, of which the second is for long targets. */
+struct cached {
+	const struct service *service;
+	const char *route;
+	uint32_t len;
+	char target[CACHED_BYTES];
+};
+static_assert(sizeof(struct cached) == 128, "two cache lines");
+
+#define SERVICE_BUCKETS 1024u
+
+static const char overflow[] = ROUTE_OVERFLOW;
+
+struct route_table {
+	struct pattern *patterns;
+	size_t n_patterns;
+	uint32_t cap;
+	uint32_t n_services;
+	uint64_t overflowed, n_routes;
+	struct service *last; /* asked for */
+	struct service *services[SERVICE_BUCKETS];
+	void *cache_memory;
+	struct cached *cache; /* in it, at a cache line */
+};
+
+/* Multiply and fold, eight bytes a step. Not for hostile input alone. */
+static uint64_t hash(const void *data, size_t len, uint64_t seed)
+{
+	const uint64_t k = 0x9e3779b97f4a7c15ull;
+	const char *p = data;
+	uint64_t h = seed ^ len * k, v;
+
+	for (; len >= 8; p += 8, len -= 8) {
+		memcpy(&v, p, 8);
+		h = (h ^ v) * k;
+		h ^= h >> 29;
+	}
+	v = 0;
+	memcpy(&v, p, len);
+	h = (h ^ v) * k;
+	return h ^ h >> 32;
+}
+
+/* --- patterns --- */
+
+static bool is_printable(const char *s, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (s[i] <= ' ' || s[i] >= 0x7f)
+			return false;
+	return true;
+}
+
+static int compile(struct pattern *p, const char *text)
+{
+	size_t len = strlen(text), n = 1, i;
+	char *s;
+
+	if (text[0] != '/' || len > LIMIT_STRING_BYTES ||
+	    !is_printable(text, len))
+		return -EINVAL;
+	for (i = 0; i < len; i++)
+		n += text[i] == '/';
+	p->text = strdup(text);
+	p->segments = calloc(n, sizeof(*p->segments));
+	if (!p->text || !p->segments)
+		return -ENOMEM;
+	for (s = p->text; *s;) {
+		const char *end;
+
+		if (*s == '/') {
+			s++;
+			continue;
+		}
+		end = strchrnul(s, '/');
+		len = (size_t)(end - s);
+		p->rest = len == 1 && *s == '*';
+		if (p->rest || (s[0] == '{' && end[-1] == '}'))
+			p->segments[p->n++] = (struct segment){ NULL, 0 };
+		else
+			p->segments[p->n++] = (struct segment){ s, len };
+		s += len;
+	}
+	return 0;
+}
+
+static bool matches(const struct pattern *p, const struct segment *s, size_t n)
+{
+	size_t i;
+
+	if (p->rest ? n < p->n : n != p->n)
+		return false;
+	for (i = 0; i < p->n; i++)
+		if (p->segments[i].data &&
+		    (p->segments[i].len != s[i].len ||
+		     memcmp(p->segments[i].data, s[i].data, s[i].len) != 0))
+			return false;
+	return true;
+}
+
+/* --- paths --- */
+
+struct path {
+	struct segment segments[DEPTH_MAX]; /* into the target, or text */
+	size_t n;
+	bool more; /* there was more than fits */
+	bool slash; /* ends in one */
+	char text[PATH_MAX_BYTES + 1]; /* of decoded segments */
+};
+
+static void split(struct path *p, const char *s, size_t len, bool cut)
+{
+	const char *end = s + len;
+	char *to = p->text;
+
+	p->n = 0;
+	p->more = cut;
+	p->slash = len > 0 && end[-1] == '/';
+	while (s < end) {
+		const char *segment = s;
+		bool coded = false;
+		size_t n;
+
+		for (; s < end && *s != '/'; s++)
+			coded |= *s == '%' || *s == ';';
+		if (s == end && cut)
+			return; /* a part of a segment says nothing */
+		n = (size_t)(s - segment);
+		s++;
+		if (coded) {
+			/* Decoding never makes it longer. */
+			n = segment_decode(to, segment, n);
+			segment = to;
+			to += n > SEGMENT_MAX_BYTES ? SEGMENT_MAX_BYTES : n;
+		}
+		if (n == 0 || (n == 1 && segment[0] == '.'))
+			continue;
+		if (n == 2 && segment[0] == '.' && segment[1] == '.') {
+			p->n -= p->n > 0;
+			continue;
+		}
+		if (p->n == DEPTH_MAX) {
+			p->more = true;
+			return;
+		}
+		p->segments[p->n++] = (struct segment){ segment, n };
+	}
+}
+
+static void put_template(const struct path *p, char *out)
+{
+	size_t len = 0, i;
+	bool more = p->more;
+
+	for (i = 0; i < p->n; i++) {
+		if (len + 1 + SEGMENT_OUT_BYTES + sizeof(MORE) >
+		    LIMIT_STRING_BYTES) {
+			more = true;
+			break;
+		}
+		out[len++] = '/';
+		len += segment_template(out + len, p->segments[i].data,
+					p->segments[i].len);
+	}
+	if (more) {
+		memcpy(out + len, MORE, sizeof(MORE));
+		return;
+	}
+	if (p->slash || len == 0)
+		out[len++] = '/';
+	out[len] = '\0';
+}
+
+/* The path within a target; false if it has none. */
+static bool path_of(const char **target, size_t *len, bool *cut)
+{
+	const char *p = *target, *end = p + *len, *s;
+
+	*cut = *len >= PATH_MAX_BYTES;
+	if (*cut)
+		end = p + PATH_MAX_BYTES;
+	s = memchr(p, '?', (size_t)(end - p));
+	if (s) {
+		end = s;
+		*cut = false;
+	}
+	s = memchr(p, '#', (size_t)(end - p));
+	if (s) {
+		end = s;
+		*cut = false;
+	}
+	if (p < end && *p != '/') {
+		s = memmem(p, (size_t)(end - p), "://", 3);
+		if (!s)
+			return false;
+		s += 3;
+		p = memchr(s, '/', (size_t)(end - s));
+		if (!p)
+			p = end;
+	}
+	*len = (size_t)(end - p);
+	*target = p;
+	return true;
+}
+
+/* --- what is known --- */
+
+static int names_grow(struct names *set)
+{
+	uint32_t size = set->size ? set->size * 2 : 16, i;
+	char **slots = calloc(size, sizeof(*slots));
+
+	if (!slots)
+		return -ENOMEM;
+	for (i = 0; i < set->size; i++) {
+		char *s = set->slots[i];
+		uint64_t h;
+
+		if (!s)
+			continue;
+		h = hash(s, strlen(s), 0);
+		while (slots[h & (size - 1)])
+			h++;
+		slots[h & (size - 1)] = s;
+	}
+	free(set->slots);
+	set->slots = slots;
+	set->size = size;
+	return 0;
+}
+
+/* The set's own copy of s, added if there is room; NULL if not. */
+static const char *names_intern(struct names *set, const char *s, uint32_t cap,
+				bool *added)
+{
+	uint64_t h = hash(s, strlen(s), 0);
+
+	*added = false;
+	for (; set->size && set->slots[h & (set->size - 1)]; h++)
+		if (strcmp(set->slots[h & (set->size - 1)], s) == 0)
+			return set->slots[h & (set->size - 1)];
+	if (set->n >= cap)
+		return NULL;
+	if (set->n * 2 >= set->size) {
+		if (names_grow(set) != 0)
+			return NULL;
+		h = hash(s, strlen(s), 0);
+		while (set->slots[h & (set->size - 1)])
+			h++;
+	}
+	set->slots[h & (set->size - 1)] = strdup(s);
+	if (!set->slots[h & (set->size - 1)])
+		return NULL;
+	set->n++;
+	*added = true;
+	return set->slots[h & (set->size - 1)];
+}
+
+static struct service *service_of(struct route_table *t, const char *name)
+{
+	struct service **bucket, *s;
+	size_t len;
+
+	if (t->last && strcmp(t->last->name, name) == 0)
+		return t->last;
+	len = strlen(name);
+	for (;;) {
+		bucket = &t->services[hash(name, len, 1) % SERVICE_BUCKETS];
+		for (s = *bucket; s; s = s->next)
+			if (strcmp(s->name, name) == 0)
+				return t->last = s;
+		if (t->n_services < SERVICES_MAX || len == 0)
+			break;
+		name = ""; /* one for all that are too many */
+		len = 0;
+	}
+	s = calloc(1, sizeof(*s) + len + 1);
+	if (!s)
+		return NULL;
+	memcpy(s->name, name, len + 1);
+	s->next = *bucket;
+	*bucket = s;
+	t->n_services++;
+	return t->last = s;
+}
+
+int route_new(struct route_table **out, const struct route_options *opt)
+{
+	struct route_table *t = calloc(1, sizeof(*t));
+	int err = 0;
+	size_t i;
+
+	if (!t)
+		return -ENOMEM;
+	t->cap = opt->cap ? opt->cap : ROUTE_CAP_DEFAULT;
+	/* Not touched before it is used. */
+	t->cache_memory = calloc(CACHE_ENTRIES + 1, sizeof(*t->cache));
+	if (!t->cache_memory)
+		err = -ENOMEM;
+	t->cache = (void *)(((uintptr_t)t->cache_memory + 63) / 64 * 64);
+	if (!err && opt->n_patterns) {
+		t->patterns = calloc(opt->n_patterns, sizeof(*t->patterns));
+		if (!t->patterns)
+			err = -ENOMEM;
+	}
+	for (i = 0; !err && i < opt->n_patterns; i++) {
+		t->n_patterns = i + 1;
+		err = compile(&t->patterns[i], opt->patterns[i]);
+	}
+	if (err) {
+		route_free(t);
+		return err;
+	}
+	*out = t;
+	return 0;
+}
+
+static void service_free(struct service *s)
+{
+	uint32_t i;
+
+	for (i = 0; i < s->routes.size; i++)
+		free(s->routes.slots[i]);
+	free(s->routes.slots);
+	free(s);
+}
+
+void route_free(struct route_table *t)
+{
+	size_t i;
+
+	if (!t)
+		return;
+	for (i = 0; i < SERVICE_BUCKETS; i++) {
+		while (t->services[i]) {
+			struct service *s = t->services[i];
+
+			t->services[i] = s->next;
+			service_free(s);
+		}
+	}
+	for (i = 0; i < t->n_patterns; i++) {
+		free(t->patterns[i].text);
+		free(t->patterns[i].segments);
+	}
+	free(t->patterns);
+	free(t->cache_memory);
+	free(t);
+}
+
+static const char *make(struct route_table *t, struct service *s,
+			const char *target, size_t len, bool cut)
+{
+	char text[LIMIT_STRING_BYTES + 1];
+	const char *route = text;
+	struct path path;
+	bool added;
+	size_t i;
+
+	split(&path, target, len, cut);
+	put_template(&path, text);
+	for (i = 0; i < t->n_patterns && !path.more; i++) {
+		if (matches(&t->patterns[i], path.segments, path.n)) {
+			route = t->patterns[i].text;
+			break;
+		}
+	}
+	route = names_intern(&s->routes, route, t->cap, &added);
+	t->n_routes += added;
+	return route ? route : overflow;
+}
+
+const char *route_template(struct route_table *t, const char *service,
+			   const char *target, size_t len)
+{
+	struct service *s = service_of(t, service);
+	struct cached *c;
+	const char *route;
+	bool cut;
+
+	if (len == 1 && *target == '*')
+		return "*";
+	if (len == 0 || !s || !path_of(&target, &len, &cut))
+		return "";
+	if (len > CACHED_BYTES) {
+		route = make(t, s, target, len, cut);
+	} else {
+		c = &t->cache[hash(target, len, (uintptr_t)s) &
+			      (CACHE_ENTRIES - 1)];
+		if (c->service != s || c->len != len ||
+		    memcmp(c->target, target, len) != 0) {
+			c->service = s;
+			c->len = (uint32_t)len;
+			memcpy(c->target, target, len);
+			c->route = make(t, s, target, len, cut);
+		}
+		route = c->route;
+	}
+	t->overflowed += route == overflow;
+	return route;
+}
+
+void route_stats(const struct route_table *t, struct route_stats *out)
+{
+	out->overflowed = t->overflowed;
+	out->routes = t->n_routes;
+}

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "probe-agent/outbox/outbox_disk.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#define FORMAT 1 /* PRAGMA user_version */
+
+struct outbox_disk {
+	sqlite3 *db;
+	sqlite3_stmt *begin, *commit, *rollback, *put, *get, *forget, *replace,
+		*set, *each;
+	uint64_t epoch;
+	struct outbox_disk_marks marks;
+};
+
+static const char *const schema =
+	"CREATE TABLE IF NOT EXISTS batch(sequence INTEGER PRIMARY KEY,"
+	" first INTEGER NOT NULL, events INTEGER NOT NULL,"
+	" rollup INTEGER NOT NULL, data BLOB NOT NULL);"
+	"CREATE TABLE IF NOT EXISTS state(key TEXT PRIMARY KEY,"
+	" value INTEGER NOT NULL) WITHOUT ROWID;"
+	"PRAGMA user_version=1;";
+
+static int failed(struct outbox_disk *d, const char *what)
+{
+	int code = sqlite3_errcode(d->db);
+
+	log_error("outbox file: op=%s error=\"%s\"", what,
+		  sqlite3_errmsg(d->db));
+	switch (code & 0xff) {
+	case SQLITE_FULL:
+		return -ENOSPC;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return -EBUSY;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return -EILSEQ;
+	default:
+		return -EIO;
+	}
+}
+
+/* Runs a statement that gives no rows, and makes it ready for the next time. */
+static int run(struct outbox_disk *d, sqlite3_stmt *s, const char *what)
+{
+	int err = sqlite3_step(s) == SQLITE_DONE ? 0 : failed(d, what);
+
+	sqlite3_reset(s);
+	sqlite3_clear_bindings(s);
+	return err;
+}
+
+static int prepare(struct outbox_disk *d, sqlite3_stmt **out, const char *sql)
+{
+	if (sqlite3_prepare_v3(d->db, sql, -1, SQLITE_PREPARE_PERSISTENT, out,
+			       NULL) != SQLITE_OK)
+		return failed(d, "prepare");
+	return 0;
+}
+
+static int prepare_all(struct outbox_disk *d)
+{
+	int err = prepare(d, &d->begin, "BEGIN IMMEDIATE");
+
+	err = err ? err : prepare(d, &d->commit, "COMMIT");
+	err = err ? err : prepare(d, &d->rollback, "ROLLBACK");
+	err = err ? err
+		  : prepare(d, &d->put,
+			    "INSERT INTO batch(sequence, first, events, rollup,"
+			    " data) VALUES(?1, ?2, ?3, ?4, ?5)");
+	err = err ? err
+		  : prepare(d, &d->get,
+			    "SELECT data FROM batch WHERE sequence = ?1");
+	/* All of a range but the newest row. */
+	err = err ? err
+		  : prepare(d, &d->forget,
+			    "DELETE FROM batch WHERE sequence >= ?1 AND"
+			    " sequence <= ?2 AND sequence <"
+			    " (SELECT max(sequence) FROM batch)");
+	err = err ? err
+		  : prepare(d, &d->replace,
+			    "DELETE FROM batch WHERE sequence >= ?1 AND"
+			    " sequence <= ?2");
+	err = err ? err
+		  : prepare(d, &d->set,
+			    "INSERT OR REPLACE INTO state VALUES(?1, ?2)");
+	err = err ? err
+		  : prepare(d, &d->each,
+			    "SELECT sequence, first, events, rollup,"
+			    " length(data) FROM batch ORDER BY sequence");
+	return err;
+}
+
+static int exec(struct outbox_disk *d, const char *sql)
+{
+	if (sqlite3_exec(d->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		return failed(d, "open");
+	return 0;
+}
+
+static int one_row(void *arg, int n, char **values, char **names)
+{
+	char *out = arg;
+
+	(void)names;
+	snprintf(out, 64, "%s", n > 0 && values[0] != NULL ? values[0] : "");
+	return 0;
+}
+
+static int check(struct outbox_disk *d)
+{
+	char answer[64] = "";
+
+	if (sqlite3_exec(d->db, "PRAGMA quick_check(1)", one_row, answer,
+			 NULL) != SQLITE_OK)
+		return failed(d, "check");
+	if (strcmp(answer, "ok") != 0)
+		return -EILSEQ;
+	if (sqlite3_exec(d->db, "PRAGMA user_version", one_row, answer, NULL) !=
+	    SQLITE_OK)
+		return failed(d, "check");
+	if (atoi(answer) > FORMAT) {
+		log_error("outbox file is of a newer version: "
+			  "version=%s supported=%d",
+			  answer, FORMAT);
+		return -EPROTONOSUPPORT;
+	}
+	return 0;
+}
+
+static int read_state(struct outbox_disk *d)
+{
+	sqlite3_stmt *s;
+	int err = prepare(d, &s, "SELECT key, value FROM state");
+	int step;
+
+	if (err)
+		return err;
+	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
+		const char *key = (const char *)sqlite3_column_text(s, 0);
+		uint64_t value = (uint64_t)sqlite3_column_int64(s, 1);
+
+		if (key != NULL && strcmp(key, "epoch") == 0)
+			d->epoch = value;
+		else if (key != NULL && strcmp(key, "acknowledged") == 0)
+			d->marks.acknowledged = value;
+		else if (key != NULL && strcmp(key, "sendable") == 0)
+			d->marks.sendable = value;
+	}
+	if (step != SQLITE_DONE)
+		err = failed(d, "read");
+	sqlite3_finalize(s);
+	return err;
+}
+
+static int try_open(struct outbox_disk **out, const char *path)
+{
+	struct outbox_disk *d = calloc(1, sizeof(*d));
+	int err = 0;
+
+	if (d == NULL)
+		return -ENOMEM;
+	if (sqlite3_open_v2(path, &d->db,
+			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+				    SQLITE_OPEN_NOMUTEX,
+			    NULL) != SQLITE_OK)
+		err = d->db != NULL ? failed(d, "open") : -ENOMEM;
+	/* Exclusive: two agents with one outbox would count twice. */
+	err = err ? err
+		  : exec(d, "PRAGMA locking_mode=EXCLUSIVE;"
+			    "PRAGMA auto_vacuum=INCREMENTAL;"
+			    "PRAGMA journal_mode=WAL;"
+			    "PRAGMA synchronous=FULL;"
+			    "PRAGMA cache_size=-512;"
+			    "BEGIN EXCLUSIVE; COMMIT;");
+	err = err ? err : check(d);
+	err = err ? err : exec(d, schema);
+	err = err ? err : prepare_all(d);
+	err = err ? err : read_state(d);
+	if (err) {
+		outbox_disk_close(d);
+		return err;
+	}
+	*out = d;
+	return 0;
+}
+
+/* Moves the file and what SQLite keeps beside it out of the way. */
+static int set_aside(const char *path)
+{
+	static const char *const suffixes[] = { "", "-wal", "-shm" };
+	long long now = (long long)(clock_real_us() / 1000000);
+	char from[4096], to[4096];
+
+	for (size_t i = 0; i < 3; i++) {
+		if (snprintf(from, sizeof(from), "%s%s", path, suffixes[i]) >=
+			    (int)sizeof(from) ||
+		    snprintf(to, sizeof(to), "%s.damaged-%lld%s", path, now,
+			     suffixes[i]) >= (int)sizeof(to))
+			return -ENAMETOOLONG;
+		if (rename(from, to) != 0 && errno != ENOENT)
+			return -errno;
+	}
+	log_error("outbox file is damaged: set aside: path=%s "
+		  "aside=%s.damaged-%lld",
+		  path, path, now);
+	return 0;
+}
+
+int outbox_disk_open(struct outbox_disk **out, const char *path)
+{
+	int err = try_open(out, path);
+
+	if (err != -EILSEQ)
+		return err;
+	err = set_aside(path);
+	return err ? err : try_open(out, path);
+}
+
+void outbox_disk_close(struct outbox_disk *d)
+{
+	if (d == NULL)
+		return;
+	sqlite3_finalize(d->begin);
+	sqlite3_finalize(d->commit);
+	sqlite3_finalize(d->rollback);
+	sqlite3_finalize(d->put);
+	sqlite3_finalize(d->get);
+	sqlite3_finalize(d->forget);
+	sqlite3_finalize(d->replace);
+	sqlite3_finalize(d->set);
+	sqlite3_finalize(d->each);
+	sqlite3_close(d->db);
+	free(d);
+}
+
+uint64_t outbox_disk_epoch(const struct outbox_disk *d)
+{
+	return d->epoch;
+}
+
+void outbox_disk_marks(const struct outbox_disk *d,
+		       struct outbox_disk_marks *out)
+{
+	*out = d->marks;
+}
+
+static int set(struct outbox_disk *d, const char *key, uint64_t value)
+{
+	sqlite3_bind_text(d->set, 1, key, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(d->set, 2, (sqlite3_int64)value);
+	return run(d, d->set, "set");
+}
+
+int outbox_disk_set_epoch(struct outbox_disk *d, uint64_t epoch)
+{
+	int err = set(d, "epoch", epoch);
+
+	if (err == 0)
+		d->epoch = epoch;
+	return err;
+}
+
+static int delete_range(struct outbox_disk *d, sqlite3_stmt *s, uint64_t first,
+			uint64_t last)
+{
+	sqlite3_bind_int64(s, 1, (sqlite3_int64)first);
+	sqlite3_bind_int64(s, 2, (sqlite3_int64)last);
+	return run(d, s, "delete");
+}
+
+/* Inside a transaction. */
+static int put_marks(struct outbox_disk *d,
+		     const struct outbox_disk_marks *marks)
+{
+	int err = 0;
+
+	if (marks->sendable > d->marks.sendable)
+		err = set(d, "sendable", marks->sendable);
+	if (err || marks->acknowledged <= d->marks.acknowledged)
+		return err;
+	err = delete_range(d, d->forget, 0, marks->acknowledged);
+	return err ? err : set(d, "acknowledged", marks->acknowledged);
+}
+
+static int insert(struct outbox_disk *d, const struct outbox_disk_row *row,
+		  const void *data)
+{
+	sqlite3_bind_int64(d->put, 1, (sqlite3_int64)row->sequence);
+	sqlite3_bind_int64(d->put, 2, (sqlite3_int64)row->first);
+	sqlite3_bind_int64(d->put, 3, (sqlite3_int64)row->events);
+	sqlite3_bind_int(d->put, 4, row->rollup);
+	sqlite3_bind_blob64(d->put, 5, data, row->len, SQLITE_STATIC);
+	return run(d, d->put, "put");
+}
+
+/* Ends the transaction one way or the other. */
+static int finish(struct outbox_disk *d, int err,
+		  const struct outbox_disk_marks *marks)
+{
+	if (err == 0)
+		err = run(d, d->commit, "commit");
+	if (err != 0) {
+		/* Some errors have rolled back already. */
+		if (!sqlite3_get_autocommit(d->db))
+			run(d, d->rollback, "rollback");
+		return err;
+	}
+	if (marks->acknowledged > d->marks.acknowledged)
+		d->marks.acknowledged = marks->acknowledged;
+	if (marks->sendable > d->marks.sendable)
+		d->marks.sendable = marks->sendable;
+	return 0;
+}
+
+int outbox_disk_put(struct outbox_disk *d, const struct outbox_disk_row *row,
+		    const void *data, const struct outbox_disk_marks *marks)
+{
+	int err = run(d, d->begin, "begin");
+
+	if (err)
+		return err;
+	err = delete_range(d, d->replace, row->first, row->sequence);
+	err = err ? err : insert(d, row, data);
+	err = err ? err : put_marks(d, marks);
+	return finish(d, err, marks);
+}
+
+int outbox_disk_mark(struct outbox_disk *d,
+		     const struct outbox_disk_marks *marks, uint64_t dropped)
+{
+	int err = run(d, d->begin, "begin");
+
+	if (err)
+		return err;
+	err = put_marks(d, marks);
+	if (err == 0 && dropped > 0)
+		err = delete_range(d, d->forget, dropped, dropped);
+	return finish(d, err, marks);
+}
+
+int outbox_disk_get(struct outbox_disk *d, uint64_t sequence, void **data,
+		    size_t *len)
+{
+	sqlite3_stmt *s = d->get;
+	int err, step;
+
+	sqlite3_bind_int64(s, 1, (sqlite3_int64)sequence);
+	step = sqlite3_step(s);
+	if (step == SQLITE_ROW) {
+		*len = (size_t)sqlite3_column_bytes(s, 0);
+		*data = malloc(*len + 1);
+		err = *data != NULL ? 0 : -ENOMEM;
+		if (err == 0 && *len > 0)
+			memcpy(*data, sqlite3_column_blob(s, 0), *len);
+	} else {
+		err = step == SQLITE_DONE ? -ENOENT : failed(d, "get");
+	}
+	sqlite3_reset(s);
+	return err;
+}
+
+int outbox_disk_each(struct outbox_disk *d, outbox_disk_row_fn fn, void *arg)
+{
+	int err = 0, step = SQLITE_DONE;
+
+	while (err == 0 && (step = sqlite3_step(d->each)) == SQLITE_ROW) {
+		struct outbox_disk_row row = {
+			.sequence = (uint64_t)sqlite3_column_int64(d->each, 0),
+			.first = (uint64_t)sqlite3_column_int64(d->each, 1),
+			.events = (uint64_t)sqlite3_column_int64(d->each, 2),
+			.rollup = sqlite3_column_int(d->each, 3),
+			.len = (size_t)sqlite3_column_int64(d->each, 4),
+		};
+
+		err = fn(arg, &row);
+	}
+	if (err == 0 && step != SQLITE_DONE)
+		err = failed(d, "list");
+	sqlite3_reset(d->each);
+	return err;
+}

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "probe-agent/outbox/uplink.h"
+
+#include <errno.h>
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "probe-agent/outbox/uplink_tls.h"
+#include "proto/batch.h"
+#include "proto/limits.h"
+
+#define REPLY_TIMEOUT_MS 10000u
+#define RECONNECT_MIN_MS 20
+#define RECONNECT_MAX_MS 500
+#define PEEK_MS 500
+#define CANCEL_AGAIN_MS 10u
+/* Waits after an answer that means "not now", when it does not say how long. */
+#define RETRY_MS 200u
+#define RETRY_MAX_MS 10000u
+#define CONFLICT_RETRY_MS 5000u
+
+struct uplink {
+	struct outbox *outbox;
+	char *url;
+	uint32_t reply_timeout_ms;
+	nng_socket socket;
+	nng_dialer dialer;
+	nng_aio *aio; /* the send or receive under way */
+	bool has_socket;
+	pthread_t thread;
+	pthread_mutex_t lock; /* for the sleep; wakes with quit and ended */
+	pthread_cond_t wake;
+	bool quit, ended;
+	atomic_uint pipe; /* id of the latest */
+	atomic_uint pipes;
+	atomic_uint_fast64_t sent, acknowledged, refused, busy, timeouts,
+		connects, conflicts;
+};
+
+static int nng_errno(int code)
+{
+	switch (code) {
+	case 0:
+		return 0;
+	case NNG_ENOMEM:
+		return -ENOMEM;
+	case NNG_ETIMEDOUT:
+		return -ETIMEDOUT;
+	case NNG_ECLOSED:
+	case NNG_ECANCELED:
+		return -ECANCELED;
+	case NNG_EINVAL:
+	case NNG_EADDRINVAL:
+	case NNG_ENOTSUP:
+		return -EINVAL;
+	default:
+		return -EIO;
+	}
+}
+
+/* ---- waiting that uplink_stop() can cut short ---- */
+
+static bool quitting(struct uplink *up)
+{
+	bool quit;
+
+	pthread_mutex_lock(&up->lock);
+	quit = up->quit;
+	pthread_mutex_unlock(&up->lock);
+	return quit;
+}
+
+static struct timespec in_ms(uint32_t ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec += ms / 1000;
+	t.tv_nsec += (long)(ms % 1000) * 1000000L;
+	if (t.tv_nsec >= 1000000000L) {
+		t.tv_sec++;
+		t.tv_nsec -= 1000000000L;
+	}
+	return t;
+}
+
+static void nap(struct uplink *up, uint32_t ms)
+{
+	struct timespec until = in_ms(ms);
+
+	pthread_mutex_lock(&up->lock);
+	while (!up->quit &&
+	       pthread_cond_timedwait(&up->wake, &up->lock, &until) == 0)
+		;
+	pthread_mutex_unlock(&up->lock);
+}
+
+/* ---- one exchange ---- */
+
+/* Waits for what was begun; uplink_stop() can cut that short. */
+static int finish(struct uplink *up)
+{
+	nng_aio_wait(up->aio);
+	return nng_errno(nng_aio_result(up->aio));
+}
+
+/* Always a fresh request, so a late reply to the one before is ignored. */
+static int send_batch(struct uplink *up, const struct outbox_item *it,
+		      int64_t clock_us)
+{
+	struct push push = {
+		.protocol = PROTOCOL_VERSION,
+		.sent_us = clock_real_us(),
+		.clock_us = clock_us,
+		.batch_len = it->len,
+	};
+	uint8_t head[PUSH_HEAD_MAX];
+	size_t head_len = push_head(&push, head);
+	nng_msg *msg = NULL;
+	int err = nng_errno(nng_msg_alloc(&msg, head_len + it->len));
+
+	if (err)
+		return err;
+	memcpy(nng_msg_body(msg), head, head_len);
+	memcpy((uint8_t *)nng_msg_body(msg) + head_len, it->data, it->len);
+	nng_aio_set_msg(up->aio, msg);
+	nng_send_aio(up->socket, up->aio);
+	err = finish(up);
+	if (err) {
+		nng_msg_free(msg); /* not sent: still ours */
+		return err;
+	}
+	atomic_fetch_add(&up->sent, 1);
+	return 0;
+}
+
+static int receive_reply(struct uplink *up, struct reply *out)
+{
+	nng_msg *msg;
+	int err;
+
+	nng_aio_set_msg(up->aio, NULL);
+	nng_recv_aio(up->socket, up->aio);
+	err = finish(up);
+	if (err)
+		return err;
+	msg = nng_aio_get_msg(up->aio);
+	/* nng 1.5.2, if the answer comes just as the time for it is over. */
+	if (msg == NULL)
+		return -ETIMEDOUT;
+	err = reply_decode(nng_msg_body(msg), nng_msg_len(msg), out);
+	nng_msg_free(msg);
+	return err;
+}
+
+static uint32_t retry_ms(const struct reply *r)
+{
+	if (r->retry_ms == 0)
+		return RETRY_MS;
+	return r->retry_ms < RETRY_MAX_MS ? r->retry_ms : RETRY_MAX_MS;
+}
+
+/* What the aggregator says about the batch; returns how long to wait. */
+static uint32_t obey(struct uplink *up, const struct outbox_item *it,
+		     const struct reply *r)
+{
+	switch (r->status) {
+	case REPLY_ACCEPTED:
+		if (r->epoch != it->epoch || r->sequence < it->sequence)
+			break; /* not about this batch */
+		atomic_fetch_add(&up->acknowledged, 1);
+		outbox_ack(up->outbox, it->epoch, it->sequence);
+		return 0;
+	case REPLY_REFUSED:
+		log_error("aggregator refused a batch: lost: "
+			  "sequence=%llu reason=\"%s\"",
+			  (unsigned long long)it->sequence, r->reason);
+		atomic_fetch_add(&up->refused, 1);
+		outbox_refused(up->outbox, it->epoch, it->sequence);
+		return 0;
+	case REPLY_BUSY:
+		log_debug("aggregator is busy: reason=\"%s\"", r->reason);
+		atomic_fetch_add(&up->busy, 1);
+		return retry_ms(r);
+	case REPLY_CONFLICT:
+		log_warn("another agent has this id: batch kept: "
+			 "reason=\"%s\"",
+			 r->reason);
+		atomic_fetch_add(&up->conflicts, 1);
+		return CONFLICT_RETRY_MS;
+	case REPLY_VERSION:
+		log_warn("aggregator does not speak our protocol: batch "
+			 "kept: ours=%u theirs=%u reason=\"%s\"",
+			 PROTOCOL_VERSION, r->protocol, r->reason);
+		return CONFLICT_RETRY_MS;
+	case REPLY_UNKNOWN:
+		break;
+	}
+	log_warn("unexpected answer: batch kept: status=%d "
+		 "sequence=%llu",
+		 (int)r->status, (unsigned long long)r->sequence);
+	return RETRY_MS;
+}
+
+/*
+ * Gives up a connection that is silent: after a cut, TCP would wait for up to
+ * twice as long as that lasted before it tries again, a new one does not.
+ */
+static void redial(struct uplink *up)
+{
+	nng_pipe pipe = { .id = atomic_load(&up->pipe) };
+
+	if (pipe.id)
+		nng_pipe_close(pipe);
+}
+
+static void exchange(struct uplink *up, const struct outbox_item *it)
+{
+	struct reply reply;
+	uint32_t wait_ms = 0;
+	int err = send_batch(up, it, clock_steady_us());
+
+	if (err == 0)
+		err = receive_reply(up, &reply);
+	if (err == 0) {
+		wait_ms = obey(up, it, &reply);
+	} else if (err == -ETIMEDOUT) {
+		atomic_fetch_add(&up->timeouts, 1);
+		redial(up);
+	} else if (err != -ECANCELED) {
+		log_warn("uplink: error=\"%s\"", strerror(-err));
+		wait_ms = RETRY_MS;
+	}
+	if (wait_ms > 0)
+		nap(up, wait_ms);
+}
+
+static void *run(void *arg)
+{
+	struct uplink *up = arg;
+	struct outbox_item it;
+
+	while (!quitting(up))
+		if (outbox_peek(up->outbox, &it, PEEK_MS) == 0)
+			exchange(up, &it);
+	pthread_mutex_lock(&up->lock);
+	up->ended = true;
+	pthread_cond_broadcast(&up->wake);
+	pthread_mutex_unlock(&up->lock);
+	return NULL;
+}
+
+/* ---- the socket ---- */
+
+static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+	struct uplink *up = arg;
+
+	if (event == NNG_PIPE_EV_ADD_POST) {
+		atomic_store(&up->pipe, (unsigned)nng_pipe_id(pipe));
+		atomic_fetch_add(&up->pipes, 1);
+		atomic_fetch_add(&up->connects, 1);
+		log_info("connected: url=%s", up->url);
+	} else if (event == NNG_PIPE_EV_REM_POST) {
+		atomic_fetch_sub(&up->pipes, 1);
+		if (!quitting(up))
+			log_warn("connection lost: url=%s", up->url);
+	}
+}
+
+static int open_socket(struct uplink *up, const struct uplink_options *opt)
+{
+	int code = nng_req0_open(&up->socket);
+	int err;
+
+	if (code != 0)
+		return nng_errno(code);
+	up->has_socket = true;
+	code = nng_aio_alloc(&up->aio, NULL, NULL);
+	if (code != 0)
+		return nng_errno(code);
+	nng_aio_set_timeout(up->aio, (nng_duration)up->reply_timeout_ms);
+	nng_pipe_notify(up->socket, NNG_PIPE_EV_ADD_POST, pipe_changed, up);
+	nng_pipe_notify(up->socket, NNG_PIPE_EV_REM_POST, pipe_changed, up);
+	/* Sending again is up to us: nng's own would come between. */
+	nng_socket_set_ms(up->socket, NNG_OPT_REQ_RESENDTIME,
+			  NNG_DURATION_INFINITE);
+	nng_socket_set_ms(up->socket, NNG_OPT_RECONNMINT, RECONNECT_MIN_MS);
+	nng_socket_set_ms(up->socket, NNG_OPT_RECONNMAXT, RECONNECT_MAX_MS);
+	nng_socket_set_size(up->socket, NNG_OPT_RECVMAXSZ, LIMIT_REPLY_BYTES);
+	code = nng_dialer_create(&up->dialer, up->socket, up->url);
+	if (code != 0) {
+		log_error("uplink address: url=%s error=\"%s\"", up->url,
+			  nng_strerror(code));
+		return nng_errno(code);
+	}
+	if (strncasecmp(up->url, "tls+", 4) == 0) {
+		err = nng_errno(uplink_tls_use(up->dialer, opt));
+		if (err)
+			return err;
+	}
+	return nng_errno(nng_dialer_start(up->dialer, NNG_FLAG_NONBLOCK));
+}
+
+static void release(struct uplink *up)
+{
+	if (up->has_socket)
+		nng_close(up->socket);
+	if (up->aio != NULL)
+		nng_aio_free(up->aio);
+	pthread_cond_destroy(&up->wake);
+	pthread_mutex_destroy(&up->lock);
+	free(up->url);
+	free(up);
+}
+
+int uplink_open(struct uplink **out, const struct uplink_options *opt)
+{
+	struct uplink *up;
+	pthread_condattr_t attr;
+	int err = 0;
+
+	if (opt->url == NULL || (strncasecmp(opt->url, "tcp://", 6) != 0 &&
+				 strncasecmp(opt->url, "tls+tcp://", 10) != 0))
+		return -EINVAL;
+	up = calloc(1, sizeof(*up));
+	if (up == NULL)
+		return -ENOMEM;
+	pthread_mutex_init(&up->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&up->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	up->reply_timeout_ms = opt->reply_timeout_ms > 0 ? opt->reply_timeout_ms
+							 : REPLY_TIMEOUT_MS;
+	up->url = strdup(opt->url);
+	if (up->url == NULL)
+		err = -ENOMEM;
+	if (err == 0)
+		err = open_socket(up, opt);
+	if (err) {
+		release(up);
+		return err;
+	}
+	*out = up;
+	return 0;
+}
+
+/* From now on, nothing is waited for, and a lost connection is no news. */
+static void hang_up(struct uplink *up)
+{
+	pthread_mutex_lock(&up->lock);
+	up->quit = true;
+	pthread_cond_broadcast(&up->wake);
+	pthread_mutex_unlock(&up->lock);
+}
+
+void uplink_close(struct uplink *up)
+{
+	if (up == NULL)
+		return;
+	hang_up(up);
+	release(up);
+}
+
+int uplink_exchange(struct uplink *up, const void *batch, size_t len,
+		    struct reply *out)
+{
+	struct outbox_item it = { .data = batch, .len = len };
+	int err = send_batch(up, &it, 0);
+
+	return err ? err : receive_reply(up, out);
+}
+
+int uplink_start(struct uplink **out, const struct uplink_options *opt,
+		 struct outbox *ob)
+{
+	struct uplink *up;
+	int err = uplink_open(&up, opt);
+
+	if (err)
+		return err;
+	up->outbox = ob;
+	err = -pthread_create(&up->thread, NULL, run, up);
+	if (err) {
+		release(up);
+		return err;
+	}
+	*out = up;
+	return 0;
+}
+
+static bool drained(struct uplink *up)
+{
+	struct outbox_stats stats;
+
+	outbox_stats(up->outbox, &stats);
+	return stats.batches == 0;
+}
+
+/*
+ * Ends the thread, then its socket: nng_close() can hang (nng #1813) while
+ * another thread receives. What is cancelled may only just be about to begin.
+ */
+static void join(struct uplink *up)
+{
+	struct timespec until;
+
+	pthread_mutex_lock(&up->lock);
+	while (!up->ended) {
+		pthread_mutex_unlock(&up->lock);
+		nng_aio_cancel(up->aio);
+		until = in_ms(CANCEL_AGAIN_MS);
+		pthread_mutex_lock(&up->lock);
+		if (!up->ended)
+			pthread_cond_timedwait(&up->wake, &up->lock, &until);
+	}
+	pthread_mutex_unlock(&up->lock);
+	pthread_join(up->thread, NULL);
+}
+
+void uplink_stop(struct uplink *up, uint32_t drain_ms)
+{
+	uint64_t until_ns;
+
+	if (up == NULL)
+		return;
+	until_ns = clock_mono_ns() + drain_ms * CLOCK_NS_PER_MS;
+	while (!drained(up) && clock_mono_ns() < until_ns)
+		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+	hang_up(up);
+	outbox_wake(up->outbox);
+	join(up);
+	release(up);
+}
+
+void uplink_stats(struct uplink *up, struct uplink_stats *out)
+{
+	*out = (struct uplink_stats){
+		.sent = atomic_load(&up->sent),
+		.acknowledged = atomic_load(&up->acknowledged),
+		.refused = atomic_load(&up->refused),
+		.busy = atomic_load(&up->busy),
+		.timeouts = atomic_load(&up->timeouts),
+		.connects = atomic_load(&up->connects),
+		.conflicts = atomic_load(&up->conflicts),
+		.connected = atomic_load(&up->pipes) > 0,
+	};
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROBE_AGENT_REPLAY_BACKFILL_H
+#define PROBE_AGENT_REPLAY_BACKFILL_H
+
+#include "proto/batch.h"
+
+/*
+ * Batches as the past of the duration histograms, in OpenMetrics with
+ * timestamps: what a Prometheus would hold had it scraped every 10 s. Holds
+ * all windows in memory until they are written. Not locked.
+ */
+struct backfill;
+
+/* Sets *out, released by backfill_free(). -ENOMEM. */
+int backfill_new(struct backfill **out);
+void backfill_free(struct backfill *b); /* NULL is fine */
+
+/* -ENOMEM */
+int backfill_add(struct backfill *b, const struct batch *batch);
+
+/* path "-": standard output. Negative errno. */
+int backfill_write(struct backfill *b, const char *path);
+
+#endif /* PROBE_AGENT_REPLAY_BACKFILL_H */

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "probe-agent/replay/replay.h"
+
+/*
+ * `redtap-agent replay`: stored batches, or what other programs logged, to an
+ * aggregator. What it has already is left out: its answers say how far it is.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cli.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/version.h"
+#include "proto/limits.h"
+#include "proto/trace.h"
+
+int cmd_replay(int argc, char **argv);
+
+#define REPLY_TIMEOUT_MS 3000 /* so long may an interrupt take */
+#define WAIT_MS 30000
+
+enum {
+	KEY_TO = CLI_KEY_COMMAND,
+	KEY_SPEED,
+	KEY_AS,
+	KEY_SHIFT,
+	KEY_WAIT,
+	KEY_FORMAT,
+	KEY_SERVICE,
+	KEY_MAP,
+	KEY_BACKFILL,
+	KEY_CA,
+	KEY_CERT,
+	KEY_KEY,
+};
+
+static const struct argp_option options[] = {
+	{ "to", KEY_TO, "URL", 0, "Aggregator (tcp://127.0.0.1:9471)", 1 },
+	{ "speed", KEY_SPEED, "N|max", 0,
+	  "1: as it happened; N times as fast; max (default)", 1 },
+	{ "as", KEY_AS, "ID", 0,
+	  "Send as this agent (those of the file); with several in the file as "
+	  "ID-AGENT",
+	  1 },
+	{ "shift", KEY_SHIFT, "now", 0,
+	  "Move all times, by whole 10 s, so that it happens now", 1 },
+	{ "wait", KEY_WAIT, "DURATION", 0,
+	  "Give up when the aggregator has not answered for this long (30s)",
+	  1 },
+	{ "tls.ca-file", KEY_CA, "FILE", 0, "CA of the aggregator", 1 },
+	{ "tls.cert-file", KEY_CERT, "FILE", 0, "Our certificate", 1 },
+	{ "tls.key-file", KEY_KEY, "FILE", 0, "Key of the certificate", 1 },
+	{ "format", KEY_FORMAT, "NAME", 0,
+	  "Of files that are no traces: auto (default), combined, "
+	  "combined+time, json, har",
+	  2 },
+	{ "service", KEY_SERVICE, "NAME", 0,
+	  "Service of requests whose file names none (imported)", 2 },
+	{ "map", KEY_MAP, "OURS=THEIRS,…", 0,
+	  "What fields of JSON lines are called", 2 },
+	{ "backfill", KEY_BACKFILL, "FILE", 0,
+	  "Send nothing: write OpenMetrics for `promtool tsdb "
+	  "create-blocks-from openmetrics`",
+	  3 },
+	{ 0 },
+};
+
+static int parse_speed(const char *arg, double *out)
+{
+	char *end;
+
+	if (strcmp(arg, "max") == 0) {
+		*out = 0;
+		return 0;
+	}
+	*out = strtod(arg, &end);
+	return *end == '\0' && end != arg && isfinite(*out) && *out > 0
+		       ? 0
+		       : -EINVAL;
+}
+
+static int parse_flag(struct replay *r, int key, const char *arg)
+{
+	switch (key) {
+	case KEY_TO:
+		r->uplink_options.url = arg;
+		return 0;
+	case KEY_SPEED:
+		return parse_speed(arg, &r->speed);
+	case KEY_AS:
+		r->as = arg;
+		return *arg ? 0 : -EINVAL;
+	case KEY_SHIFT:
+		r->shift = true;
+		return strcmp(arg, "now") == 0 ? 0 : -EINVAL;
+	case KEY_WAIT:
+		return cli_parse_duration_ms(arg, &r->wait_ms);
+	case KEY_FORMAT:
+		return import_format_parse(arg, &r->import.format);
+	case KEY_SERVICE:
+		r->import.service = arg;
+		return *arg ? 0 : -EINVAL;
+	case KEY_MAP:
+		r->import.map = arg;
+		return 0;
+	case KEY_BACKFILL:
+		r->backfill_file = arg;
+		return 0;
+	case KEY_CA:
+		r->uplink_options.ca_file = arg;
+		return 0;
+	case KEY_CERT:
+		r->uplink_options.cert_file = arg;
+		return 0;
+	case KEY_KEY:
+		r->uplink_options.key_file = arg;
+		return 0;
+	default:
+		return -ENOENT;
+	}
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct replay *r = state->input;
+	int err;
+
+	if (key == ARGP_KEY_ARG) {
+		if (r->n_files == REPLAY_FILES_MAX)
+			argp_error(state, "more than %d files",
+				   REPLAY_FILES_MAX);
+		r->file[r->n_files++] = arg;
+		return 0;
+	}
+	if (key == ARGP_KEY_END && r->n_files == 0)
+		argp_error(state, "which file?");
+	if (key < CLI_KEY_COMMAND || key > KEY_KEY)
+		return ARGP_ERR_UNKNOWN;
+	err = parse_flag(r, key, arg);
+	if (err == -EINVAL)
+		argp_error(state, "bad value '%s'", arg);
+	return err == -ENOENT ? ARGP_ERR_UNKNOWN : 0;
+}
+
+static void interrupt(int sig)
+{
+	(void)sig;
+	replay_interrupted = 1;
+}
+
+/* ---- one file ---- */
+
+static int each_batch(struct replay *r, struct trace_reader *reader)
+{
+	struct batch_arena *arena;
+	const void *data;
+	struct batch b;
+	size_t len;
+	int err = batch_arena_new(&arena);
+
+	if (err)
+		return err;
+	while (!err && !replay_interrupted &&
+	       trace_read(reader, &data, &len) == 1) {
+		err = batch_decode(arena, data, len, &b, NULL);
+		if (err == 0)
+			err = r->backfill != NULL
+				      ? backfill_add(r->backfill, &b)
+				      : replay_send(r, &b, data, len);
+		else if (err == -EPROTO)
+			err = 0; /* the plan counted it */
+		replay_draw(r, false);
+	}
+	batch_arena_free(arena);
+	return err == 0 && replay_interrupted ? -EINTR : err;
+}
+
+static int import(struct replay *r, FILE *in, FILE *out)
+{
+	struct trace_origin origin = { .created_by = "redtap-agent replay" };
+	struct trace_writer *w;
+	struct import_stats stats = { 0 };
+	int err = trace_writer_new(&w, &origin, trace_to_file, out);
+
+	if (err)
+		return err;
+	err = import_file(in, r->name, &r->import, w, &stats);
+	if (!err)
+		err = trace_end(w);
+	trace_writer_free(w);
+	if (err)
+		return err;
+	log_info("imported file=%s format=%s lines=%" PRIu64
+		 " requests=%" PRIu64 " bad=%" PRIu64,
+		 r->name, import_format_name(stats.format), stats.lines,
+		 stats.events, stats.bad);
+	return 0;
+}
+
+/* The file as a trace, at its beginning; the caller closes it. */
+static int open_trace(struct replay *r, FILE **out)
+{
+	FILE *f = fopen(r->name, "re"), *made;
+	struct trace_reader *reader;
+	int err;
+
+	if (f == NULL)
+		return -errno;
+	err = trace_reader_new(&reader, f);
+	if (!err)
+		trace_reader_free(reader);
+	rewind(f);
+	if (err != -EPROTO) {
+		if (err)
+			fclose(f);
+		*out = f;
+		return err;
+	}
+	made = tmpfile();
+	err = made != NULL ? import(r, f, made) : -errno;
+	fclose(f);
+	if (err && made != NULL)
+		fclose(made);
+	if (!err)
+		rewind(made);
+	*out = made;
+	return err;
+}
+
+static void report(const struct replay *r)
+{
+	if (r->plan.damage != NULL)
+		log_warn(
+			"damaged: file=%s problem=\"%s\" whole_batches=%" PRIu64,
+			r->name, r->plan.damage,
+			r->plan.batches + r->plan.invalid);
+	if (r->plan.invalid > 0)
+		log_warn("invalid batches left out: file=%s batches=%" PRIu64,
+			 r->name, r->plan.invalid);
+	if (r->backfill == NULL)
+		log_info("replayed file=%s requests=%" PRIu64
+			 " batches=%" PRIu64 " counted_before=%" PRIu64
+			 " refused=%" PRIu64,
+			 r->name, r->requests, r->batches, r->known_requests,
+			 r->refused_requests);
+}
+
+static int replay_file(struct replay *r, const char *name)
+{
+	struct trace_reader *reader = NULL;
+	FILE *f = NULL;
+	int err;
+
+	r->name = name;
+	r->batches = r->requests = r->known_batches = r->known_requests = 0;
+	r->refused_requests = 0;
+	err = open_trace(r, &f);
+	if (err)
+		return err;
+	err = plan_make(&r->plan, f, r->as);
+	rewind(f);
+	if (!err)
+		err = trace_reader_new(&reader, f);
+	r->start_ns = clock_mono_ns();
+	if (!err)
+		err = each_batch(r, reader);
+	if (reader != NULL) {
+		replay_draw(r, true);
+		report(r);
+	}
+	/* Half a file is told by the status too. */
+	if (!err && (r->plan.damage != NULL || r->refused_requests > 0))
+		err = -EBADMSG;
+	trace_reader_free(reader);
+	plan_fini(&r->plan);
+	fclose(f);
+	return err;
+}
+
+static const char *explain(int err)
+{
+	switch (err) {
+	case -EINTR:
+		return "interrupted; the same command goes on from here";
+	case -ETIMEDOUT:
+		return "the aggregator does not answer: see --to and --wait; "
+		       "the same command goes on from here";
+	case -EPROTO:
+		return "neither a trace nor a format that is known: see "
+		       "--format";
+	case -ENOTSUP:
+		return "a trace of a newer version";
+	case -EBADMSG:
+		return "not all of it: see above";
+	default:
+		return strerror(-err);
+	}
+}
+
+static int replay_files(struct replay *r)
+{
+	int err, worst = 0;
+
+	for (size_t i = 0; i < r->n_files && !replay_interrupted; i++) {
+		err = replay_file(r, r->file[i]);
+		if (err)
+			log_error("replay: file=%s problem=\"%s\"", r->file[i],
+				  explain(err));
+		if (err && worst == 0)
+			worst = err;
+		if (err == -ETIMEDOUT)
+			break; /* nor would it for the next one */
+	}
+	return worst;
+}
+
+static int run(struct replay *r)
+{
+	int err, end;
+
+	if (r->backfill_file == NULL) {
+		err = uplink_open(&r->uplink, &r->uplink_options);
+		if (err)
+			return err;
+		err = replay_files(r);
+		uplink_close(r->uplink);
+		return err;
+	}
+	err = backfill_new(&r->backfill);
+	if (err)
+		return err;
+	err = replay_files(r);
+	if (err == 0 || err == -EBADMSG) {
+		end = backfill_write(r->backfill, r->backfill_file);
+		if (end)
+			log_error("backfill: file=%s error=\"%s\"",
+				  r->backfill_file, strerror(-end));
+		err = end ? end : err;
+	}
+	backfill_free(r->backfill);
+	return err;
+}
+
+int cmd_replay(int argc, char **argv)
+{
+	struct argp_child children[] = { { &cli_log_argp, 0, NULL, 0 }, { 0 } };
+	struct argp argp = {
+		.options = options,
+		.parser = parse,
+		.args_doc = "FILE…",
+		.doc = "Sends traces (of `redtap-aggregator export` or "
+		       "`redtap-agent run --record`), access logs, JSON lines "
+		       "or HAR files to an aggregator. The same file sent again "
+		       "as the same agent is counted once.",
+		.children = children,
+	};
+	struct replay r = {
+		.uplink_options = { .url = "tcp://127.0.0.1:9471",
+				    .reply_timeout_ms = REPLY_TIMEOUT_MS },
+		.wait_ms = WAIT_MS,
+		.import = { .agent = "import", .service = "imported" },
+	};
+	struct sigaction sa = { .sa_handler = interrupt };
+
+	argp_parse(&argp, argc, argv, 0, NULL, &r);
+	if (r.wait_ms < r.uplink_options.reply_timeout_ms)
+		r.uplink_options.reply_timeout_ms =
+			r.wait_ms > 0 ? (uint32_t)r.wait_ms : 1;
+	r.bar = isatty(STDERR_FILENO);
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	return run(&r) ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "probe-agent/tap/tap.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "common/log.h"
+#include "probe-agent/tap/tap_front.h"
+#include "probe-agent/tap/tap_maps.h"
+#include "probe-agent/tap/tap_ring.h"
+
+#define TRACEFS "/sys/kernel/tracing"
+
+struct tap {
+	struct tap_maps maps;
+	struct tap_front_state front;
+	struct tap_ring *ring;
+	int cpus;
+	uint64_t *per_cpu; /* cpus values */
+};
+
+static int print_libbpf(enum libbpf_print_level level, const char *fmt,
+			va_list args) __attribute__((format(printf, 2, 0)));
+
+static int print_libbpf(enum libbpf_print_level level, const char *fmt,
+			va_list args)
+{
+	char line[512];
+	size_t n;
+
+	if (level == LIBBPF_DEBUG)
+		return 0;
+	vsnprintf(line, sizeof(line), fmt, args);
+	n = strlen(line);
+	if (n && line[n - 1] == '\n')
+		line[n - 1] = '\0';
+	log_debug("%s", line);
+	return 0;
+}
+
+/*
+ * Tracepoints are looked up in tracefs: mounts it where it is not. Front-ends
+ * that need it tell if it isn't there.
+ */
+static void mount_tracefs(void)
+{
+	struct statfs fs;
+
+	if (!statfs(TRACEFS, &fs) && fs.f_type == TRACEFS_MAGIC)
+		return;
+	if (!access("/sys/kernel/debug/tracing/events", F_OK))
+		return;
+	if (mount("nodev", TRACEFS, "tracefs", 0, NULL))
+		log_warn("tracefs is not mounted and mounting it on " TRACEFS
+			 " failed: %s; run as root, or mount it first",
+			 strerror(errno));
+	else
+		log_info("mounted tracefs on " TRACEFS);
+}
+
+/* The first front-end that can be used. -ENOTSUP: mode not known. */
+static int start_front(struct tap *t, const struct tap_options *opt)
+{
+	const bool any = !strcmp(opt->mode, "auto");
+	int err = -ENOTSUP;
+	bool known = false;
+	char why[256];
+	size_t i;
+
+	for (i = 0; i < tap_front_count; i++) {
+		const struct tap_frontend *front = tap_front_list[i];
+
+		if (!any && strcmp(opt->mode, front->name))
+			continue;
+		known = true;
+		err = tap_front_start(&t->front, front, &t->maps, opt, why,
+				      sizeof(why));
+		if (!err)
+			break;
+		if (any)
+			log_info("capture=%s can't be used here: %s",
+				 front->name, why);
+		else
+			log_error("capture=%s can't be used here: %s; "
+				  "--log.level=debug shows more",
+				  front->name, why);
+	}
+	if (!known)
+		log_error("capture mode \"%s\" is not known", opt->mode);
+	else if (err && any)
+		log_error("no way to capture works here: see above");
+	else if (!err && any)
+		log_info("capture=%s is the cheapest that can be used here",
+			 t->front.front->name);
+	return err;
+}
+
+static int set_up(struct tap *t, const struct tap_options *opt)
+{
+	int err = tap_maps_open(&t->maps, opt);
+
+	if (err) {
+		log_error("maps can't be made in the kernel: %s%s",
+			  strerror(-err), err == -EPERM ? TAP_PRIVILEGES : "");
+		return err;
+	}
+	t->cpus = libbpf_num_possible_cpus();
+	if (t->cpus < 0)
+		return t->cpus;
+	t->per_cpu = calloc((size_t)t->cpus, sizeof(*t->per_cpu));
+	if (!t->per_cpu)
+		return -ENOMEM;
+	return tap_ring_open(&t->ring, t->maps.ring, opt->ring_bytes);
+}
+
+int tap_open(struct tap **out, const struct tap_options *opt)
+{
+	struct tap *t;
+	int err;
+
+	*out = NULL;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->maps = TAP_MAPS_NONE;
+	libbpf_set_print(print_libbpf);
+	err = set_up(t, opt);
+	if (err) {
+		tap_close(t);
+		return err;
+	}
+	*out = t;
+	return 0;
+}
+
+int tap_attach(struct tap *t, const struct tap_options *opt)
+{
+	mount_tracefs();
+	return start_front(t, opt);
+}
+
+void tap_close(struct tap *t)
+{
+	if (!t)
+		return;
+	tap_front_stop(&t->front);
+	tap_ring_close(t->ring);
+	tap_maps_close(&t->maps);
+	free(t->per_cpu);
+	free(t);
+}
+
+uint64_t tap_drain(struct tap *t, tap_record_fn fn, void *arg)
+{
+	return tap_ring_drain(t->ring, fn, arg);
+}
+
+/* Reads the connection if it is still the one of that generation. */
+static int find(struct tap *t, uint64_t sock, uint64_t born_ns,
+		struct tap_conn *conn)
+{
+	int err = bpf_map_lookup_elem(t->maps.conns, &sock, conn);
+
+	if (err)
+		return err == -ENOENT ? err : -ENOENT;
+	return conn->born_ns == born_ns ? 0 : -ENOENT;
+}
+
+int tap_progress(struct tap *t, uint64_t sock, uint64_t born_ns,
+		 struct tap_progress *out, uint64_t *last_bytes)
+{
+	struct tap_conn conn;
+	int err = find(t, sock, born_ns, &conn);
+
+	if (err)
+		return err;
+	*out = conn.done;
+	*last_bytes = conn.last_bytes;
+	return 0;
+}
+
+void tap_ignore(struct tap *t, uint64_t sock, uint64_t born_ns)
+{
+	struct tap_conn conn;
+
+	/* Late: the kernel counts on the flag; there will be another time. */
+	if (find(t, sock, born_ns, &conn) || conn.flags & CONN_LATE)
+		return;
+	/*
+	 * What the kernel wrote into the entry meanwhile is lost, which does
+	 * not matter: nobody looks at it any more. BPF_EXIST, so that a
+	 * connection that closed in between does not come back.
+	 */
+	conn.verdict = VERDICT_IGNORED;
+	bpf_map_update_elem(t->maps.conns, &sock, &conn, BPF_EXIST);
+}
+
+int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX])
+{
+	uint32_t key;
+	int cpu, err;
+
+	for (key = 0; key < TAP_C_MAX; key++) {
+		err = bpf_map_lookup_elem(t->maps.counters, &key, t->per_cpu);
+		if (err)
+			return err;
+		out[key] = 0;
+		for (cpu = 0; cpu < t->cpus; cpu++)
+			out[key] += t->per_cpu[cpu];
+	}
+	return 0;
+}
+
+size_t tap_probes(const struct tap *t, const struct tap_probe **out)
+{
+	*out = t->front.probe;
+	return t->front.probes;
+}
+
+const struct tap_maps *tap_maps(const struct tap *t)
+{
+	return &t->maps;
+}
+
+const char *tap_capture(const struct tap *t)
+{
+	return t->front.front->name;
+}
+
+size_t tap_try(const struct tap_options *opt, struct tap_trial *out, size_t cap)
+{
+	struct tap_front_state s;
+	struct tap *t;
+	size_t i;
+
+	if (tap_open(&t, opt))
+		return 0;
+	mount_tracefs();
+	for (i = 0; i < tap_front_count && i < cap; i++) {
+		out[i].front = tap_front_list[i]->name;
+		out[i].err =
+			tap_front_start(&s, tap_front_list[i], &t->maps, opt,
+					out[i].why, sizeof(out[i].why));
+		if (!out[i].err)
+			tap_front_stop(&s);
+	}
+	tap_close(t);
+	return i;
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "aggregator/fold/window.h"
+#include "aggregator/ledger/ledger.h"
+#include "aggregator/store/durations.h"
+#include "aggregator/store/migrations.h"
+#include "aggregator/store/store.h"
+#include "proto/buckets.h"
+#include "tests/unit/aggregator/temp_dir.h"
+
+struct fixture {
+	char dir[TEMP_DIR_LEN], path[96];
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	temp_dir_make(f->dir, "store");
+	snprintf(f->path, sizeof(f->path), "%s/redtap.db", f->dir);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	temp_dir_remove(f->dir);
+	free(f);
+	return 0;
+}
+
+static unsigned count_files(const char *dir, const char *part)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	unsigned n = 0;
+
+	assert_non_null(d);
+	while ((e = readdir(d)))
+		n += strstr(e->d_name, part) != NULL;
+	closedir(d);
+	return n;
+}
+
+static void put_batches(struct store *st, uint64_t from, uint64_t to)
+{
+	char blob[1000];
+
+	memset(blob, 'x', sizeof(blob));
+	assert_int_equal(store_begin(st), 0);
+	for (uint64_t id = from; id <= to; id++) {
+		struct store_log row = { .id = id,
+					 .received_us = (int64_t)id * 1000000,
+					 .agent = "a",
+					 .epoch = UINT64_MAX,
+					 .sequence = id,
+					 .requests = 1,
+					 .data = blob,
+					 .len = sizeof(blob) };
+
+		assert_int_equal(store_put_log(st, &row), 0);
+	}
+	assert_int_equal(store_commit(st), 0);
+}
+
+static int sum_log(void *arg, const struct store_log *row)
+{
+	uint64_t *sum = arg;
+
+	assert_int_equal(row->len, 1000);
+	assert_int_equal(row->epoch, UINT64_MAX);
+	*sum += row->id;
+	return 0;
+}
+
+static void gives_back_what_was_committed_only(void **state)
+{
+	struct fixture *f = *state;
+	struct store *st;
+	struct store_log row = { .id = 9, .agent = "a", .data = "", .len = 0 };
+	uint64_t sum = 0;
+
+	assert_int_equal(store_open(&st, f->dir), 0);
+	put_batches(st, 1, 5);
+	assert_int_equal(store_begin(st), 0);
+	assert_int_equal(store_put_log(st, &row), 0);
+	store_rollback(st);
+	store_close(st);
+	assert_int_equal(store_open(&st, f->dir), 0);
+	assert_false(store_was_set_aside(st));
+	assert_int_equal(store_each_log(st, 2, sum_log, &sum), 0);
+	assert_int_equal(sum, 3 + 4 + 5);
+	store_close(st);
+}
+
+static void refuses_a_store_of_a_newer_version(void **state)
+{
+	struct fixture *f = *state;
+	struct store *st = NULL;
+	sqlite3 *db;
+	char text[64];
+
+	assert_int_equal(store_open(&st, f->dir), 0);
+	put_batches(st, 1, 1);
+	store_close(st);
+	st = NULL;
+	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+	snprintf(text, sizeof(text), "PRAGMA user_version = %zu",
+		 migrations_count + 1);
+	assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	assert_int_equal(store_open(&st, f->dir), -EPROTO);
+	assert_null(st);
+	assert_int_equal(count_files(f->dir, "damaged"), 0);
+}
+
+static void a_second_process_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct store *st, *other = NULL;
+
+	assert_int_equal(store_open(&st, f->dir), 0);
+	assert_int_equal(store_open(&other, f->dir), -EBUSY);
+	assert_null(other);
+	store_close(st);
+}
+
+static void damage(const char *path, off_t at, size_t len)
+{
+	int fd = open(path, O_WRONLY);
+
+	assert_true(fd >= 0);
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(pwrite(fd, "\xa5", 1, at + (off_t)i), 1);
+	close(fd);
+}
+
+static void sets_a_damaged_store_aside_and_starts_empty(void **state)
+{
+	struct fixture *f = *state;
+	struct store *st;
+	uint64_t sum = 0;
+
+	/* The header, then pages in the middle: found by different checks. */
+	for (int round = 0; round < 2; round++) {
+		struct stat before;
+
+		assert_int_equal(store_open(&st, f->dir), 0);
+		put_batches(st, 1, 500);
+		store_close(st);
+		assert_int_equal(stat(f->path, &before), 0);
+		damage(f->path, round == 0 ? 0 : before.st_size / 3, 20000);
+		assert_int_equal(store_open(&st, f->dir), 0);
+		assert_true(store_was_set_aside(st));
+		assert_int_equal(store_each_log(st, 0, sum_log, &sum), 0);
+		assert_int_equal(sum, 0);
+		store_close(st);
+		/* It is kept, not thrown away. */
+		assert_int_equal(count_files(f->dir, "damaged"), round + 1);
+		unlink(f->path);
+	}
+}
+
+static void copy_file(const char *from, const char *to)
+{
+	int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT, 0600);
+	char block[65536];
+	ssize_t n;
+
+	assert_true(in >= 0 && out >= 0);
+	while ((n = read(in, block, sizeof(block))) > 0)
+		assert_int_equal(write(out, block, (size_t)n), n);
+	assert_int_equal(n, 0);
+	close(in);
+	close(out);
+}
+
+/* What the files would be after kill -9; through SQLite's own files. */
+static int64_t rows_on_disk(struct fixture *f)
+{
+	char from[128], to[128];
+	sqlite3_stmt *s;
+	sqlite3 *db;
+	int64_t n;
+
+	snprintf(to, sizeof(to), "%s/copy", f->dir);
+	copy_file(f->path, to);
+	snprintf(from, sizeof(from), "%s-wal", f->path);
+	snprintf(to, sizeof(to), "%s/copy-wal", f->dir);
+	copy_file(from, to);
+	snprintf(to, sizeof(to), "%s/copy", f->dir);
+	assert_int_equal(sqlite3_open(to, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(*) FROM log", -1,
+					    &s, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+	n = sqlite3_column_int64(s, 0);
+	sqlite3_finalize(s);
+	sqlite3_close(db);
+	return n;
+}
+
+static void what_is_committed_is_in_the_files(void **state)
+{
+	struct fixture *f = *state;
+	struct store *st;
+
+	assert_int_equal(store_open(&st, f->dir), 0);
+	for (uint64_t last = 0; last < 3000;) {
+		uint64_t n = last % 7 == 0 ? 1 : last % 7 * 50;
+
+		put_batches(st, last + 1, last + n);
+		last += n;
+		assert_int_equal(rows_on_disk(f), last);
+	}
+	store_close(st);
+}
+
+static void expires_the_log_but_not_what_is_still_needed(void **state)
+{
+	struct fixture *f = *state;
+	struct store *st;
+	struct store_sizes sizes;
+	uint64_t bytes, sum = 0;
+	int deleted = 0, n;
+
+	assert_int_equal(store_open(&st, f->dir), 0);
+	put_batches(st, 1, 200);
+	do {
+		assert_int_equal(store_begin(st), 0);
+		n = store_expire_log(st, INT64_MAX, 150, 64, &bytes);
+		assert_true(n >= 0 && n <= 64);
+		assert_int_equal(bytes, (uint64_t)n * 1000);
+		assert_int_equal(store_commit(st), 0);
+		deleted += n;
+	} while (n > 0);
+	assert_int_equal(deleted, 150);
+	assert_int_equal(store_begin(st), 0);
+	/* By age: those received before second 171. */
+	assert_int_equal(store_expire_log(st, 171000000, 190, 64, &bytes), 20);
+	assert_int_equal(store_commit(st), 0);
+	assert_int_equal(store_each_log(st, 0, sum_log, &sum), 0);
+	assert_int_equal(sum, (171 + 200) * 30 / 2);
+	assert_int_equal(store_sizes(st, &sizes, true), 0);
+	assert_int_equal(sizes.log_batches, 30);
+	assert_true(sizes.free_bytes > 0);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(store_vacuum(st, 64), 0);
+	n = (int)sizes.file_bytes;
+	assert_int_equal(store_sizes(st, &sizes, true), 0);
+	assert_int_equal(sizes.free_bytes, 0);
+	assert_true(sizes.file_bytes < (uint64_t)n);
+	store_close(st);
+}
+
+static int see_window(void *arg, const struct store_window *w)
+{
+	unsigned *n = arg;
+
+	(*n)++;
+	assert_int_equal(w->start_s, 1000);
+	assert_string_equal(w->job, "shop");
+	assert_null(w->route);
+	assert_int_equal(w->count, 6);
+	assert_int_equal(w->errors, 2);
+	assert_int_equal(w->n_cells, 3);
+	assert_int_equal(w->cells[0].upper_us, 0);
+	assert_int_equal(w->cells[0].count, 1);
+	assert_int_equal(w->cells[1].count, 4);
+	assert_int_equal(w->cells[2].count, 1);
+	assert_int_equal(w->cells[1].upper_us, 1000000);
+	assert_int_equal(w->cells[1].lower_us, bucket_native_seconds_upper(-1));
+	return 0;
+}
+
+static void adds_late_windows_to_what_is_there(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const label[STORE_WINDOW_LABELS] = {
+		"shop", "server", "GET", NULL, "200", NULL
+	};
+	const struct store_bucket first[] = { { BUCKET_ZERO, 1 }, { 0, 2 } };
+	const struct store_bucket late[] = { { 0, 2 }, { 40, 1 } };
+	struct window_delta d = {
+		.start_s = 1000, .key = 4, .count = 3, .errors = 1
+	};
+	struct store_reader *r;
+	struct store *st;
+	unsigned n = 0;
+
+	assert_int_equal(store_open(&st, f->dir), 0);
+	assert_int_equal(store_begin(st), 0);
+	assert_int_equal(store_put_window_key(st, 4, label), 0);
+	assert_int_equal(store_add_window(st, &d, first, 2), 0);
+	assert_int_equal(store_add_window(st, &d, late, 2), 0);
+	assert_int_equal(store_commit(st), 0);
+	assert_int_equal(store_reader_open(&r, f->path), 0);
+	assert_int_equal(store_reader_windows(r, 1000, 1001, see_window, &n),
+			 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(store_reader_windows(r, 0, 1000, see_window, &n), 0);
+	assert_int_equal(n, 1);
+	store_reader_close(r);
+	store_close(st);
+}
+
+static void quantiles_interpolate_within_the_cell(void **state)
+{
+	const struct store_cell cell[] = { { 0, 0, 10 },
+					   { 100, 200, 80 },
+					   { 300, 400, 10 } };
+
+	(void)state;
+	assert_true(store_cells_quantile_us(cell, 3, 0.05) == 0);
+	assert_true(store_cells_quantile_us(cell, 3, 0.5) == 150);
+	assert_true(store_cells_quantile_us(cell, 3, 0.9) == 200);
+	assert_true(store_cells_quantile_us(cell, 3, 1) == 400);
+	assert_true(store_cells_quantile_us(cell, 0, 0.5) == 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		TEST(gives_back_what_was_committed_only),
+		TEST(refuses_a_store_of_a_newer_version),
+		TEST(a_second_process_is_refused),
+		TEST(sets_a_damaged_store_aside_and_starts_empty),
+		TEST(what_is_committed_is_in_the_files),
+		TEST(expires_the_log_but_not_what_is_still_needed),
+		TEST(adds_late_windows_to_what_is_there),
+		TEST(quantiles_interpolate_within_the_cell),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
