@@ -4,7 +4,7 @@
 
 /* Records: filling, sending, and copying a call into them piece by piece. */
 
-#include "bpf/scan.bpf.h"
+#include "bpf/head_end.bpf.h"
 #include "bpf/sock.bpf.h"
 
 /* Flags that the later pieces of a call have too. */
@@ -60,7 +60,7 @@ static __noinline int open_record(struct sock *sk, __u32 twin,
 {
 	struct task_struct *leader =
 		READ(struct task_struct, current_task(), group_leader);
-	struct tap_open *o;
+	struct tap_rec_open *o;
 
 	if (!conn)
 		return 0;
@@ -84,7 +84,7 @@ static __noinline int open_record(struct sock *sk, __u32 twin,
 /* --- copying --- */
 
 /* What of a call is to be copied, and as what; and what it was. */
-struct cut {
+struct copy_cut {
 	__u64 first_ns, last_ns;
 	__u32 pos;
 	__u32 dir, flags;
@@ -158,7 +158,7 @@ static __always_inline void head_begins(struct copy *c, struct tap_conn *conn)
  * Whatever answers a request is shown, HTTP or not.
  */
 static __always_inline int settle(struct copy *c, struct tap_conn *conn,
-				  const struct beginning *b, __u32 n)
+				  const struct classify_beginning *b, __u32 n)
 {
 	__u32 dir = c->dir & 1;
 
@@ -242,7 +242,8 @@ static __always_inline void piece_lost(struct copy *c, struct tap_conn *conn,
 		c->scan = 0;
 }
 
-static __always_inline void fill_data(struct tap_data *d, const struct copy *c,
+static __always_inline void fill_data(struct tap_rec_data *d,
+				      const struct copy *c,
 				      const struct tap_conn *conn, __u32 n)
 {
 	fill_record(&d->rec, c->sk, conn, TAP_DATA);
@@ -284,7 +285,7 @@ static __always_inline __u32 at_most(__u64 n, const __u32 cap)
 static __always_inline int copy_piece(struct copy *c, struct tap_conn *conn,
 				      __u32 n, const __u32 cap)
 {
-	struct tap_data *d;
+	struct tap_rec_data *d;
 
 	d = bpf_ringbuf_reserve(&tap_ring, sizeof(*d) + cap + TAP_PIECE_PAD, 0);
 	if (!d) {
@@ -375,7 +376,7 @@ static long copy_step(__u32 i, struct copying *k)
 
 /* Global: the verifier looks at it once, whoever calls it and with what. */
 __noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
-			 struct cut *cut)
+			 struct copy_cut *cut)
 {
 	struct copying k = {};
 	struct copy *c = &k.copy;

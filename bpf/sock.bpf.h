@@ -123,7 +123,8 @@ static __always_inline bool sock_all_read(struct sock *sk)
 		       1;
 }
 
-static __always_inline void sock_addresses(struct sock *sk, struct tap_open *o)
+static __always_inline void sock_addresses(struct sock *sk,
+					   struct tap_rec_open *o)
 {
 	struct sock_common *c = &sk->__sk_common;
 

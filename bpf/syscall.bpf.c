@@ -14,7 +14,7 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 SEC("tp")
-int syscall_write_exit(struct exit_args *ctx)
+int syscall_write_exit(struct syscall_exit_args *ctx)
 {
 	struct task_struct *task = current_task();
 	struct tap_call c = { .len = ctx->ret };
@@ -39,9 +39,9 @@ int syscall_write_exit(struct exit_args *ctx)
 }
 
 SEC("tp")
-int syscall_read_exit(struct exit_args *ctx)
+int syscall_read_exit(struct syscall_exit_args *ctx)
 {
-	enum shape shape = shape_of(ctx->nr);
+	enum syscall_shape shape = shape_of(ctx->nr);
 	struct task_struct *task = current_task();
 	struct tap_call c = { .len = ctx->ret };
 	struct tap_conn *conn;
@@ -78,7 +78,7 @@ int syscall_read_exit(struct exit_args *ctx)
 }
 
 SEC("tp")
-int syscall_sendfile_exit(struct exit_args *ctx)
+int syscall_sendfile_exit(struct syscall_exit_args *ctx)
 {
 	struct task_struct *task = current_task();
 	struct sock *sk;
@@ -130,7 +130,7 @@ static long mmsg_step(__u32 i, struct mmsg *m)
 }
 
 SEC("tp")
-int syscall_mmsg_exit(struct exit_args *ctx)
+int syscall_mmsg_exit(struct syscall_exit_args *ctx)
 {
 	struct task_struct *task = current_task();
 	struct mmsg m = { .n = ctx->ret, .read = ctx->nr == NR_RECVMMSG };
@@ -171,7 +171,7 @@ int syscall_mmsg_exit(struct exit_args *ctx)
 }
 
 SEC("tp")
-int syscall_splice_exit(struct exit_args *ctx)
+int syscall_splice_exit(struct syscall_exit_args *ctx)
 {
 	struct task_struct *task = current_task();
 	struct pt_regs *r;

@@ -7,16 +7,16 @@
  * call are, by its arguments; and the programs that both have.
  */
 
-#include "bpf/life.bpf.h"
+#include "bpf/close.bpf.h"
 
-struct enter_args {
+struct syscall_enter_args {
 	__u64 common;
 	__u32 nr;
 	__u32 pad;
 	__u64 arg[6];
 };
 
-struct exit_args {
+struct syscall_exit_args {
 	__u64 common;
 	__u32 nr;
 	__u32 pad;
@@ -45,7 +45,7 @@ static __always_inline struct pt_regs *user_regs(struct task_struct *task)
 #define REG3(r) READ(struct pt_regs, r, r10)
 #define REG4(r) READ(struct pt_regs, r, r8)
 #define CALL_NR(r) READ(struct pt_regs, r, orig_ax)
-enum nr {
+enum syscall_nr {
 	NR_READ = 0,
 	NR_WRITE = 1,
 	NR_READV = 19,
@@ -65,7 +65,7 @@ enum nr {
 #define REG3(r) READ(struct pt_regs, r, regs[3])
 #define REG4(r) READ(struct pt_regs, r, regs[4])
 #define CALL_NR(r) READ(struct pt_regs, r, syscallno)
-enum nr {
+enum syscall_nr {
 	NR_READ = 63,
 	NR_WRITE = 64,
 	NR_READV = 65,
@@ -81,13 +81,13 @@ enum nr {
 #endif
 
 /* How a system call says where its bytes are. */
-enum shape {
+enum syscall_shape {
 	SHAPE_BUF, /* buf, len */
 	SHAPE_IOV, /* iov, iovs */
 	SHAPE_MSG, /* msghdr */
 };
 
-static __always_inline enum shape shape_of(__u32 nr)
+static __always_inline enum syscall_shape shape_of(__u32 nr)
 {
 	switch (nr) {
 	case NR_READV:
@@ -103,7 +103,7 @@ static __always_inline enum shape shape_of(__u32 nr)
 }
 
 /* Fills the place of the bytes in; false if it can't be read. */
-static __always_inline bool place(struct tap_call *c, enum shape shape,
+static __always_inline bool place(struct tap_call *c, enum syscall_shape shape,
 				  __u64 addr, __u64 n)
 {
 	if (shape == SHAPE_BUF) {
@@ -151,9 +151,9 @@ static __always_inline __u32 iov_bytes(const struct tap_call *c)
  */
 
 SEC("tp")
-int syscall_write_enter(struct enter_args *ctx)
+int syscall_write_enter(struct syscall_enter_args *ctx)
 {
-	enum shape shape = shape_of(ctx->nr);
+	enum syscall_shape shape = shape_of(ctx->nr);
 	struct task_struct *task = current_task();
 	struct tap_call c = {};
 	struct tap_conn *conn;

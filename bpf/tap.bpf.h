@@ -177,7 +177,7 @@ static __always_inline void strike(const struct tap_call *call,
 static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 			    __u8 dir, __u32 pos, __u8 *look)
 {
-	struct beginning first = {};
+	struct classify_beginning first = {};
 	int n, l;
 
 	*look = LOOK_NONE;
@@ -209,7 +209,7 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 
 /* Copies what was judged. */
 static __always_inline void take(struct tap_call *call, struct tap_conn *conn,
-				 struct cut *cut)
+				 struct copy_cut *cut)
 {
 	copy_call(call, conn, cut);
 	if (cut->look == LOOK_TLS)
@@ -222,7 +222,7 @@ static __always_inline void take(struct tap_call *call, struct tap_conn *conn,
  */
 static __always_inline void note_tail(const struct tap_call *c,
 				      struct tap_conn *conn,
-				      const struct cut *cut)
+				      const struct copy_cut *cut)
 {
 	if (conn->verdict == VERDICT_HTTP && brings_answers(conn, cut->dir) &&
 	    !cut->tail_seen)
@@ -233,7 +233,7 @@ static __always_inline void note_tail(const struct tap_call *c,
  * Was found not to be HTTP, or goes on and on in this direction without HTTP;
  * and it is not yet time to look at it again.
  */
-static __always_inline bool is_dull(const struct tap_conn *conn, __u8 dir)
+static __always_inline bool is_backed_off(const struct tap_conn *conn, __u8 dir)
 {
 	return conn->recheck > 1 &&
 	       (conn->verdict == VERDICT_OTHER ||
@@ -253,7 +253,7 @@ static __always_inline struct tap_conn *tap_conn_of(struct sock *sk, __u32 tgid,
 
 	if (!conn)
 		return NULL;
-	if (is_dull(conn, dir)) {
+	if (is_backed_off(conn, dir)) {
 		conn->recheck--;
 		return NULL;
 	}
@@ -272,7 +272,7 @@ static __always_inline bool saw_writes(const struct tap_conn *conn, __u32 seq)
 /* A call has read c->len > 0 bytes. */
 __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 {
-	struct cut cut = { .dir = TAP_RX };
+	struct copy_cut cut = { .dir = TAP_RX };
 	__u64 now;
 	__u32 seq, wrote;
 	__u8 kind, look;

@@ -65,7 +65,7 @@ enum tap_flag {
  * What both directions had done when the record was made, this call's own
  * bytes not included. Body bytes cost no records: they show up here.
  */
-struct tap_progress {
+struct tap_rec_progress {
 	__u32 rx_seq; /* first byte not yet read by the program */
 	__u32 tx_seq; /* first byte not yet written by the program */
 	__u64 rx_ns; /* when the last byte was read */
@@ -81,10 +81,10 @@ struct tap_record {
 	/* Connection identity: never (pid, fd). */
 	__u64 sock; /* struct sock address; with TAP_TWIN: what is in its TLS */
 	__u64 born_ns; /* when the tap first saw it: the generation */
-	struct tap_progress done;
+	struct tap_rec_progress done;
 };
 
-struct tap_open {
+struct tap_rec_open {
 	struct tap_record rec;
 	__u64 start_ns; /* process start, CLOCK_BOOTTIME; tells PIDs apart */
 	__u64 cgroup_id;
@@ -97,7 +97,7 @@ struct tap_open {
 	char comm[16]; /* of the process, not the thread; NUL-terminated */
 };
 
-struct tap_data {
+struct tap_rec_data {
 	struct tap_record rec;
 	__u64 first_ns; /* tx: the call began; rx: the call returned */
 	/* The call returned; or it began, with room for all. 0: TAP_F_ENTRY. */
@@ -115,7 +115,7 @@ struct tap_end {
 	__u64 last_bytes; /* see struct tap_conn */
 };
 
-struct tap_close {
+struct tap_rec_close {
 	struct tap_record rec;
 	__u64 time_ns;
 	__u64 last_bytes; /* see struct tap_conn */
@@ -188,7 +188,7 @@ enum tap_call_kind {
  */
 struct tap_conn {
 	__u64 born_ns;
-	struct tap_progress done;
+	struct tap_rec_progress done;
 	__u64 tx_entry_ns; /* the write that is being made */
 	__u64 closed_ns; /* TCP is done with it; 0: not yet */
 	__u64 last_bytes; /* of the responses, newest highest; 0: not known */
@@ -219,12 +219,12 @@ struct tap_conn {
 #define TAP_PIECE_MAX 512 /* data bytes in one DATA record */
 
 #ifndef __bpf__
-static_assert(sizeof(struct tap_progress) == 24, "wire of the ring");
+static_assert(sizeof(struct tap_rec_progress) == 24, "wire of the ring");
 static_assert(sizeof(struct tap_record) == 48, "wire of the ring");
-static_assert(sizeof(struct tap_open) == 120, "wire of the ring");
-static_assert(offsetof(struct tap_data, data) == 80, "wire of the ring");
+static_assert(sizeof(struct tap_rec_open) == 120, "wire of the ring");
+static_assert(offsetof(struct tap_rec_data, data) == 80, "wire of the ring");
 static_assert(sizeof(struct tap_end) == 64, "wire of the ring");
-static_assert(sizeof(struct tap_close) == 72, "wire of the ring");
+static_assert(sizeof(struct tap_rec_close) == 72, "wire of the ring");
 static_assert(sizeof(struct tap_conn) == 112, "value of tap_conns");
 #endif
 

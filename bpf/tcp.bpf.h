@@ -11,7 +11,7 @@
 
 #define TAP_KERNEL_IOVEC
 
-#include "bpf/life.bpf.h"
+#include "bpf/close.bpf.h"
 
 /*
  * Reads one field of a msghdr. Programs of fentry have typed arguments
@@ -107,7 +107,7 @@ static __always_inline bool place_ahead(struct tap_call *c, struct msghdr *msg)
 }
 
 /* Going back over the iovecs that a call has used up. */
-struct back {
+struct tcp_back {
 	const struct iovec *iov;
 	struct iovec v; /* *iov */
 	__u32 need; /* bytes before iov */
@@ -115,7 +115,7 @@ struct back {
 };
 
 /* One iovec back. 1: that is where the call began, or it can't be read. */
-static long back_step(__u32 i, struct back *b)
+static long back_step(__u32 i, struct tcp_back *b)
 {
 	b->iov--;
 	b->steps++;
@@ -136,7 +136,7 @@ static __noinline int place_behind(struct tap_call *c, struct msghdr *msg)
 {
 	__u64 off = TCP_READ(msg, msg_iter.iov_offset);
 	enum tcp_where at = where(msg);
-	struct back b = {};
+	struct tcp_back b = {};
 	int i;
 
 	if (at == TCP_UBUF) {

@@ -66,7 +66,7 @@ struct {
 	__uint(max_entries, 4096);
 	__type(key, struct tls_file);
 	__type(value, __u8);
-} tls_dull SEC(".maps");
+} tls_no_tls SEC(".maps");
 
 /* A call that has not returned for so long is taken for one that never will. */
 #define TLS_STALE_NS 10000000000ull
@@ -286,7 +286,7 @@ static __noinline int plain_moved(struct tap_call *c, __u32 dir, __u64 first_ns,
 				  __u32 front)
 {
 	struct tap_conn *conn;
-	struct cut cut = { .dir = dir & 1, .flags = TAP_F_TLS };
+	struct copy_cut cut = { .dir = dir & 1, .flags = TAP_F_TLS };
 	__u64 now = bpf_ktime_get_ns();
 	__u32 pos;
 	__u8 kind, look;
@@ -435,7 +435,7 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct tls_file file = {};
 
 	identify(&file, BPF_CORE_READ(bprm, file, f_inode));
-	if (!bpf_map_lookup_elem(&tls_dull, &file))
+	if (!bpf_map_lookup_elem(&tls_no_tls, &file))
 		tell(&file);
 	return 0;
 }

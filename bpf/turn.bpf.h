@@ -9,7 +9,7 @@
  * at first.
  */
 
-#include "bpf/look.bpf.h"
+#include "bpf/classify.bpf.h"
 
 /* Answers go in direction dir. */
 static __always_inline bool brings_answers(const struct tap_conn *conn,
@@ -56,8 +56,8 @@ static __always_inline bool is_message(int look)
  * can be there, LOOK_TLS or LOOK_NONE.
  */
 static __always_inline int begins(struct tap_conn *conn,
-				  const struct beginning *b, __u32 n, __u8 dir,
-				  __u32 pos)
+				  const struct classify_beginning *b, __u32 n,
+				  __u8 dir, __u32 pos)
 {
 	int look = look_at(b, n);
 

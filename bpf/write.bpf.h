@@ -23,7 +23,7 @@ __u64 tap_late = 1;
  */
 __noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
 {
-	struct cut cut = { .dir = TAP_TX };
+	struct copy_cut cut = { .dir = TAP_TX };
 	__u8 kind = CALL_UNKNOWN, look;
 	__u64 now;
 	__u32 seq;
@@ -97,7 +97,8 @@ static __always_inline bool tap_looks_later(struct tap_conn *conn)
  */
 __noinline int tap_sending(struct tap_call *c, struct tap_conn *conn)
 {
-	struct cut cut = { .dir = TAP_TX, .flags = TAP_F_ENTRY | CUT_EARLY };
+	struct copy_cut cut = { .dir = TAP_TX,
+				.flags = TAP_F_ENTRY | CUT_EARLY };
 	__u8 look;
 
 	if (!c || !conn || is_opaque(conn, c, 0))
@@ -198,7 +199,7 @@ static __always_inline struct tap_conn *tap_returned(struct sock *sk,
 	    (!(conn->flags & CONN_LATE) && saw_writes(conn, sock_tx_seq(sk))))
 		return NULL;
 	not_late(conn);
-	return is_dull(conn, TAP_TX) ? NULL : conn;
+	return is_backed_off(conn, TAP_TX) ? NULL : conn;
 }
 
 /* It returns without having written. */

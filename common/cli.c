@@ -138,8 +138,8 @@ static void print_commands(FILE *f, const char *program,
 		program);
 }
 
-static const struct cli_command *find(const struct cli_command *table, size_t n,
-				      const char *name)
+static const struct cli_command *find_command(const struct cli_command *table,
+					      size_t n, const char *name)
 {
 	for (size_t i = 0; i < n; i++)
 		if (table[i].run && (!name || !strcmp(table[i].name, name)))
@@ -172,11 +172,11 @@ int cli_main(const struct cli_command *table, size_t n, int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	if (argc > 1 && argv[1][0] != '-') {
-		command = find(table, n, argv[1]);
+		command = find_command(table, n, argv[1]);
 		argv++;
 		argc--;
 	} else {
-		command = find(table, n, NULL);
+		command = find_command(table, n, NULL);
 	}
 	if (!command) {
 		fprintf(stderr, "%s: no such command: %s\n", program, argv[0]);

@@ -87,7 +87,7 @@ int conffile_check_flag(const struct conffile_range *ranges, size_t n,
 }
 
 /* As the YAML library reads numbers, but without a sign. */
-static bool parse(const char *text, uint64_t *out)
+static bool parse_number(const char *text, uint64_t *out)
 {
 	char *end;
 
@@ -109,7 +109,7 @@ static int check_value(struct walk *w, const yaml_event_t *event)
 
 		if (strcmp(r->key, w->path) != 0)
 			continue;
-		if (parse(text, &v) && allows(r, v))
+		if (parse_number(text, &v) && allows(r, v))
 			return 0;
 		range_text(r, allowed, sizeof(allowed));
 		w->e->line = (unsigned)event->start_mark.line + 1;

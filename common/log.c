@@ -93,7 +93,7 @@ static bool site_admit(struct log_site *site, uint32_t *told)
 /* Keeps room for the closing quote, brace and newline. */
 #define LINE_RESERVE 40
 
-static void put(struct line *l, const char *s)
+static void put_text(struct line *l, const char *s)
 {
 	size_t n = strlen(s);
 
@@ -108,7 +108,7 @@ static void put_quoted(struct line *l, const char *s)
 {
 	char esc[8];
 
-	put(l, "\"");
+	put_text(l, "\"");
 	for (; *s && l->len < sizeof(l->text) - LINE_RESERVE; s++) {
 		unsigned char c = (unsigned char)*s;
 
@@ -120,9 +120,9 @@ static void put_quoted(struct line *l, const char *s)
 			snprintf(esc, sizeof(esc), "\\u%04x", c);
 		else
 			snprintf(esc, sizeof(esc), "%c", c);
-		put(l, esc);
+		put_text(l, esc);
 	}
-	put(l, "\"");
+	put_text(l, "\"");
 }
 
 static void put_time(struct line *l)
@@ -135,7 +135,7 @@ static void put_time(struct line *l)
 	gmtime_r(&ts.tv_sec, &tm);
 	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
 	snprintf(text, sizeof(text), "%s.%03ldZ", date, ts.tv_nsec / 1000000);
-	put(l, text);
+	put_text(l, text);
 }
 
 static void compose(struct line *l, bool json, enum log_level level,
@@ -143,20 +143,20 @@ static void compose(struct line *l, bool json, enum log_level level,
 {
 	char tail[24];
 
-	put(l, json ? "{\"ts\":\"" : "ts=");
+	put_text(l, json ? "{\"ts\":\"" : "ts=");
 	put_time(l);
-	put(l, json ? "\",\"level\":\"" : " level=");
-	put(l, level_names[level]);
-	put(l, json ? "\",\"caller\":\"" : " caller=");
-	put(l, caller);
-	put(l, json ? "\",\"msg\":" : " msg=");
+	put_text(l, json ? "\",\"level\":\"" : " level=");
+	put_text(l, level_names[level]);
+	put_text(l, json ? "\",\"caller\":\"" : " caller=");
+	put_text(l, caller);
+	put_text(l, json ? "\",\"msg\":" : " msg=");
 	put_quoted(l, msg);
 	if (told) {
-		put(l, json ? ",\"suppressed\":" : " suppressed=");
+		put_text(l, json ? ",\"suppressed\":" : " suppressed=");
 		snprintf(tail, sizeof(tail), "%u", told);
-		put(l, tail);
+		put_text(l, tail);
 	}
-	put(l, json ? "}\n" : "\n");
+	put_text(l, json ? "}\n" : "\n");
 }
 
 void log_write(struct log_site *site, enum log_level level, const char *file,

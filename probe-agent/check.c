@@ -18,7 +18,7 @@
 
 #include "probe-agent/config/config.h"
 #include "probe-agent/tap/tap.h"
-#include "probe-agent/tls/tls_maps.h"
+#include "probe-agent/tls/tls_mmap.h"
 
 int cmd_check(int argc, char **argv);
 
@@ -185,13 +185,13 @@ static void check_fronts(const struct agent_config *cfg)
 /* Which programs use TLS: those that load a library while they run, too. */
 static void check_tls(const struct agent_config *cfg)
 {
-	struct tls_maps *maps;
+	struct tls_mmap *maps;
 	int err;
 
 	if (!strcmp(cfg->capture.tls, "off"))
 		return;
-	err = tls_maps_open(&maps);
-	tls_maps_close(maps);
+	err = tls_mmap_open(&maps);
+	tls_mmap_close(maps);
 	if (!err)
 		say(MARK_GOOD, "library loads", "told by perf");
 	else

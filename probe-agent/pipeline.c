@@ -9,9 +9,9 @@
 
 #include "common/log.h"
 #include "probe-agent/batch/packer.h"
+#include "probe-agent/identity/filter.h"
 #include "probe-agent/identity/identity.h"
 #include "probe-agent/identity/route.h"
-#include "probe-agent/identity/select.h"
 
 #define HOST_MAX 253 /* of a DNS name */
 
@@ -19,7 +19,7 @@ struct pipeline {
 	struct pipeline_options opt;
 	struct conn_table *conns;
 	struct identity_table *identities;
-	struct select_rules *rules;
+	struct filter_rules *rules;
 	struct route_table *routes;
 	struct packer *packer;
 	uint64_t epoch;
@@ -145,7 +145,7 @@ static uint64_t us(uint64_t ns)
 	return (ns + 500) / 1000;
 }
 
-static int take(struct pipeline *p);
+static int take_batch(struct pipeline *p);
 
 static void on_exchange(void *arg, const struct exchange *x)
 {
@@ -154,7 +154,7 @@ static void on_exchange(void *arg, const struct exchange *x)
 	uint64_t span = x->end_ns > x->start_ns ? x->end_ns - x->start_ns : 0;
 	char address[HOST_MAX + 1];
 	uint8_t trace[24];
-	struct event e = {
+	struct packer_event e = {
 		.resource = id->number,
 		.service = id->service,
 		.namespace_ = id->namespace_,
@@ -177,10 +177,10 @@ static void on_exchange(void *arg, const struct exchange *x)
 
 	address[0] = '\0';
 	if (x->end->local_port && x->end->remote_port) {
-		e.local = (struct event_end){ x->end->local_addr,
-					      x->end->local_port };
-		e.remote = (struct event_end){ x->end->remote_addr,
-					       x->end->remote_port };
+		e.local = (struct packer_end){ x->end->local_addr,
+					       x->end->local_port };
+		e.remote = (struct packer_end){ x->end->remote_addr,
+						x->end->remote_port };
 	}
 	if (x->first_byte_ns > x->start_ns)
 		e.ttfb_us = us(x->first_byte_ns - x->start_ns);
@@ -202,14 +202,14 @@ static void on_exchange(void *arg, const struct exchange *x)
 	}
 	p->events++;
 	if (full)
-		take(p);
+		take_batch(p);
 }
 
 static bool on_select(void *arg, const struct endpoint *end)
 {
 	struct pipeline *p = arg;
 
-	return select_follows(p->rules, end,
+	return filter_follows(p->rules, end,
 			      identity_lookup(p->identities, end));
 }
 
@@ -221,7 +221,7 @@ static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns)
 }
 
 static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
-		       struct tap_progress *out, uint64_t *last_bytes)
+		       struct tap_rec_progress *out, uint64_t *last_bytes)
 {
 	struct pipeline *p = arg;
 
@@ -255,7 +255,7 @@ static int set_up(struct pipeline *p)
 	outbox_epoch(p->opt.outbox, &p->epoch, &sequence);
 	err = identity_new(&p->identities, &io);
 	if (!err)
-		err = select_new(&p->rules, cfg);
+		err = filter_new(&p->rules, cfg);
 	if (!err)
 		err = route_new(&p->routes, &ro);
 	if (!err)
@@ -295,7 +295,7 @@ void pipeline_free(struct pipeline *p)
 	conn_free(p->conns);
 	packer_free(p->packer);
 	route_free(p->routes);
-	select_free(p->rules);
+	filter_free(p->rules);
 	identity_free(p->identities);
 	free(p);
 }
@@ -366,7 +366,7 @@ static void add_before(struct batch_losses *l, const struct batch_losses *b)
 		l->counters[i] += b->counters[i];
 }
 
-static int take(struct pipeline *p)
+static int take_batch(struct pipeline *p)
 {
 	size_t events = packer_pending(p->packer), len;
 	struct batch_losses l;
@@ -397,7 +397,7 @@ int pipeline_flush(struct pipeline *p, const uint64_t tap[TAP_C_MAX])
 	    tap[TAP_C_LOST_RECORDS] != p->tap[TAP_C_LOST_RECORDS])
 		conn_doubt(p->conns);
 	memcpy(p->tap, tap, sizeof(p->tap));
-	return take(p);
+	return take_batch(p);
 }
 
 size_t pipeline_pending(const struct pipeline *p)

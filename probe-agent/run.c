@@ -120,7 +120,7 @@ static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns)
 }
 
 static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
-		       struct tap_progress *out, uint64_t *last_bytes)
+		       struct tap_rec_progress *out, uint64_t *last_bytes)
 {
 	struct agent *a = arg;
 
@@ -197,7 +197,7 @@ static void no_tls(struct agent *a, int err)
 static void load_tls(struct agent *a)
 {
 	const struct tls_options opt = {
-		.maps = tap_maps(a->tap),
+		.maps = tap_bpf_maps(a->tap),
 		.watch_self = a->cfg->select.report_self,
 	};
 	int err = tls_load(&a->tls, &opt);
@@ -312,7 +312,7 @@ static int start(struct agent *a)
 	return err;
 }
 
-static void flush(struct agent *a, uint64_t now_ns)
+static void flush_batch(struct agent *a, uint64_t now_ns)
 {
 	uint64_t counters[TAP_C_MAX];
 
@@ -341,7 +341,7 @@ static uint64_t flush_ns(const struct agent *a)
 	return a->flushed_ns + a->cfg->flush_ms * CLOCK_NS_PER_MS;
 }
 
-static void turn(struct agent *a)
+static void agent_turn(struct agent *a)
 {
 	uint64_t now_ns;
 
@@ -358,7 +358,7 @@ static void turn(struct agent *a)
 	}
 	if ((now_ns >= flush_ns(a) && pipeline_pending(a->pipeline)) ||
 	    now_ns - a->flushed_ns >= HEARTBEAT_MS * CLOCK_NS_PER_MS)
-		flush(a, now_ns);
+		flush_batch(a, now_ns);
 }
 
 /* Until the ring is to be drained, or a batch to be sent. */
@@ -396,10 +396,10 @@ static void loop(struct agent *a)
 	while (!a->stopping) {
 		if (epoll_wait(a->epoll, &ev, 1, wait_ms(a)) > 0)
 			on_signal(a);
-		turn(a);
+		agent_turn(a);
 	}
 	notify_send("STOPPING=1");
-	flush(a, clock_mono_ns());
+	flush_batch(a, clock_mono_ns());
 }
 
 static void stop(struct agent *a)
@@ -452,7 +452,7 @@ int cmd_run(int argc, char **argv)
 	malloc_trim(0);
 	a.drained_ns = a.flushed_ns = a.ticked_ns = clock_mono_ns();
 	pipeline_tick(a.pipeline, a.ticked_ns, clock_steady_us());
-	flush(&a, a.ticked_ns); /* says hello */
+	flush_batch(&a, a.ticked_ns); /* says hello */
 	say_ready(&a);
 	loop(&a);
 	stop(&a);

@@ -326,8 +326,8 @@ static const char *take_head(const Redtap__Batch *m, struct batch *b)
 }
 
 /* Each table is checked against those it refers to, so the order matters. */
-static const char *take(struct batch_arena *a, const Redtap__Batch *m,
-			struct batch *b)
+static const char *take_columns(struct batch_arena *a, const Redtap__Batch *m,
+				struct batch *b)
 {
 	const char *reason = take_head(m, b);
 
@@ -428,7 +428,8 @@ int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
 			batch_arena_reset(a);
 			m = redtap__batch__unpack(&a->allocator, len, data);
 		}
-		why = m != NULL ? take(a, m, out) : "message: not a batch";
+		why = m != NULL ? take_columns(a, m, out)
+				: "message: not a batch";
 	}
 	if (why == NULL)
 		return 0;

@@ -14,6 +14,25 @@
  * no checks. Stateless; any thread.
  */
 
+/* The side of a request that an event tells of. Wire numbers: append only. */
+enum role {
+	ROLE_SERVER = 1, /* the request was read */
+	ROLE_CLIENT = 2, /* the request was written */
+	ROLES = ROLE_CLIENT,
+};
+
+/* How an exchange ended. Wire numbers: append only; see outcome_name(). */
+enum outcome {
+	OUTCOME_COMPLETE = 0, /* the whole response was seen */
+	OUTCOME_ABORTED = 1, /* closed by either side before the end */
+	OUTCOME_RESET = 2, /* reset by either side */
+	OUTCOME_TIMEOUT = 3, /* the kernel gave up: ETIMEDOUT */
+	OUTCOME_MALFORMED = 4, /* not HTTP, or not 100 <= status <= 599 */
+	OUTCOMES,
+};
+/* "aborted", "connection_reset" …; NULL: complete, or out of range. Static. */
+const char *outcome_name(unsigned outcome);
+
 /* Where requests are lost on the node. Wire numbers: append only. */
 enum loss_stage {
 	LOSS_RING, /* no room in the ring buffer */

@@ -15,8 +15,8 @@ struct memory {
  * Room for the column, whose last value must be whole. All but that of traced
  * events have as many values, so that only the first one is counted.
  */
-static int begin(const struct wire_field *f, const struct memory *mem,
-		 size_t width, size_t *room, void **out)
+static int begin_column(const struct wire_field *f, const struct memory *mem,
+			size_t width, size_t *room, void **out)
 {
 	if (f->type != WIRE_BYTES || *out != NULL || f->value == 0 ||
 	    f->data[f->value - 1] >= 0x80)
@@ -33,7 +33,7 @@ static int begin(const struct wire_field *f, const struct memory *mem,
 				 size_t *n, type **out)                        \
 	{                                                                      \
 		void *memory = *out;                                           \
-		int got = begin(f, mem, sizeof(**out), &room, &memory);        \
+		int got = begin_column(f, mem, sizeof(**out), &room, &memory); \
                                                                                \
 		*out = memory;                                                 \
 		if (got == 0)                                                  \

@@ -43,7 +43,7 @@ struct pool {
 	char *at;
 };
 
-static void *take(struct pool *p, size_t bytes)
+static void *take_bytes(struct pool *p, size_t bytes)
 {
 	void *out = p->at;
 
@@ -77,7 +77,7 @@ static uint32_t map_string(struct keep *k, uint32_t old)
 
 static uint32_t *new_column(struct keep *k, size_t n)
 {
-	return take(&k->pool, n * sizeof(uint32_t));
+	return take_bytes(&k->pool, n * sizeof(uint32_t));
 }
 
 static uint32_t *string_column(struct keep *k, const uint32_t *old,
@@ -150,8 +150,8 @@ static void keep_connections(struct keep *k, uint32_t *connection)
 	const struct batch_events *e = &k->in->events;
 	struct batch_events *out = &k->out.events;
 	uint32_t *row = new_column(k, e->n_connections + 1);
-	uint8_t *local = take(&k->pool, e->n_connections * END_BYTES);
-	uint8_t *remote = take(&k->pool, e->n_connections * END_BYTES);
+	uint8_t *local = take_bytes(&k->pool, e->n_connections * END_BYTES);
+	uint8_t *remote = take_bytes(&k->pool, e->n_connections * END_BYTES);
 	size_t n = 0;
 
 	memset(row, 0, (e->n_connections + 1) * sizeof(*row));
@@ -188,16 +188,16 @@ static void keep_events(struct keep *k)
 	uint32_t *traced = new_column(k, e->n_traced);
 	uint32_t *connection =
 		e->connection != NULL ? new_column(k, e->n) : NULL;
-	int64_t *start = take(&k->pool, e->n * 8);
+	int64_t *start = take_bytes(&k->pool, e->n * 8);
 	uint64_t *value[4];
 	const uint64_t *old[4] = { e->duration_us, e->tail_us, e->request_bytes,
 				   e->response_bytes };
-	uint8_t *ids = take(&k->pool, e->n_traced * TRACE_BYTES);
+	uint8_t *ids = take_bytes(&k->pool, e->n_traced * TRACE_BYTES);
 	int64_t now = 0, last = 0;
 	size_t n = 0, next = 0, at = 0, last_traced = 0;
 
 	for (unsigned c = 0; c < 4; c++)
-		value[c] = take(&k->pool, e->n * 8);
+		value[c] = take_bytes(&k->pool, e->n * 8);
 	for (size_t i = 0; i < e->n; i++) {
 		bool has_trace = false;
 
@@ -243,8 +243,8 @@ static void keep_hist(struct keep *k, const struct batch_rollup_hist *in,
 {
 	const struct batch_rollups *r = &k->in->rollups;
 	uint32_t *buckets = new_column(k, r->n);
-	int32_t *index = take(&k->pool, in->n_entries * sizeof(*index));
-	uint64_t *count = take(&k->pool, in->n_entries * sizeof(*count));
+	int32_t *index = take_bytes(&k->pool, in->n_entries * sizeof(*index));
+	uint64_t *count = take_bytes(&k->pool, in->n_entries * sizeof(*count));
 	size_t row = 0, at = 0;
 
 	for (size_t i = 0; i < r->n; at += in->buckets[i++]) {
@@ -272,11 +272,11 @@ static void keep_rollups(struct keep *k)
 				   r->request_bytes_sum,
 				   r->response_bytes_sum };
 	uint32_t *series = new_column(k, r->n);
-	int64_t *window = take(&k->pool, r->n * 8);
+	int64_t *window = take_bytes(&k->pool, r->n * 8);
 	uint64_t *value[4];
 
 	for (unsigned c = 0; c < 4; c++)
-		value[c] = take(&k->pool, r->n * 8);
+		value[c] = take_bytes(&k->pool, r->n * 8);
 	for (size_t i = 0; i < r->n; i++) {
 		if (k->map.series[r->series[i]] == GONE)
 			continue;
@@ -339,7 +339,8 @@ int batch_keep_service(const struct batch *in, const char *service,
 		.losses = *losses,
 		.info = in->info,
 	};
-	k.out.strings = take(&k.pool, in->n_strings * sizeof(*in->strings));
+	k.out.strings =
+		take_bytes(&k.pool, in->n_strings * sizeof(*in->strings));
 	k.map.string = new_column(&k, in->n_strings);
 	k.map.resource = new_column(&k, in->resources.n);
 	k.map.series = new_column(&k, in->series.n);

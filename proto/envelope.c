@@ -137,6 +137,21 @@ int reply_decode(const void *data, size_t len, struct reply *out)
 	return 0;
 }
 
+const char *outcome_name(unsigned outcome)
+{
+	static const char *const names[] = {
+		[OUTCOME_ABORTED] = "aborted",
+		[OUTCOME_RESET] = "connection_reset",
+		[OUTCOME_TIMEOUT] = "timeout",
+		[OUTCOME_MALFORMED] = "malformed_response",
+	};
+
+	static_assert(sizeof(names) / sizeof(*names) == OUTCOMES &&
+			      LIMIT_OUTCOME == OUTCOMES - 1,
+		      "each outcome that the wire allows has a name");
+	return outcome < OUTCOMES ? names[outcome] : NULL;
+}
+
 const char *loss_stage_name(unsigned stage)
 {
 	static const char *const names[LOSS_STAGES] = {

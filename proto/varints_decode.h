@@ -26,19 +26,19 @@
 #define FOUR uint32_t __attribute__((vector_size(16)))
 
 /* What column is made: the type of its values. */
-enum kind { U64, S64, U32 };
+enum varints_kind { U64, S64, U32 };
 
 /*
  * Values of up to eight bytes on their way: groups of 7 bits, a byte each.
  * Never more than a block ends.
  */
-struct raw {
+struct varints_raw {
 	_Alignas(16) uint64_t word[BLOCK + VARINTS_SLACK];
 	size_t n;
 };
 
-struct column {
-	enum kind kind;
+struct varints_column {
+	enum varints_kind kind;
 	union {
 		void *memory;
 		uint64_t *u64;
@@ -85,7 +85,7 @@ static inline PAIR unzigzag(PAIR v)
 
 /* Two or four at a time, and so beyond the last one. */
 static inline __attribute__((always_inline)) void
-put_raw(struct column *c, struct raw *r, enum kind kind)
+put_raw(struct varints_column *c, struct varints_raw *r, enum varints_kind kind)
 {
 	PAIR bits = { 0 };
 
@@ -118,7 +118,7 @@ put_raw(struct column *c, struct raw *r, enum kind kind)
 }
 
 static inline __attribute__((always_inline)) void
-put(struct column *c, uint64_t v, enum kind kind)
+put(struct varints_column *c, uint64_t v, enum varints_kind kind)
 {
 	c->bits |= v;
 	if (kind == U32)
@@ -128,8 +128,9 @@ put(struct column *c, uint64_t v, enum kind kind)
 }
 
 /* One of nine or ten bytes, or more: false. */
-static __attribute__((noinline)) bool
-put_long(struct column *c, const uint8_t *p, size_t len, enum kind kind)
+static __attribute__((noinline)) bool put_long(struct varints_column *c,
+					       const uint8_t *p, size_t len,
+					       enum varints_kind kind)
 {
 	uint64_t v = 0;
 
@@ -143,7 +144,7 @@ put_long(struct column *c, const uint8_t *p, size_t len, enum kind kind)
 
 /* A block of values of one byte. */
 static inline __attribute__((always_inline)) void
-put_short(struct column *c, const uint8_t *p, enum kind kind)
+put_short(struct varints_column *c, const uint8_t *p, enum varints_kind kind)
 {
 	for (size_t i = 0; i < BLOCK; i++) {
 		uint64_t v = p[i];
@@ -161,8 +162,8 @@ put_short(struct column *c, const uint8_t *p, enum kind kind)
  * first of them begins, and is left where the next one does.
  */
 static inline __attribute__((always_inline)) bool
-put_block(struct column *c, struct raw *r, const uint8_t *p, uint64_t ends,
-	  const uint8_t **start, enum kind kind)
+put_block(struct varints_column *c, struct varints_raw *r, const uint8_t *p,
+	  uint64_t ends, const uint8_t **start, enum varints_kind kind)
 {
 	static const uint64_t groups[WORD] = {
 		0x7f,
@@ -209,8 +210,8 @@ put_block(struct column *c, struct raw *r, const uint8_t *p, uint64_t ends,
  * no bits that don't occur. After that there are zeros.
  */
 static inline __attribute__((always_inline)) void
-put_round(struct column *c, const uint8_t *p, uint64_t *ends,
-	  const uint8_t **start, enum kind kind)
+put_round(struct varints_column *c, const uint8_t *p, uint64_t *ends,
+	  const uint8_t **start, enum varints_kind kind)
 {
 	const uint8_t *from = *start;
 
@@ -252,8 +253,8 @@ static inline bool any_long(const uint8_t *p, uint64_t ends,
  * could predict either, costs little.
  */
 static inline __attribute__((always_inline)) bool
-put_rounds(struct column *c, struct raw *r, const uint8_t *p, uint64_t ends,
-	   const uint8_t **start, enum kind kind)
+put_rounds(struct varints_column *c, struct varints_raw *r, const uint8_t *p,
+	   uint64_t ends, const uint8_t **start, enum varints_kind kind)
 {
 	const uint8_t *next = p + BLOCK - _lzcnt_u64(ends);
 	unsigned n = (unsigned)__builtin_popcountll(ends);
@@ -272,13 +273,15 @@ put_rounds(struct column *c, struct raw *r, const uint8_t *p, uint64_t ends,
 #define put_rounds put_block
 #endif
 
-static inline __attribute__((always_inline)) int
-decode(const uint8_t *p, size_t len, void *out, size_t room, enum kind kind)
+static inline __attribute__((always_inline)) int decode(const uint8_t *p,
+							size_t len, void *out,
+							size_t room,
+							enum varints_kind kind)
 {
-	struct column c = { .kind = kind, .memory = out };
+	struct varints_column c = { .kind = kind, .memory = out };
 	const uint8_t *start = p, *end = p + len;
 	uint8_t last[2 * BLOCK + VALUE_MAX] = { 0 };
-	struct raw r;
+	struct varints_raw r;
 
 	for (; (size_t)(end - p) >= BLOCK + REACH; p += BLOCK) {
 		uint64_t ends = ends_of(p);

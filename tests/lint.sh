@@ -102,8 +102,8 @@ fi
 	curl/ aggregator/cli/client
 	zlib aggregator/expose/render(_stream)?
 	cap-ng probe-agent/(check|privileges)
-	bpf/(libbpf|bpf)\.h probe-agent/(tap/(tap(_front(_list)?|_maps)?|links)|tls/tls(_files|_programs)?)
-	[a-z_]*\.skel\.h probe-agent/(tap/(tap(_front(_list)?)?|links)|tls/tls(_programs)?)
+	bpf/(libbpf|bpf)\.h probe-agent/(tap/(tap(_front(_list)?|_bpf_maps)?|bpf_attach)|tls/tls(_files|_programs)?)
+	[a-z_]*\.skel\.h probe-agent/(tap/(tap(_front(_list)?)?|bpf_attach)|tls/tls(_programs)?)
 	(proto/)?redtap\.pb-c proto/(batch|batch_[a-z]+|envelope)
 	bpf/bpf_ bpf/[a-z_.]+
 	TABLE
@@ -147,11 +147,29 @@ if [ ${#objects[@]} -gt 0 ]; then
 		main | cmd_* | "${base:0:6}"* | [a-z]*_"$base"_*) ;;
 		*) echo "$file.c exports $name" ;;
 		esac
-	done | grep -vE '^(common/cli|proto/)|exports (cells_|span_|head_buf_|label_key_name)' | sort -u |
+	done | grep -vE '^(common/cli|proto/)|exports (head_buf_|label_key_name)' | sort -u |
 		check "modules export only under their own name"
 else
 	skip "modules export only under their own name" "nothing is built"
 fi
+
+# ---- types are named after their module, too. Left out: the wire's (proto/),
+# the kernel's own (bpf/kernel.h), and both programs' configurations.
+for f in $(printf '%s\n' "${ours[@]}" | grep '\.h$' |
+	grep -vE '^(proto/[a-uw-z]|bpf/kernel\.h|.*/config/config\.h)'); do
+	base=${f##*/}
+	base=${base%%[_.]*}
+	grep -nE '^(struct|enum|union) [a-z0-9_]+ \{' "$f" |
+		grep -vE "^[0-9]+:[a-z]+ (${base:0:6}|${base%s}[_ ]|tap_)" |
+		sed "s#^#$f:#"
+done | check "types are named after their module"
+
+# ---- a static function of one word says nothing in a stack trace
+grep -HoE '^static [a-z_0-9 *]+ \*?[a-z0-9]+\(' "${ours[@]}" | grep '\.c:' |
+	sed -E 's/^([^:]*):.*[ *]([a-z0-9]+)\($/\2 \1/' | sort -u |
+	awk '{ n[$1]++; where[$1] = where[$1] " " $2 }
+	END { for (f in n) if (n[f] > 2) print f ":" where[f] }' |
+	check "no three files have a static function of the same one word"
 
 # ---- scripts, man pages, units
 mapfile -t scripts < <(git ls-files -co --exclude-standard |

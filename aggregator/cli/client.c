@@ -47,7 +47,7 @@ void client_free(struct client *c)
 	free(c);
 }
 
-static size_t take(char *data, size_t size, size_t n, void *arg)
+static size_t take_body(char *data, size_t size, size_t n, void *arg)
 {
 	return buf_append(arg, data, size * n) == 0 ? size * n : 0;
 }
@@ -71,7 +71,7 @@ int client_get(struct client *c, const char *base, const char *path,
 	buf_reset(body);
 	c->error[0] = '\0';
 	curl_easy_setopt(c->curl, CURLOPT_URL, url.data);
-	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take);
+	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, body);
 	code = curl_easy_perform(c->curl);
 	buf_fini(&url);

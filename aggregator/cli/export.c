@@ -63,7 +63,7 @@ static int parse_when(const char *text, int64_t *out_us)
 	return 0;
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 	int err = 0;
@@ -117,7 +117,7 @@ int cmd_export(int argc, char **argv)
 	struct argp_child children[] = { { &cli_log_argp, 0, NULL, 0 }, { 0 } };
 	struct argp argp = {
 		.options = options,
-		.parser = parse,
+		.parser = parse_option,
 		.doc = "Write stored batches to a trace file, which "
 		       "`redtap-agent replay` sends again.",
 		.children = children,

@@ -40,7 +40,7 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 
@@ -79,7 +79,7 @@ int cmd_query(int argc, char **argv)
 	struct argp_child children[] = { { &cli_log_argp, 0, NULL, 0 }, { 0 } };
 	struct argp argp = {
 		.options = options,
-		.parser = parse,
+		.parser = parse_option,
 		.args_doc = "[URL|STORE]",
 		.doc = "Rates, errors and durations from an aggregator "
 		       "(http://127.0.0.1:9470) or a store's file or folder.",

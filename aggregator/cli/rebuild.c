@@ -27,7 +27,7 @@ struct arguments {
 	bool all;
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct arguments *a = state->input;
 
@@ -83,7 +83,7 @@ int cmd_rebuild(int argc, char **argv)
 	};
 	const struct argp argp = {
 		.options = options,
-		.parser = parse,
+		.parser = parse_option,
 		.doc = "Fold views that have changed from the stored batches, "
 		       "as a start of the aggregator would, while it is not "
 		       "running.",

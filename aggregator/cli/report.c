@@ -113,7 +113,7 @@ struct table {
 	size_t width[BY_MAX];
 };
 
-static int compare(const void *a, const void *b)
+static int compare_rows(const void *a, const void *b)
 {
 	const struct row *x = a, *y = b;
 
@@ -169,7 +169,7 @@ static int collect(struct table *t, json_t *root)
 		}
 	}
 	if (t->n)
-		qsort(t->row, t->n, sizeof(*t->row), compare);
+		qsort(t->row, t->n, sizeof(*t->row), compare_rows);
 	return 0;
 }
 

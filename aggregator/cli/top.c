@@ -47,7 +47,7 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 	int err = 0;
@@ -81,7 +81,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static volatile sig_atomic_t interrupted;
 
-static void interrupt(int sig)
+static void on_signal(int sig)
 {
 	(void)sig;
 	interrupted = 1;
@@ -148,7 +148,7 @@ int cmd_top(int argc, char **argv)
 	struct argp_child children[] = { { &cli_log_argp, 0, NULL, 0 }, { 0 } };
 	struct argp argp = {
 		.options = options,
-		.parser = parse,
+		.parser = parse_option,
 		.args_doc = "[URL|STORE]",
 		.doc = "The busiest services and routes of an aggregator "
 		       "(http://127.0.0.1:9470), refreshed until Ctrl-C.",
@@ -158,7 +158,7 @@ int cmd_top(int argc, char **argv)
 			     .by = "service,role,route",
 			     .interval_ms = 2000,
 			     .range_ms = 60000 };
-	struct sigaction sa = { .sa_handler = interrupt };
+	struct sigaction sa = { .sa_handler = on_signal };
 	struct report_source source;
 	struct buf json = { 0 };
 	int err;

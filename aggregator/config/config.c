@@ -232,7 +232,7 @@ static const char *check_numbers(const struct aggregator_config *cfg)
 }
 
 /* What is wrong with it, or NULL. */
-static const char *check(const struct aggregator_config *cfg)
+static const char *check_config(const struct aggregator_config *cfg)
 {
 	if (cfg->web.telemetry_path[0] != '/' || !cfg->web.telemetry_path[1])
 		return "web telemetry path: not a path like /metrics";
@@ -298,7 +298,7 @@ int aggregator_config_load(struct aggregator_config **out,
 		log_error("configuration: %s is out of its range", wrong);
 		err = -EINVAL;
 	}
-	wrong = err ? NULL : check(cfg);
+	wrong = err ? NULL : check_config(cfg);
 	if (wrong) {
 		log_error("configuration: %s", wrong);
 		err = -EINVAL;

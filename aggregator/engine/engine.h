@@ -42,7 +42,7 @@ struct engine_options {
 	 * something is again; they keep their value. [0: always shown] */
 	uint64_t series_idle_s;
 
-	/* The service graph; see graph.h. */
+	/* The service graph; see graph_join.h. */
 	uint64_t edge_wait_us, edge_skew_us; /* [15 s, 0.1 s] */
 	size_t max_waiting; /* [262 144] */
 

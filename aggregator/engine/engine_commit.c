@@ -34,7 +34,7 @@ static int log_items(struct engine *e, uint64_t *id)
 	int err = 0;
 
 	for (size_t i = 0; i < e->n_items && err == 0; i++) {
-		struct item *it = &e->item[i];
+		struct engine_item *it = &e->item[i];
 		struct store_log row;
 
 		if (!it->fresh || it->requests == 0)
@@ -117,7 +117,7 @@ static void group_failed(struct engine *e, int err)
 	set_ready(e, why);
 	e->next_probe_ns = clock_mono_ns() + ms_ns(PROBE_MS);
 	for (size_t i = 0; i < e->n_items; i++) {
-		struct item *it = &e->item[i];
+		struct engine_item *it = &e->item[i];
 
 		if (!it->row)
 			continue; /* refused whatever happens */
@@ -138,9 +138,9 @@ static void lock_state(struct engine *e)
  * The batches are committed, so there is no way back: if one can't be counted,
  * what is shown would be wrong until a new start folds the log again.
  */
-static void fold_or_die(struct engine *e, const struct item *it)
+static void fold_or_die(struct engine *e, const struct engine_item *it)
 {
-	struct fold_batch fb = { .batch = &it->batch,
+	struct fold_input fb = { .batch = &it->batch,
 				 .log_id = it->log_id,
 				 .received_us = it->request.received_us };
 

@@ -15,7 +15,8 @@
 
 #define BUSY_RETRY_MS 1000u
 
-void engine_refuse(struct item *it, enum reply_status status, const char *why)
+void engine_refuse(struct engine_item *it, enum reply_status status,
+		   const char *why)
 {
 	it->reply.status = status;
 	snprintf(it->reply.reason, sizeof(it->reply.reason), "%s", why);
@@ -50,7 +51,8 @@ static int note_info(struct engine *e, struct ledger_agent *a,
 	return 0;
 }
 
-static void judge(struct engine *e, struct item *it, const struct push *p)
+static void judge(struct engine *e, struct engine_item *it,
+		  const struct push *p)
 {
 	int verdict;
 
@@ -108,7 +110,7 @@ static void judge(struct engine *e, struct item *it, const struct push *p)
 }
 
 /* Moves the batch to our time if the agent's clock is off. */
-static int correct_clock(struct item *it, const struct push *p)
+static int correct_clock(struct engine_item *it, const struct push *p)
 {
 	int64_t shift_us =
 		skew_shift_us(p, &it->batch, it->request.received_us);
@@ -129,7 +131,7 @@ static int correct_clock(struct item *it, const struct push *p)
  * Reads the events. Their columns are needed after the commit only to join the
  * service graph: else the next batch takes their memory, which is near.
  */
-static int prepare(struct engine *e, struct item *it)
+static int prepare_events(struct engine *e, struct engine_item *it)
 {
 	if (fold_requests(&it->batch) == 0)
 		return 0;
@@ -144,7 +146,7 @@ static int prepare(struct engine *e, struct item *it)
 }
 
 /* Decodes, validates and asks the ledger; the reply is ready but not sent. */
-void engine_examine(struct engine *e, struct item *it)
+void engine_examine(struct engine *e, struct engine_item *it)
 {
 	struct push p;
 	const char *reason = "not a push";
@@ -195,7 +197,7 @@ void engine_examine(struct engine *e, struct item *it)
 			 it->batch.agent);
 		return;
 	}
-	if (prepare(e, it) < 0) {
+	if (prepare_events(e, it) < 0) {
 		engine_refuse(it, REPLY_BUSY, "out of memory");
 		it->reply.retry_ms = BUSY_RETRY_MS;
 		return;

@@ -88,7 +88,7 @@ static size_t collect(struct engine *e)
 	return n;
 }
 
-static void turn(struct engine *e)
+static void engine_turn(struct engine *e)
 {
 	uint64_t now;
 	struct engine_due due;
@@ -132,10 +132,10 @@ void *engine_loop(void *arg)
 	size_t bytes;
 
 	while (!atomic_load(&e->stop))
-		turn(e);
+		engine_turn(e);
 	gate_stop(e->gate);
 	while (gate_queued(e->gate, &bytes) > 0)
-		turn(e);
+		engine_turn(e);
 	engine_save(e);
 	return NULL;
 }

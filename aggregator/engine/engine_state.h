@@ -19,18 +19,18 @@
 #define GROUP_MAX 256u
 
 /* Slots of a view by label values; labels never change, so it only grows. */
-struct slot_order {
+struct engine_slot_order {
 	uint32_t *slot;
 	uint32_t n; /* slots [1, n) are in it */
 };
 
-struct live_snapshot {
+struct engine_live_snapshot {
 	uint64_t generation;
-	struct live_snapshot *next; /* newer */
+	struct engine_live_snapshot *next; /* newer */
 };
 
 /* One request of the group that shares a transaction. */
-struct item {
+struct engine_item {
 	struct gate_request request;
 	struct batch_arena *arena;
 	struct batch_arena *columns; /* of events that are still looked at */
@@ -69,18 +69,18 @@ struct engine {
 	/* What can change while it runs: see engine_set_limits(). */
 	atomic_uint_fast64_t series_idle_s, log_retention_s,
 		log_retention_bytes, window_retention_s, window_retention_bytes;
-	struct live_snapshot *oldest, *newest;
+	struct engine_live_snapshot *oldest, *newest;
 	struct snapshot_engine counters; /* committed */
 
 	pthread_mutex_t order_mutex; /* leaf */
-	struct slot_order *order; /* by view */
+	struct engine_slot_order *order; /* by view */
 
 	pthread_mutex_t ready_mutex; /* leaf: taken after mutex or alone */
 	bool ready;
 	char why[256];
 
 	/* The engine's thread only. */
-	struct item item[GROUP_MAX];
+	struct engine_item item[GROUP_MAX];
 	size_t n_items;
 	struct batch_arena *columns; /* of the batch that was decoded last */
 	size_t n_answered; /* with the last group */
@@ -102,8 +102,9 @@ static inline uint64_t ms_ns(uint64_t ms)
 /* ---- engine_examine.c ---- */
 
 /* Decodes, validates and asks the ledger; the reply is ready but not sent. */
-void engine_examine(struct engine *e, struct item *it);
-void engine_refuse(struct item *it, enum reply_status status, const char *why);
+void engine_examine(struct engine *e, struct engine_item *it);
+void engine_refuse(struct engine_item *it, enum reply_status status,
+		   const char *why);
 
 /* ---- engine_commit.c ---- */
 

@@ -158,7 +158,7 @@ struct expose {
 	int err;
 };
 
-static void begin(struct expose *x)
+static void begin_exposition(struct expose *x)
 {
 	struct expose_writer *w = &x->w;
 
@@ -200,7 +200,7 @@ static int open_view(struct expose *x)
 		.view = v,
 		.scale = view_in_seconds(v->source) ? 6 : 0,
 	};
-	begin(x);
+	begin_exposition(x);
 	x->open = true;
 	x->series = 0;
 	return 0;
@@ -281,7 +281,7 @@ static void put_metric(struct expose *x, const struct metric *m)
 	};
 
 	f->base_len -= strlen(f->suffix);
-	begin(x);
+	begin_exposition(x);
 	switch (m->source) {
 	case METRIC_FROM_SELF:
 		w->ops->sample(w, NULL, 0, number_at(&x->self, m));

@@ -11,7 +11,7 @@
 #define LINE_EXTRA (40 + EXPOSE_NUMBER_MAX)
 #define EXEMPLAR_EXTRA (160 + 2 * EXPOSE_NUMBER_MAX)
 
-static inline char *put(char *to, const void *from, size_t n)
+static inline char *put_bytes(char *to, const void *from, size_t n)
 {
 	memcpy(to, from, n);
 	return to + n;
@@ -61,7 +61,7 @@ static void render_bounds(struct expose_writer *w)
 	const struct view *v = w->family->view;
 
 	for (size_t i = 0; i <= v->n_bounds; i++) {
-		char *to = put(w->le[i], "le=\"", 4);
+		char *to = put_bytes(w->le[i], "le=\"", 4);
 
 		if (i < v->n_bounds)
 			to = expose_put_number(
@@ -71,8 +71,8 @@ static void render_bounds(struct expose_writer *w)
 					.scale = w->family->scale },
 				true);
 		else
-			to = put(to, "+Inf", 4);
-		to = put(to, "\"} ", 3);
+			to = put_bytes(to, "+Inf", 4);
+		to = put_bytes(to, "\"} ", 3);
 		w->le_len[i] = (size_t)(to - w->le[i]);
 	}
 }
@@ -145,16 +145,16 @@ static char *put_exemplar(char *to, const struct snapshot_exemplar *e,
 	struct expose_exemplar x;
 
 	expose_exemplar_labels(&x, e);
-	to = put(to, " # {", 4);
+	to = put_bytes(to, " # {", 4);
 	for (size_t i = 0; i < x.n; i++) {
 		if (i)
 			*to++ = ',';
-		to = put(to, x.label[i].name, strlen(x.label[i].name));
-		to = put(to, "=\"", 2);
-		to = put(to, x.label[i].value, strlen(x.label[i].value));
+		to = put_bytes(to, x.label[i].name, strlen(x.label[i].name));
+		to = put_bytes(to, "=\"", 2);
+		to = put_bytes(to, x.label[i].value, strlen(x.label[i].value));
 		*to++ = '"';
 	}
-	to = put(to, "} ", 2);
+	to = put_bytes(to, "} ", 2);
 	to = expose_put_number(
 		to,
 		(struct expose_number){ .mantissa = e->value, .scale = scale },
@@ -171,11 +171,11 @@ static char *put_exemplar(char *to, const struct snapshot_exemplar *e,
 static char *put_plain(char *to, const struct expose_writer *w,
 		       const char *suffix, size_t suffix_len)
 {
-	to = put(to, w->family->base, w->family->base_len);
-	to = put(to, suffix, suffix_len);
+	to = put_bytes(to, w->family->base, w->family->base_len);
+	to = put_bytes(to, suffix, suffix_len);
 	if (w->labels.len) {
 		*to++ = '{';
-		to = put(to, w->labels.data, w->labels.len);
+		to = put_bytes(to, w->labels.data, w->labels.len);
 		*to++ = '}';
 	}
 	*to++ = ' ';
@@ -211,8 +211,8 @@ static void text_histogram(struct expose_writer *w,
 		return;
 	for (size_t i = 0; i < lines; i++) {
 		sum += s->bucket[i];
-		to = put(to, prefix, prefix_len);
-		to = put(to, w->le[i], w->le_len[i]);
+		to = put_bytes(to, prefix, prefix_len);
+		to = put_bytes(to, w->le[i], w->le_len[i]);
 		to = expose_put_u64(to, sum);
 		if (x < exemplars && s->exemplar[x].bucket == i)
 			to = put_exemplar(to, &s->exemplar[x++], f->scale);

@@ -79,7 +79,7 @@ static void cut(struct rendering *g)
 }
 
 /* owner->lock is held. */
-static void drop(struct rendering *g)
+static void drop_rendering(struct rendering *g)
 {
 	struct render *r;
 
@@ -105,7 +105,7 @@ void rendering_rele(struct rendering *g)
 	stream = g->stream; /* of this reader alone */
 	pthread_mutex_lock(&r->lock);
 	r->streams -= stream != NULL;
-	drop(g);
+	drop_rendering(g);
 	pthread_mutex_unlock(&r->lock);
 	render_stream_free(stream);
 }
@@ -116,8 +116,8 @@ void render_free(struct render *r)
 		return;
 	pthread_mutex_lock(&r->lock);
 	for (unsigned i = 0; i < EXPOSE_FORMATS; i++) {
-		drop(r->slot[i].plain);
-		drop(r->slot[i].gzip);
+		drop_rendering(r->slot[i].plain);
+		drop_rendering(r->slot[i].gzip);
 		pthread_mutex_destroy(&r->slot[i].busy);
 	}
 	pthread_mutex_unlock(&r->lock);
@@ -147,7 +147,7 @@ static struct rendering *publish(struct render *r, struct rendering **slot,
 	pthread_mutex_lock(&r->lock);
 	if (*slot) {
 		(*slot)->cached = false;
-		drop(*slot);
+		drop_rendering(*slot);
 	}
 	*slot = g;
 	g->older = r->newest;
@@ -256,9 +256,9 @@ static struct rendering *reuse(struct render *r, struct rendering **slot,
 	return g;
 }
 
-static void count(struct render *r, enum expose_format format, int err,
-		  uint64_t start_ns, uint64_t snapshot_ns, size_t len,
-		  uint64_t locked_ns)
+static void count_rendering(struct render *r, enum expose_format format,
+			    int err, uint64_t start_ns, uint64_t snapshot_ns,
+			    size_t len, uint64_t locked_ns)
 {
 	uint64_t now_ns = clock_mono_ns();
 
@@ -315,8 +315,8 @@ static int render_plain(struct render *r, enum expose_format format,
 		buf_reserve(&data, slot->last_len + slot->last_len / 8 + 1);
 		err = expose_next(x, &data, r->opt.keep_bytes);
 	}
-	count(r, format, err < 0 ? err : 0, start_ns, snapshot_ns, data.len,
-	      s ? s->locked_ns : 0);
+	count_rendering(r, format, err < 0 ? err : 0, start_ns, snapshot_ns,
+			data.len, s ? s->locked_ns : 0);
 	if (err == 1) {
 		slot->last_len = r->opt.keep_bytes;
 		err = begin_stream(r, format, x, s, &data, out);

@@ -9,14 +9,16 @@
 #include "aggregator/fold/fold_state.h"
 #include "proto/limits.h"
 
-static const enum label_key window_keys[] = { LABEL_JOB,    LABEL_ROLE,
-					      LABEL_METHOD, LABEL_ROUTE,
-					      LABEL_STATUS, LABEL_ERROR };
+static const enum view_key window_keys[] = { LABEL_JOB,	   LABEL_ROLE,
+					     LABEL_METHOD, LABEL_ROUTE,
+					     LABEL_STATUS, LABEL_ERROR };
 #define N_WINDOW_KEYS (sizeof(window_keys) / sizeof(window_keys[0]))
+static_assert(N_WINDOW_KEYS == FOLD_WINDOW_LABELS,
+	      "readers of a window's labels know how many there are");
 
 /* ---- construction ------------------------------------------------------ */
 
-static enum measure measure_of(const struct view *v)
+static enum fold_measure measure_of(const struct view *v)
 {
 	switch (v->source) {
 	case VIEW_TTFB:
@@ -129,7 +131,7 @@ static int make_edges(struct fold *f, const struct fold_options *opt)
 		.max_waiting = opt->max_waiting,
 		.future_us = opt->future_us,
 	};
-	return edges_new(&f->edges, f, f->n_views, &f->edge_options);
+	return graph_views_new(&f->edges, f, f->n_views, &f->edge_options);
 }
 
 int fold_new(struct fold **out, const struct fold_options *opt)
@@ -189,7 +191,7 @@ void fold_free(struct fold *f)
 	for (size_t i = f->retired_head; i < f->n_retired; i++)
 		free(f->retired[i].memory);
 	free(f->retired);
-	edges_free(f->edges);
+	graph_views_free(f->edges);
 	for (size_t i = 0; i < f->n_all; i++)
 		series_fini(&f->view[i].series);
 	free(f->view);
@@ -241,7 +243,7 @@ size_t fold_event_views(const struct fold *f)
 
 struct graph *fold_graph(struct fold *f)
 {
-	return f->edges ? edges_graph(f->edges) : NULL;
+	return f->edges ? graph_views_graph(f->edges) : NULL;
 }
 
 const struct view *fold_view(const struct fold *f, size_t view)

@@ -23,7 +23,8 @@ struct fold_options {
 	const struct views *views; /* borrowed */
 	size_t max_window_series;
 	uint64_t future_us, past_us; /* further off: counts as ending now */
-	uint64_t edge_wait_us, edge_skew_us; /* see graph.h; 0: its defaults */
+	uint64_t edge_wait_us,
+		edge_skew_us; /* see graph_join.h; 0: its defaults */
 	size_t max_waiting;
 };
 
@@ -32,7 +33,7 @@ int fold_new(struct fold **out, const struct fold_options *opt);
 void fold_free(struct fold *f); /* NULL is fine */
 
 /* Which batch, and when it came. */
-struct fold_batch {
+struct fold_input {
 	const struct batch *batch;
 	uint64_t log_id;
 	int64_t received_us;
@@ -53,14 +54,14 @@ int fold_prepare(struct fold *f, const struct batch *b, int64_t received_us,
  * state is that far (fold_set_loaded()). -ENOMEM leaves the state half done:
  * then only a new start from the store helps.
  */
-int fold_count(struct fold *f, const struct fold_batch *fb,
+int fold_count(struct fold *f, const struct fold_input *fb,
 	       const struct fold_prepared *p);
 
 /* All that was prepared is counted, or never will be. */
 void fold_forget(struct fold *f);
 
 /* All three, for one batch. */
-int fold_batch(struct fold *f, const struct fold_batch *fb);
+int fold_apply(struct fold *f, const struct fold_input *fb);
 
 /* Requests in a batch, events and rollups. */
 uint64_t fold_requests(const struct batch *b);
@@ -83,8 +84,11 @@ struct intern *fold_intern(struct fold *f);
 const struct cells *fold_duration_cells(const struct fold *f);
 const struct cells *fold_cells(const struct fold *f, bool seconds);
 
+/* Labels of a window's series; see window_keys in fold.c. */
+#define FOLD_WINDOW_LABELS 6
+
 /* job and instance pairs; values interned, NULL: absent. */
-enum target_field {
+enum fold_target_field {
 	TARGET_JOB,
 	TARGET_INSTANCE,
 	TARGET_SERVICE,
@@ -94,12 +98,12 @@ enum target_field {
 	TARGET_EXECUTABLE,
 	TARGET_FIELDS,
 };
-struct target {
+struct fold_target {
 	const struct interned *value[TARGET_FIELDS];
 	bool dirty;
 };
 size_t fold_targets(const struct fold *f);
-struct target *fold_target(struct fold *f, size_t i);
+struct fold_target *fold_target(struct fold *f, size_t i);
 /* For loading. -ENOMEM; over the cap it is left out silently. */
 int fold_add_target(struct fold *f, const char *const value[TARGET_FIELDS]);
 
@@ -114,7 +118,7 @@ uint64_t fold_share(struct fold *f);
 /* No snapshot older than this generation is left. */
 void fold_unshare(struct fold *f, uint64_t oldest);
 
-/* For edges.c: one more value in a span of a view in seconds. -ENOMEM. */
+/* For graph_views.c: one more value in a span of a view in seconds. -ENOMEM. */
 int fold_add_us(struct fold *f, struct span **ref, uint64_t us);
 
 /* Events whose end was clamped since the start. */

@@ -14,7 +14,7 @@
  * would find its histograms far away.
  */
 
-int fold_bins_init(struct bins *b)
+int fold_bins_init(struct fold_bins *b)
 {
 	b->of = malloc(LIMIT_EVENTS * sizeof(*b->of));
 	b->counted = calloc(LIMIT_EVENTS, sizeof(*b->counted));
@@ -23,7 +23,7 @@ int fold_bins_init(struct bins *b)
 	return b->of && b->counted && b->sorted && b->end_us ? 0 : -ENOMEM;
 }
 
-void fold_bins_fini(struct bins *b)
+void fold_bins_fini(struct fold_bins *b)
 {
 	free(b->window_us);
 	free(b->best);
@@ -34,7 +34,7 @@ void fold_bins_fini(struct bins *b)
 }
 
 /* Room for so many bins: one piece of memory, cut into the arrays. */
-static int make_room(struct bins *b, size_t n)
+static int make_room(struct fold_bins *b, size_t n)
 {
 	const size_t each = sizeof(*b->window_us) + sizeof(*b->next) +
 			    sizeof(*b->events) + sizeof(*b->rolled) +
@@ -59,7 +59,7 @@ static int make_room(struct bins *b, size_t n)
 }
 
 /* It is all zero between two batches. */
-static int make_best(struct bins *b, size_t n)
+static int make_best(struct fold_bins *b, size_t n)
 {
 	uint64_t *p;
 
@@ -74,7 +74,7 @@ static int make_best(struct bins *b, size_t n)
 	return 0;
 }
 
-static void begin_bin(struct bins *b, size_t i, int64_t window_us,
+static void begin_bin(struct fold_bins *b, size_t i, int64_t window_us,
 		      uint32_t next)
 {
 	b->window_us[i] = window_us;
@@ -105,7 +105,7 @@ static __attribute__((noinline)) uint32_t find_bin(struct fold *f,
 						   uint32_t row, int64_t end_us,
 						   int64_t received_us)
 {
-	struct bins *b = &f->bins;
+	struct fold_bins *b = &f->bins;
 	int64_t window_us;
 
 	if (end_us < 0)
@@ -165,11 +165,11 @@ _Static_assert(LIMIT_DURATION_US <= UINT64_C(1) << CELLS_EXACT_BITS &&
 		       LIMIT_BODY_BYTES <= UINT64_C(1) << CELLS_EXACT_BITS,
 	       "values of events are exact as doubles");
 
-static void read_values(const struct bins *b, enum measure m,
+static void read_values(const struct fold_bins *b, enum fold_measure m,
 			const struct cells *cells, const uint64_t *value,
 			size_t n)
 {
-	struct counted *counted = b->counted;
+	struct fold_counted *counted = b->counted;
 	const uint32_t *of = b->of;
 	uint64_t *sum = b->sum[m];
 
@@ -183,7 +183,7 @@ static void read_values(const struct bins *b, enum measure m,
 
 static void read_ttfb(const struct fold *f, const struct batch_events *ev)
 {
-	const struct bins *b = &f->bins;
+	const struct fold_bins *b = &f->bins;
 
 	for (size_t i = 0; i < ev->n; i++) {
 		uint64_t v = ev->duration_us[i] - ev->tail_us[i];
@@ -197,7 +197,7 @@ static void read_ttfb(const struct fold *f, const struct batch_events *ev)
 /* The greatest duration of each row in each group. */
 static void note_slowest(const struct fold *f, const struct batch_events *ev)
 {
-	const struct counted *counted = f->bins.counted;
+	const struct fold_counted *counted = f->bins.counted;
 	const uint8_t *group = f->slowest->group;
 	const uint32_t *series = ev->series;
 	const uint64_t *duration = ev->duration_us;
@@ -219,7 +219,7 @@ static void read_rollups(struct fold *f, const struct batch *batch,
 			 int64_t received_us, struct fold_prepared *p)
 {
 	const struct batch_rollups *ro = &batch->rollups;
-	struct bins *b = &f->bins;
+	struct fold_bins *b = &f->bins;
 
 	for (size_t i = 0; i < ro->n; i++) {
 		uint32_t bin = ro->series[i];
@@ -243,13 +243,13 @@ static void read_rollups(struct fold *f, const struct batch *batch,
 /* ---- what is kept ------------------------------------------------------ */
 
 /* How many events each bin has becomes where they are in counted. */
-static void keep_bins(struct bins *b, struct fold_prepared *p)
+static void keep_bins(struct fold_bins *b, struct fold_prepared *p)
 {
 	uint32_t at = 0;
 
 	p->n_bins = b->n;
 	for (size_t i = 0; i < b->n; i++) {
-		struct bin *out = &p->bin[i];
+		struct fold_bin *out = &p->bin[i];
 		uint32_t events = b->events[i];
 
 		out->window_us = b->window_us[i];
@@ -267,10 +267,11 @@ static void keep_bins(struct bins *b, struct fold_prepared *p)
  * First to memory that is near, since the bins are far apart; what is kept is
  * not looked at until the group is committed.
  */
-static void keep_counted(const struct bins *b, size_t n, struct counted *out)
+static void keep_counted(const struct fold_bins *b, size_t n,
+			 struct fold_counted *out)
 {
-	const struct counted *counted = b->counted;
-	struct counted *sorted = b->sorted;
+	const struct fold_counted *counted = b->counted;
+	struct fold_counted *sorted = b->sorted;
 	const uint32_t *of = b->of;
 	uint32_t *at = b->events;
 
@@ -292,7 +293,7 @@ static size_t keep_slowest(const struct fold *f, size_t rows,
 		for (unsigned g = 0; g < n_groups; g++) {
 			if (!best[g])
 				continue;
-			p->best[n++] = slowest_best(g, best[g], f->bins.end_us);
+			p->best[n++] = slowest_pick(g, best[g], f->bins.end_us);
 			best[g] = 0;
 		}
 		p->bin[i].n_best = (uint32_t)n - p->bin[i].best;

@@ -12,7 +12,7 @@ static bool passes(const struct view *view, const struct labels_row *lr)
 		return false;
 	for (size_t i = 0; i < view->n_filters; i++) {
 		const struct view_filter *f = &view->filter[i];
-		const struct label *l = lr->label[f->key];
+		const struct series_label *l = lr->label[f->key];
 		bool like = false;
 
 		for (size_t k = 0; k < f->n && !like; k++)
@@ -31,7 +31,7 @@ static bool passes(const struct view *view, const struct labels_row *lr)
 static int intern_filtered(struct fold *f, const struct labels_row *lr)
 {
 	for (uint32_t left = f->filtered; left; left &= left - 1) {
-		struct label *l = lr->label[__builtin_ctz(left)];
+		struct series_label *l = lr->label[__builtin_ctz(left)];
 
 		if (!l->data || l->interned)
 			continue;
@@ -81,8 +81,8 @@ static int resolve_slots(struct fold *f, const struct labels_row *lr,
 	return at == SERIES_OVERFLOW ? 0 : intern_filtered(f, lr);
 }
 
-static int resolve(struct fold *f, size_t i, int64_t now_us,
-		   const uint32_t **out)
+static int resolve_row(struct fold *f, size_t i, int64_t now_us,
+		       const uint32_t **out)
 {
 	uint32_t *slot = labels_scratch(f->labels);
 	struct labels_row lr;
@@ -94,14 +94,14 @@ static int resolve(struct fold *f, size_t i, int64_t now_us,
 	return err < 0 ? err : labels_cache(f->labels, i, slot);
 }
 
-int fold_find_row(struct fold *f, const struct fold_batch *fb, size_t i,
-		  struct row *r)
+int fold_find_row(struct fold *f, const struct fold_input *fb, size_t i,
+		  struct fold_row *r)
 {
 	const uint32_t *slot = labels_cached(f->labels, i);
 	int err = 0;
 
 	if (!slot)
-		err = resolve(f, i, fb->received_us, &slot);
+		err = resolve_row(f, i, fb->received_us, &slot);
 	if (err < 0)
 		return err;
 	r->window_key = slot[AT_WINDOW(f)];

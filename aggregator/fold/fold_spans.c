@@ -37,8 +37,8 @@ static int retire(struct fold *f, void *memory)
 		f->retired_cap = cap;
 	}
 	f->retired[f->n_retired++] =
-		(struct retired){ .memory = memory,
-				  .generation = f->newest_shared };
+		(struct fold_retired){ .memory = memory,
+				       .generation = f->newest_shared };
 	return 0;
 }
 
@@ -79,9 +79,9 @@ int fold_own_span(struct fold *f, struct span **ref)
 	return err;
 }
 
-int fold_own_exemplars(struct fold *f, struct exemplars **ref)
+int fold_own_exemplars(struct fold *f, struct slowest_exemplars **ref)
 {
-	struct exemplars *e = *ref;
+	struct slowest_exemplars *e = *ref;
 	void *p = e;
 	int err = 0;
 
@@ -97,7 +97,7 @@ int fold_own_exemplars(struct fold *f, struct exemplars **ref)
 
 /* ---- counting ---------------------------------------------------------- */
 
-static __attribute__((noinline)) int widen(struct fold *f, enum measure m,
+static __attribute__((noinline)) int widen(struct fold *f, enum fold_measure m,
 					   struct span **ref, unsigned low,
 					   unsigned high)
 {
@@ -112,10 +112,9 @@ static __attribute__((noinline)) int widen(struct fold *f, enum measure m,
 }
 
 /* At once for all that is still to be added. */
-static __attribute__((noinline)) int widen_for(struct fold *f, enum measure m,
-					       struct span **ref,
-					       const struct counted *e,
-					       size_t n)
+static __attribute__((noinline)) int
+widen_for(struct fold *f, enum fold_measure m, struct span **ref,
+	  const struct fold_counted *e, size_t n)
 {
 	unsigned low = e->cell[m], high = low;
 
@@ -128,8 +127,8 @@ static __attribute__((noinline)) int widen_for(struct fold *f, enum measure m,
 	return widen(f, m, ref, low, high);
 }
 
-int fold_add(struct fold *f, enum measure m, struct span **ref, unsigned cell,
-	     uint64_t count)
+int fold_add(struct fold *f, enum fold_measure m, struct span **ref,
+	     unsigned cell, uint64_t count)
 {
 	const struct span *s = *ref;
 	int err = 0;
@@ -150,8 +149,8 @@ int fold_add_us(struct fold *f, struct span **ref, uint64_t us)
 				  cells_index(&f->seconds, us), 1);
 }
 
-int fold_add_events(struct fold *f, enum measure m, struct span **ref,
-		    const struct counted *e, size_t n)
+int fold_add_events(struct fold *f, enum fold_measure m, struct span **ref,
+		    const struct fold_counted *e, size_t n)
 {
 	struct span *s = *ref;
 	unsigned first = s ? s->first : 0, cells = s ? s->n : 0;

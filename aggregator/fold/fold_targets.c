@@ -17,7 +17,7 @@ static size_t target_hash(const struct interned *job,
 
 static void target_place(struct fold *f, size_t i)
 {
-	const struct target *t = &f->target[i];
+	const struct fold_target *t = &f->target[i];
 	size_t mask = f->target_table_cap - 1;
 	size_t at =
 		target_hash(t->value[TARGET_JOB], t->value[TARGET_INSTANCE]) &
@@ -61,7 +61,8 @@ static bool target_known(const struct fold *f, const struct interned *job,
 
 	for (size_t at = target_hash(job, instance) & mask; f->target_table[at];
 	     at = (at + 1) & mask) {
-		const struct target *t = &f->target[f->target_table[at] - 1];
+		const struct fold_target *t =
+			&f->target[f->target_table[at] - 1];
 
 		if (t->value[TARGET_JOB] == job &&
 		    t->value[TARGET_INSTANCE] == instance)
@@ -80,7 +81,7 @@ static const struct interned *intern_text(struct fold *f, const char *text)
 
 int fold_add_target(struct fold *f, const char *const value[TARGET_FIELDS])
 {
-	struct target t = { .dirty = true };
+	struct fold_target t = { .dirty = true };
 	int err;
 
 	if (f->n_targets >= TARGETS_MAX || !value[TARGET_JOB] ||
@@ -109,8 +110,9 @@ int fold_note_targets(struct fold *f, const struct batch *b)
 	int err = 0;
 
 	for (size_t i = 0; i < rs->n && err == 0; i++) {
-		const struct label *job = labels_job(f->labels, i);
-		const struct label *instance = labels_instance(f->labels, i);
+		const struct series_label *job = labels_job(f->labels, i);
+		const struct series_label *instance =
+			labels_instance(f->labels, i);
 		const char *value[TARGET_FIELDS];
 
 		/* Not interned: no series was granted to it. */
@@ -134,7 +136,7 @@ size_t fold_targets(const struct fold *f)
 	return f->n_targets;
 }
 
-struct target *fold_target(struct fold *f, size_t i)
+struct fold_target *fold_target(struct fold *f, size_t i)
 {
 	return &f->target[i];
 }

@@ -46,7 +46,7 @@ void intern_free(struct intern *in)
 	free(in);
 }
 
-static uint64_t mix(uint64_t a, uint64_t b)
+static uint64_t mix_hash(uint64_t a, uint64_t b)
 {
 	__uint128_t p = (__uint128_t)a * b;
 
@@ -59,12 +59,13 @@ uint64_t intern_hash(const struct intern *in, const char *data, size_t len)
 
 	for (; len >= 8; data += 8, len -= 8) {
 		memcpy(&word, data, 8);
-		h = mix(h ^ word, in->key[1] ^ 0x9e3779b97f4a7c15);
+		h = mix_hash(h ^ word, in->key[1] ^ 0x9e3779b97f4a7c15);
 	}
 	word = 0;
 	memcpy(&word, data, len);
-	h = mix(h ^ word, in->key[1]);
-	return mix(h ^ 0xbf58476d1ce4e5b9, in->key[1] ^ 0x94d049bb133111eb);
+	h = mix_hash(h ^ word, in->key[1]);
+	return mix_hash(h ^ 0xbf58476d1ce4e5b9,
+			in->key[1] ^ 0x94d049bb133111eb);
 }
 
 const struct interned *intern_find(const struct intern *in, const char *data,
@@ -81,7 +82,8 @@ const struct interned *intern_find(const struct intern *in, const char *data,
 	}
 }
 
-static void place(struct interned **table, size_t cap, struct interned *s)
+static void place_string(struct interned **table, size_t cap,
+			 struct interned *s)
 {
 	size_t i = s->hash & (cap - 1);
 
@@ -90,7 +92,7 @@ static void place(struct interned **table, size_t cap, struct interned *s)
 	table[i] = s;
 }
 
-static int grow(struct intern *in)
+static int grow_table(struct intern *in)
 {
 	size_t cap = in->cap * 2;
 	struct interned **table = calloc(cap, sizeof(struct interned *));
@@ -99,7 +101,7 @@ static int grow(struct intern *in)
 		return -ENOMEM;
 	for (size_t i = 0; i < in->cap; i++)
 		if (in->table[i])
-			place(table, cap, in->table[i]);
+			place_string(table, cap, in->table[i]);
 	free(in->table);
 	in->table = table;
 	in->cap = cap;
@@ -114,7 +116,7 @@ const struct interned *intern_add(struct intern *in, const char *data,
 
 	if (found)
 		return found;
-	if (in->n * 2 >= in->cap && grow(in) < 0)
+	if (in->n * 2 >= in->cap && grow_table(in) < 0)
 		return NULL;
 	s = malloc(sizeof(*s) + len + 1);
 	if (!s)
@@ -124,6 +126,6 @@ const struct interned *intern_add(struct intern *in, const char *data,
 	s->len = (uint32_t)len;
 	memcpy(s->text, data, len);
 	s->text[len] = 0;
-	place(in->table, in->cap, s);
+	place_string(in->table, in->cap, s);
 	return s;
 }

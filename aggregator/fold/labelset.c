@@ -9,18 +9,7 @@
 
 #include "aggregator/fold/labelset_state.h"
 
-/* Wire values, as the agent's state machine gives them. */
-enum {
-	ROLE_SERVER = 1,
-	ROLE_CLIENT = 2,
-};
-
-/* error_type by outcome; [0] is a complete response. */
-static const char *const outcome_names[N_OUTCOMES] = {
-	NULL, "aborted", "connection_reset", "timeout", "malformed_response",
-};
-
-static void set_label(const struct labels *l, struct label *out,
+static void set_label(const struct labels *l, struct series_label *out,
 		      const char *data, size_t len)
 {
 	out->data = data;
@@ -29,7 +18,8 @@ static void set_label(const struct labels *l, struct label *out,
 	out->interned = NULL;
 }
 
-static void set_text(const struct labels *l, struct label *out, const char *s)
+static void set_text(const struct labels *l, struct series_label *out,
+		     const char *s)
 {
 	set_label(l, out, s, strlen(s));
 }
@@ -58,8 +48,8 @@ static void make_constants(struct labels *l)
 	l->other_method_id = ID_NONE;
 	set_text(l, &l->other_outcome, "_OTHER");
 	set_text(l, &l->unknown_service, "unknown_service");
-	for (size_t i = 1; i < N_OUTCOMES; i++)
-		set_text(l, &l->outcome[i], outcome_names[i]);
+	for (size_t i = 1; i < OUTCOMES; i++)
+		set_text(l, &l->outcome[i], outcome_name(i));
 	pthread_once(&status_names_once, make_status_names);
 	for (unsigned i = 0; i < STATUS_MAX; i++)
 		set_text(l, &l->status[i], status_names[i]);
@@ -147,7 +137,7 @@ static int make_room(struct labels *l, const struct batch *b, size_t text)
 	return 0;
 }
 
-struct label *labels_string(struct labels *l, uint32_t i)
+struct series_label *labels_string(struct labels *l, uint32_t i)
 {
 	if (i == 0)
 		return &l->absent;
@@ -206,7 +196,7 @@ int labels_begin(struct labels *l, const struct batch *b)
 	set_text(l, &l->node, b->agent);
 	at = l->text;
 	for (size_t i = 0; i < rs->n; i++) {
-		const struct label *instance =
+		const struct series_label *instance =
 			labels_string(l, rs->instance[i]);
 
 		make_job(l, i, &at);
@@ -216,17 +206,17 @@ int labels_begin(struct labels *l, const struct batch *b)
 	return 0;
 }
 
-const struct label *labels_job(const struct labels *l, size_t i)
+const struct series_label *labels_job(const struct labels *l, size_t i)
 {
 	return &l->job[i];
 }
 
-const struct label *labels_instance(const struct labels *l, size_t i)
+const struct series_label *labels_instance(const struct labels *l, size_t i)
 {
 	return &l->instance[i];
 }
 
-static struct label *version_label(struct labels *l, uint32_t version)
+static struct series_label *version_label(struct labels *l, uint32_t version)
 {
 	switch (version) {
 	case 10:
@@ -242,7 +232,7 @@ static struct label *version_label(struct labels *l, uint32_t version)
 	}
 }
 
-static struct label *port_label(struct labels *l, uint32_t port)
+static struct series_label *port_label(struct labels *l, uint32_t port)
 {
 	if (port == 0)
 		return &l->absent;
@@ -261,17 +251,17 @@ static bool is_error_status(uint32_t role, uint32_t status)
 const char *labels_error_name(uint32_t role, uint32_t status, uint32_t outcome)
 {
 	pthread_once(&status_names_once, make_status_names);
-	if (outcome >= N_OUTCOMES)
+	if (outcome >= OUTCOMES)
 		return "_OTHER";
 	if (outcome > 0)
-		return outcome_names[outcome];
+		return outcome_name(outcome);
 	return is_error_status(role, status) ? status_names[status] : NULL;
 }
 
-static struct label *error_label(struct labels *l, uint32_t role,
-				 uint32_t status, uint32_t outcome)
+static struct series_label *error_label(struct labels *l, uint32_t role,
+					uint32_t status, uint32_t outcome)
 {
-	if (outcome >= N_OUTCOMES)
+	if (outcome >= OUTCOMES)
 		return &l->other_outcome;
 	if (outcome > 0)
 		return &l->outcome[outcome];
@@ -283,7 +273,7 @@ void labels_of(struct labels *l, size_t i, struct labels_row *out)
 	const struct batch_series *s = &l->batch->series;
 	uint32_t resource = s->resource[i], role = s->role[i];
 	uint32_t status = s->status[i], used = labels_used_by(l, role);
-	struct label **to = out->label;
+	struct series_label **to = out->label;
 
 	out->role = role;
 	to[LABEL_JOB] = &l->job[resource];

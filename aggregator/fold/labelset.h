@@ -35,7 +35,8 @@ int labels_begin(struct labels *l, const struct batch *b);
 struct labels_row {
 	uint32_t role;
 	bool error;
-	struct label *label[LABEL_EVENT_KEYS]; /* never NULL; data may be */
+	struct series_label
+		*label[LABEL_EVENT_KEYS]; /* never NULL; data may be */
 };
 
 /* Labels of row i of the series table. Valid until the next call. */
@@ -45,8 +46,8 @@ void labels_of(struct labels *l, size_t i, struct labels_row *out);
 const char *labels_error_name(uint32_t role, uint32_t status, uint32_t outcome);
 
 /* Labels of row i of the resources table. */
-const struct label *labels_job(const struct labels *l, size_t i);
-const struct label *labels_instance(const struct labels *l, size_t i);
+const struct series_label *labels_job(const struct labels *l, size_t i);
+const struct series_label *labels_instance(const struct labels *l, size_t i);
 
 /* The slots that were cached for row i, valid until the next call; or NULL. */
 const uint32_t *labels_cached(struct labels *l, size_t i);

@@ -10,7 +10,7 @@
 #define CACHE_MAX 131072u /* label sets; when full it starts again */
 
 static __attribute__((noinline)) uint32_t find_id(const struct labels *l,
-						  struct label *v)
+						  struct series_label *v)
 {
 	if (!v->data)
 		return 0;
@@ -21,7 +21,7 @@ static __attribute__((noinline)) uint32_t find_id(const struct labels *l,
 
 /* 0: absent. Kept in *id; ID_NONE is asked for again: it may come. */
 static inline uint32_t id_of(const struct labels *l, uint32_t *id,
-			     struct label *v)
+			     struct series_label *v)
 {
 	if (*id == ID_NONE)
 		*id = find_id(l, v);
@@ -107,7 +107,8 @@ uint32_t *labels_scratch(struct labels *l)
 	return l->scratch;
 }
 
-static void place(struct labels *l, uint32_t *table, size_t cap, size_t i)
+static void place_labels(struct labels *l, uint32_t *table, size_t cap,
+			 size_t i)
 {
 	size_t at = key_hash(l->entry + i * l->stride) & (cap - 1);
 
@@ -139,7 +140,7 @@ static int cache_room(struct labels *l)
 		if (!table)
 			return -ENOMEM;
 		for (size_t i = 0; i < l->n; i++)
-			place(l, table, cap, i);
+			place_labels(l, table, cap, i);
 		free(l->table);
 		l->table = table;
 		l->table_cap = cap;
@@ -161,6 +162,6 @@ int labels_cache(struct labels *l, size_t i, const uint32_t *slot)
 	e = l->entry + l->n * l->stride;
 	memcpy(e, key, sizeof(key));
 	memcpy(e + KEY_WORDS, slot, l->n_slots * sizeof(*slot));
-	place(l, l->table, l->table_cap, l->n++);
+	place_labels(l, l->table, l->table_cap, l->n++);
 	return 0;
 }

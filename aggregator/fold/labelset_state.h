@@ -7,7 +7,6 @@
 /* The inside of the label sets, for labelset*.c only. */
 
 #define STATUS_MAX 1000u
-#define N_OUTCOMES 5u
 
 struct labels {
 	struct intern *intern;
@@ -16,23 +15,24 @@ struct labels {
 	const struct batch *batch;
 
 	/* Of the batch. */
-	struct label *string; /* by string; hash made on first use */
+	struct series_label *string; /* by string; hash made on first use */
 	uint8_t *seen;
 	uint32_t *id; /* by string, see id_of_string() */
 	size_t string_cap;
-	struct label *job, *instance; /* by resource */
+	struct series_label *job, *instance; /* by resource */
 	uint32_t *job_id, *instance_id;
 	size_t resource_cap;
 	char *text; /* composed job names */
 	size_t text_cap;
-	struct label node;
+	struct series_label node;
 	uint32_t node_id, other_method_id; /* or ID_NONE */
 	char port_text[12];
-	struct label port;
+	struct series_label port;
 
 	/* Constant ones, hashed once. */
-	struct label absent, role[3], version[4], other_method, other_outcome,
-		unknown_service, outcome[N_OUTCOMES], status[STATUS_MAX];
+	struct series_label absent, role[3], version[4], other_method,
+		other_outcome, unknown_service, outcome[OUTCOMES],
+		status[STATUS_MAX];
 
 	/* Cache: keys, then the slots. */
 	uint32_t *entry, *table, *scratch;
@@ -43,7 +43,7 @@ struct labels {
  * What the labels of a row follow from: interned values by their id, so that a
  * row is found without a look at any text, and small numbers as they are.
  */
-enum key_word {
+enum labelset_word {
 	KEY_JOB,
 	KEY_INSTANCE,
 	KEY_NODE,
@@ -61,7 +61,7 @@ _Static_assert(KEY_WORDS % 2 == 0, "hashed two by two");
 #define ID_NONE UINT32_MAX /* not interned, or not looked for yet */
 
 /* The label of a string of the batch. */
-struct label *labels_string(struct labels *l, uint32_t i);
+struct series_label *labels_string(struct labels *l, uint32_t i);
 
 static inline uint32_t labels_used_by(const struct labels *l, uint32_t role)
 {

@@ -9,7 +9,7 @@
 
 #define HASH_ABSENT UINT64_C(0x2545f4914f6cdd1d)
 
-int series_init(struct series *s, const enum label_key *keys, size_t n_keys,
+int series_init(struct series *s, const enum view_key *keys, size_t n_keys,
 		size_t max, const struct cells *cells, struct intern *intern)
 {
 	memset(s, 0, sizeof(*s));
@@ -51,7 +51,7 @@ void series_fini(struct series *s)
 	for (size_t i = 0; s->values && i < s->n_keys; i++)
 		free(s->values[i].seen);
 	free(s->values);
-	askers_fini(&s->askers);
+	top_denied_fini(&s->askers);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -88,7 +88,8 @@ static int add_chunk(struct series *s)
 	return 0;
 }
 
-static void place(uint32_t *table, size_t cap, uint64_t hash, uint32_t slot)
+static void place_series(uint32_t *table, size_t cap, uint64_t hash,
+			 uint32_t slot)
 {
 	size_t i = hash & (cap - 1);
 
@@ -111,8 +112,8 @@ static int grow_table(struct series *s)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->cap; i++)
 		if (s->table[i])
-			place(table, cap, hash_at(s, s->table[i] - 1),
-			      s->table[i] - 1);
+			place_series(table, cap, hash_at(s, s->table[i] - 1),
+				     s->table[i] - 1);
 	free(s->table);
 	s->table = table;
 	s->cap = cap;
@@ -135,12 +136,12 @@ static int reach(struct series *s, uint32_t slot)
 }
 
 static uint64_t label_set_hash(const struct series *s,
-			       struct label *const *labels)
+			       struct series_label *const *labels)
 {
 	uint64_t h = HASH_ABSENT;
 
 	for (size_t i = 0; i < s->n_keys; i++) {
-		const struct label *l = labels[s->keys[i]];
+		const struct series_label *l = labels[s->keys[i]];
 		uint64_t v = l->data ? l->hash : HASH_ABSENT;
 
 		h = (h ^ v) * 0x9e3779b97f4a7c15;
@@ -151,12 +152,12 @@ static uint64_t label_set_hash(const struct series *s,
 }
 
 static bool same_labels(const struct series *s, uint32_t slot,
-			struct label *const *labels)
+			struct series_label *const *labels)
 {
 	const struct interned *const *have = series_labels(s, slot);
 
 	for (size_t i = 0; i < s->n_keys; i++) {
-		const struct label *l = labels[s->keys[i]];
+		const struct series_label *l = labels[s->keys[i]];
 
 		if (have[i] != (l->data ? l->interned : NULL))
 			return false;
@@ -165,12 +166,13 @@ static bool same_labels(const struct series *s, uint32_t slot,
 }
 
 /* Also learns which values are interned. Not so: the set can't be known. */
-static bool all_interned(const struct series *s, struct label *const *labels)
+static bool all_interned(const struct series *s,
+			 struct series_label *const *labels)
 {
 	bool all = true;
 
 	for (size_t i = 0; i < s->n_keys; i++) {
-		struct label *l = labels[s->keys[i]];
+		struct series_label *l = labels[s->keys[i]];
 
 		if (!l->data || l->interned)
 			continue;
@@ -181,8 +183,8 @@ static bool all_interned(const struct series *s, struct label *const *labels)
 	return all;
 }
 
-static int64_t find(const struct series *s, struct label *const *labels,
-		    uint64_t hash)
+static int64_t find_slot(const struct series *s,
+			 struct series_label *const *labels, uint64_t hash)
 {
 	for (size_t i = hash & (s->cap - 1); s->table[i];
 	     i = (i + 1) & (s->cap - 1)) {
@@ -224,10 +226,10 @@ static int see_value(struct series_values *v, const struct interned *value)
 
 /* A new value for a label that has as many as it may have. */
 static bool over_label_budget(const struct series *s,
-			      struct label *const *labels)
+			      struct series_label *const *labels)
 {
 	for (size_t i = 0; i < s->n_keys; i++) {
-		const struct label *l = labels[s->keys[i]];
+		const struct series_label *l = labels[s->keys[i]];
 		const struct series_values *v = &s->values[i];
 
 		if (l->data && v->n >= v->max &&
@@ -238,12 +240,12 @@ static bool over_label_budget(const struct series *s,
 }
 
 /* What was asked for, granted or not. */
-static void note_demand(struct series *s, struct label *const *labels,
+static void note_demand(struct series *s, struct series_label *const *labels,
 			uint64_t hash)
 {
 	sketch_add(s->sketch, SERIES_SKETCH_BITS, hash);
 	for (size_t i = 0; i < s->n_keys; i++) {
-		const struct label *l = labels[s->keys[i]];
+		const struct series_label *l = labels[s->keys[i]];
 
 		if (l->data)
 			sketch_add(s->values[i].sketch, SERIES_VALUES_BITS,
@@ -252,25 +254,26 @@ static void note_demand(struct series *s, struct label *const *labels,
 }
 
 /* A set that is not there yet. */
-static void note_asker(struct series *s, struct label *const *labels,
+static void note_asker(struct series *s, struct series_label *const *labels,
 		       uint64_t hash)
 {
 	for (size_t i = 0; i < s->n_keys; i++) {
-		const struct label *l = labels[s->keys[i]];
+		const struct series_label *l = labels[s->keys[i]];
 
 		if (s->keys[i] == LABEL_JOB && l->data)
-			askers_add(&s->askers, l->data, l->len, l->hash, hash);
+			top_denied_add(&s->askers, l->data, l->len, l->hash,
+				       hash);
 	}
 }
 
-static int fill(struct series *s, uint32_t slot, struct label *const *labels,
-		uint64_t hash)
+static int fill(struct series *s, uint32_t slot,
+		struct series_label *const *labels, uint64_t hash)
 {
 	const struct interned **row =
 		s->label[slot / SERIES_CHUNK] + slot % SERIES_CHUNK * s->n_keys;
 
 	for (size_t i = 0; i < s->n_keys; i++) {
-		struct label *l = labels[s->keys[i]];
+		struct series_label *l = labels[s->keys[i]];
 
 		if (l->data && !l->interned) {
 			l->interned =
@@ -299,7 +302,7 @@ static int ensure_overflow(struct series *s)
 	return 0;
 }
 
-int64_t series_resolve(struct series *s, struct label *const *labels,
+int64_t series_resolve(struct series *s, struct series_label *const *labels,
 		       int64_t now_us)
 {
 	uint64_t hash = label_set_hash(s, labels);
@@ -309,7 +312,7 @@ int64_t series_resolve(struct series *s, struct label *const *labels,
 
 	note_demand(s, labels, hash);
 	if (all_interned(s, labels)) {
-		slot = find(s, labels, hash);
+		slot = find_slot(s, labels, hash);
 		if (slot >= 0)
 			return slot;
 	}
@@ -328,12 +331,13 @@ int64_t series_resolve(struct series *s, struct label *const *labels,
 		err = fill(s, s->n, labels, hash);
 	if (err < 0)
 		return err;
-	place(s->table, s->cap, hash, s->n);
+	place_series(s->table, s->cap, hash, s->n);
 	series_at(s, s->n)->created_us = now_us;
 	return s->n++;
 }
 
-int series_restore(struct series *s, uint32_t slot, struct label *const *labels)
+int series_restore(struct series *s, uint32_t slot,
+		   struct series_label *const *labels)
 {
 	uint64_t hash;
 	int err = ensure_overflow(s);
@@ -344,7 +348,7 @@ int series_restore(struct series *s, uint32_t slot, struct label *const *labels)
 		return -EINVAL;
 	hash = label_set_hash(s, labels);
 	note_demand(s, labels, hash);
-	if (all_interned(s, labels) && find(s, labels, hash) >= 0)
+	if (all_interned(s, labels) && find_slot(s, labels, hash) >= 0)
 		return -EEXIST;
 	note_asker(s, labels, hash);
 	err = reach(s, slot);
@@ -352,7 +356,7 @@ int series_restore(struct series *s, uint32_t slot, struct label *const *labels)
 		err = fill(s, slot, labels, hash);
 	if (err < 0)
 		return err;
-	place(s->table, s->cap, hash, slot);
+	place_series(s->table, s->cap, hash, slot);
 	s->n++;
 	return 0;
 }

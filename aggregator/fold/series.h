@@ -6,9 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/askers.h"
-#include "aggregator/fold/histogram.h"
+#include "aggregator/fold/cells.h"
 #include "aggregator/fold/intern.h"
+#include "aggregator/fold/span.h"
+#include "aggregator/fold/top_denied.h"
 #include "aggregator/fold/views.h"
 
 /*
@@ -22,7 +23,7 @@
 #define SERIES_OVERFLOW 0u
 
 /* A label value of an event. interned is set as soon as it is known. */
-struct label {
+struct series_label {
 	const char *data; /* NULL: absent */
 	size_t len;
 	uint64_t hash; /* intern_hash() */
@@ -34,7 +35,7 @@ struct series_slot {
 	uint64_t count;
 	uint64_t sum;
 	struct span *span; /* NULL: nothing counted, or a counter */
-	struct exemplars *exemplars; /* NULL: none */
+	struct slowest_exemplars *exemplars; /* NULL: none */
 	int64_t created_us;
 	int64_t active_us; /* when the last batch came that is in it */
 	uint64_t log_id; /* the last batch that is in it */
@@ -56,7 +57,7 @@ struct series_values {
 };
 
 struct series {
-	const enum label_key *keys; /* borrowed */
+	const enum view_key *keys; /* borrowed */
 	size_t n_keys;
 	const struct cells *cells; /* borrowed; NULL: counters only */
 	size_t max; /* budget, the overflow series not counted */
@@ -70,11 +71,11 @@ struct series {
 	size_t cap;
 	struct series_values *values; /* by position in keys */
 	uint8_t sketch[1 << SERIES_SKETCH_BITS]; /* of the sets asked for */
-	struct askers askers; /* services, if the view has the label job */
+	struct top_denied askers; /* services, if the view has the label job */
 };
 
 /* -ENOMEM. series_fini() frees either way. */
-int series_init(struct series *s, const enum label_key *keys, size_t n_keys,
+int series_init(struct series *s, const enum view_key *keys, size_t n_keys,
 		size_t max, const struct cells *cells, struct intern *intern);
 void series_fini(struct series *s);
 
@@ -86,7 +87,7 @@ void series_limit_values(struct series *s, size_t key, size_t max);
  * the view count. Adds it if there is room in the budgets; else
  * SERIES_OVERFLOW. Negative errno.
  */
-int64_t series_resolve(struct series *s, struct label *const *labels,
+int64_t series_resolve(struct series *s, struct series_label *const *labels,
 		       int64_t now_us);
 
 static inline struct series_slot *series_at(const struct series *s,
@@ -107,6 +108,6 @@ series_labels(const struct series *s, uint32_t slot)
  * label set. -EEXIST, -EINVAL, -ENOMEM.
  */
 int series_restore(struct series *s, uint32_t slot,
-		   struct label *const *labels);
+		   struct series_label *const *labels);
 
 #endif /* AGGREGATOR_FOLD_SERIES_H */

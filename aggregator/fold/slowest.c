@@ -89,12 +89,12 @@ void slowest_free(struct slowest *s)
 	free(s);
 }
 
-static unsigned group_of(const struct slowest_best *b)
+static unsigned group_of(const struct slowest_pick *b)
 {
 	return (unsigned)(b->word >> 58);
 }
 
-static uint64_t value_of(const struct slowest_best *b)
+static uint64_t value_of(const struct slowest_pick *b)
 {
 	return b->word << 6 >> 22;
 }
@@ -103,8 +103,8 @@ static uint64_t value_of(const struct slowest_best *b)
  * Whether the row's slowest of a bucket takes its place at *i, which goes up:
  * groups and exemplars are both in the order of their buckets.
  */
-static bool wins(const struct exemplars *e, uint32_t *i, uint32_t bucket,
-		 uint64_t value, uint64_t generation)
+static bool wins(const struct slowest_exemplars *e, uint32_t *i,
+		 uint32_t bucket, uint64_t value, uint64_t generation)
 {
 	while (e && *i < e->n && e->at[*i].bucket < bucket)
 		++*i;
@@ -113,7 +113,8 @@ static bool wins(const struct exemplars *e, uint32_t *i, uint32_t bucket,
 }
 
 bool slowest_wins(const struct slowest *s, const struct slowest_row *r,
-		  size_t v, uint64_t generation, const struct exemplars *e)
+		  size_t v, uint64_t generation,
+		  const struct slowest_exemplars *e)
 {
 	uint32_t i = 0;
 
@@ -145,9 +146,10 @@ static void set_trace(const struct slowest_traces *t, uint32_t event,
 }
 
 /* Makes room for an exemplar at i, if it is not the bucket's already. */
-static int make_room(struct exemplars **ref, uint32_t i, uint32_t bucket)
+static int make_room(struct slowest_exemplars **ref, uint32_t i,
+		     uint32_t bucket)
 {
-	struct exemplars *e = *ref;
+	struct slowest_exemplars *e = *ref;
 	uint32_t n = e ? e->n : 0;
 
 	if (i < n && e->at[i].bucket == bucket)
@@ -165,12 +167,12 @@ static int make_room(struct exemplars **ref, uint32_t i, uint32_t bucket)
 
 int slowest_merge(const struct slowest *s, const struct slowest_row *r,
 		  size_t v, uint64_t log_id, uint64_t generation,
-		  struct exemplars **ref)
+		  struct slowest_exemplars **ref)
 {
 	uint32_t i = 0;
 
 	for (size_t k = 0; k < r->n; k++) {
-		const struct slowest_best *b = &r->best[k];
+		const struct slowest_pick *b = &r->best[k];
 		uint64_t value = value_of(b);
 		uint32_t event = b->word & 0xffff;
 		uint32_t bucket = bucket_of(s, v, group_of(b), value);

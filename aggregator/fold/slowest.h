@@ -7,7 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "aggregator/fold/histogram.h"
+#include "aggregator/fold/cells.h"
+#include "aggregator/fold/span.h"
 #include "aggregator/fold/views.h"
 #include "aggregator/snapshot/snapshot.h"
 #include "proto/batch.h"
@@ -20,7 +21,7 @@
  */
 
 /* Those of one series. Shared with snapshots as spans are. */
-struct exemplars {
+struct slowest_exemplars {
 	uint64_t generation;
 	uint32_t n;
 	struct snapshot_exemplar at[]; /* ascending by bucket */
@@ -56,15 +57,15 @@ static inline uint64_t slowest_word(uint64_t duration_us, size_t event)
 }
 
 /* The slowest event of a group. */
-struct slowest_best {
+struct slowest_pick {
 	uint64_t word; /* group << 58 | duration << 16 | event */
 	int64_t end_us;
 };
 
-static inline struct slowest_best slowest_best(unsigned group, uint64_t word,
+static inline struct slowest_pick slowest_pick(unsigned group, uint64_t word,
 					       const int64_t *end_us)
 {
-	return (struct slowest_best){
+	return (struct slowest_pick){
 		.word = (uint64_t)group << 58 | (word - 1),
 		.end_us = end_us[(word - 1) & 0xffff],
 	};
@@ -79,7 +80,7 @@ struct slowest_traces {
 
 /* Of one row of the batch. */
 struct slowest_row {
-	const struct slowest_best *best; /* ascending by group */
+	const struct slowest_pick *best; /* ascending by group */
 	size_t n;
 	const struct slowest_traces *traces;
 };
@@ -91,10 +92,11 @@ struct slowest_row {
  */
 int slowest_merge(const struct slowest *s, const struct slowest_row *r,
 		  size_t v, uint64_t log_id, uint64_t generation,
-		  struct exemplars **ref);
+		  struct slowest_exemplars **ref);
 
 /* Something of the row would take a place in e. */
 bool slowest_wins(const struct slowest *s, const struct slowest_row *r,
-		  size_t v, uint64_t generation, const struct exemplars *e);
+		  size_t v, uint64_t generation,
+		  const struct slowest_exemplars *e);
 
 #endif /* AGGREGATOR_FOLD_SLOWEST_H */

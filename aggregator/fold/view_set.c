@@ -157,7 +157,7 @@ static int set_buckets(struct build *b)
 	return 0;
 }
 
-static bool has_label(const struct view *v, enum label_key key)
+static bool has_label(const struct view *v, enum view_key key)
 {
 	for (size_t i = 0; i < v->n_labels; i++)
 		if (v->labels[i] == key)
@@ -185,8 +185,8 @@ static int check_edges(struct build *b)
 
 static int set_labels(struct build *b)
 {
-	static const enum label_key of_edges[] = { LABEL_CLIENT, LABEL_SERVER,
-						   LABEL_CONNECTION };
+	static const enum view_key of_edges[] = { LABEL_CLIENT, LABEL_SERVER,
+						  LABEL_CONNECTION };
 	const struct view_entry *e = b->entry;
 	struct view *v = b->view;
 
@@ -199,7 +199,7 @@ static int set_labels(struct build *b)
 	if (e->n_labels)
 		v->n_labels = 0;
 	for (unsigned i = 0; i < e->n_labels; i++) {
-		enum label_key key = (enum label_key)(e->labels[i] - 1);
+		enum view_key key = (enum view_key)(e->labels[i] - 1);
 
 		if (has_label(v, key))
 			return wrong(b, "a label is there twice");
@@ -221,7 +221,7 @@ static int set_limits(struct build *b)
 	for (unsigned i = 0; i < e->n_max_values; i++) {
 		int key = e->max_values[i].label - 1;
 
-		if (!has_label(b->view, (enum label_key)key))
+		if (!has_label(b->view, (enum view_key)key))
 			return wrong(b, "max_values of a label it has not");
 		if (!e->max_values[i].max || e->max_values[i].max > SERIES_MAX)
 			return wrong(b, "max_values not from 1 to ten "
@@ -232,7 +232,7 @@ static int set_limits(struct build *b)
 }
 
 static int add_filter(struct build *b, struct view_filter *to,
-		      enum label_key key, char **glob, unsigned n)
+		      enum view_key key, char **glob, unsigned n)
 {
 	const char **copy = own(b->set, calloc(n, sizeof(*copy)));
 
@@ -249,7 +249,7 @@ static int set_filter(struct build *b)
 {
 	const struct view_entry *e = b->entry;
 	const struct {
-		enum label_key key;
+		enum view_key key;
 		char **glob;
 		unsigned n;
 	} all[FILTERS] = {
@@ -278,7 +278,7 @@ static int set_filter(struct build *b)
 
 /* ---- the set ----------------------------------------------------------- */
 
-static struct view *find(struct view_set *s, const char *name)
+static struct view *find_view(struct view_set *s, const char *name)
 {
 	for (size_t i = 0; i < s->views.n; i++)
 		if (!strcmp(s->view[i].name, name))
@@ -307,7 +307,7 @@ static int begin_new(struct build *b)
 	return copy_text(b, &b->view->name, b->entry->name);
 }
 
-static void drop(struct view_set *s, struct view *v)
+static void drop_view(struct view_set *s, struct view *v)
 {
 	size_t i = (size_t)(v - s->view);
 
@@ -320,11 +320,11 @@ static int apply(struct build *b)
 	const struct view_entry *e = b->entry;
 	int err = 0;
 
-	b->view = find(b->set, e->name);
+	b->view = find_view(b->set, e->name);
 	if (e->drop) {
 		if (!b->view)
 			return wrong(b, "there is none to drop");
-		drop(b->set, b->view);
+		drop_view(b->set, b->view);
 		return 0;
 	}
 	if (!b->view)

@@ -20,7 +20,7 @@ struct view_entry {
 	char *help;
 	int measure; /* enum view_source + 1 */
 	int kind; /* enum view_kind + 1 */
-	int *labels; /* enum label_key + 1 */
+	int *labels; /* enum view_key + 1 */
 	unsigned n_labels;
 	double *buckets; /* in seconds or bytes */
 	unsigned n_buckets;
@@ -28,7 +28,7 @@ struct view_entry {
 	bool drop; /* not this one */
 	uint64_t max_series;
 	struct view_entry_values {
-		int label; /* enum label_key + 1 */
+		int label; /* enum view_key + 1 */
 		uint64_t max;
 	} * max_values;
 	unsigned n_max_values;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aggregator/fold/views.h"
 
-#define ROLE_SERVER_BIT (1u << 1)
-#define ROLE_CLIENT_BIT (1u << 2)
+#include "proto/batch.h"
 
-const char *label_key_name(enum label_key key)
+#define ROLE_SERVER_BIT (1u << ROLE_SERVER)
+#define ROLE_CLIENT_BIT (1u << ROLE_CLIENT)
+
+const char *label_key_name(enum view_key key)
 {
 	static const char *const name[LABEL_KEYS] = {
 		[LABEL_JOB] = "job",
@@ -32,7 +34,7 @@ const char *label_key_name(enum label_key key)
  * What one client or one agent can make up is bounded tighter than what grows
  * with the fleet, so that nobody can use up a view alone.
  */
-size_t views_label_budget(enum label_key key)
+size_t views_label_budget(enum view_key key)
 {
 	static const size_t budget[LABEL_KEYS] = {
 		[LABEL_JOB] = 20000,	[LABEL_INSTANCE] = 50000,

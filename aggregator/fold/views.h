@@ -43,7 +43,7 @@ static inline bool view_in_seconds(enum view_source s)
 }
 
 /* What an event can be grouped and filtered by. */
-enum label_key {
+enum view_key {
 	LABEL_JOB, /* namespace/service, or service */
 	LABEL_INSTANCE,
 	LABEL_NODE, /* the agent's id */
@@ -64,10 +64,10 @@ enum label_key {
 	LABEL_KEYS,
 };
 /* The label's name in the exposition. Static; NULL if out of range. */
-const char *label_key_name(enum label_key key);
+const char *label_key_name(enum view_key key);
 /* Distinct values that a view may have of it, unless the view says otherwise.
  */
-size_t views_label_budget(enum label_key key);
+size_t views_label_budget(enum view_key key);
 
 #define VIEW_BOUNDS_MAX 64
 #define VIEWS_MAX 32
@@ -79,7 +79,7 @@ size_t views_label_budget(enum label_key key);
  * each label set that has windows, and those are bounded.
  */
 struct view_filter {
-	enum label_key key;
+	enum view_key key;
 	size_t n;
 	const char *const *glob;
 };
@@ -92,7 +92,7 @@ struct view {
 	enum view_source source;
 	uint32_t roles; /* bit 1 << role: which events count */
 	bool errors_only; /* only events that are errors for their role */
-	enum label_key labels[LABEL_KEYS]; /* in order of exposition */
+	enum view_key labels[LABEL_KEYS]; /* in order of exposition */
 	size_t n_labels;
 	/* Classic buckets, ascending, in the source's integer unit (µs, bytes);
 	 * a value v falls in the first bucket with v <= bound. */

@@ -63,7 +63,7 @@ struct window_delta *windows_at(struct windows *w, size_t i)
 	return &w->chunk[i / CHUNK][i % CHUNK];
 }
 
-static size_t hash(int64_t start_s, uint32_t key)
+static size_t hash_window(int64_t start_s, uint32_t key)
 {
 	uint64_t h = ((uint64_t)start_s << 32 | (uint32_t)start_s) ^
 		     (uint64_t)key * 0x9e3779b97f4a7c15;
@@ -72,17 +72,18 @@ static size_t hash(int64_t start_s, uint32_t key)
 	return (size_t)(h ^ h >> 31);
 }
 
-static void place(struct windows *w, uint32_t *table, size_t cap, size_t i)
+static void place_window(struct windows *w, uint32_t *table, size_t cap,
+			 size_t i)
 {
 	const struct window_delta *d = windows_at(w, i);
-	size_t at = hash(d->start_s, d->key) & (cap - 1);
+	size_t at = hash_window(d->start_s, d->key) & (cap - 1);
 
 	while (table[at])
 		at = (at + 1) & (cap - 1);
 	table[at] = (uint32_t)i + 1;
 }
 
-static int grow(struct windows *w)
+static int grow_windows(struct windows *w)
 {
 	size_t cap = w->cap * 2;
 	uint32_t *table = calloc(cap, sizeof(*table));
@@ -90,7 +91,7 @@ static int grow(struct windows *w)
 	if (!table)
 		return -ENOMEM;
 	for (size_t i = 0; i < w->n; i++)
-		place(w, table, cap, i);
+		place_window(w, table, cap, i);
 	free(w->table);
 	w->table = table;
 	w->cap = cap;
@@ -101,7 +102,7 @@ static int room(struct windows *w)
 {
 	void *p;
 
-	if (w->n * 2 >= w->cap && grow(w) < 0)
+	if (w->n * 2 >= w->cap && grow_windows(w) < 0)
 		return -ENOMEM;
 	if (w->n < w->n_chunks * CHUNK)
 		return 0;
@@ -121,7 +122,7 @@ struct window_delta *windows_get(struct windows *w, int64_t start_s,
 {
 	struct window_delta *d;
 
-	for (size_t i = hash(start_s, key) & (w->cap - 1); w->table[i];
+	for (size_t i = hash_window(start_s, key) & (w->cap - 1); w->table[i];
 	     i = (i + 1) & (w->cap - 1)) {
 		d = windows_at(w, w->table[i] - 1);
 		if (d->start_s == start_s && d->key == key)
@@ -133,6 +134,6 @@ struct window_delta *windows_get(struct windows *w, int64_t start_s,
 	memset(d, 0, sizeof(*d));
 	d->start_s = start_s;
 	d->key = key;
-	place(w, w->table, w->cap, w->n++);
+	place_window(w, w->table, w->cap, w->n++);
 	return d;
 }

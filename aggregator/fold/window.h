@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/histogram.h"
+#include "aggregator/fold/cells.h"
+#include "aggregator/fold/span.h"
 
 /*
  * What was counted per window of WINDOW_SECONDS and label set since windows

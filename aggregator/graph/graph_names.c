@@ -15,7 +15,8 @@ struct graph_names {
 	size_t bytes;
 };
 
-static struct graph_name *make(struct graph_names *t, const struct label *l)
+static struct graph_name *make_name(struct graph_names *t,
+				    const struct series_label *l)
 {
 	struct graph_name *n = malloc(sizeof(*n) + l->len + 1);
 
@@ -23,7 +24,7 @@ static struct graph_name *make(struct graph_names *t, const struct label *l)
 		return NULL;
 	memcpy(n->text, l->data, l->len);
 	n->text[l->len] = '\0';
-	n->label = (struct label){ n->text, l->len, l->hash, NULL };
+	n->label = (struct series_label){ n->text, l->len, l->hash, NULL };
 	n->serial = ++t->serial;
 	n->refs = 0;
 	n->next = NULL;
@@ -33,13 +34,13 @@ static struct graph_name *make(struct graph_names *t, const struct label *l)
 int graph_names_new(struct graph_names **out, const struct intern *intern)
 {
 	struct graph_names *t = calloc(1, sizeof(*t));
-	struct label other = { .data = "_OTHER", .len = 6 };
+	struct series_label other = { .data = "_OTHER", .len = 6 };
 
 	if (!t)
 		return -ENOMEM;
 	t->intern = intern;
 	other.hash = intern_hash(intern, other.data, other.len);
-	t->other = make(t, &other);
+	t->other = make_name(t, &other);
 	if (!t->other) {
 		free(t);
 		return -ENOMEM;
@@ -86,7 +87,7 @@ static void sweep(struct graph_names *t)
 }
 
 struct graph_name *graph_names_hold(struct graph_names *t,
-				    const struct label *label)
+				    const struct series_label *label)
 {
 	struct graph_name **chain = &t->chain[label->hash & (CHAINS - 1)];
 	struct graph_name *n;
@@ -101,7 +102,7 @@ struct graph_name *graph_names_hold(struct graph_names *t,
 		sweep(t);
 	if (no_room(t, label->len))
 		return graph_name_again(t->other);
-	n = make(t, label);
+	n = make_name(t, label);
 	if (!n)
 		return NULL;
 	n->next = *chain;

@@ -16,7 +16,7 @@
 #define GRAPH_NAMES_BYTES ((size_t)16 << 20)
 
 struct graph_name {
-	struct label label;
+	struct series_label label;
 	uint32_t serial; /* never used again */
 	uint32_t refs;
 	struct graph_name *next; /* of its chain */
@@ -34,7 +34,7 @@ void graph_names_free(struct graph_names *t); /* NULL is fine */
  * memory.
  */
 struct graph_name *graph_names_hold(struct graph_names *t,
-				    const struct label *label);
+				    const struct series_label *label);
 static inline struct graph_name *graph_name_again(struct graph_name *n)
 {
 	n->refs++;

@@ -60,7 +60,7 @@ static int get_name(struct graph *g, struct varint_reader *r,
 		    struct graph_name **out)
 {
 	uint64_t len = varint_get(r);
-	struct label l;
+	struct series_label l;
 
 	*out = NULL;
 	if (r->bad || len == 0)
@@ -68,7 +68,7 @@ static int get_name(struct graph *g, struct varint_reader *r,
 	len--;
 	if (len > (size_t)(r->end - r->at))
 		return -EUCLEAN;
-	l = (struct label){ .data = (const char *)r->at, .len = len };
+	l = (struct series_label){ .data = (const char *)r->at, .len = len };
 	l.hash = intern_hash(g->opt.intern, l.data, l.len);
 	r->at += len;
 	*out = graph_names_hold(g->names, &l);

@@ -50,7 +50,7 @@ void graph_stats(const struct graph *g, struct graph_stats *out)
 }
 
 /* Takes an entry of a pool. 0: out of memory. */
-static uint32_t take(void **pool, uint32_t *n, uint32_t *cap, size_t size)
+static uint32_t take_entry(void **pool, uint32_t *n, uint32_t *cap, size_t size)
 {
 	if (*n >= *cap) {
 		uint32_t more = *cap ? 2 * *cap : 256;
@@ -109,7 +109,8 @@ int graph_add_link(struct graph *g, const struct graph_key *key, uint64_t hash,
 	if (i) {
 		g->free_link = g->link[i].chain;
 	} else {
-		i = take(&pool, &g->n_links, &g->link_cap, sizeof(*g->link));
+		i = take_entry(&pool, &g->n_links, &g->link_cap,
+			       sizeof(*g->link));
 		g->link = pool;
 		if (!i)
 			return -ENOMEM;
@@ -153,7 +154,8 @@ int graph_add_side(struct graph *g, const struct graph_side *s)
 	if (i) {
 		g->free_side = g->side[i].newer;
 	} else {
-		i = take(&pool, &g->n_sides, &g->side_cap, sizeof(*g->side));
+		i = take_entry(&pool, &g->n_sides, &g->side_cap,
+			       sizeof(*g->side));
 		g->side = pool;
 		if (!i)
 			return -ENOMEM;

@@ -2,7 +2,7 @@
 #ifndef AGGREGATOR_GRAPH_GRAPH_STATE_H
 #define AGGREGATOR_GRAPH_GRAPH_STATE_H
 
-#include "aggregator/graph/graph.h"
+#include "aggregator/graph/graph_join.h"
 
 /* The inside of the graph, for graph*.c only. Index 0 of a pool is nobody. */
 

@@ -322,7 +322,7 @@ void gate_conn_die(struct gate_conn *c)
 	if (c->discard)
 		gate_queue_discarded(g, c);
 	nng_stream_close(c->stream);
-	gate_queue_bury(g, c); /* from here on it may be freed */
+	gate_queue_mark_dead(g, c); /* from here on it may be freed */
 	if (leased)
 		gate_queue_release(g, len);
 }

@@ -129,7 +129,7 @@ void gate_queue_discarded(struct gate *g, struct gate_conn *c)
 	c->discard = false;
 }
 
-void gate_queue_bury(struct gate *g, struct gate_conn *c)
+void gate_queue_mark_dead(struct gate *g, struct gate_conn *c)
 {
 	pthread_mutex_lock(&g->mutex);
 	append(&g->dead, c);
@@ -153,7 +153,7 @@ static struct gate_conn *overdue(struct gate *g, uint64_t now_ns)
 	return c;
 }
 
-static struct gate_conn *exhume(struct gate *g)
+static struct gate_conn *reap_dead(struct gate *g)
 {
 	struct gate_conn *c = NULL;
 
@@ -176,6 +176,6 @@ void gate_queue_tend(struct gate *g)
 
 	while ((c = overdue(g, now_ns)))
 		gate_conn_turn_away(c);
-	for (unsigned i = 0; i < REAP_MAX && (c = exhume(g)); i++)
+	for (unsigned i = 0; i < REAP_MAX && (c = reap_dead(g)); i++)
 		gate_conn_free(c);
 }

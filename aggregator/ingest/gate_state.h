@@ -107,7 +107,7 @@ bool gate_queue_push(struct gate *g, struct gate_conn *c);
 /* With the mutex held. */
 bool gate_queue_has_enough(const struct gate *g);
 void gate_queue_discarded(struct gate *g, struct gate_conn *c);
-void gate_queue_bury(struct gate *g, struct gate_conn *c);
+void gate_queue_mark_dead(struct gate *g, struct gate_conn *c);
 /* What is due now and then: those who waited too long, and the dead. */
 void gate_queue_tend(struct gate *g);
 

@@ -69,7 +69,8 @@ static void rele(struct credentials *c)
 	free(c);
 }
 
-static int load(struct credentials *c, const struct gate_tls_files *f)
+static int load_credentials(struct credentials *c,
+			    const struct gate_tls_files *f)
 {
 	const char *what = f->ca_file;
 	int err = gnutls_certificate_set_x509_trust_file(c->cert, f->ca_file,
@@ -395,7 +396,7 @@ int gate_tls_use(const struct gate_tls_files *files)
 		free(c);
 		return -ENOMEM;
 	}
-	err = load(c, files);
+	err = load_credentials(c, files);
 	if (err == 0 && !tls.registered) {
 		nng_tls_config *any;
 

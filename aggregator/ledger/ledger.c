@@ -84,7 +84,7 @@ static uint64_t hash_name(const char *s)
 	return h ^ h >> 32;
 }
 
-static void place(struct ledger *l, size_t i)
+static void place_agent(struct ledger *l, size_t i)
 {
 	size_t at = l->agent[i]->hash & (l->table_cap - 1);
 
@@ -114,13 +114,13 @@ static int room(struct ledger *l)
 		l->table = table;
 		l->table_cap = cap;
 		for (size_t i = 0; i < l->n; i++)
-			place(l, i);
+			place_agent(l, i);
 	}
 	return 0;
 }
 
-static struct ledger_agent *find(const struct ledger *l, const char *name,
-				 uint64_t hash)
+static struct ledger_agent *find_agent(const struct ledger *l, const char *name,
+				       uint64_t hash)
 {
 	for (size_t at = hash & (l->table_cap - 1); l->table[at];
 	     at = (at + 1) & (l->table_cap - 1)) {
@@ -136,7 +136,7 @@ int ledger_agent_get(struct ledger *l, const char *name,
 		     struct ledger_agent **out)
 {
 	uint64_t hash = hash_name(name);
-	struct ledger_agent *a = find(l, name, hash);
+	struct ledger_agent *a = find_agent(l, name, hash);
 	int err;
 
 	if (a) {
@@ -161,7 +161,7 @@ int ledger_agent_get(struct ledger *l, const char *name,
 		return -ENOMEM;
 	}
 	l->agent[l->n] = a;
-	place(l, l->n++);
+	place_agent(l, l->n++);
 	*out = a;
 	return 0;
 }

@@ -6,16 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/graph/graph.h"
+#include "aggregator/graph/graph_join.h"
 #include "aggregator/snapshot/snapshot_state.h"
 #include "common/clock.h"
 #include "proto/limits.h"
 
 #define UP_US ((int64_t)3 * HEARTBEAT_MS * 1000)
 
-void *snapshot_memory(struct taken *t, size_t n, size_t size)
+void *snapshot_memory(struct snapshot_taken *t, size_t n, size_t size)
 {
-	struct block *b;
+	struct snapshot_block *b;
 
 	if (size && n > SIZE_MAX / 2 / size)
 		return NULL;
@@ -46,7 +46,8 @@ void snapshot_count_edges(struct snapshot_engine *to, struct fold *f)
  * Room for the slots there are and some more, written to now: the first touch
  * of each page would otherwise cost its time under the lock.
  */
-static int reserve_view(struct taken *t, struct raw_view *raw, size_t chunks)
+static int reserve_view(struct snapshot_taken *t, struct snapshot_raw_view *raw,
+			size_t chunks)
 {
 	raw->chunks = chunks;
 	raw->slot =
@@ -58,7 +59,7 @@ static int reserve_view(struct taken *t, struct raw_view *raw, size_t chunks)
 	return 0;
 }
 
-static char *take_text(struct taken *t, const char *s)
+static char *take_text(struct snapshot_taken *t, const char *s)
 {
 	size_t len = strlen(s) + 1;
 	char *copy = snapshot_memory(t, len, 1);
@@ -68,8 +69,8 @@ static char *take_text(struct taken *t, const char *s)
 	return copy;
 }
 
-static int copy_worst(struct taken *t, struct raw_view *raw,
-		      const struct asker *worst)
+static int copy_worst(struct snapshot_taken *t, struct snapshot_raw_view *raw,
+		      const struct top_denied_entry *worst)
 {
 	if (!worst)
 		return 0;
@@ -78,7 +79,7 @@ static int copy_worst(struct taken *t, struct raw_view *raw,
 	return raw->worst_job ? 0 : -ENOMEM;
 }
 
-static int copy_view(struct taken *t, struct raw_view *raw,
+static int copy_view(struct snapshot_taken *t, struct snapshot_raw_view *raw,
 		     const struct series *s)
 {
 	size_t chunks = (s->n + SERIES_CHUNK - 1) / SERIES_CHUNK;
@@ -99,10 +100,10 @@ static int copy_view(struct taken *t, struct raw_view *raw,
 	}
 	memcpy(raw->sketch, s->sketch, sizeof(s->sketch));
 	memcpy(raw->values, s->values, s->n_keys * sizeof(*s->values));
-	return copy_worst(t, raw, askers_worst(&s->askers));
+	return copy_worst(t, raw, top_denied_worst(&s->askers));
 }
 
-static int copy_targets(struct taken *t, struct fold *f)
+static int copy_targets(struct snapshot_taken *t, struct fold *f)
 {
 	size_t n = fold_targets(f);
 	struct snapshot_target *out = snapshot_memory(t, n, sizeof(*out));
@@ -110,7 +111,7 @@ static int copy_targets(struct taken *t, struct fold *f)
 	if (!out)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
-		const struct target *from = fold_target(f, i);
+		const struct fold_target *from = fold_target(f, i);
 		const char *v[TARGET_FIELDS];
 
 		for (size_t k = 0; k < TARGET_FIELDS; k++)
@@ -170,7 +171,7 @@ static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
 	out->conflicts = sum.conflicts;
 }
 
-static int copy_agent(struct taken *t, const struct ledger_agent *a,
+static int copy_agent(struct snapshot_taken *t, const struct ledger_agent *a,
 		      struct snapshot_agent *out)
 {
 	const char **probe = snapshot_memory(t, a->n_probes, sizeof(*probe));
@@ -205,7 +206,7 @@ static bool is_committed(const struct ledger_agent *a)
 	return a->retired_epoch != 0;
 }
 
-static int copy_agents(struct taken *t, const struct ledger *l)
+static int copy_agents(struct snapshot_taken *t, const struct ledger *l)
 {
 	size_t n = ledger_agents(l);
 	struct snapshot_agent *out = snapshot_memory(t, n, sizeof(*out));
@@ -221,7 +222,7 @@ static int copy_agents(struct taken *t, const struct ledger *l)
 	return err;
 }
 
-static int copy_state(struct taken *t, struct engine *e)
+static int copy_state(struct snapshot_taken *t, struct engine *e)
 {
 	size_t n = fold_views(e->fold);
 	int err = 0;
@@ -245,7 +246,7 @@ static int compare_targets(const void *pa, const void *pb)
 	return c ? c : strcmp(a->instance, b->instance);
 }
 
-static int build(struct taken *t, struct engine *e)
+static int build(struct snapshot_taken *t, struct engine *e)
 {
 	size_t n = fold_views(e->fold);
 	int err = 0;
@@ -278,7 +279,7 @@ static void unlock_as_snapshot(struct engine *e)
 	pthread_mutex_unlock(&e->mutex);
 }
 
-static int reserve(struct taken *t, struct engine *e)
+static int reserve(struct snapshot_taken *t, struct engine *e)
 {
 	size_t n = fold_views(e->fold);
 	int err = 0;
@@ -301,7 +302,7 @@ static int reserve(struct taken *t, struct engine *e)
 }
 
 /* Registers the snapshot, so that the engine leaves its spans alone. */
-static int enter(struct taken *t, struct engine *e)
+static int enter(struct snapshot_taken *t, struct engine *e)
 {
 	uint64_t start;
 	int err;
@@ -320,17 +321,17 @@ static int enter(struct taken *t, struct engine *e)
 	return err;
 }
 
-static void free_blocks(struct block *b)
+static void free_blocks(struct snapshot_block *b)
 {
 	while (b) {
-		struct block *next = b->next;
+		struct snapshot_block *next = b->next;
 
 		free(b);
 		b = next;
 	}
 }
 
-static void free_taken(struct taken *t)
+static void free_taken(struct snapshot_taken *t)
 {
 	free_blocks(t->loaded);
 	free_blocks(t->blocks);
@@ -338,15 +339,15 @@ static void free_taken(struct taken *t)
 }
 
 /* taken is what it was made as, and was never const. */
-static struct taken *taken_of(const struct snapshot *s)
+static struct snapshot_taken *taken_of(const struct snapshot *s)
 {
-	return (struct taken *)(uintptr_t)s;
+	return (struct snapshot_taken *)(uintptr_t)s;
 }
 
-static int load(const struct snapshot *s, size_t view)
+static int load_view(const struct snapshot *s, size_t view)
 {
-	struct taken *t = taken_of(s);
-	struct block *keep = t->blocks;
+	struct snapshot_taken *t = taken_of(s);
+	struct snapshot_block *keep = t->blocks;
 	int err;
 
 	t->blocks = t->loaded;
@@ -358,7 +359,7 @@ static int load(const struct snapshot *s, size_t view)
 
 static void unload(const struct snapshot *s, size_t view)
 {
-	struct taken *t = taken_of(s);
+	struct snapshot_taken *t = taken_of(s);
 
 	t->views[view].series = NULL;
 	free_blocks(t->loaded);
@@ -367,7 +368,7 @@ static void unload(const struct snapshot *s, size_t view)
 
 const struct snapshot *snapshot_open(struct engine *e)
 {
-	struct taken *t = calloc(1, sizeof(*t));
+	struct snapshot_taken *t = calloc(1, sizeof(*t));
 	int err;
 
 	if (!t)
@@ -378,7 +379,7 @@ const struct snapshot *snapshot_open(struct engine *e)
 		free_taken(t);
 		return NULL;
 	}
-	t->pub.load = load;
+	t->pub.load = load_view;
 	t->pub.unload = unload;
 	err = enter(t, e);
 	if (err == 0)
@@ -406,10 +407,10 @@ const struct snapshot *snapshot_take(struct engine *e)
 	return s;
 }
 
-static void leave(struct taken *t)
+static void leave(struct snapshot_taken *t)
 {
 	struct engine *e = t->engine;
-	struct live_snapshot **at = &e->oldest, *before = NULL;
+	struct engine_live_snapshot **at = &e->oldest, *before = NULL;
 
 	pthread_mutex_lock(&e->mutex);
 	while (*at != &t->live) {
@@ -424,7 +425,7 @@ static void leave(struct taken *t)
 
 void snapshot_rele(const struct snapshot *s)
 {
-	struct taken *t;
+	struct snapshot_taken *t;
 
 	if (!s)
 		return;

@@ -9,8 +9,8 @@
 #include "aggregator/snapshot/snapshot_state.h"
 #include "common/clock.h"
 
-static const struct interned *const *raw_labels(const struct raw_view *raw,
-						uint32_t slot)
+static const struct interned *const *
+raw_labels(const struct snapshot_raw_view *raw, uint32_t slot)
 {
 	return raw->label[slot / SERIES_CHUNK] +
 	       slot % SERIES_CHUNK * raw->series->n_keys;
@@ -27,7 +27,7 @@ static int compare_text(const struct interned *a, const struct interned *b)
 
 static int compare_slots(const void *pa, const void *pb, void *arg)
 {
-	const struct raw_view *raw = arg;
+	const struct snapshot_raw_view *raw = arg;
 	const struct interned *const *a =
 		raw_labels(raw, *(const uint32_t *)pa);
 	const struct interned *const *b =
@@ -43,7 +43,8 @@ static int compare_slots(const void *pa, const void *pb, void *arg)
 }
 
 /* Adds slots [o->n, raw->n) to the order: sorts those, then merges. */
-static int extend_order(struct slot_order *o, struct raw_view *raw)
+static int extend_order(struct engine_slot_order *o,
+			struct snapshot_raw_view *raw)
 {
 	uint32_t had = o->n ? o->n - 1 : 0, from = o->n ? o->n : 1;
 	uint32_t fresh = raw->n - from, i = 0, k = 0;
@@ -76,10 +77,10 @@ static int extend_order(struct slot_order *o, struct raw_view *raw)
  * The slots by label values, the overflow series (slot 0) last; how many. A
  * snapshot that is older than the order leaves out what it does not have.
  */
-static int order_slots(struct engine *e, size_t view, struct raw_view *raw,
-		       uint32_t *out, size_t *n)
+static int order_slots(struct engine *e, size_t view,
+		       struct snapshot_raw_view *raw, uint32_t *out, size_t *n)
 {
-	struct slot_order *o = &e->order[view];
+	struct engine_slot_order *o = &e->order[view];
 	int err = 0;
 
 	*n = 0;
@@ -146,10 +147,10 @@ static size_t native_room(const struct cells *cells, const struct span *s)
 	       2;
 }
 
-static void fill_series(struct snapshot_series *out, const struct raw_view *raw,
-			uint32_t slot)
+static void fill_series(struct snapshot_series *out,
+			const struct snapshot_raw_view *raw, uint32_t slot)
 {
-	const struct raw_slot *s = &raw->slot[slot];
+	const struct snapshot_raw_slot *s = &raw->slot[slot];
 	const struct interned *const *label = raw_labels(raw, slot);
 
 	for (size_t i = 0; i < raw->series->n_keys; i++)
@@ -164,7 +165,8 @@ static void fill_series(struct snapshot_series *out, const struct raw_view *raw,
 	}
 }
 
-static int build_histograms(struct taken *t, const struct raw_view *raw,
+static int build_histograms(struct snapshot_taken *t,
+			    const struct snapshot_raw_view *raw,
 			    const struct view *v, struct snapshot_series *out,
 			    const uint32_t *order, size_t n)
 {
@@ -191,7 +193,8 @@ static int build_histograms(struct taken *t, const struct raw_view *raw,
 	return 0;
 }
 
-static int build_values(struct taken *t, const struct raw_view *raw,
+static int build_values(struct snapshot_taken *t,
+			const struct snapshot_raw_view *raw,
 			struct snapshot_view *out)
 {
 	size_t n = raw->series->n_keys;
@@ -211,7 +214,8 @@ static int build_values(struct taken *t, const struct raw_view *raw,
 }
 
 /* Takes out what nothing was counted in for long; it keeps its value. */
-static size_t leave_idle_out(const struct engine *e, const struct raw_view *raw,
+static size_t leave_idle_out(const struct engine *e,
+			     const struct snapshot_raw_view *raw,
 			     uint32_t *order, size_t n)
 {
 	uint64_t idle_s = atomic_load(&e->series_idle_s);
@@ -226,9 +230,9 @@ static size_t leave_idle_out(const struct engine *e, const struct raw_view *raw,
 	return kept;
 }
 
-int snapshot_begin_view(struct taken *t, size_t view)
+int snapshot_begin_view(struct snapshot_taken *t, size_t view)
 {
-	struct raw_view *raw = &t->raw[view];
+	struct snapshot_raw_view *raw = &t->raw[view];
 	struct snapshot_view *out = &t->views[view];
 
 	out->view = fold_view(t->engine->fold, view);
@@ -239,9 +243,9 @@ int snapshot_begin_view(struct taken *t, size_t view)
 	return build_values(t, raw, out);
 }
 
-int snapshot_build_view(struct taken *t, size_t view)
+int snapshot_build_view(struct snapshot_taken *t, size_t view)
 {
-	struct raw_view *raw = &t->raw[view];
+	struct snapshot_raw_view *raw = &t->raw[view];
 	struct snapshot_view *out = &t->views[view];
 	uint32_t *order = snapshot_memory(t, raw->n, sizeof(*order));
 	struct snapshot_series *series;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aggregator/store/checkpoint.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/graph/graph.h"
+#include "aggregator/graph/graph_join.h"
 #include "aggregator/store/checkpoint_state.h"
 #include "aggregator/store/durations.h"
 #include "common/log.h"
@@ -179,9 +180,11 @@ static int put_targets(struct checkpoint *c)
 	int err = 0;
 
 	for (size_t i = c->targets_from; i < n && err == 0; i++) {
-		const struct target *t = fold_target(c->fold, i);
+		const struct fold_target *t = fold_target(c->fold, i);
 		const char *value[STORE_TARGET_FIELDS];
 
+		static_assert((int)STORE_TARGET_FIELDS == TARGET_FIELDS,
+			      "the store has a column for each field");
 		for (size_t k = 0; k < TARGET_FIELDS; k++)
 			value[k] = t->value[k] ? t->value[k]->text : NULL;
 		err = store_put_target(c->store, value);
@@ -224,6 +227,8 @@ static int put_window_keys(struct checkpoint *c)
 		const struct interned *const *label = series_labels(s, i);
 		const char *value[STORE_WINDOW_LABELS];
 
+		static_assert(STORE_WINDOW_LABELS == FOLD_WINDOW_LABELS,
+			      "the store has a column for each label");
 		for (size_t k = 0; k < STORE_WINDOW_LABELS; k++)
 			value[k] = label[k] ? label[k]->text : NULL;
 		err = store_put_window_key(c->store, i, value);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/graph/graph.h"
+#include "aggregator/graph/graph_join.h"
 #include "aggregator/store/checkpoint_state.h"
 #include "common/log.h"
 #include "common/varint.h"
@@ -61,7 +61,7 @@ static int decode_state(const struct checkpoint *c, struct series_slot *slot,
 /* The labels of a stored series, borrowed from data. */
 static int decode_labels(const struct checkpoint *c, const struct series *s,
 			 const void *data, size_t len,
-			 struct label label[LABEL_KEYS])
+			 struct series_label label[LABEL_KEYS])
 {
 	struct varint_reader r = { .at = data, .end = NULL };
 
@@ -72,7 +72,7 @@ static int decode_labels(const struct checkpoint *c, const struct series *s,
 		return -EUCLEAN;
 	r.end = r.at + len;
 	for (size_t i = 0; i < s->n_keys; i++) {
-		struct label *l = &label[s->keys[i]];
+		struct series_label *l = &label[s->keys[i]];
 		uint64_t bytes = varint_get(&r);
 
 		if (bytes == 0)
@@ -94,7 +94,7 @@ static int load_series_row(void *arg, const struct store_series *row)
 {
 	struct checkpoint *c = arg;
 	struct series *s = fold_series(c->fold, c->view);
-	struct label label[LABEL_KEYS], *at[LABEL_KEYS];
+	struct series_label label[LABEL_KEYS], *at[LABEL_KEYS];
 	struct series_slot *slot;
 	int err = 0;
 
@@ -412,7 +412,7 @@ static int load_agent_row(void *arg, const struct ledger_agent *row)
 static int replay_row(void *arg, const struct store_log *row)
 {
 	struct checkpoint *c = arg;
-	struct fold_batch fb = { .log_id = row->id,
+	struct fold_input fb = { .log_id = row->id,
 				 .received_us = row->received_us };
 	struct batch b;
 	const char *reason = NULL;
@@ -426,7 +426,7 @@ static int replay_row(void *arg, const struct store_log *row)
 	fb.batch = &b;
 	if (row->id > c->last_id)
 		c->last_id = row->id;
-	return fold_batch(c->fold, &fb);
+	return fold_apply(c->fold, &fb);
 }
 
 int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)

@@ -11,14 +11,14 @@ static int load_window_key(void *arg, uint32_t id, const char *const *value)
 {
 	struct checkpoint *c = arg;
 	struct series *s = fold_window_series(c->fold);
-	struct label label[LABEL_KEYS], *at[LABEL_KEYS];
+	struct series_label label[LABEL_KEYS], *at[LABEL_KEYS];
 	int err;
 
 	memset(label, 0, sizeof(label));
 	for (size_t i = 0; i < LABEL_KEYS; i++)
 		at[i] = &label[i];
 	for (size_t i = 0; i < STORE_WINDOW_LABELS; i++) {
-		struct label *l = &label[s->keys[i]];
+		struct series_label *l = &label[s->keys[i]];
 
 		if (!value[i])
 			continue;

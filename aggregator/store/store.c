@@ -77,7 +77,7 @@ static int migrate(struct store *st)
 	return 0;
 }
 
-static int check(struct store *st)
+static int check_database(struct store *st)
 {
 	char answer[128];
 	int err = store_sql_ask(st, "PRAGMA quick_check(1)", answer,
@@ -133,7 +133,7 @@ static int open_db(struct store *st)
 		return store_sql_fail(st, rc);
 	err = setup(st);
 	if (err == 0)
-		err = check(st);
+		err = check_database(st);
 	if (err == 0)
 		err = migrate(st);
 	if (err == 0)

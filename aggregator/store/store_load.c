@@ -77,7 +77,7 @@ int store_each_series(struct store *st, uint32_t view, store_series_fn *fn,
 	return err;
 }
 
-static int each_strings(struct store *st, enum statement which, int n,
+static int each_strings(struct store *st, enum store_statement which, int n,
 			store_strings_fn *fn, void *arg)
 {
 	sqlite3_stmt *s = st->stmt[which];

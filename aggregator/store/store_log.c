@@ -33,7 +33,7 @@ static int ask_id(sqlite3 *db, const char *text, int64_t us, uint64_t *out)
 	return rc == SQLITE_ROW ? 0 : -EIO;
 }
 
-static int prepare(struct store_log_reader *r, const char *path)
+static int prepare_reader(struct store_log_reader *r, const char *path)
 {
 	static const char next[] =
 		"SELECT id, received_us, agent, epoch, sequence, requests,"
@@ -75,7 +75,7 @@ int store_log_open(struct store_log_reader **out, const char *path,
 		return -ENOMEM;
 	r->from_us = from_us;
 	r->to_us = to_us;
-	err = prepare(r, path);
+	err = prepare_reader(r, path);
 	if (err < 0) {
 		store_log_close(r);
 		return err;

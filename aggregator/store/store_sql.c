@@ -129,7 +129,7 @@ void store_sql_finalize(struct store *st)
 	}
 }
 
-int store_sql_run(struct store *st, enum statement s)
+int store_sql_run(struct store *st, enum store_statement s)
 {
 	int rc = sqlite3_step(st->stmt[s]);
 	int err = 0;
@@ -140,18 +140,19 @@ int store_sql_run(struct store *st, enum statement s)
 	return err;
 }
 
-void store_sql_bind_u64(struct store *st, enum statement s, int i, uint64_t v)
+void store_sql_bind_u64(struct store *st, enum store_statement s, int i,
+			uint64_t v)
 {
 	sqlite3_bind_int64(st->stmt[s], i, (sqlite3_int64)v);
 }
 
-void store_sql_bind_text(struct store *st, enum statement s, int i,
+void store_sql_bind_text(struct store *st, enum store_statement s, int i,
 			 const char *v)
 {
 	sqlite3_bind_text(st->stmt[s], i, v, -1, SQLITE_STATIC);
 }
 
-void store_sql_bind_blob(struct store *st, enum statement s, int i,
+void store_sql_bind_blob(struct store *st, enum store_statement s, int i,
 			 const void *v, size_t len)
 {
 	/* A NULL pointer would bind NULL. */
@@ -170,7 +171,7 @@ const char *store_sql_text_or_empty(sqlite3_stmt *s, int i)
 	return t ? t : "";
 }
 
-int store_sql_next_row(struct store *st, enum statement s)
+int store_sql_next_row(struct store *st, enum store_statement s)
 {
 	int rc = sqlite3_step(st->stmt[s]);
 

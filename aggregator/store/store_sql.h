@@ -12,7 +12,7 @@
  * store*.c only. Not locked: the engine's thread.
  */
 
-enum statement {
+enum store_statement {
 	SQL_BEGIN,
 	SQL_COMMIT,
 	SQL_ROLLBACK,
@@ -60,14 +60,15 @@ void store_sql_finalize(struct store *st);
 /* Keeps SQLite's words, and turns its code into a negative errno. */
 int store_sql_fail(struct store *st, int rc);
 /* Runs a statement that gives no rows, with what was bound to it. */
-int store_sql_run(struct store *st, enum statement s);
+int store_sql_run(struct store *st, enum store_statement s);
 /* Steps to the next row: 1, 0 at the end, negative errno. */
-int store_sql_next_row(struct store *st, enum statement s);
+int store_sql_next_row(struct store *st, enum store_statement s);
 /* Values are borrowed until the statement has run. */
-void store_sql_bind_u64(struct store *st, enum statement s, int i, uint64_t v);
-void store_sql_bind_text(struct store *st, enum statement s, int i,
+void store_sql_bind_u64(struct store *st, enum store_statement s, int i,
+			uint64_t v);
+void store_sql_bind_text(struct store *st, enum store_statement s, int i,
 			 const char *v);
-void store_sql_bind_blob(struct store *st, enum statement s, int i,
+void store_sql_bind_blob(struct store *st, enum store_statement s, int i,
 			 const void *v, size_t len);
 /* Of a row; text_at: NULL for NULL. */
 const char *store_sql_text_at(sqlite3_stmt *s, int i);

@@ -224,7 +224,7 @@ static sqlite3_vfs vfs_of_store;
 static const char *name_of_store;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void make(void)
+static void make_vfs(void)
 {
 	sqlite3_vfs *real = sqlite3_vfs_find(NULL);
 
@@ -243,6 +243,6 @@ static void make(void)
 
 const char *store_wal_vfs(void)
 {
-	pthread_once(&once, make);
+	pthread_once(&once, make_vfs);
 	return name_of_store;
 }

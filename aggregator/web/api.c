@@ -84,7 +84,7 @@ static bool same_labels(const struct api_windows *q, const struct group *g,
 	return true;
 }
 
-static int grow(struct answer *a)
+static int grow_answer(struct answer *a)
 {
 	size_t cap = a->cap ? 2 * a->cap : 64;
 	struct group *group = realloc(a->group, cap * sizeof(*group));
@@ -133,7 +133,7 @@ static struct group *find_group(struct answer *a, const struct store_window *w)
 	struct group *g;
 	uint64_t at;
 
-	if (a->n_groups == a->cap && grow(a))
+	if (a->n_groups == a->cap && grow_answer(a))
 		return NULL;
 	at = hash_labels(a->query, w);
 	for (; a->table[at % a->table_size]; at++) {

@@ -22,14 +22,14 @@ struct stream {
 	uint64_t epoch, requests;
 };
 
-struct job {
+struct workers_job {
 	struct trace_export *e;
 	struct trace_writer *writer;
 	struct batch_arena *arena;
 	void *streams; /* a tree */
 };
 
-static int compare(const void *a, const void *b)
+static int compare_ids(const void *a, const void *b)
 {
 	const struct stream *x = a, *y = b;
 
@@ -38,7 +38,7 @@ static int compare(const void *a, const void *b)
 	return strcmp(x->agent, y->agent);
 }
 
-static struct stream *find_stream(struct job *j, const struct batch *b)
+static struct stream *find_stream(struct workers_job *j, const struct batch *b)
 {
 	struct stream *s = calloc(1, sizeof(*s));
 	void *found;
@@ -47,7 +47,7 @@ static struct stream *find_stream(struct job *j, const struct batch *b)
 		return NULL;
 	s->epoch = b->epoch;
 	s->agent = strdup(b->agent);
-	found = s->agent ? tsearch(s, &j->streams, compare) : NULL;
+	found = s->agent ? tsearch(s, &j->streams, compare_ids) : NULL;
 	if (!found || *(struct stream **)found != s) {
 		free(s->agent);
 		free(s);
@@ -64,7 +64,7 @@ static void free_stream(void *p)
 }
 
 /* Losses are the whole agent's: a part says what it holds, and no more. */
-static int write_part(struct job *j, const struct batch *b)
+static int write_part(struct workers_job *j, const struct batch *b)
 {
 	struct batch_losses losses = { 0 };
 	struct stream *s = find_stream(j, b);
@@ -90,7 +90,7 @@ static int write_part(struct job *j, const struct batch *b)
 	return err;
 }
 
-static int write_row(struct job *j, const struct store_log *row)
+static int write_row(struct workers_job *j, const struct store_log *row)
 {
 	struct batch b;
 	int err;
@@ -109,7 +109,7 @@ static int write_row(struct job *j, const struct store_log *row)
 	return err < 0 ? err : write_part(j, &b);
 }
 
-static int write_rows(struct job *j, struct store_log_reader *reader)
+static int write_rows(struct workers_job *j, struct store_log_reader *reader)
 {
 	struct store_log row;
 	int err;
@@ -124,7 +124,7 @@ static int write_rows(struct job *j, struct store_log_reader *reader)
 
 int trace_export_write(struct trace_export *e, trace_sink_fn *sink, void *arg)
 {
-	struct job j = { .e = e };
+	struct workers_job j = { .e = e };
 	struct store_log_reader *reader = NULL;
 	char host[256] = "", by[64];
 	struct trace_origin origin = { .created_by = by,

@@ -218,7 +218,7 @@ static int set_top(struct reader *r, const yaml_node_t *key,
 	return 0;
 }
 
-static int parse(struct reader *r, FILE *f)
+static int parse_document(struct reader *r, FILE *f)
 {
 	yaml_parser_t parser;
 	yaml_node_t *root;
@@ -254,7 +254,7 @@ int web_config_load(struct web_config **out, const char *path, char *why,
 		return err;
 	}
 	r.c = calloc(1, sizeof(*r.c));
-	err = r.c ? parse(&r, f) : -ENOMEM;
+	err = r.c ? parse_document(&r, f) : -ENOMEM;
 	if (err == -ENOMEM)
 		snprintf(why, why_size, "%s: out of memory", path);
 	fclose(f);

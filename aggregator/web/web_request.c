@@ -53,14 +53,14 @@ void web_on_connection(void *arg, struct MHD_Connection *c, void **context,
 
 /* What a response reads; it may outlive the request. */
 struct reading {
-	struct job job; /* first */
+	struct workers_job job; /* first */
 	struct rendering *rendering;
 	struct MHD_Connection *c;
 	struct workers *lane;
 	bool failed;
 };
 
-static void on_piece_worker(struct job *j)
+static void on_piece_worker(struct workers_job *j)
 {
 	struct reading *p = (struct reading *)j;
 
@@ -185,7 +185,7 @@ static void run_route(struct request *r)
 	r->done = true;
 }
 
-static void on_route_worker(struct job *j)
+static void on_route_worker(struct workers_job *j)
 {
 	struct request *r = (struct request *)j;
 
@@ -236,7 +236,7 @@ static bool refuse(struct request *r)
 	return true;
 }
 
-static void on_auth_worker(struct job *j)
+static void on_auth_worker(struct workers_job *j)
 {
 	struct request *r = (struct request *)j;
 
@@ -250,7 +250,7 @@ static void on_auth_worker(struct job *j)
 	MHD_resume_connection(r->c);
 }
 
-static bool begin(struct request *r)
+static bool begin_request(struct request *r)
 {
 	enum web_verdict verdict;
 	const union MHD_ConnectionInfo *tls;
@@ -365,7 +365,7 @@ enum MHD_Result web_on_request(void *arg, struct MHD_Connection *c,
 		*upload_size = 0;
 		return r->uploaded > UPLOAD_MAX ? MHD_NO : MHD_YES;
 	}
-	if (!r->done && !begin(r))
+	if (!r->done && !begin_request(r))
 		return MHD_YES; /* suspended; called again when resumed */
 	return r->done ? answer(r) : MHD_YES;
 }

@@ -37,7 +37,7 @@ struct web_core {
 };
 
 struct web_request {
-	struct job job; /* first */
+	struct workers_job job; /* first */
 	struct web_core *core;
 	const struct web_route *route; /* NULL: 404 */
 	char rest[64]; /* of the path, behind a route that is a prefix */

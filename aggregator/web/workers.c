@@ -9,7 +9,7 @@
 struct workers {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	struct job *first, **last;
+	struct workers_job *first, **last;
 	size_t queued, max_queued;
 	bool stopping;
 	unsigned n;
@@ -22,7 +22,7 @@ static void *work(void *arg)
 
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
-		struct job *j = p->first;
+		struct workers_job *j = p->first;
 
 		if (!j && p->stopping)
 			break;
@@ -93,7 +93,7 @@ void workers_free(struct workers *p)
 	free(p);
 }
 
-int workers_submit(struct workers *p, struct job *j)
+int workers_submit(struct workers *p, struct workers_job *j)
 {
 	int err = 0;
 

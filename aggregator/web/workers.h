@@ -10,9 +10,9 @@
  */
 struct workers;
 
-struct job {
-	struct job *next; /* the pool's while it is queued */
-	void (*run)(struct job *j); /* on a worker; may free j */
+struct workers_job {
+	struct workers_job *next; /* the pool's while it is queued */
+	void (*run)(struct workers_job *j); /* on a worker; may free j */
 };
 
 /* Sets *out, released by workers_free(). -EAGAIN, -ENOMEM. */
@@ -25,6 +25,6 @@ void workers_stop(struct workers *p);
 void workers_free(struct workers *p);
 
 /* -EBUSY: the queue is full, or stopped. Then j is the caller's as before. */
-int workers_submit(struct workers *p, struct job *j);
+int workers_submit(struct workers *p, struct workers_job *j);
 
 #endif /* AGGREGATOR_WEB_WORKERS_H */

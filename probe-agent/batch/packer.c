@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "common/clock.h"
-#include "probe-agent/batch/ends.h"
 #include "probe-agent/batch/intern.h"
+#include "probe-agent/batch/packer_conns.h"
 #include "proto/limits.h"
 
 #define TRACE_BYTES 24u
@@ -48,7 +48,7 @@ struct packer {
 	uint64_t epoch, sequence, packed;
 	struct intern tables;
 	struct known *known;
-	struct ends *ends;
+	struct packer_conns *ends;
 	struct columns *columns;
 	size_t n, n_traced;
 	size_t last_traced; /* event */
@@ -69,7 +69,7 @@ int packer_new(struct packer **out, const char *agent, uint64_t epoch)
 	p->columns = malloc(sizeof(*p->columns));
 	p->known = calloc(KNOWN, sizeof(*p->known));
 	if (p->agent == NULL || p->columns == NULL || p->known == NULL ||
-	    intern_init(&p->tables) != 0 || ends_new(&p->ends) != 0) {
+	    intern_init(&p->tables) != 0 || packer_conns_new(&p->ends) != 0) {
 		packer_free(p);
 		return -ENOMEM;
 	}
@@ -82,7 +82,7 @@ void packer_free(struct packer *p)
 	if (p == NULL)
 		return;
 	intern_fini(&p->tables);
-	ends_free(p->ends);
+	packer_conns_free(p->ends);
 	batch_info_free(&p->info);
 	free(p->trace_ids);
 	free(p->known);
@@ -109,7 +109,7 @@ int packer_set_info(struct packer *p, const struct batch_info *info)
 	return 0;
 }
 
-static int64_t look_up_series(struct packer *p, const struct event *e,
+static int64_t look_up_series(struct packer *p, const struct packer_event *e,
 			      int64_t address)
 {
 	struct intern *t = &p->tables;
@@ -152,7 +152,7 @@ static int64_t look_up_series(struct packer *p, const struct event *e,
  * Nearly every event is of a series that the batch has had: then one look-up
  * tells, not ten.
  */
-static int64_t event_series(struct packer *p, const struct event *e)
+static int64_t event_series(struct packer *p, const struct packer_event *e)
 {
 	int64_t address = e->address && *e->address
 				  ? intern_string(&p->tables, e->address)
@@ -212,7 +212,7 @@ static bool full(const struct packer *p)
 	return p->n >= BATCH_EVENTS || intern_full(&p->tables);
 }
 
-int packer_add(struct packer *p, const struct event *e)
+int packer_add(struct packer *p, const struct packer_event *e)
 {
 	struct columns *c = p->columns;
 	uint64_t ttfb_us, start_us;
@@ -220,7 +220,7 @@ int packer_add(struct packer *p, const struct event *e)
 	size_t i = p->n;
 
 	assert(!full(p));
-	assert(e->role == 1 || e->role == 2);
+	assert(e->role == ROLE_SERVER || e->role == ROLE_CLIENT);
 	assert(e->outcome <= LIMIT_OUTCOME && e->port <= UINT16_MAX &&
 	       e->version <= LIMIT_HTTP_VERSION);
 	series = event_series(p, e);
@@ -240,7 +240,7 @@ int packer_add(struct packer *p, const struct event *e)
 	c->tail_us[i] = c->duration_us[i] - ttfb_us;
 	c->request_bytes[i] = clamp(e->request_bytes, LIMIT_BODY_BYTES);
 	c->response_bytes[i] = clamp(e->response_bytes, LIMIT_BODY_BYTES);
-	c->connection[i] = ends_row(p->ends, &e->local, &e->remote);
+	c->connection[i] = packer_conns_row(p->ends, &e->local, &e->remote);
 	p->n++;
 	return full(p);
 }
@@ -253,7 +253,7 @@ size_t packer_pending(const struct packer *p)
 static void start_over(struct packer *p)
 {
 	intern_reset(&p->tables);
-	ends_reset(p->ends);
+	packer_conns_reset(p->ends);
 	p->n = p->n_traced = p->last_traced = 0;
 }
 
@@ -289,7 +289,7 @@ int packer_take(struct packer *p, const struct batch_losses *losses,
 		.traced = c->traced,
 		.trace_ids = p->trace_ids,
 	};
-	if (ends_table(p->ends, &b.events))
+	if (packer_conns_table(p->ends, &b.events))
 		b.events.connection = c->connection;
 	b.losses.packed = p->packed + p->n;
 	if (tell)

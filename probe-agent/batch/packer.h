@@ -14,13 +14,13 @@
 struct packer;
 
 /* One end of a connection. IPv4 is in the first 4 bytes, mapped IPv6 too. */
-struct event_end {
+struct packer_end {
 	const uint8_t *address; /* 16 bytes, network order */
 	uint16_t port; /* host byte order */
 };
 
 /* One finished request. Strings are borrowed until packer_add() returns. */
-struct event {
+struct packer_event {
 	/*
 	 * 0, or a promise that saves looking texts up: events of one number
 	 * have the same five texts from service to executable, and method,
@@ -35,7 +35,7 @@ struct event {
 	uint64_t ttfb_us; /* time to first byte; 0, no response: as duration */
 	uint64_t request_bytes, response_bytes;
 	const uint8_t *trace; /* 24 bytes: trace id, span id; NULL: none */
-	struct event_end local, remote; /* address NULL: not known */
+	struct packer_end local, remote; /* address NULL: not known */
 };
 
 /* Sets *out, released by packer_free(). agent and epoch go into each batch. */
@@ -58,7 +58,7 @@ int packer_set_info(struct packer *p, const struct batch_info *info);
  * Adds one event. 0; 1 if the batch is now full and must be taken first thing;
  * -ENOMEM.
  */
-int packer_add(struct packer *p, const struct event *e);
+int packer_add(struct packer *p, const struct packer_event *e);
 
 size_t packer_pending(const struct packer *p); /* events not taken yet */
 

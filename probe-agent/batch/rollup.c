@@ -13,7 +13,7 @@
 #define WINDOW_US ((int64_t)WINDOW_SECONDS * 1000000)
 #define CELLS_START 4096u
 
-static int map_init(struct map *m)
+static int map_init(struct rollup_map *m)
 {
 	m->cell = calloc(CELLS_START, sizeof(*m->cell));
 	m->mask = CELLS_START - 1;
@@ -21,7 +21,7 @@ static int map_init(struct map *m)
 	return m->cell != NULL ? 0 : -ENOMEM;
 }
 
-static struct cell *map_find(const struct map *m, uint64_t key)
+static struct rollup_cell *map_find(const struct rollup_map *m, uint64_t key)
 {
 	size_t i = intern_mix(key, 0) & m->mask;
 
@@ -31,10 +31,10 @@ static struct cell *map_find(const struct map *m, uint64_t key)
 }
 
 /* The cell of key; its count is 0 if it is new, and then must be set. */
-static struct cell *map_get(struct map *m, uint64_t key)
+static struct rollup_cell *map_get(struct rollup_map *m, uint64_t key)
 {
-	struct cell *c = map_find(m, key);
-	struct map bigger;
+	struct rollup_cell *c = map_find(m, key);
+	struct rollup_map bigger;
 
 	if (c->count != 0)
 		return c;
@@ -56,7 +56,7 @@ static struct cell *map_get(struct map *m, uint64_t key)
 	return c;
 }
 
-static void map_reset(struct map *m)
+static void map_reset(struct rollup_map *m)
 {
 	memset(m->cell, 0, (m->mask + 1) * sizeof(*m->cell));
 	m->n = 0;
@@ -185,7 +185,7 @@ static int64_t row_new(struct rollup *r, uint32_t series, int64_t window_s)
 {
 	if (r->n_rows == r->cap_rows) {
 		size_t cap = r->cap_rows > 0 ? r->cap_rows * 2 : 256;
-		struct row *p = reallocarray(r->row, cap, sizeof(*p));
+		struct rollup_row *p = reallocarray(r->row, cap, sizeof(*p));
 
 		if (p == NULL)
 			return -ENOMEM;
@@ -193,7 +193,7 @@ static int64_t row_new(struct rollup *r, uint32_t series, int64_t window_s)
 		r->cap_rows = cap;
 	}
 	r->row[r->n_rows] =
-		(struct row){ .series = series, .window_s = window_s };
+		(struct rollup_row){ .series = series, .window_s = window_s };
 	return (int64_t)r->n_rows++;
 }
 
@@ -201,7 +201,7 @@ static int64_t row_new(struct rollup *r, uint32_t series, int64_t window_s)
 static int64_t row_id(struct rollup *r, const struct batch *b, uint32_t i,
 		      int64_t window_s)
 {
-	struct cell *c;
+	struct rollup_cell *c;
 	int64_t id;
 
 	if (r->last_window_s[i] == window_s)
@@ -230,13 +230,13 @@ static int64_t row_id(struct rollup *r, const struct batch *b, uint32_t i,
 	return (int64_t)(c->count - 1);
 }
 
-static int count(struct rollup *r, size_t row, enum hist h, int bucket,
-		 uint64_t n)
+static int count_bucket(struct rollup *r, size_t row, enum rollup_hist h,
+			int bucket, uint64_t n)
 {
 	uint64_t key = (uint64_t)row << KEY_ROW_SHIFT |
 		       (uint64_t)h << KEY_HIST_SHIFT |
 		       (uint64_t)(bucket - BUCKET_ZERO);
-	struct cell *c;
+	struct rollup_cell *c;
 
 	if (n == 0)
 		return 0;
@@ -255,7 +255,7 @@ static int add_events(struct rollup *r, const struct batch *b)
 
 	for (size_t i = 0; i < e->n && err == 0; i++) {
 		int64_t end_us, id;
-		struct row *row;
+		struct rollup_row *row;
 
 		start_us += e->start_delta_us[i];
 		end_us = start_us + (int64_t)e->duration_us[i];
@@ -268,23 +268,24 @@ static int add_events(struct rollup *r, const struct batch *b)
 		row->duration_us += e->duration_us[i];
 		row->request_bytes += e->request_bytes[i];
 		row->response_bytes += e->response_bytes[i];
-		err |= count(r, (size_t)id, HIST_DURATION,
-			     bucket_seconds(e->duration_us[i]), 1);
-		err |= count(r, (size_t)id, HIST_REQUEST,
-			     bucket_bytes(e->request_bytes[i]), 1);
-		err |= count(r, (size_t)id, HIST_RESPONSE,
-			     bucket_bytes(e->response_bytes[i]), 1);
+		err |= count_bucket(r, (size_t)id, HIST_DURATION,
+				    bucket_seconds(e->duration_us[i]), 1);
+		err |= count_bucket(r, (size_t)id, HIST_REQUEST,
+				    bucket_bytes(e->request_bytes[i]), 1);
+		err |= count_bucket(r, (size_t)id, HIST_RESPONSE,
+				    bucket_bytes(e->response_bytes[i]), 1);
 	}
 	r->events += e->n;
 	return err;
 }
 
-static int add_hist(struct rollup *r, size_t row, enum hist h,
+static int add_hist(struct rollup *r, size_t row, enum rollup_hist h,
 		    const struct batch_rollup_hist *in, uint32_t buckets,
 		    size_t *at)
 {
 	for (uint32_t k = 0; k < buckets; k++, (*at)++)
-		if (count(r, row, h, in->index[*at], in->count[*at]) != 0)
+		if (count_bucket(r, row, h, in->index[*at], in->count[*at]) !=
+		    0)
 			return -ENOMEM;
 	return 0;
 }
@@ -298,7 +299,7 @@ static int add_rollups(struct rollup *r, const struct batch *b)
 	for (size_t i = 0; i < in->n && err == 0; i++) {
 		int64_t window_s = b->base_us / 1000000 + in->window_delta_s[i];
 		int64_t id = row_id(r, b, in->series[i], window_s);
-		struct row *row;
+		struct rollup_row *row;
 
 		if (id < 0)
 			return -ENOMEM;

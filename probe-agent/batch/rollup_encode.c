@@ -10,8 +10,8 @@
 
 static int by_key(const void *a, const void *b)
 {
-	uint64_t x = ((const struct cell *)a)->key;
-	uint64_t y = ((const struct cell *)b)->key;
+	uint64_t x = ((const struct rollup_cell *)a)->key;
+	uint64_t y = ((const struct rollup_cell *)b)->key;
 
 	return (x > y) - (x < y);
 }
@@ -23,7 +23,7 @@ struct out {
 	uint64_t *sums; /* count, duration, request, response */
 	int32_t *index; /* all three histograms, one after the other */
 	uint64_t *count;
-	struct cell *sorted;
+	struct rollup_cell *sorted;
 	size_t n_entries[HISTS];
 };
 
@@ -59,7 +59,7 @@ static void out_free(struct out *o)
 	free(o->buckets[0]);
 }
 
-static void out_cells(struct out *o, const struct map *m)
+static void out_cells(struct out *o, const struct rollup_map *m)
 {
 	size_t n = 0, at = 0;
 
@@ -97,7 +97,8 @@ static void out_rows(struct out *o, const struct rollup *r, int64_t base_s)
 	}
 }
 
-static struct batch_rollup_hist out_hist(const struct out *o, enum hist h)
+static struct batch_rollup_hist out_hist(const struct out *o,
+					 enum rollup_hist h)
 {
 	size_t start = 0;
 
@@ -119,7 +120,7 @@ static bool over_limits(const struct rollup *r)
 	    r->tables.series.n > LIMIT_SERIES)
 		return true;
 	for (size_t i = 0; i < r->n_rows; i++) {
-		const struct row *row = &r->row[i];
+		const struct rollup_row *row = &r->row[i];
 
 		if (row->count >= LIMIT_ROLLUP_COUNT ||
 		    row->duration_us >= LIMIT_ROLLUP_SUM ||

@@ -10,7 +10,7 @@
  * it down. Nobody else includes this.
  */
 
-enum hist {
+enum rollup_hist {
 	HIST_DURATION,
 	HIST_REQUEST,
 	HIST_RESPONSE,
@@ -18,7 +18,7 @@ enum hist {
 };
 
 /* One series in one window. */
-struct row {
+struct rollup_row {
 	uint32_t series;
 	int64_t window_s;
 	uint64_t count, duration_us, request_bytes, response_bytes;
@@ -28,24 +28,24 @@ struct row {
  * Counts by key, open addressing; count 0 is an empty place. A key is row,
  * histogram and bucket, so that sorted keys are in the order of the wire.
  */
-struct cell {
+struct rollup_cell {
 	uint64_t key, count;
 };
 
 #define KEY_HIST_SHIFT 12
 #define KEY_ROW_SHIFT 14
 
-struct map {
-	struct cell *cell;
+struct rollup_map {
+	struct rollup_cell *cell;
 	size_t mask, n;
 };
 
 struct rollup {
 	struct intern tables;
-	struct row *row;
+	struct rollup_row *row;
 	size_t n_rows, cap_rows;
-	struct map cells; /* key → count */
-	struct map rows; /* series and window → row + 1 */
+	struct rollup_map cells; /* key → count */
+	struct rollup_map rows; /* series and window → row + 1 */
 	uint64_t events;
 	struct batch_losses losses;
 	struct batch_info info;

@@ -12,8 +12,8 @@
 #include "common/conffile_fields.h"
 #include "common/log.h"
 #include "probe-agent/config/config_flags.h"
+#include "probe-agent/identity/filter.h"
 #include "probe-agent/identity/route.h"
-#include "probe-agent/identity/select.h"
 #include "proto/limits.h"
 
 /* ---- the file */
@@ -177,7 +177,7 @@ static int fill_defaults(struct agent_config *cfg)
 	if (!cfg->capture.max_connections)
 		cfg->capture.max_connections = 65536;
 	if (!cfg->routes.cap)
-		cfg->routes.cap = 1000;
+		cfg->routes.cap = ROUTE_CAP_DEFAULT;
 	return err;
 }
 
@@ -191,7 +191,7 @@ static const char *check_numbers(const struct agent_config *cfg)
 }
 
 /* What is wrong with it, or NULL. */
-static const char *check(const struct agent_config *cfg)
+static const char *check_config(const struct agent_config *cfg)
 {
 	static const char *const modes[] = { "auto", "fentry", "socket",
 					     "syscall", "kprobe" };
@@ -223,10 +223,10 @@ static const char *check(const struct agent_config *cfg)
 /* What the parts of an agent would refuse: told before it starts. */
 static int check_parts(const struct agent_config *cfg)
 {
-	struct select_rules *rules = NULL;
-	int err = select_new(&rules, cfg);
+	struct filter_rules *rules = NULL;
+	int err = filter_new(&rules, cfg);
 
-	select_free(rules);
+	filter_free(rules);
 	for (unsigned i = 0; !err && i < cfg->routes.patterns_count; i++) {
 		const char *pattern = cfg->routes.patterns[i];
 		const struct route_options opt = { .patterns = &pattern,
@@ -279,7 +279,7 @@ int agent_config_load(struct agent_config **out,
 		log_error("configuration: %s is out of its range", wrong);
 		err = -EINVAL;
 	}
-	wrong = err ? NULL : check(cfg);
+	wrong = err ? NULL : check_config(cfg);
 	if (wrong) {
 		log_error("configuration: %s", wrong);
 		err = -EINVAL;

@@ -124,7 +124,7 @@ static void unwatch(struct conn_table *t, struct conn *c)
 }
 
 /* Index + 1; 0: not there. */
-static uint32_t find(const struct conn_table *t, uint64_t sock)
+static uint32_t find_conn(const struct conn_table *t, uint64_t sock)
 {
 	uint32_t i = *bucket_of(t, sock);
 
@@ -134,7 +134,7 @@ static uint32_t find(const struct conn_table *t, uint64_t sock)
 }
 
 /* What hangs on it is the caller's business. */
-static void drop(struct conn_table *t, uint32_t index)
+static void drop_conn(struct conn_table *t, uint32_t index)
 {
 	struct conn *c = slot(t, index);
 	uint32_t *link = bucket_of(t, c->sock);
@@ -163,7 +163,7 @@ static void evict(struct conn_table *t)
 		}
 		t->env.stats.lost_table += c->n_pending;
 		stream_fini(&t->env, c);
-		drop(t, i);
+		drop_conn(t, i);
 		return;
 	}
 }
@@ -193,7 +193,7 @@ static int take_slot(struct conn_table *t, uint32_t *out)
 static int lookup(struct conn_table *t, const struct tap_record *rec,
 		  uint32_t *out)
 {
-	uint32_t i = find(t, rec->sock);
+	uint32_t i = find_conn(t, rec->sock);
 	uint32_t *bucket;
 	struct conn *c;
 	int err;
@@ -208,7 +208,7 @@ static int lookup(struct conn_table *t, const struct tap_record *rec,
 			return -ESTALE;
 		/* The socket's memory was used again; its end was not seen. */
 		stream_vanish(&t->env, c);
-		drop(t, i - 1);
+		drop_conn(t, i - 1);
 	}
 	if (rec->type == TAP_CLOSE)
 		return -ESTALE;
@@ -228,7 +228,7 @@ static int lookup(struct conn_table *t, const struct tap_record *rec,
 }
 
 static void feed_open(struct conn_table *t, struct conn *c,
-		      const struct tap_open *o)
+		      const struct tap_rec_open *o)
 {
 	const struct conn_options *opt = &t->env.opt;
 
@@ -261,14 +261,14 @@ static void feed_open(struct conn_table *t, struct conn *c,
 /* Size of the fixed part, and whether the rest makes sense. */
 static bool is_sane(const struct tap_record *rec, size_t len)
 {
-	const struct tap_data *data = (const void *)rec;
+	const struct tap_rec_data *data = (const void *)rec;
 
 	if (len < sizeof(*rec) || ((uintptr_t)rec & 7) || rec->dir > TAP_TX ||
 	    rec->sock == 0)
 		return false;
 	switch (rec->type) {
 	case TAP_OPEN:
-		return len >= sizeof(struct tap_open);
+		return len >= sizeof(struct tap_rec_open);
 	case TAP_DATA:
 		return len >= sizeof(*data) && data->len <= data->call_len &&
 		       data->call_len <= INT32_MAX &&
@@ -276,7 +276,7 @@ static bool is_sane(const struct tap_record *rec, size_t len)
 	case TAP_END:
 		return len >= sizeof(struct tap_end);
 	case TAP_CLOSE:
-		return len >= sizeof(struct tap_close);
+		return len >= sizeof(struct tap_rec_close);
 	}
 	return false;
 }
@@ -285,7 +285,7 @@ static void dispatch(struct conn_table *t, uint32_t index,
 		     const struct tap_record *rec)
 {
 	struct conn *c = slot(t, index);
-	const struct tap_close *cl = (const void *)rec;
+	const struct tap_rec_close *cl = (const void *)rec;
 	const struct tap_end *e = (const void *)rec;
 
 	c->used = true;
@@ -295,7 +295,7 @@ static void dispatch(struct conn_table *t, uint32_t index,
 		stream_progress(&t->env, c, &rec->done);
 		stream_close(&t->env, c, cl->error, cl->last_bytes,
 			     cl->time_ns);
-		drop(t, index);
+		drop_conn(t, index);
 		return;
 	}
 	if (rec->type == TAP_OPEN) {
@@ -343,8 +343,8 @@ static bool is_gone(struct conn *c)
 	return twice;
 }
 
-static int ask(struct conn_table *t, struct conn *c, struct tap_progress *out,
-	       uint64_t *last_bytes)
+static int ask(struct conn_table *t, struct conn *c,
+	       struct tap_rec_progress *out, uint64_t *last_bytes)
 {
 	const struct conn_options *opt = &t->env.opt;
 
@@ -352,7 +352,7 @@ static int ask(struct conn_table *t, struct conn *c, struct tap_progress *out,
 	if (opt->progress)
 		return opt->progress(opt->arg, c->sock, c->born_ns, out,
 				     last_bytes);
-	*out = (struct tap_progress){
+	*out = (struct tap_rec_progress){
 		.rx_seq = (uint32_t)c->dir[TAP_RX].seen,
 		.tx_seq = (uint32_t)c->dir[TAP_TX].seen,
 		.rx_ns = c->dir[TAP_RX].seen_ns,
@@ -365,7 +365,7 @@ static int ask(struct conn_table *t, struct conn *c, struct tap_progress *out,
 static bool poll_one(struct conn_table *t, uint32_t index, uint64_t now_ns)
 {
 	struct conn *c = slot(t, index);
-	struct tap_progress now;
+	struct tap_rec_progress now;
 	uint64_t last_bytes;
 	int err = ask(t, c, &now, &last_bytes);
 
@@ -373,7 +373,7 @@ static bool poll_one(struct conn_table *t, uint32_t index, uint64_t now_ns)
 		if (!is_gone(c))
 			return true;
 		stream_vanish(&t->env, c);
-		drop(t, index);
+		drop_conn(t, index);
 		return false;
 	}
 	c->gone = false;
@@ -397,7 +397,7 @@ static void sweep_one(struct conn_table *t, uint32_t index, uint64_t now_ns)
 		/* Who can't be told goes on sending, and is told apart by this.
 		 */
 		if (t->env.opt.ignore && now_ns > last_ns + IGNORED_NS)
-			drop(t, index);
+			drop_conn(t, index);
 	} else if (!c->watch && (t->doubted || now_ns > last_ns + STALE_NS)) {
 		if (poll_one(t, index, now_ns) && stream_wants_poll(c))
 			watch(t, c, index);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "bpf/tap.h"
+#include "proto/batch.h"
 
 /*
  * The engine: tap records in, finished exchanges (one request and what became
@@ -16,20 +17,6 @@
  * loop thread owns it.
  */
 struct conn_table;
-
-/* Why an exchange has no complete response. Wire numbers too: never reuse. */
-enum outcome {
-	OUTCOME_COMPLETE = 0,
-	OUTCOME_ABORTED = 1, /* closed by either side before the end */
-	OUTCOME_RESET = 2, /* connection_reset */
-	OUTCOME_TIMEOUT = 3, /* the kernel gave up: ETIMEDOUT */
-	OUTCOME_MALFORMED = 4, /* not HTTP, or not 100 <= status <= 599 */
-};
-
-enum role {
-	ROLE_SERVER = 1, /* the request was read */
-	ROLE_CLIENT = 2, /* the request was written */
-};
 
 /* A slice of bytes that somebody else owns. */
 struct slice {
@@ -89,7 +76,8 @@ typedef bool (*conn_select_fn)(void *arg, const struct endpoint *end);
  * last_bytes: see struct tap_conn.
  */
 typedef int (*conn_progress_fn)(void *arg, uint64_t sock, uint64_t born_ns,
-				struct tap_progress *out, uint64_t *last_bytes);
+				struct tap_rec_progress *out,
+				uint64_t *last_bytes);
 
 struct conn_options {
 	size_t max_connections; /* 0: 65536; beyond: an idle one goes */

@@ -231,8 +231,8 @@ static enum http1_kind kind_for(const struct conn *c, int dir, const char *data,
 	return dir == request_dir(c) ? HTTP1_KIND_REQUEST : HTTP1_KIND_RESPONSE;
 }
 
-static ssize_t parse(enum http1_kind kind, const char *data, size_t len,
-		     struct http1_head *h)
+static ssize_t parse_head(enum http1_kind kind, const char *data, size_t len,
+			  struct http1_head *h)
 {
 	switch (kind) {
 	case HTTP1_KIND_REQUEST:
@@ -332,7 +332,7 @@ static void first_of_head(struct stream_env *env, struct conn *c,
 		return;
 	c->unsure = !c->valid && !(in->flags & TAP_F_MESSAGE_START);
 	kind = kind_for(c, in->dir, in->data, in->len);
-	n = parse(kind, in->data, in->len, &h);
+	n = parse_head(kind, in->data, in->len, &h);
 	if (n > 0) {
 		input_advance(in, (size_t)n);
 		d->next = in->pos;
@@ -365,7 +365,7 @@ static void more_of_head(struct stream_env *env, struct conn *c,
 	b = d->buf;
 	kind = kind_for(c, in->dir, b->data, b->len);
 	if (old < EARLY_BYTES || http1_head_end(b->data, b->len, old - 3))
-		n = parse(kind, b->data, b->len, &h);
+		n = parse_head(kind, b->data, b->len, &h);
 	if (n == -EAGAIN && !(in->flags & TAP_F_TRUNCATED)) {
 		input_advance(in, in->len);
 		d->next = in->pos;

@@ -68,7 +68,7 @@ void pending_free_spares(struct stream_env *env)
 	env->n_spare = 0;
 }
 
-static uint16_t put(char **to, struct slice s, size_t max)
+static uint16_t put_slice(char **to, struct slice s, size_t max)
 {
 	size_t n = s.len < max ? s.len : max;
 
@@ -107,10 +107,11 @@ struct pending *pending_push(struct stream_env *env, struct conn *c,
 	if (!p)
 		return NULL;
 	to = p->text;
-	p->method_len = put(&to, h->method, HTTP1_METHOD_MAX);
-	p->target_len = put(&to, h->target, TARGET_MAX_BYTES);
-	p->host_len = put(&to, host, HOST_MAX_BYTES);
-	p->traceparent_len = put(&to, h->traceparent, TRACEPARENT_MAX_BYTES);
+	p->method_len = put_slice(&to, h->method, HTTP1_METHOD_MAX);
+	p->target_len = put_slice(&to, h->target, TARGET_MAX_BYTES);
+	p->host_len = put_slice(&to, host, HOST_MAX_BYTES);
+	p->traceparent_len =
+		put_slice(&to, h->traceparent, TRACEPARENT_MAX_BYTES);
 	p->target_cut = h->target_cut || h->target.len > TARGET_MAX_BYTES;
 	p->version = h->version;
 	p->head = method_is(h->method, "HEAD", 4);

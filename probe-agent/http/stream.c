@@ -20,7 +20,7 @@ void stream_env_fini(struct stream_env *env)
 	pending_free_spares(env);
 }
 
-void stream_init(struct conn *c, const struct tap_progress *done)
+void stream_init(struct conn *c, const struct tap_rec_progress *done)
 {
 	/* One turn ahead, so that looking back never underflows. */
 	c->dir[TAP_RX].seen = (1ull << 32) + done->rx_seq;
@@ -64,7 +64,7 @@ static void progress_to(struct direction *d, uint32_t seq, uint64_t ns)
 }
 
 void stream_progress(struct stream_env *env, struct conn *c,
-		     const struct tap_progress *done)
+		     const struct tap_rec_progress *done)
 {
 	progress_to(&c->dir[TAP_RX], done->rx_seq, done->rx_ns);
 	progress_to(&c->dir[TAP_TX], done->tx_seq, done->tx_ns);
@@ -253,7 +253,7 @@ static bool find_place(struct stream_env *env, struct conn *c,
 }
 
 void stream_data(struct stream_env *env, struct conn *c,
-		 const struct tap_data *r)
+		 const struct tap_rec_data *r)
 {
 	struct direction *d = &c->dir[r->rec.dir];
 	bool entry = r->rec.flags & TAP_F_ENTRY;
@@ -471,7 +471,7 @@ static void poll_message(struct stream_env *env, struct conn *c, int dir,
 }
 
 void stream_poll(struct stream_env *env, struct conn *c,
-		 const struct tap_progress *now, uint64_t last_bytes,
+		 const struct tap_rec_progress *now, uint64_t last_bytes,
 		 uint64_t now_ns)
 {
 	const uint32_t seq[2] = { now->rx_seq, now->tx_seq };

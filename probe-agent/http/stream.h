@@ -77,15 +77,15 @@ struct stream_env {
 void stream_env_fini(struct stream_env *env);
 
 /* c is zeroed but for its identity. */
-void stream_init(struct conn *c, const struct tap_progress *done);
+void stream_init(struct conn *c, const struct tap_rec_progress *done);
 /* Frees what hangs on c, without a word. */
 void stream_fini(struct stream_env *env, struct conn *c);
 
 /* Takes over what both directions had done; first thing with any record. */
 void stream_progress(struct stream_env *env, struct conn *c,
-		     const struct tap_progress *done);
+		     const struct tap_rec_progress *done);
 void stream_data(struct stream_env *env, struct conn *c,
-		 const struct tap_data *r);
+		 const struct tap_rec_data *r);
 /* last_bytes, here and below: see struct tap_conn. */
 void stream_end(struct stream_env *env, struct conn *c, int dir,
 		uint64_t last_bytes, uint64_t time_ns);
@@ -106,7 +106,7 @@ bool stream_wants_poll(const struct conn *c);
  * still in the ring.
  */
 void stream_poll(struct stream_env *env, struct conn *c,
-		 const struct tap_progress *now, uint64_t last_bytes,
+		 const struct tap_rec_progress *now, uint64_t last_bytes,
 		 uint64_t now_ns);
 
 #endif /* PROBE_AGENT_HTTP_STREAM_H */

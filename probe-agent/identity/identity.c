@@ -55,7 +55,7 @@ static const struct identity unknown = {
 
 /* ---- the table */
 
-static size_t hash(uint32_t tgid, uint64_t start_ns)
+static size_t hash_process(uint32_t tgid, uint64_t start_ns)
 {
 	uint64_t h = start_ns ^ (uint64_t)tgid * UINT64_C(0x9e3779b97f4a7c15);
 
@@ -148,7 +148,7 @@ static void evict_oldest(struct identity_table *t)
 {
 	struct entry *e = t->oldest, **at;
 
-	at = &t->bucket[hash(e->tgid, e->start_ns) & t->mask];
+	at = &t->bucket[hash_process(e->tgid, e->start_ns) & t->mask];
 	while (*at != e)
 		at = &(*at)->next;
 	*at = e->next;
@@ -206,8 +206,8 @@ static bool is_self(const char *executable)
 }
 
 /* Fills e's names. -ENOMEM. */
-static int resolve(struct identity_table *t, const struct endpoint *end,
-		   struct entry *e)
+static int resolve_process(struct identity_table *t, const struct endpoint *end,
+			   struct entry *e)
 {
 	struct procfs_cgroup cg = { .container = "" };
 	struct procfs_otel otel = { .service = NULL };
@@ -248,9 +248,10 @@ static int resolve(struct identity_table *t, const struct endpoint *end,
 	return 0;
 }
 
-static struct entry *find(struct identity_table *t, const struct endpoint *end)
+static struct entry *find_entry(struct identity_table *t,
+				const struct endpoint *end)
 {
-	size_t at = hash(end->tgid, end->start_ns) & t->mask;
+	size_t at = hash_process(end->tgid, end->start_ns) & t->mask;
 	struct entry *e = t->bucket[at];
 
 	while (e && (e->tgid != end->tgid || e->start_ns != end->start_ns ||
@@ -264,7 +265,7 @@ static struct entry *find(struct identity_table *t, const struct endpoint *end)
 		return e;
 	}
 	e = calloc(1, sizeof(*e));
-	if (!e || resolve(t, end, e)) {
+	if (!e || resolve_process(t, end, e)) {
 		free_entry(e);
 		return NULL;
 	}
@@ -300,7 +301,7 @@ const struct identity *identity_lookup(struct identity_table *t,
 				       const struct endpoint *end)
 {
 	const struct agent_service_rule *rule;
-	const struct entry *e = find(t, end);
+	const struct entry *e = find_entry(t, end);
 
 	if (!e)
 		return &unknown;

@@ -67,7 +67,7 @@ struct route_table {
 };
 
 /* Multiply and fold, eight bytes a step. Not for hostile input alone. */
-static uint64_t hash(const void *data, size_t len, uint64_t seed)
+static uint64_t hash_bytes(const void *data, size_t len, uint64_t seed)
 {
 	const uint64_t k = 0x9e3779b97f4a7c15ull;
 	const char *p = data;
@@ -263,7 +263,7 @@ static int names_grow(struct names *set)
 
 		if (!s)
 			continue;
-		h = hash(s, strlen(s), 0);
+		h = hash_bytes(s, strlen(s), 0);
 		while (slots[h & (size - 1)])
 			h++;
 		slots[h & (size - 1)] = s;
@@ -278,7 +278,7 @@ static int names_grow(struct names *set)
 static const char *names_intern(struct names *set, const char *s, uint32_t cap,
 				bool *added)
 {
-	uint64_t h = hash(s, strlen(s), 0);
+	uint64_t h = hash_bytes(s, strlen(s), 0);
 
 	*added = false;
 	for (; set->size && set->slots[h & (set->size - 1)]; h++)
@@ -289,7 +289,7 @@ static const char *names_intern(struct names *set, const char *s, uint32_t cap,
 	if (set->n * 2 >= set->size) {
 		if (names_grow(set) != 0)
 			return NULL;
-		h = hash(s, strlen(s), 0);
+		h = hash_bytes(s, strlen(s), 0);
 		while (set->slots[h & (set->size - 1)])
 			h++;
 	}
@@ -310,7 +310,8 @@ static struct service *service_of(struct route_table *t, const char *name)
 		return t->last;
 	len = strlen(name);
 	for (;;) {
-		bucket = &t->services[hash(name, len, 1) % SERVICE_BUCKETS];
+		bucket = &t->services[hash_bytes(name, len, 1) %
+				      SERVICE_BUCKETS];
 		for (s = *bucket; s; s = s->next)
 			if (strcmp(s->name, name) == 0)
 				return t->last = s;
@@ -393,8 +394,8 @@ void route_free(struct route_table *t)
 	free(t);
 }
 
-static const char *make(struct route_table *t, struct service *s,
-			const char *target, size_t len, bool cut)
+static const char *make_route(struct route_table *t, struct service *s,
+			      const char *target, size_t len, bool cut)
 {
 	char text[LIMIT_STRING_BYTES + 1];
 	const char *route = text;
@@ -428,16 +429,16 @@ const char *route_template(struct route_table *t, const char *service,
 	if (len == 0 || !s || !path_of(&target, &len, &cut))
 		return "";
 	if (len > CACHED_BYTES) {
-		route = make(t, s, target, len, cut);
+		route = make_route(t, s, target, len, cut);
 	} else {
-		c = &t->cache[hash(target, len, (uintptr_t)s) &
+		c = &t->cache[hash_bytes(target, len, (uintptr_t)s) &
 			      (CACHE_ENTRIES - 1)];
 		if (c->service != s || c->len != len ||
 		    memcmp(c->target, target, len) != 0) {
 			c->service = s;
 			c->len = (uint32_t)len;
 			memcpy(c->target, target, len);
-			c->route = make(t, s, target, len, cut);
+			c->route = make_route(t, s, target, len, cut);
 		}
 		route = c->route;
 	}

@@ -28,7 +28,7 @@
 struct route_table;
 
 #define ROUTE_OVERFLOW "/{overflow}"
-#define ROUTE_CAP_DEFAULT 200u
+#define ROUTE_CAP_DEFAULT 1000u
 
 struct route_options {
 	/*

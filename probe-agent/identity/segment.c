@@ -87,7 +87,7 @@ static inline size_t of(uint64_t n, uint64_t class)
 	return n / class & COUNT_BITS;
 }
 
-static struct counts count(const char *s, size_t len)
+static struct counts count_characters(const char *s, size_t len)
 {
 	uint64_t n = 0;
 
@@ -154,7 +154,7 @@ static bool is_email(const char *s, size_t len)
 	const char *at = memchr(s, '@', len);
 	const char *dot;
 
-	if (!at || at == s || count(s, len).foreign)
+	if (!at || at == s || count_characters(s, len).foreign)
 		return false;
 	dot = memrchr(at, '.', (size_t)(s + len - at));
 	return dot && dot > at + 1 && dot + 1 < s + len;
@@ -199,7 +199,7 @@ static bool is_id(const char *s, const struct counts *c)
 	return c->len >= 8 && s[c->len - 1] == '='; /* base64 */
 }
 
-static size_t put(char *out, const char *text)
+static size_t put_text(char *out, const char *text)
 {
 	size_t n = strlen(text);
 
@@ -217,7 +217,7 @@ static size_t extension_len(const char *s, size_t len)
 	if (!dot || dot == s)
 		return 0;
 	n = (size_t)(s + len - dot - 1);
-	c = count(dot + 1, n);
+	c = count_characters(dot + 1, n);
 	return n <= 5 && c.lower + c.upper > 0 &&
 			       c.lower + c.upper + c.digits == n
 		       ? n
@@ -227,7 +227,7 @@ static size_t extension_len(const char *s, size_t len)
 /* A part of a file's name that changes with its content, or counts. */
 static bool is_file_part_id(const char *s, size_t len)
 {
-	struct counts c = count(s, len);
+	struct counts c = count_characters(s, len);
 
 	if (c.digits == len)
 		return len >= 4;
@@ -245,7 +245,7 @@ static size_t put_parts(char *out, const char *s, size_t len)
 		if (i < len && !(classes[(uint8_t)s[i]] & BREAK))
 			continue;
 		if (is_file_part_id(s + start, i - start)) {
-			n += put(out + n, "{id}");
+			n += put_text(out + n, "{id}");
 		} else {
 			memcpy(out + n, s + start, i - start);
 			n += i - start;
@@ -260,14 +260,14 @@ static size_t put_parts(char *out, const char *s, size_t len)
 static size_t put_file(char *out, const char *s, size_t len, size_t extension)
 {
 	size_t stem = len - extension - 1, n;
-	struct counts c = count(s, stem);
+	struct counts c = count_characters(s, stem);
 
 	if (is_uuid(s, stem))
-		n = put(out, "{uuid}");
+		n = put_text(out, "{uuid}");
 	else if (is_date(s, stem))
-		n = put(out, "{date}");
+		n = put_text(out, "{date}");
 	else if (is_number(&c) || is_hex(s, &c) || c.len > PLAIN_MAX)
-		n = put(out, "{id}");
+		n = put_text(out, "{id}");
 	else
 		n = put_parts(out, s, stem);
 	memcpy(out + n, s + stem, extension + 1);
@@ -282,30 +282,30 @@ size_t segment_template(char out[SEGMENT_OUT_BYTES], const char *s, size_t len)
 	if (len == 0)
 		return 0;
 	if (len > SEGMENT_MAX_BYTES)
-		return put(out, "{id}");
-	c = count(s, len);
+		return put_text(out, "{id}");
+	c = count_characters(s, len);
 	/* By far the most: a word. */
 	if (c.lower == len && len <= PLAIN_MAX && c.hex_letters != len) {
 		memcpy(out, s, len);
 		return len;
 	}
 	if (is_date(s, len))
-		return put(out, "{date}");
+		return put_text(out, "{date}");
 	if (c.foreign)
-		return put(out, "{text}");
+		return put_text(out, "{text}");
 	if (is_uuid(s, len))
-		return put(out, "{uuid}");
+		return put_text(out, "{uuid}");
 	if (is_number(&c))
-		return put(out, "{id}");
+		return put_text(out, "{id}");
 	if (c.at_or_dot) {
 		if (is_email(s, len))
-			return put(out, "{email}");
+			return put_text(out, "{email}");
 		extension = extension_len(s, len);
 		if (extension)
 			return put_file(out, s, len, extension);
 	}
 	if (is_id(s, &c))
-		return put(out, "{id}");
+		return put_text(out, "{id}");
 	memcpy(out, s, len);
 	return len;
 }

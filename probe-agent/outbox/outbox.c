@@ -20,7 +20,7 @@
 static int ring_grow(struct outbox *ob)
 {
 	size_t cap = ob->items != NULL ? (ob->mask + 1) * 2 : 64;
-	struct item *items = calloc(cap, sizeof(*items));
+	struct outbox_slot *items = calloc(cap, sizeof(*items));
 
 	if (items == NULL)
 		return -ENOMEM;
@@ -33,7 +33,7 @@ static int ring_grow(struct outbox *ob)
 	return 0;
 }
 
-static int append(struct outbox *ob, const struct item *it)
+static int append(struct outbox *ob, const struct outbox_slot *it)
 {
 	if (ob->items == NULL || ob->n > ob->mask) {
 		int err = ring_grow(ob);
@@ -49,7 +49,7 @@ static int append(struct outbox *ob, const struct item *it)
 }
 
 void outbox_splice(struct outbox *ob, size_t from, size_t to,
-		   const struct item *with)
+		   const struct outbox_slot *with)
 {
 	size_t kept = from;
 
@@ -77,7 +77,7 @@ void outbox_splice(struct outbox *ob, size_t from, size_t to,
 static int restore(void *arg, const struct outbox_disk_row *row)
 {
 	struct outbox *ob = arg;
-	struct item it = {
+	struct outbox_slot it = {
 		.first = row->first,
 		.sequence = row->sequence,
 		.events = row->events,
@@ -199,7 +199,7 @@ static void allow_sending(struct outbox *ob, uint64_t sequence)
 		ob->marks.sendable = sequence + SEND_AHEAD;
 }
 
-int outbox_store(struct outbox *ob, struct item *it)
+int outbox_store(struct outbox *ob, struct outbox_slot *it)
 {
 	struct outbox_disk_row row = {
 		.first = it->first,
@@ -227,7 +227,7 @@ int outbox_store(struct outbox *ob, struct item *it)
 }
 
 /* The file says that this one may be sent, before it is. */
-static int store_sendable(struct outbox *ob, const struct item *it)
+static int store_sendable(struct outbox *ob, const struct outbox_slot *it)
 {
 	struct outbox_disk_marks marks;
 
@@ -240,7 +240,7 @@ static int store_sendable(struct outbox *ob, const struct item *it)
 	return outbox_disk_mark(ob->disk, &ob->marks, 0);
 }
 
-int outbox_load(struct outbox *ob, struct item *it)
+int outbox_load(struct outbox *ob, struct outbox_slot *it)
 {
 	void *data;
 	size_t len;
@@ -256,7 +256,7 @@ int outbox_load(struct outbox *ob, struct item *it)
 	return 0;
 }
 
-void outbox_unload(struct item *it)
+void outbox_unload(struct outbox_slot *it)
 {
 	if (!it->stored)
 		return;
@@ -269,7 +269,7 @@ void outbox_unload(struct item *it)
 int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 		uint64_t sequence, uint64_t events)
 {
-	struct item it = {
+	struct outbox_slot it = {
 		.first = sequence,
 		.sequence = sequence,
 		.events = events,
@@ -315,7 +315,7 @@ static void deadline(struct timespec *ts, int timeout_ms)
 /* Written first, then sent. */
 static int first_item(struct outbox *ob, struct outbox_item *out)
 {
-	struct item *it = outbox_at(ob, 0);
+	struct outbox_slot *it = outbox_at(ob, 0);
 	int err = outbox_store(ob, it);
 
 	err = err ? err : store_sendable(ob, it);

@@ -50,7 +50,8 @@ static int failed(struct outbox_disk *d, const char *what)
 }
 
 /* Runs a statement that gives no rows, and makes it ready for the next time. */
-static int run(struct outbox_disk *d, sqlite3_stmt *s, const char *what)
+static int run_statement(struct outbox_disk *d, sqlite3_stmt *s,
+			 const char *what)
 {
 	int err = sqlite3_step(s) == SQLITE_DONE ? 0 : failed(d, what);
 
@@ -59,7 +60,8 @@ static int run(struct outbox_disk *d, sqlite3_stmt *s, const char *what)
 	return err;
 }
 
-static int prepare(struct outbox_disk *d, sqlite3_stmt **out, const char *sql)
+static int prepare_statement(struct outbox_disk *d, sqlite3_stmt **out,
+			     const char *sql)
 {
 	if (sqlite3_prepare_v3(d->db, sql, -1, SQLITE_PREPARE_PERSISTENT, out,
 			       NULL) != SQLITE_OK)
@@ -69,32 +71,38 @@ static int prepare(struct outbox_disk *d, sqlite3_stmt **out, const char *sql)
 
 static int prepare_all(struct outbox_disk *d)
 {
-	int err = prepare(d, &d->begin, "BEGIN IMMEDIATE");
+	int err = prepare_statement(d, &d->begin, "BEGIN IMMEDIATE");
 
-	err = err ? err : prepare(d, &d->commit, "COMMIT");
-	err = err ? err : prepare(d, &d->rollback, "ROLLBACK");
+	err = err ? err : prepare_statement(d, &d->commit, "COMMIT");
+	err = err ? err : prepare_statement(d, &d->rollback, "ROLLBACK");
 	err = err ? err
-		  : prepare(d, &d->put,
+		  : prepare_statement(
+			    d, &d->put,
 			    "INSERT INTO batch(sequence, first, events, rollup,"
 			    " data) VALUES(?1, ?2, ?3, ?4, ?5)");
 	err = err ? err
-		  : prepare(d, &d->get,
+		  : prepare_statement(
+			    d, &d->get,
 			    "SELECT data FROM batch WHERE sequence = ?1");
 	/* All of a range but the newest row. */
 	err = err ? err
-		  : prepare(d, &d->forget,
+		  : prepare_statement(
+			    d, &d->forget,
 			    "DELETE FROM batch WHERE sequence >= ?1 AND"
 			    " sequence <= ?2 AND sequence <"
 			    " (SELECT max(sequence) FROM batch)");
 	err = err ? err
-		  : prepare(d, &d->replace,
+		  : prepare_statement(
+			    d, &d->replace,
 			    "DELETE FROM batch WHERE sequence >= ?1 AND"
 			    " sequence <= ?2");
 	err = err ? err
-		  : prepare(d, &d->set,
+		  : prepare_statement(
+			    d, &d->set,
 			    "INSERT OR REPLACE INTO state VALUES(?1, ?2)");
 	err = err ? err
-		  : prepare(d, &d->each,
+		  : prepare_statement(
+			    d, &d->each,
 			    "SELECT sequence, first, events, rollup,"
 			    " length(data) FROM batch ORDER BY sequence");
 	return err;
@@ -116,7 +124,7 @@ static int one_row(void *arg, int n, char **values, char **names)
 	return 0;
 }
 
-static int check(struct outbox_disk *d)
+static int check_database(struct outbox_disk *d)
 {
 	char answer[64] = "";
 
@@ -140,7 +148,7 @@ static int check(struct outbox_disk *d)
 static int read_state(struct outbox_disk *d)
 {
 	sqlite3_stmt *s;
-	int err = prepare(d, &s, "SELECT key, value FROM state");
+	int err = prepare_statement(d, &s, "SELECT key, value FROM state");
 	int step;
 
 	if (err)
@@ -182,7 +190,7 @@ static int try_open(struct outbox_disk **out, const char *path)
 			    "PRAGMA synchronous=FULL;"
 			    "PRAGMA cache_size=-512;"
 			    "BEGIN EXCLUSIVE; COMMIT;");
-	err = err ? err : check(d);
+	err = err ? err : check_database(d);
 	err = err ? err : exec(d, schema);
 	err = err ? err : prepare_all(d);
 	err = err ? err : read_state(d);
@@ -258,7 +266,7 @@ static int set(struct outbox_disk *d, const char *key, uint64_t value)
 {
 	sqlite3_bind_text(d->set, 1, key, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(d->set, 2, (sqlite3_int64)value);
-	return run(d, d->set, "set");
+	return run_statement(d, d->set, "set");
 }
 
 int outbox_disk_set_epoch(struct outbox_disk *d, uint64_t epoch)
@@ -275,7 +283,7 @@ static int delete_range(struct outbox_disk *d, sqlite3_stmt *s, uint64_t first,
 {
 	sqlite3_bind_int64(s, 1, (sqlite3_int64)first);
 	sqlite3_bind_int64(s, 2, (sqlite3_int64)last);
-	return run(d, s, "delete");
+	return run_statement(d, s, "delete");
 }
 
 /* Inside a transaction. */
@@ -300,19 +308,19 @@ static int insert(struct outbox_disk *d, const struct outbox_disk_row *row,
 	sqlite3_bind_int64(d->put, 3, (sqlite3_int64)row->events);
 	sqlite3_bind_int(d->put, 4, row->rollup);
 	sqlite3_bind_blob64(d->put, 5, data, row->len, SQLITE_STATIC);
-	return run(d, d->put, "put");
+	return run_statement(d, d->put, "put");
 }
 
 /* Ends the transaction one way or the other. */
-static int finish(struct outbox_disk *d, int err,
-		  const struct outbox_disk_marks *marks)
+static int finish_transaction(struct outbox_disk *d, int err,
+			      const struct outbox_disk_marks *marks)
 {
 	if (err == 0)
-		err = run(d, d->commit, "commit");
+		err = run_statement(d, d->commit, "commit");
 	if (err != 0) {
 		/* Some errors have rolled back already. */
 		if (!sqlite3_get_autocommit(d->db))
-			run(d, d->rollback, "rollback");
+			run_statement(d, d->rollback, "rollback");
 		return err;
 	}
 	if (marks->acknowledged > d->marks.acknowledged)
@@ -325,27 +333,27 @@ static int finish(struct outbox_disk *d, int err,
 int outbox_disk_put(struct outbox_disk *d, const struct outbox_disk_row *row,
 		    const void *data, const struct outbox_disk_marks *marks)
 {
-	int err = run(d, d->begin, "begin");
+	int err = run_statement(d, d->begin, "begin");
 
 	if (err)
 		return err;
 	err = delete_range(d, d->replace, row->first, row->sequence);
 	err = err ? err : insert(d, row, data);
 	err = err ? err : put_marks(d, marks);
-	return finish(d, err, marks);
+	return finish_transaction(d, err, marks);
 }
 
 int outbox_disk_mark(struct outbox_disk *d,
 		     const struct outbox_disk_marks *marks, uint64_t dropped)
 {
-	int err = run(d, d->begin, "begin");
+	int err = run_statement(d, d->begin, "begin");
 
 	if (err)
 		return err;
 	err = put_marks(d, marks);
 	if (err == 0 && dropped > 0)
 		err = delete_range(d, d->forget, dropped, dropped);
-	return finish(d, err, marks);
+	return finish_transaction(d, err, marks);
 }
 
 int outbox_disk_get(struct outbox_disk *d, uint64_t sequence, void **data,

@@ -19,9 +19,9 @@
  */
 
 /* Beyond its data, what an item costs in memory. */
-#define ITEM_BYTES (sizeof(struct item) + 32)
+#define ITEM_BYTES (sizeof(struct outbox_slot) + 32)
 
-struct item {
+struct outbox_slot {
 	uint64_t first, sequence, events;
 	void *data; /* NULL: on disk only */
 	size_t len;
@@ -41,7 +41,7 @@ struct outbox {
 	size_t cap_bytes, bytes;
 	/* A ring, oldest first. Item 0 may have been sent: it is never folded
 	 * or dropped, so what was counted there cannot be sent again here. */
-	struct item *items;
+	struct outbox_slot *items;
 	size_t head, n, mask;
 	uint64_t epoch, last_sequence;
 	struct outbox_disk_marks marks; /* as they are; the file's lag */
@@ -54,19 +54,19 @@ struct outbox {
 	struct outbox_stats stats;
 };
 
-static inline struct item *outbox_at(const struct outbox *ob, size_t i)
+static inline struct outbox_slot *outbox_at(const struct outbox *ob, size_t i)
 {
 	return &ob->items[(ob->head + i) & ob->mask];
 }
 
 /* Takes items [from, to) out, and puts *with in their place unless NULL. */
 void outbox_splice(struct outbox *ob, size_t from, size_t to,
-		   const struct item *with);
+		   const struct outbox_slot *with);
 /* Makes it->data be there, or, if the file has it, not be there. */
-int outbox_load(struct outbox *ob, struct item *it);
-void outbox_unload(struct item *it);
+int outbox_load(struct outbox *ob, struct outbox_slot *it);
+void outbox_unload(struct outbox_slot *it);
 /* Writes it into the file, if there is one. */
-int outbox_store(struct outbox *ob, struct item *it);
+int outbox_store(struct outbox *ob, struct outbox_slot *it);
 
 bool outbox_has_room(const struct outbox *ob, size_t len);
 /* Folds, and drops, until len bytes have room or nothing is left to give. */

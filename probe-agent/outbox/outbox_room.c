@@ -9,9 +9,9 @@
 /* A fold makes at least this part of the cap free, if it can. */
 #define FOLD_PART 16u
 
-static void drop(struct outbox *ob, size_t i)
+static void drop_item(struct outbox *ob, size_t i)
 {
-	const struct item *it = outbox_at(ob, i);
+	const struct outbox_slot *it = outbox_at(ob, i);
 
 	ob->stats.dropped_events += it->events;
 	if (it->stored && it->sequence < ob->last_sequence)
@@ -21,7 +21,7 @@ static void drop(struct outbox *ob, size_t i)
 	outbox_splice(ob, i, i + 1, NULL);
 }
 
-static int add_to_rollup(struct outbox *ob, struct item *it)
+static int add_to_rollup(struct outbox *ob, struct outbox_slot *it)
 {
 	const char *reason = "";
 	struct batch b;
@@ -45,7 +45,8 @@ static int add_to_rollup(struct outbox *ob, struct item *it)
 }
 
 /* Folds items [from, to) into *out, which is not in the outbox yet. */
-static int fold(struct outbox *ob, size_t from, size_t to, struct item *out)
+static int fold(struct outbox *ob, size_t from, size_t to,
+		struct outbox_slot *out)
 {
 	int err = 0;
 
@@ -57,7 +58,7 @@ static int fold(struct outbox *ob, size_t from, size_t to, struct item *out)
 		err = add_to_rollup(ob, outbox_at(ob, i));
 	if (err)
 		return err;
-	*out = (struct item){
+	*out = (struct outbox_slot){
 		.first = outbox_at(ob, from)->first,
 		.sequence = outbox_at(ob, to - 1)->sequence,
 		.events = rollup_events(ob->rollup),
@@ -111,7 +112,7 @@ static uint64_t plain_events(const struct outbox *ob, size_t from, size_t to)
 /* True if it freed something or sealed something: worth another look. */
 static bool fold_oldest(struct outbox *ob)
 {
-	struct item it;
+	struct outbox_slot it;
 	size_t from, to;
 	uint64_t events;
 	int err = -EMSGSIZE;
@@ -158,7 +159,7 @@ static bool drop_oldest(struct outbox *ob)
 		return false;
 	log_warn("outbox full: oldest batch dropped: events=%llu",
 		 (unsigned long long)outbox_at(ob, i)->events);
-	drop(ob, i);
+	drop_item(ob, i);
 	return true;
 }
 

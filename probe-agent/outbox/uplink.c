@@ -93,7 +93,7 @@ static struct timespec in_ms(uint32_t ms)
 	return t;
 }
 
-static void nap(struct uplink *up, uint32_t ms)
+static void sleep_ms(struct uplink *up, uint32_t ms)
 {
 	struct timespec until = in_ms(ms);
 
@@ -107,7 +107,7 @@ static void nap(struct uplink *up, uint32_t ms)
 /* ---- one exchange ---- */
 
 /* Waits for what was begun; uplink_stop() can cut that short. */
-static int finish(struct uplink *up)
+static int finish_send(struct uplink *up)
 {
 	nng_aio_wait(up->aio);
 	return nng_errno(nng_aio_result(up->aio));
@@ -134,7 +134,7 @@ static int send_batch(struct uplink *up, const struct outbox_item *it,
 	memcpy((uint8_t *)nng_msg_body(msg) + head_len, it->data, it->len);
 	nng_aio_set_msg(up->aio, msg);
 	nng_send_aio(up->socket, up->aio);
-	err = finish(up);
+	err = finish_send(up);
 	if (err) {
 		nng_msg_free(msg); /* not sent: still ours */
 		return err;
@@ -150,7 +150,7 @@ static int receive_reply(struct uplink *up, struct reply *out)
 
 	nng_aio_set_msg(up->aio, NULL);
 	nng_recv_aio(up->socket, up->aio);
-	err = finish(up);
+	err = finish_send(up);
 	if (err)
 		return err;
 	msg = nng_aio_get_msg(up->aio);
@@ -170,8 +170,8 @@ static uint32_t retry_ms(const struct reply *r)
 }
 
 /* What the aggregator says about the batch; returns how long to wait. */
-static uint32_t obey(struct uplink *up, const struct outbox_item *it,
-		     const struct reply *r)
+static uint32_t on_reply(struct uplink *up, const struct outbox_item *it,
+			 const struct reply *r)
 {
 	switch (r->status) {
 	case REPLY_ACCEPTED:
@@ -232,7 +232,7 @@ static void exchange(struct uplink *up, const struct outbox_item *it)
 	if (err == 0)
 		err = receive_reply(up, &reply);
 	if (err == 0) {
-		wait_ms = obey(up, it, &reply);
+		wait_ms = on_reply(up, it, &reply);
 	} else if (err == -ETIMEDOUT) {
 		atomic_fetch_add(&up->timeouts, 1);
 		redial(up);
@@ -241,10 +241,10 @@ static void exchange(struct uplink *up, const struct outbox_item *it)
 		wait_ms = RETRY_MS;
 	}
 	if (wait_ms > 0)
-		nap(up, wait_ms);
+		sleep_ms(up, wait_ms);
 }
 
-static void *run(void *arg)
+static void *uplink_thread(void *arg)
 {
 	struct uplink *up = arg;
 	struct outbox_item it;
@@ -390,7 +390,7 @@ int uplink_start(struct uplink **out, const struct uplink_options *opt,
 	if (err)
 		return err;
 	up->outbox = ob;
-	err = -pthread_create(&up->thread, NULL, run, up);
+	err = -pthread_create(&up->thread, NULL, uplink_thread, up);
 	if (err) {
 		release(up);
 		return err;

@@ -14,7 +14,6 @@
 #include "proto/limits.h"
 
 #define US_PER_S 1000000
-#define ROLES 2u
 /* Prometheus takes a series for gone after 5 minutes without a sample. */
 #define KEEP_ALIVE_S 240
 
@@ -78,7 +77,7 @@ void backfill_free(struct backfill *b)
 
 /* ---- labels, as the aggregator gives them; docs/METRICS.md ---- */
 
-static void put(struct buf *t, const char *name, const char *value)
+static void put_label(struct buf *t, const char *name, const char *value)
 {
 	if (*value == '\0')
 		return;
@@ -107,13 +106,11 @@ static const char *version_text(uint32_t version)
 static const char *error_text(uint32_t role, uint32_t status, uint32_t outcome,
 			      const char *status_text)
 {
-	static const char *const names[] = { "", "aborted", "connection_reset",
-					     "timeout", "malformed_response" };
+	const char *name = outcome_name(outcome);
 
-	if (outcome > 0)
-		return outcome < sizeof(names) / sizeof(*names) ? names[outcome]
-								: "_OTHER";
-	return status >= (role == 2 ? 400u : 500u) ? status_text : "";
+	if (outcome != OUTCOME_COMPLETE)
+		return name ? name : "_OTHER";
+	return status >= (role == ROLE_CLIENT ? 400u : 500u) ? status_text : "";
 }
 
 static void put_job(struct buf *t, const char *ns, const char *service)
@@ -125,7 +122,7 @@ static void put_job(struct buf *t, const char *ns, const char *service)
 	else
 		buf_printf(&job, "%s%s%s", ns, *ns ? "/" : "", service);
 	if (buf_str(&job) != NULL)
-		put(t, "job", job.data);
+		put_label(t, "job", job.data);
 	else
 		t->err = -ENOMEM;
 	buf_fini(&job);
@@ -148,23 +145,23 @@ static int label_text(struct buf *t, const struct batch *b, size_t i)
 	buf_reset(t);
 	put_job(t, s[r->namespace_[resource]].data,
 		s[r->service[resource]].data);
-	put(t, "instance", *instance ? instance : b->agent);
-	put(t, "http_request_method", *method ? method : "_OTHER");
-	if (role == 2) {
-		put(t, "server_address", s[row->address[i]].data);
-		put(t, "server_port", port);
+	put_label(t, "instance", *instance ? instance : b->agent);
+	put_label(t, "http_request_method", *method ? method : "_OTHER");
+	if (role == ROLE_CLIENT) {
+		put_label(t, "server_address", s[row->address[i]].data);
+		put_label(t, "server_port", port);
 	} else {
-		put(t, "http_route", s[row->route[i]].data);
+		put_label(t, "http_route", s[row->route[i]].data);
 	}
-	put(t, "http_response_status_code", status);
-	put(t, "error_type",
-	    error_text(role, row->status[i], row->outcome[i], status));
-	put(t, "url_scheme", s[row->scheme[i]].data);
-	put(t, "network_protocol_version", version_text(row->version[i]));
+	put_label(t, "http_response_status_code", status);
+	put_label(t, "error_type",
+		  error_text(role, row->status[i], row->outcome[i], status));
+	put_label(t, "url_scheme", s[row->scheme[i]].data);
+	put_label(t, "network_protocol_version", version_text(row->version[i]));
 	return buf_str(t) != NULL ? 0 : t->err;
 }
 
-static int compare(const void *a, const void *b)
+static int compare_series(const void *a, const void *b)
 {
 	const struct series *x = a, *y = b;
 
@@ -181,7 +178,7 @@ static struct series *find_series(struct backfill *b, const struct batch *batch,
 	if (label_text(&b->text, batch, i) != 0)
 		return NULL;
 	key.labels = b->text.data;
-	found = tfind(&key, &b->tree, compare);
+	found = tfind(&key, &b->tree, compare_series);
 	if (found != NULL)
 		return *found;
 	s = calloc(1, sizeof(*s));
@@ -189,7 +186,7 @@ static struct series *find_series(struct backfill *b, const struct batch *batch,
 		return NULL;
 	s->role = key.role;
 	s->labels = strdup(key.labels);
-	if (s->labels == NULL || tsearch(s, &b->tree, compare) == NULL) {
+	if (s->labels == NULL || tsearch(s, &b->tree, compare_series) == NULL) {
 		free_series(s);
 		return NULL;
 	}
@@ -223,7 +220,7 @@ static struct window *window_at(struct series *s, int64_t end_us)
 	return &s->window[at];
 }
 
-static void count(struct window *w, uint64_t us, uint64_t times)
+static void count_request(struct window *w, uint64_t us, uint64_t times)
 {
 	size_t i = 0;
 
@@ -247,7 +244,7 @@ static int add_events(struct backfill *b, const struct batch *batch)
 			return -ENOMEM;
 		w->count++;
 		w->sum_us += e->duration_us[i];
-		count(w, e->duration_us[i], 1);
+		count_request(w, e->duration_us[i], 1);
 	}
 	return 0;
 }
@@ -267,8 +264,8 @@ static int add_rollups(struct backfill *b, const struct batch *batch)
 		w->count += r->count[i];
 		w->sum_us += r->duration_sum_us[i];
 		for (uint32_t k = 0; k < h->buckets[i]; k++, at++)
-			count(w, bucket_seconds_upper(h->index[at]),
-			      h->count[at]);
+			count_request(w, bucket_seconds_upper(h->index[at]),
+				      h->count[at]);
 	}
 	return 0;
 }
@@ -305,8 +302,8 @@ struct walk {
 
 static const char *family(uint32_t role)
 {
-	return role == 2 ? "http_client_request_duration_seconds"
-			 : "http_server_request_duration_seconds";
+	return role == ROLE_CLIENT ? "http_client_request_duration_seconds"
+				   : "http_server_request_duration_seconds";
 }
 
 static void write_sample(const struct walk *w, const struct series *s,
@@ -366,7 +363,8 @@ static void visit(const void *node, VISIT how, void *arg)
 		fprintf(w->file,
 			"# HELP %s Duration of HTTP %s requests.\n"
 			"# TYPE %s histogram\n# UNIT %s seconds\n",
-			name, w->role == 2 ? "client" : "server", name, name);
+			name, w->role == ROLE_CLIENT ? "client" : "server",
+			name, name);
 	w->any = true;
 	write_series(w, s);
 }
@@ -379,7 +377,7 @@ int backfill_write(struct backfill *b, const char *path)
 
 	if (w.file == NULL)
 		return -errno;
-	for (w.role = 1; w.role <= ROLES; w.role++) {
+	for (w.role = ROLE_SERVER; w.role <= ROLES; w.role++) {
 		w.any = false;
 		twalk_r(b->tree, visit, &w);
 	}

@@ -68,7 +68,7 @@ void import_bad(struct import *im, const char *what, uint64_t number,
 
 /* ---- batches ---- */
 
-static int flush(struct import *im)
+static int flush_batch(struct import *im)
 {
 	/* What was lost is not known; what is here was captured. */
 	struct batch_losses losses = { .captured = im->stats.events };
@@ -102,7 +102,7 @@ static const char *known_method(const char *m, size_t len)
 int import_add(struct import *im, struct import_event *x)
 {
 	static const char empty[] = "";
-	struct event *e = &x->e;
+	struct packer_event *e = &x->e;
 	const char **text[] = { &e->service,   &e->namespace_, &e->instance,
 				&e->container, &e->executable, &e->route,
 				&e->scheme,    &e->address };
@@ -112,7 +112,7 @@ int import_add(struct import *im, struct import_event *x)
 		e->service = im->opt->service;
 	e->method = known_method(x->method, x->method_len);
 	/* The route is the server's; see pipeline.c. */
-	if (e->route == NULL && e->role == 1)
+	if (e->route == NULL && e->role == ROLE_SERVER)
 		e->route = route_template(im->routes, e->service, x->target,
 					  x->target_len);
 	for (size_t i = 0; i < sizeof(text) / sizeof(*text); i++)
@@ -122,7 +122,7 @@ int import_add(struct import *im, struct import_event *x)
 	if (full < 0)
 		return full;
 	im->stats.events++;
-	return full ? flush(im) : 0;
+	return full ? flush_batch(im) : 0;
 }
 
 /* ---- time ---- */
@@ -280,7 +280,7 @@ int import_file(FILE *in, const char *name, const struct import_options *opt,
 		err = im.stats.format == IMPORT_HAR ? take_har(&im, in)
 						    : take_lines(&im, in);
 	if (!err)
-		err = flush(&im);
+		err = flush_batch(&im);
 	if (im.stats.bad > IMPORT_BAD_SHOWN)
 		fprintf(stderr, "%s: %llu more like that\n", name,
 			(unsigned long long)(im.stats.bad - IMPORT_BAD_SHOWN));

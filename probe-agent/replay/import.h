@@ -54,7 +54,8 @@ struct import;
 
 /* What a reader of a format found; strings are borrowed. */
 struct import_event {
-	struct event e; /* method, route and service are filled in later */
+	struct packer_event
+		e; /* method, route and service are filled in later */
 	const char *method, *target; /* target NULL: e.route is set */
 	size_t method_len, target_len;
 };

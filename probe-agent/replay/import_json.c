@@ -163,7 +163,7 @@ static void whole(json_t *v, double max, uint64_t *out)
 }
 
 static const char *take_times(const struct import_json *j, json_t *o,
-			      struct event *e)
+			      struct packer_event *e)
 {
 	json_t *v = get(j, o, F_DURATION);
 	double s = 0, unit = 1e6;
@@ -201,11 +201,12 @@ static const char *take_names(const struct import_json *j, json_t *o,
 	if (x->method == NULL)
 		return "no method";
 	x->method_len = strlen(x->method);
-	x->e.role = role != NULL && strcmp(role, "client") == 0 ? 2 : 1;
+	x->e.role = role != NULL && strcmp(role, "client") == 0 ? ROLE_CLIENT
+								: ROLE_SERVER;
 	x->target = json_string_value(get(j, o, F_TARGET));
 	x->target_len = x->target != NULL ? strlen(x->target) : 0;
 	x->e.route = text_of(get(j, o, F_ROUTE));
-	if (x->e.route == NULL && x->target == NULL && x->e.role == 1)
+	if (x->e.route == NULL && x->target == NULL && x->e.role == ROLE_SERVER)
 		return "neither target nor route";
 	x->e.service = text_of(get(j, o, F_SERVICE));
 	x->e.namespace_ = text_of(get(j, o, F_NAMESPACE));
@@ -220,8 +221,8 @@ static const char *take_names(const struct import_json *j, json_t *o,
 	return NULL;
 }
 
-static const char *take(const struct import_json *j, json_t *o,
-			struct import_event *x)
+static const char *take_object(const struct import_json *j, json_t *o,
+			       struct import_event *x)
 {
 	const char *why = take_names(j, o, x);
 	uint64_t status = LIMIT_STATUS + 1;
@@ -234,7 +235,7 @@ static const char *take(const struct import_json *j, json_t *o,
 	/* Nobody sent one: that is no success. */
 	x->e.status = status >= 100 ? (uint32_t)status : 0;
 	if (status < 100)
-		x->e.outcome = 1;
+		x->e.outcome = OUTCOME_ABORTED;
 	whole(get(j, o, F_REQUEST_BYTES), LIMIT_BODY_BYTES - 1,
 	      &x->e.request_bytes);
 	whole(get(j, o, F_RESPONSE_BYTES), LIMIT_BODY_BYTES - 1,
@@ -245,7 +246,7 @@ static const char *take(const struct import_json *j, json_t *o,
 int import_json_line(struct import *im, const struct import_json *j,
 		     const char *line, size_t len, const char **why)
 {
-	struct import_event x = { .e = { .role = 1 } };
+	struct import_event x = { .e = { .role = ROLE_SERVER } };
 	json_error_t error;
 	json_t *o = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
 	int err;
@@ -255,7 +256,7 @@ int import_json_line(struct import *im, const struct import_json *j,
 		json_decref(o);
 		return -EPROTO;
 	}
-	*why = take(j, o, &x);
+	*why = take_object(j, o, &x);
 	err = *why == NULL ? import_add(im, &x) : -EPROTO;
 	json_decref(o);
 	return err < 0 ? err : 1;
@@ -304,7 +305,7 @@ static const char *har_entry(struct import *im, json_t *entry, int *err)
 	char scheme[16] = "", host[256] = "";
 	struct import_event x = {
 		.method = json_string_value(json_object_get(request, "method")),
-		.e = { .role = 2,
+		.e = { .role = ROLE_CLIENT,
 		       .scheme = scheme,
 		       .address = host,
 		       .route = "" },
@@ -326,7 +327,7 @@ static const char *har_entry(struct import *im, json_t *entry, int *err)
 	x.e.duration_us = (uint64_t)(ms * 1e3 + 0.5);
 	whole(json_object_get(response, "status"), LIMIT_STATUS, &status);
 	x.e.status = (uint32_t)status;
-	x.e.outcome = status == 0; /* blocked, or aborted */
+	x.e.outcome = status == 0 ? OUTCOME_ABORTED : OUTCOME_COMPLETE;
 	x.e.version = version != NULL ? http_version(version) : 0;
 	whole(json_object_get(request, "bodySize"), LIMIT_BODY_BYTES - 1,
 	      &x.e.request_bytes);

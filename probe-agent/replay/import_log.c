@@ -146,7 +146,7 @@ int import_log_line(struct import *im, enum import_format format, char *line,
 		    size_t len, const char **why)
 {
 	struct import_event x = {
-		.e = { .role = 1, .scheme = "http" },
+		.e = { .role = ROLE_SERVER, .scheme = "http" },
 	};
 	uint64_t status, bytes, duration_us = 0;
 	int64_t end_us;
@@ -177,7 +177,7 @@ int import_log_line(struct import *im, enum import_format format, char *line,
 		return -EPROTO;
 	if (status == 499) {
 		/* nginx's own code: the client left, nobody saw a status. */
-		x.e.outcome = 1;
+		x.e.outcome = OUTCOME_ABORTED;
 		status = 0;
 	}
 	x.e.status = (uint32_t)status;

@@ -129,7 +129,7 @@ static int parse_flag(struct replay *r, int key, const char *arg)
 	}
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct replay *r = state->input;
 	int err;
@@ -151,7 +151,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	return err == -ENOENT ? ARGP_ERR_UNKNOWN : 0;
 }
 
-static void interrupt(int sig)
+static void on_signal(int sig)
 {
 	(void)sig;
 	replay_interrupted = 1;
@@ -266,7 +266,7 @@ static int replay_file(struct replay *r, const char *name)
 	err = open_trace(r, &f);
 	if (err)
 		return err;
-	err = plan_make(&r->plan, f, r->as);
+	err = replay_streams_make(&r->plan, f, r->as);
 	rewind(f);
 	if (!err)
 		err = trace_reader_new(&reader, f);
@@ -281,7 +281,7 @@ static int replay_file(struct replay *r, const char *name)
 	if (!err && (r->plan.damage != NULL || r->refused_requests > 0))
 		err = -EBADMSG;
 	trace_reader_free(reader);
-	plan_fini(&r->plan);
+	replay_streams_fini(&r->plan);
 	fclose(f);
 	return err;
 }
@@ -323,7 +323,7 @@ static int replay_files(struct replay *r)
 	return worst;
 }
 
-static int run(struct replay *r)
+static int run_replay(struct replay *r)
 {
 	int err, end;
 
@@ -355,7 +355,7 @@ int cmd_replay(int argc, char **argv)
 	struct argp_child children[] = { { &cli_log_argp, 0, NULL, 0 }, { 0 } };
 	struct argp argp = {
 		.options = options,
-		.parser = parse,
+		.parser = parse_option,
 		.args_doc = "FILE…",
 		.doc = "Sends traces (of `redtap-aggregator export` or "
 		       "`redtap-agent run --record`), access logs, JSON lines "
@@ -369,7 +369,7 @@ int cmd_replay(int argc, char **argv)
 		.wait_ms = WAIT_MS,
 		.import = { .agent = "import", .service = "imported" },
 	};
-	struct sigaction sa = { .sa_handler = interrupt };
+	struct sigaction sa = { .sa_handler = on_signal };
 
 	argp_parse(&argp, argc, argv, 0, NULL, &r);
 	if (r.wait_ms < r.uplink_options.reply_timeout_ms)
@@ -378,5 +378,5 @@ int cmd_replay(int argc, char **argv)
 	r.bar = isatty(STDERR_FILENO);
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
-	return run(&r) ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_replay(&r) ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -10,7 +10,7 @@
 #include "probe-agent/outbox/uplink.h"
 #include "probe-agent/replay/backfill.h"
 #include "probe-agent/replay/import.h"
-#include "probe-agent/replay/plan.h"
+#include "probe-agent/replay/replay_streams.h"
 
 /*
  * The inside of `redtap-agent replay`: replay.c has the flags and the files,
@@ -35,7 +35,7 @@ struct replay {
 	bool bar;
 	/* Of the one under way. */
 	const char *name;
-	struct plan plan;
+	struct replay_streams plan;
 	uint64_t batches, requests; /* sent */
 	uint64_t known_batches, known_requests; /* counted before */
 	uint64_t refused_requests;

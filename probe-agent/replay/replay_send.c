@@ -69,7 +69,8 @@ void replay_draw(struct replay *r, bool last)
 static int64_t wait_and_shift(struct replay *r, const struct batch *b)
 {
 	const int64_t step_us = (int64_t)WINDOW_SECONDS * 1000000;
-	int64_t end_us = plan_batch_end_us(b), to_us = r->plan.last_us;
+	int64_t end_us = replay_streams_batch_end_us(b),
+		to_us = r->plan.last_us;
 	uint64_t due_ns, now_ns;
 
 	if (r->speed > 0 && end_us > r->plan.first_us) {
@@ -109,10 +110,11 @@ static bool was_known(const struct batch *b, const struct reply *reply,
 }
 
 /* 0: try again; 1: done with it; negative errno: give up. */
-static int obey(struct replay *r, struct plan_stream *s, const struct batch *b,
-		const struct reply *reply, struct delivery *d)
+static int on_reply(struct replay *r, struct replay_stream *s,
+		    const struct batch *b, const struct reply *reply,
+		    struct delivery *d)
 {
-	uint64_t n = plan_batch_requests(b);
+	uint64_t n = replay_streams_batch_requests(b);
 
 	switch (reply->status) {
 	case REPLY_ACCEPTED:
@@ -176,7 +178,7 @@ static int silence(const struct replay *r, struct delivery *d, int why)
 	return ms >= r->wait_ms ? -ETIMEDOUT : 0;
 }
 
-static int deliver(struct replay *r, struct plan_stream *s,
+static int deliver(struct replay *r, struct replay_stream *s,
 		   const struct batch *b, const void *data, size_t len)
 {
 	struct delivery d = { 0 };
@@ -192,7 +194,7 @@ static int deliver(struct replay *r, struct plan_stream *s,
 		err = uplink_exchange(r->uplink, data, len, &reply);
 		if (err == 0) {
 			d.silent_ns = 0;
-			err = obey(r, s, b, &reply, &d);
+			err = on_reply(r, s, b, &reply, &d);
 			if (err != 0)
 				return err > 0 ? 0 : err;
 			continue;
@@ -210,7 +212,7 @@ static int deliver(struct replay *r, struct plan_stream *s,
 int replay_send(struct replay *r, const struct batch *b, const void *data,
 		size_t len)
 {
-	struct plan_stream *s = plan_find(&r->plan, b);
+	struct replay_stream *s = replay_streams_find(&r->plan, b);
 	void *out;
 	int err;
 
@@ -219,10 +221,11 @@ int replay_send(struct replay *r, const struct batch *b, const void *data,
 	if (b->sequence <= s->counted) {
 		s->told = b->sequence;
 		r->known_batches++;
-		r->known_requests += plan_batch_requests(b);
+		r->known_requests += replay_streams_batch_requests(b);
 		return 0;
 	}
-	err = plan_rewrite(s, b, data, len, wait_and_shift(r, b), &out, &len);
+	err = replay_streams_rewrite(s, b, data, len, wait_and_shift(r, b),
+				     &out, &len);
 	if (err)
 		return err;
 	err = replay_interrupted ? -EINTR : deliver(r, s, b, out, len);

@@ -72,7 +72,7 @@ static void pause_for(struct member *m, nng_duration ms)
 	nng_sleep_aio(ms, m->aio);
 }
 
-static void finish(struct member *m)
+static void finish_member(struct member *m)
 {
 	atomic_fetch_sub(&m->fleet->active, 1);
 }
@@ -174,7 +174,7 @@ static void take_batch(struct member *m)
 	if (atomic_load(&f->stop) ||
 	    !f->opt.next(f->opt.arg, m->index, m->k, &m->batch)) {
 		m->batch.body = NULL;
-		finish(m);
+		finish_member(m);
 		return;
 	}
 	atomic_fetch_add(&f->outstanding, 1);
@@ -229,7 +229,7 @@ static void accepted(struct member *m)
 	begin_next(m);
 }
 
-static void obey(struct member *m, const struct reply *r)
+static void on_reply(struct member *m, const struct reply *r)
 {
 	struct fleet *f = m->fleet;
 
@@ -287,7 +287,7 @@ static void received(struct member *m)
 		pause_for(m, RETRY_MS);
 		return;
 	}
-	obey(m, &reply);
+	on_reply(m, &reply);
 }
 
 /* An operation ended: the member's only way forward. */
@@ -299,7 +299,7 @@ static void stepped(void *arg)
 	if (code == NNG_ECLOSED || code == NNG_ECANCELED) {
 		if (m->step == STEP_SEND)
 			nng_msg_free(nng_aio_get_msg(m->aio));
-		finish(m);
+		finish_member(m);
 		return;
 	}
 	switch (m->step) {

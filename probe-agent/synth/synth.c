@@ -131,7 +131,7 @@ static int parse_value(int key, const char *arg, struct synth *s)
 	}
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct synth *s = state->input;
 
@@ -203,7 +203,7 @@ static void counted(void *arg, const struct fleet_batch *b)
 
 static volatile sig_atomic_t interrupted;
 
-static void interrupt(int sig)
+static void on_signal(int sig)
 {
 	(void)sig;
 	interrupted = 1;
@@ -303,7 +303,7 @@ static int print(const struct synth *s, const struct fleet_stats *fs,
 	return err;
 }
 
-static int run(struct synth *s)
+static int run_fleet(struct synth *s)
 {
 	struct traffic_options to = {
 		.seed = s->seed,
@@ -360,7 +360,7 @@ int cmd_synth(int argc, char **argv)
 	struct argp_child children[] = { { &cli_log_argp, 0, NULL, 0 }, { 0 } };
 	struct argp argp = {
 		.options = options,
-		.parser = parse,
+		.parser = parse_option,
 		.doc = "Sends what a made fleet of agents would, and prints "
 		       "the truth about it as JSON.",
 		.children = children,
@@ -381,9 +381,9 @@ int cmd_synth(int argc, char **argv)
 
 	argp_parse(&argp, argc, argv, ARGP_NO_ARGS, NULL, &s);
 	choose(&s);
-	signal(SIGINT, interrupt);
-	signal(SIGTERM, interrupt);
-	err = run(&s);
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
+	err = run_fleet(&s);
 	if (s.done) {
 		traffic_free(s.traffic);
 		free(s.times);

@@ -51,8 +51,8 @@ static unsigned skewed(uint64_t r, unsigned n)
 }
 
 /* The next event of template i; *random and *start_us are its state. */
-static void make(const struct traffic *t, unsigned i, uint64_t *random,
-		 uint64_t *start_us, struct made *e)
+static void make_event(const struct traffic *t, unsigned i, uint64_t *random,
+		       uint64_t *start_us, struct made *e)
 {
 	const struct traffic_options *o = &t->opt;
 	unsigned near = o->services < SERVICES_PER_TEMPLATE
@@ -112,7 +112,7 @@ static int strip(struct traffic_template *out, const void *data, size_t len)
 static int add(struct packer *p, const struct made *m)
 {
 	char service[32], instance[40], route[40];
-	struct event e = {
+	struct packer_event e = {
 		.service = service,
 		.namespace_ = "synth",
 		.instance = instance,
@@ -122,9 +122,9 @@ static int add(struct packer *p, const struct made *m)
 		.route = route,
 		.scheme = "http",
 		.address = "",
-		.role = 1,
+		.role = ROLE_SERVER,
 		.status = m->status,
-		.outcome = m->status == 0, /* aborted */
+		.outcome = m->status == 0 ? OUTCOME_ABORTED : OUTCOME_COMPLETE,
 		.version = 11,
 		.port = 80,
 		.start_us = (int64_t)m->start_us,
@@ -154,7 +154,7 @@ static int make_template(struct traffic *t, unsigned i, unsigned events)
 	if (err)
 		return err;
 	for (unsigned k = 0; k < events && err == 0; k++) {
-		make(t, i, &random, &start_us, &m);
+		make_event(t, i, &random, &start_us, &m);
 		err = add(p, &m);
 		if (m.start_us + m.duration_us > end_us)
 			end_us = m.start_us + m.duration_us;
@@ -257,7 +257,7 @@ static size_t take_samples(const struct traffic *t, const uint64_t *times,
 		for (uint64_t k = 0; k < t->templates[i].events; k++) {
 			struct made m;
 
-			make(t, i, &random, &start_us, &m);
+			make_event(t, i, &random, &start_us, &m);
 			if (times[i] == 0)
 				continue;
 			out[n++] = (struct sample){

@@ -47,7 +47,7 @@ static size_t padded(size_t len)
 	return (4 + len + 7) / 8 * 8;
 }
 
-static int flush(struct recording_writer *w)
+static int flush_records(struct recording_writer *w)
 {
 	size_t at = 0;
 	ssize_t n;
@@ -72,7 +72,7 @@ int recording_create(struct recording_writer **out, const char *path)
 {
 	struct file_header h = {
 		.version = VERSION,
-		.layout = sizeof(struct tap_data),
+		.layout = sizeof(struct tap_rec_data),
 	};
 	struct recording_writer *w = malloc(sizeof(*w));
 	int err;
@@ -90,7 +90,7 @@ int recording_create(struct recording_writer **out, const char *path)
 	memcpy(h.magic, magic, sizeof(magic));
 	memcpy(w->data, &h, sizeof(h));
 	w->len = sizeof(h);
-	err = flush(w);
+	err = flush_records(w);
 	if (err) {
 		recording_close(w);
 		return err;
@@ -109,7 +109,7 @@ int recording_write(struct recording_writer *w, const void *rec, size_t len)
 		return -EMSGSIZE;
 	if (w->err)
 		return w->err;
-	if (size > sizeof(w->data) - w->len && flush(w) != 0)
+	if (size > sizeof(w->data) - w->len && flush_records(w) != 0)
 		return w->err;
 	to = w->data + w->len;
 	memcpy(to, &n, sizeof(n));
@@ -125,7 +125,7 @@ int recording_close(struct recording_writer *w)
 
 	if (!w)
 		return 0;
-	err = flush(w);
+	err = flush_records(w);
 	if (close(w->fd) != 0 && !err)
 		err = -errno;
 	free(w);
@@ -166,7 +166,7 @@ static int check_header(struct recording_reader *r)
 	h = (const void *)(r->bytes + r->at);
 	if (memcmp(h->magic, magic, sizeof(magic)) != 0)
 		return -EPROTO;
-	if (h->version != VERSION || h->layout != sizeof(struct tap_data))
+	if (h->version != VERSION || h->layout != sizeof(struct tap_rec_data))
 		return -ENOTSUP;
 	r->at += sizeof(*h);
 	r->offset = sizeof(*h);

@@ -12,7 +12,7 @@
  *
  *    0   8  "redtap\r\n"
  *    8   4  version of this format, little endian: 1
- *   12   4  sizeof(struct tap_data), the layout's own check
+ *   12   4  sizeof(struct tap_rec_data), the layout's own check
  *   16   …  records: length (4 bytes, little endian), that many bytes as in
  *           bpf/tap.h, and zeros up to a multiple of 8
  */

@@ -17,14 +17,14 @@
 #include <bpf/libbpf.h>
 
 #include "common/log.h"
+#include "probe-agent/tap/tap_bpf_maps.h"
 #include "probe-agent/tap/tap_front.h"
-#include "probe-agent/tap/tap_maps.h"
 #include "probe-agent/tap/tap_ring.h"
 
 #define TRACEFS "/sys/kernel/tracing"
 
 struct tap {
-	struct tap_maps maps;
+	struct tap_bpf_maps maps;
 	struct tap_front_state front;
 	struct tap_ring *ring;
 	int cpus;
@@ -109,7 +109,7 @@ static int start_front(struct tap *t, const struct tap_options *opt)
 
 static int set_up(struct tap *t, const struct tap_options *opt)
 {
-	int err = tap_maps_open(&t->maps, opt);
+	int err = tap_bpf_maps_open(&t->maps, opt);
 
 	if (err) {
 		log_error("maps can't be made in the kernel: %s%s",
@@ -157,7 +157,7 @@ void tap_close(struct tap *t)
 		return;
 	tap_front_stop(&t->front);
 	tap_ring_close(t->ring);
-	tap_maps_close(&t->maps);
+	tap_bpf_maps_close(&t->maps);
 	free(t->per_cpu);
 	free(t);
 }
@@ -168,8 +168,8 @@ uint64_t tap_drain(struct tap *t, tap_record_fn fn, void *arg)
 }
 
 /* Reads the connection if it is still the one of that generation. */
-static int find(struct tap *t, uint64_t sock, uint64_t born_ns,
-		struct tap_conn *conn)
+static int find_conn(struct tap *t, uint64_t sock, uint64_t born_ns,
+		     struct tap_conn *conn)
 {
 	int err = bpf_map_lookup_elem(t->maps.conns, &sock, conn);
 
@@ -179,10 +179,10 @@ static int find(struct tap *t, uint64_t sock, uint64_t born_ns,
 }
 
 int tap_progress(struct tap *t, uint64_t sock, uint64_t born_ns,
-		 struct tap_progress *out, uint64_t *last_bytes)
+		 struct tap_rec_progress *out, uint64_t *last_bytes)
 {
 	struct tap_conn conn;
-	int err = find(t, sock, born_ns, &conn);
+	int err = find_conn(t, sock, born_ns, &conn);
 
 	if (err)
 		return err;
@@ -196,7 +196,7 @@ void tap_ignore(struct tap *t, uint64_t sock, uint64_t born_ns)
 	struct tap_conn conn;
 
 	/* Late: the kernel counts on the flag; there will be another time. */
-	if (find(t, sock, born_ns, &conn) || conn.flags & CONN_LATE)
+	if (find_conn(t, sock, born_ns, &conn) || conn.flags & CONN_LATE)
 		return;
 	/*
 	 * What the kernel wrote into the entry meanwhile is lost, which does
@@ -229,7 +229,7 @@ size_t tap_probes(const struct tap *t, const struct tap_probe **out)
 	return t->front.probes;
 }
 
-const struct tap_maps *tap_maps(const struct tap *t)
+const struct tap_bpf_maps *tap_bpf_maps(const struct tap *t)
 {
 	return &t->maps;
 }

@@ -14,7 +14,7 @@
  * Not locked: the agent's loop thread owns it.
  */
 struct tap;
-struct tap_maps;
+struct tap_bpf_maps;
 
 struct tap_options {
 	const char *mode; /* "auto", or a front-end: "socket" */
@@ -41,7 +41,7 @@ void tap_close(struct tap *t); /* NULL is fine */
 /*
  * Loads and attaches. What can't be attached alone is left out and reported;
  * only if nothing is left does it fail, with the reason logged: -ENOTSUP (mode
- * not for this kernel), … Before anything else but tap_maps().
+ * not for this kernel), … Before anything else but tap_bpf_maps().
  */
 int tap_attach(struct tap *t, const struct tap_options *opt);
 
@@ -56,7 +56,7 @@ uint64_t tap_drain(struct tap *t, tap_record_fn fn, void *arg);
 
 /* What the kernel knows of a connection now, see conn.h. 0, or -ENOENT. */
 int tap_progress(struct tap *t, uint64_t sock, uint64_t born_ns,
-		 struct tap_progress *out, uint64_t *last_bytes);
+		 struct tap_rec_progress *out, uint64_t *last_bytes);
 /* No more records of this connection, please. Gone already is fine. */
 void tap_ignore(struct tap *t, uint64_t sock, uint64_t born_ns);
 
@@ -65,7 +65,7 @@ int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX]);
 
 size_t tap_probes(const struct tap *t, const struct tap_probe **out);
 /* What tls.c shares with the tap, if opt->tls was set. Borrowed. */
-const struct tap_maps *tap_maps(const struct tap *t);
+const struct tap_bpf_maps *tap_bpf_maps(const struct tap *t);
 /* The front-ends in use: "syscall". Static. */
 const char *tap_capture(const struct tap *t);
 

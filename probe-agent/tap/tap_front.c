@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "probe-agent/tap/tap_front.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 #include <bpf/libbpf.h>
 
 #include "common/log.h"
-#include "probe-agent/tap/links.h"
+#include "probe-agent/tap/bpf_attach.h"
 
 static struct bpf_program *program_of(struct bpf_object *obj,
 				      const struct tap_hook *hook)
@@ -25,7 +26,7 @@ static int open_front(struct tap_front_state *s, const struct tap_options *opt)
 	s->skel = s->front->open(opt, &s->obj);
 	if (!s->skel)
 		return errno ? -errno : -EINVAL;
-	return tap_maps_use(s->maps, s->obj);
+	return tap_bpf_maps_use(s->maps, s->obj);
 }
 
 static void close_front(struct tap_front_state *s)
@@ -137,8 +138,8 @@ static int find_refused(struct tap_front_state *s,
 	return 0;
 }
 
-static int load(struct tap_front_state *s, const struct tap_options *opt,
-		uint32_t absent, int *errs, char *why, size_t why_len)
+static int load_front(struct tap_front_state *s, const struct tap_options *opt,
+		      uint32_t absent, int *errs, char *why, size_t why_len)
 {
 	uint32_t without = absent;
 	size_t i;
@@ -176,7 +177,8 @@ static int attach_hook(struct tap_front_state *s, const struct tap_hook *hook)
 			   : bpf_program__attach(p);
 	probe->err = link ? 0 : -errno;
 	probe->attached = link != NULL;
-	s->link[s->probes] = (struct link){ .libbpf = link, .fd = -1 };
+	s->link[s->probes] =
+		(struct bpf_attachment){ .libbpf = link, .fd = -1 };
 	return probe->err;
 }
 
@@ -198,16 +200,18 @@ static void tell_begins_seen(const struct tap_front_state *s)
 	const struct bpf_map *data =
 		bpf_object__find_map_by_name(s->obj, ".data");
 	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	uint64_t *late;
+	char *values;
 
 	if (!data)
 		return;
-	late = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED,
-		    bpf_map__fd(data), 0);
-	if (late == MAP_FAILED)
+	assert(s->front->late_at + sizeof(uint64_t) <= page);
+	values = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      bpf_map__fd(data), 0);
+	if (values == MAP_FAILED)
 		return;
-	__atomic_sub_fetch(late, 1, __ATOMIC_RELAXED);
-	munmap(late, page);
+	__atomic_sub_fetch((uint64_t *)(void *)(values + s->front->late_at), 1,
+			   __ATOMIC_RELAXED);
+	munmap(values, page);
 }
 
 static int attach(struct tap_front_state *s, uint32_t absent, const int *errs,
@@ -248,8 +252,8 @@ static int attach(struct tap_front_state *s, uint32_t absent, const int *errs,
 }
 
 int tap_front_start(struct tap_front_state *s, const struct tap_frontend *front,
-		    const struct tap_maps *maps, const struct tap_options *opt,
-		    char *why, size_t why_len)
+		    const struct tap_bpf_maps *maps,
+		    const struct tap_options *opt, char *why, size_t why_len)
 {
 	const char *lacks = front->lacks();
 	int errs[TAP_HOOKS_MAX] = { 0 };
@@ -265,7 +269,7 @@ int tap_front_start(struct tap_front_state *s, const struct tap_frontend *front,
 	}
 	err = find_absent(front, &absent, why, why_len);
 	if (!err)
-		err = load(s, opt, absent, errs, why, why_len);
+		err = load_front(s, opt, absent, errs, why, why_len);
 	if (!err)
 		err = attach(s, absent, errs, why, why_len);
 	if (!err)
@@ -279,7 +283,7 @@ int tap_front_start(struct tap_front_state *s, const struct tap_frontend *front,
 
 void tap_front_stop(struct tap_front_state *s)
 {
-	links_destroy(s->link, s->probes);
+	bpf_attach_destroy(s->link, s->probes);
 	s->probes = 0;
 	close_front(s);
 }

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "probe-agent/tap/links.h"
+#include "probe-agent/tap/bpf_attach.h"
 #include "probe-agent/tap/tap.h"
-#include "probe-agent/tap/tap_maps.h"
+#include "probe-agent/tap/tap_bpf_maps.h"
 
 /*
  * The front-ends of the tap, for tap.c: one skeleton each, loaded and attached
@@ -38,6 +38,8 @@ struct tap_frontend {
 	/* Opens the skeleton and sets its constants. NULL and errno. */
 	void *(*open)(const struct tap_options *opt, struct bpf_object **obj);
 	void (*destroy)(void *skel);
+	/* Offset of tap_late (bpf/write.bpf.h) in its .data map. */
+	size_t late_at;
 	/* Why the kernel can't have it; NULL: it may, or not known. */
 	const char *(*lacks)(void);
 };
@@ -58,10 +60,10 @@ bool tap_hook_fits(const struct tap_hook *hook);
 /* A front-end that is loaded and attached. */
 struct tap_front_state {
 	const struct tap_frontend *front;
-	const struct tap_maps *maps; /* borrowed */
+	const struct tap_bpf_maps *maps; /* borrowed */
 	void *skel;
 	struct bpf_object *obj;
-	struct link link[TAP_HOOKS_MAX];
+	struct bpf_attachment link[TAP_HOOKS_MAX];
 	struct tap_probe probe[TAP_HOOKS_MAX];
 	size_t probes;
 };
@@ -71,8 +73,8 @@ struct tap_front_state {
  * or the negative errno, with what went wrong in why.
  */
 int tap_front_start(struct tap_front_state *s, const struct tap_frontend *front,
-		    const struct tap_maps *maps, const struct tap_options *opt,
-		    char *why, size_t why_len);
+		    const struct tap_bpf_maps *maps,
+		    const struct tap_options *opt, char *why, size_t why_len);
 /* What was never started is fine. */
 void tap_front_stop(struct tap_front_state *s);
 

@@ -5,6 +5,7 @@
 #include "probe-agent/tap/tap_front.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -170,6 +171,7 @@ static const struct tap_frontend syscall_front = {
 	.n_hooks = sizeof(syscall_hooks) / sizeof(*syscall_hooks),
 	.open = syscall_open,
 	.destroy = syscall_destroy,
+	.late_at = offsetof(struct syscall_bpf__data, tap_late),
 	.lacks = syscall_lacks,
 };
 
@@ -208,6 +210,7 @@ static const struct tap_frontend socket_front = {
 	.n_hooks = sizeof(socket_hooks) / sizeof(*socket_hooks),
 	.open = socket_open,
 	.destroy = socket_destroy,
+	.late_at = offsetof(struct socket_bpf__data, tap_late),
 	.lacks = socket_lacks,
 };
 
@@ -272,6 +275,7 @@ static const struct tap_frontend fentry_front = {
 	.n_hooks = sizeof(fentry_hooks) / sizeof(*fentry_hooks),
 	.open = fentry_open,
 	.destroy = fentry_destroy,
+	.late_at = offsetof(struct fentry_bpf__data, tap_late),
 	.lacks = fentry_lacks,
 };
 
@@ -324,6 +328,7 @@ static const struct tap_frontend kprobe_front = {
 	.n_hooks = sizeof(kprobe_hooks) / sizeof(*kprobe_hooks),
 	.open = kprobe_open,
 	.destroy = kprobe_destroy,
+	.late_at = offsetof(struct kprobe_bpf__data, tap_late),
 	.lacks = kprobe_lacks,
 };
 

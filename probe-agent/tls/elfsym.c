@@ -45,7 +45,7 @@ static int read_at(int fd, void *to, size_t len, uint64_t at)
 }
 
 /* Sets *out to len bytes of the file, released by free(). */
-static int load(int fd, void **out, uint64_t len, uint64_t at)
+static int load_bytes(int fd, void **out, uint64_t len, uint64_t at)
 {
 	int err;
 
@@ -76,15 +76,15 @@ static int load_headers(struct elf *e)
 	if (h.e_phentsize != sizeof(Elf64_Phdr) || !h.e_phnum)
 		return -ENOEXEC;
 	e->n_segments = h.e_phnum;
-	err = load(e->fd, (void **)&e->segments,
-		   e->n_segments * sizeof(*e->segments), h.e_phoff);
+	err = load_bytes(e->fd, (void **)&e->segments,
+			 e->n_segments * sizeof(*e->segments), h.e_phoff);
 	if (err || !h.e_shnum)
 		return err; /* no sections: no symbols to be found */
 	if (h.e_shentsize != sizeof(Elf64_Shdr))
 		return -EPROTO;
 	e->n_sections = h.e_shnum;
-	return load(e->fd, (void **)&e->sections,
-		    e->n_sections * sizeof(*e->sections), h.e_shoff);
+	return load_bytes(e->fd, (void **)&e->sections,
+			  e->n_sections * sizeof(*e->sections), h.e_shoff);
 }
 
 /* Where in the file the code at an address is; 0: nowhere. */
@@ -145,7 +145,8 @@ static int walk(struct elf *e, const Elf64_Shdr *table,
 		return -E2BIG;
 	if (!text->sh_size)
 		return 0;
-	err = load(e->fd, (void **)&e->strings, text->sh_size, text->sh_offset);
+	err = load_bytes(e->fd, (void **)&e->strings, text->sh_size,
+			 text->sh_offset);
 	if (err)
 		return err;
 	e->strings[text->sh_size - 1] = '\0';

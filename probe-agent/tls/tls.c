@@ -22,7 +22,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "probe-agent/tls/tls_files.h"
-#include "probe-agent/tls/tls_maps.h"
+#include "probe-agent/tls/tls_mmap.h"
 #include "probe-agent/tls/tls_programs.h"
 #include "probe-agent/tls/tls_scan.h"
 #include "tls.skel.h"
@@ -54,10 +54,10 @@ struct look {
 struct tls {
 	struct tls_options opt;
 	struct tls_bpf *skel;
-	bool many; /* see links_many() */
+	bool many; /* see bpf_attach_many() */
 	struct ring_buffer *events;
 	struct bpf_link *exec;
-	struct tls_maps *maps; /* NULL: mappings can't be watched */
+	struct tls_mmap *maps; /* NULL: mappings can't be watched */
 	int epoll, stop;
 	pthread_t thread;
 	enum { IDLE, LOADING, RUNNING } state; /* what the thread is for */
@@ -69,7 +69,7 @@ struct tls {
 	size_t looks;
 	uint64_t scan_ns; /* when all processes are looked at again */
 	uint64_t scanned_ns; /* when they were */
-	bool found_dull; /* of the executable looked at last */
+	bool found_no_tls; /* of the executable looked at last */
 	struct tls_file wanted; /* inode 0 when it was found */
 	uint64_t missed; /* see tls_missed() */
 	bool untracked; /* an end may be missed: nothing detaches */
@@ -142,7 +142,7 @@ static void found(void *arg, uint32_t pid, int fd, const char *path)
 		t->wanted.inode = 0;
 	}
 	file = tls_files_of(t->files, fd, &st, path, device);
-	t->found_dull |= file == -ENOEXEC;
+	t->found_no_tls |= file == -ENOEXEC;
 	if (file < 0)
 		return;
 	if (!pid) {
@@ -218,12 +218,12 @@ static int on_exec(void *arg, void *data, size_t len)
 	p = process_of(t, e->tgid);
 	if (p)
 		leave_files(t, p);
-	t->found_dull = false;
+	t->found_no_tls = false;
 	tls_scan_executable(e->tgid, found, t);
 	if (!t->maps) /* then starts of all programs must be told */
 		look_later(t, e->tgid, &(struct tls_file){ 0 });
-	else if (t->found_dull)
-		bpf_map_update_elem(bpf_map__fd(t->skel->maps.tls_dull),
+	else if (t->found_no_tls)
+		bpf_map_update_elem(bpf_map__fd(t->skel->maps.tls_no_tls),
 				    &e->file, &one, BPF_ANY);
 	return 0;
 }
@@ -232,7 +232,7 @@ static void take_maps(struct tls *t)
 {
 	struct tls_event e;
 
-	while (t->maps && !tls_maps_take(t->maps, &e))
+	while (t->maps && !tls_mmap_take(t->maps, &e))
 		if (e.tgid)
 			look_later(t, e.tgid, &e.file);
 		else
@@ -282,8 +282,8 @@ static uint64_t make_looks(struct tls *t, uint64_t now_ns)
 	return next_ns;
 }
 
-static void turn(struct tls *t, const struct epoll_event *ev, int n,
-		 uint64_t *next_ns)
+static void tls_turn(struct tls *t, const struct epoll_event *ev, int n,
+		     uint64_t *next_ns)
 {
 	uint64_t now_ns;
 	struct process *p;
@@ -305,7 +305,7 @@ static void turn(struct tls *t, const struct epoll_event *ev, int n,
 		detach_idle(t, now_ns);
 }
 
-static void *run(void *arg)
+static void *tls_thread(void *arg)
 {
 	struct tls *t = arg;
 	struct epoll_event ev[EVENTS];
@@ -313,7 +313,7 @@ static void *run(void *arg)
 	int n = 0, timeout_ms;
 
 	for (;;) {
-		turn(t, ev, n, &next_ns);
+		tls_turn(t, ev, n, &next_ns);
 		now_ns = clock_mono_ns();
 		timeout_ms = 1000;
 		if (next_ns)
@@ -347,7 +347,7 @@ static void watch_starts(struct tls *t)
 	t->exec = bpf_program__attach(t->skel->progs.process_exec);
 	if (!t->exec)
 		log_warn("tls: program starts can't be watched: %m");
-	err = tls_maps_open(&t->maps);
+	err = tls_mmap_open(&t->maps);
 	if (err)
 		log_warn("tls: library loads can't be watched: "
 			 "perf_event_open: %s; what a program loads later than "
@@ -378,7 +378,7 @@ static int watch_fds(struct tls *t)
 	    epoll_ctl(t->epoll, EPOLL_CTL_ADD, ring_buffer__epoll_fd(t->events),
 		      &ev) ||
 	    (t->maps &&
-	     epoll_ctl(t->epoll, EPOLL_CTL_ADD, tls_maps_fd(t->maps), &ev)))
+	     epoll_ctl(t->epoll, EPOLL_CTL_ADD, tls_mmap_fd(t->maps), &ev)))
 		return -errno;
 	return 0;
 }
@@ -432,7 +432,7 @@ int tls_start(struct tls *t)
 	if (err)
 		return err;
 	scan_all(t, clock_mono_ns());
-	err = pthread_create(&t->thread, NULL, run, t);
+	err = pthread_create(&t->thread, NULL, tls_thread, t);
 	if (!err)
 		t->state = RUNNING;
 	return -err;
@@ -448,7 +448,7 @@ void tls_stop(struct tls *t)
 		log_error("tls: not to be stopped: %m");
 	if (t->state != IDLE)
 		pthread_join(t->thread, NULL);
-	tls_maps_close(t->maps);
+	tls_mmap_close(t->maps);
 	bpf_link__destroy(t->exec);
 	while (t->processes)
 		forget(t, &t->process[0]);
@@ -470,12 +470,12 @@ uint64_t tls_missed(const struct tls *t)
 void tls_poll(struct tls *t)
 {
 	if (t->maps)
-		tls_maps_poll(t->maps);
+		tls_mmap_poll(t->maps);
 }
 
 uint64_t tls_loads_lost(const struct tls *t)
 {
-	return t->maps ? tls_maps_lost(t->maps) : 0;
+	return t->maps ? tls_mmap_lost(t->maps) : 0;
 }
 
 size_t tls_probes(struct tls *t, struct tls_probe *out, size_t cap,

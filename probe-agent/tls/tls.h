@@ -20,10 +20,10 @@
  * milliseconds, and a process that has just started doesn't wait.
  */
 struct tls;
-struct tap_maps;
+struct tap_bpf_maps;
 
 struct tls_options {
-	const struct tap_maps *maps; /* the tap's: borrowed */
+	const struct tap_bpf_maps *maps; /* the tap's: borrowed */
 	bool watch_self; /* this process's own sessions too */
 	uint64_t linger_ns; /* from the last user to detaching; 0: 10 s */
 };

@@ -12,12 +12,12 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "probe-agent/tap/links.h"
-#include "probe-agent/tls/elfinner.h"
+#include "probe-agent/tap/bpf_attach.h"
+#include "probe-agent/tls/elf_callee.h"
 #include "probe-agent/tls/elfsym.h"
 
 #define FILES_MAX 128
-#define DULL_SLOTS 1024 /* a power of two */
+#define NO_TLS_SLOTS 1024 /* a power of two */
 
 /*
  * The functions, and who is told when they are called; then places behind a
@@ -57,7 +57,7 @@ struct file {
 	dev_t dev;
 	ino_t ino; /* 0: a free slot */
 	char name[48]; /* without its folder */
-	struct link link[2 * HOOKS]; /* in order of attaching */
+	struct bpf_attachment link[2 * HOOKS]; /* in order of attaching */
 	size_t returns; /* so many of them are of returns */
 	size_t links; /* 0: could not be attached */
 	uint32_t users; /* processes */
@@ -67,7 +67,7 @@ struct file {
 };
 
 /* A file without TLS calls. */
-struct dull {
+struct no_tls {
 	dev_t dev;
 	ino_t ino;
 	off_t size;
@@ -76,18 +76,18 @@ struct dull {
 
 /* Links to be destroyed, in an order that keeps pairs whole. */
 struct going {
-	struct link call[FILES_MAX * HOOKS], ret[FILES_MAX * HOOKS];
+	struct bpf_attachment call[FILES_MAX * HOOKS], ret[FILES_MAX * HOOKS];
 	size_t calls, rets;
 };
 
 struct tls_files {
 	struct bpf_object *obj;
-	bool many; /* its programs are for links_attach_many() */
+	bool many; /* its programs are for bpf_attach_attach_many() */
 	uint64_t linger_ns;
 	pthread_mutex_t lock; /* of file[] and generation, for the probes */
 	uint64_t generation;
 	struct file file[FILES_MAX];
-	struct dull dull[DULL_SLOTS];
+	struct no_tls no_tls[NO_TLS_SLOTS];
 	struct going going; /* the detacher's while it is busy */
 	pthread_t detacher;
 	bool detaching, busy; /* started and not joined; not done yet */
@@ -115,12 +115,14 @@ static void let_go(struct file *f, struct going *g)
 	f->links = 0;
 }
 
-static void destroy_all(struct link *link, size_t n)
+static void destroy_all(struct bpf_attachment *link, size_t n)
 {
 	size_t i;
 
-	for (i = 0; i < n; i += LINKS_MAX)
-		links_destroy(link + i, n - i < LINKS_MAX ? n - i : LINKS_MAX);
+	for (i = 0; i < n; i += BPF_ATTACH_MAX)
+		bpf_attach_destroy(link + i, n - i < BPF_ATTACH_MAX
+						     ? n - i
+						     : BPF_ATTACH_MAX);
 }
 
 /*
@@ -148,8 +150,8 @@ static int attach_at(struct tls_files *t, struct file *f, const char *program,
 	if (bpf_program__fd(p) < 0)
 		return -ENOTSUP; /* refused; without it only half is seen */
 	if (t->many) {
-		err = links_attach_many(&f->link[f->links], p, ret, path,
-					offset, n);
+		err = bpf_attach_attach_many(&f->link[f->links], p, ret, path,
+					     offset, n);
 		f->links += !err;
 		return err;
 	}
@@ -157,7 +159,7 @@ static int attach_at(struct tls_files *t, struct file *f, const char *program,
 		link = bpf_program__attach_uprobe(p, ret, -1, path, offset[i]);
 		if (!link)
 			return -errno;
-		f->link[f->links++] = (struct link){ link, -1 };
+		f->link[f->links++] = (struct bpf_attachment){ link, -1 };
 	}
 	return 0;
 }
@@ -194,16 +196,16 @@ static int attach(struct tls_files *t, struct file *f, int fd,
 
 /* --- files --- */
 
-static struct dull *dull_slot(struct tls_files *t, const struct stat *st)
+static struct no_tls *no_tls_slot(struct tls_files *t, const struct stat *st)
 {
 	uint64_t h = (st->st_ino ^ st->st_dev << 32) * 0x9e3779b97f4a7c15ull;
 
-	return &t->dull[h >> 54 & (DULL_SLOTS - 1)];
+	return &t->no_tls[h >> 54 & (NO_TLS_SLOTS - 1)];
 }
 
-static bool is_dull(struct tls_files *t, const struct stat *st)
+static bool has_no_tls(struct tls_files *t, const struct stat *st)
 {
-	const struct dull *d = dull_slot(t, st);
+	const struct no_tls *d = no_tls_slot(t, st);
 
 	return d->ino == st->st_ino && d->dev == st->st_dev &&
 	       d->size == st->st_size &&
@@ -211,9 +213,9 @@ static bool is_dull(struct tls_files *t, const struct stat *st)
 	       d->changed.tv_nsec == st->st_ctim.tv_nsec;
 }
 
-static void set_dull(struct tls_files *t, const struct stat *st)
+static void set_no_tls(struct tls_files *t, const struct stat *st)
 {
-	*dull_slot(t, st) = (struct dull){
+	*no_tls_slot(t, st) = (struct no_tls){
 		.dev = st->st_dev,
 		.ino = st->st_ino,
 		.size = st->st_size,
@@ -222,12 +224,12 @@ static void set_dull(struct tls_files *t, const struct stat *st)
 }
 
 /* Takes the place behind a pair of calls for both. */
-static void go_inside(int fd, uint64_t offset[HOOKS], int call, int call_ex,
-		      int inner)
+static void use_common_callee(int fd, uint64_t offset[HOOKS], int call,
+			      int call_ex, int inner)
 {
 	if (!offset[call] || !offset[call_ex])
 		return;
-	offset[inner] = elfinner_find(fd, offset[call_ex], offset[call]);
+	offset[inner] = elf_callee_find(fd, offset[call_ex], offset[call]);
 	if (offset[inner])
 		offset[call] = offset[call_ex] = 0;
 }
@@ -254,9 +256,9 @@ static bool has_calls(int fd, const char *path, uint64_t offset[HOOKS])
 		return false;
 	memset(offset, 0, HOOKS * sizeof(*offset));
 	memcpy(offset, found, SYMBOLS * sizeof(*offset));
-	go_inside(fd, offset, READ, READ_EX, READ_INNER);
+	use_common_callee(fd, offset, READ, READ_EX, READ_INNER);
 	if (!found[SYMBOLS])
-		go_inside(fd, offset, WRITE, WRITE_EX, WRITE_INNER);
+		use_common_callee(fd, offset, WRITE, WRITE_EX, WRITE_INNER);
 	return true;
 }
 
@@ -280,7 +282,7 @@ static int add_file(struct tls_files *t, int fd, const struct stat *st,
 		return -ENOSPC;
 	}
 	if (!has_calls(fd, path, offset)) {
-		set_dull(t, st);
+		set_no_tls(t, st);
 		return -ENOEXEC;
 	}
 	snprintf(new.name, sizeof(new.name), "%s", name ? name + 1 : path);
@@ -303,7 +305,7 @@ int tls_files_of(struct tls_files *t, int fd, const struct stat *st,
 {
 	int i;
 
-	if (is_dull(t, st))
+	if (has_no_tls(t, st))
 		return -ENOEXEC;
 	for (i = 0; i < FILES_MAX; i++)
 		if (t->file[i].ino == st->st_ino &&

@@ -20,7 +20,7 @@ struct tls_files;
 struct bpf_object;
 
 /*
- * obj: the programs, loaded; borrowed. many: see links_many(). Released by
+ * obj: the programs, loaded; borrowed. many: see bpf_attach_many(). Released by
  * tls_files_free(). -ENOMEM
  */
 int tls_files_new(struct tls_files **out, struct bpf_object *obj, bool many,

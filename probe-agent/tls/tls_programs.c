@@ -9,8 +9,8 @@
 
 #include "bpf/tls.h"
 #include "common/log.h"
-#include "probe-agent/tap/links.h"
-#include "probe-agent/tap/tap_maps.h"
+#include "probe-agent/tap/bpf_attach.h"
+#include "probe-agent/tap/tap_bpf_maps.h"
 #include "tls.skel.h"
 
 static int open_programs(struct tls_bpf **out, bool many,
@@ -24,10 +24,10 @@ static int open_programs(struct tls_bpf **out, bool many,
 	bpf_object__for_each_program(p, s->obj)
 	{
 		if (many && bpf_program__type(p) == BPF_PROG_TYPE_KPROBE)
-			links_make_many(p);
+			bpf_attach_make_many(p);
 	}
 	s->rodata->tap_self_tgid = opt->watch_self ? 0 : (uint32_t)getpid();
-	return tap_maps_use(opt->maps, s->obj);
+	return tap_bpf_maps_use(opt->maps, s->obj);
 }
 
 /* Only that program: 0, or why the kernel refuses it. */
@@ -76,7 +76,7 @@ int tls_programs_load(struct tls_bpf **out, bool *many,
 {
 	int err;
 
-	*many = links_many();
+	*many = bpf_attach_many();
 	err = open_programs(out, *many, opt);
 	if (!err)
 		err = tls_bpf__load(*out);

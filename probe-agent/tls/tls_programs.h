@@ -10,7 +10,7 @@ struct tls_bpf;
 
 /*
  * Loads what the kernel takes of the programs for TLS; the log says what it
- * does not. *many: see links_many(). *out is the caller's to destroy, also
+ * does not. *many: see bpf_attach_many(). *out is the caller's to destroy, also
  * after an error; NULL: could not be opened. 0 or negative errno.
  */
 int tls_programs_load(struct tls_bpf **out, bool *many,

@@ -104,8 +104,8 @@ int tls_scan_executable(uint32_t pid, tls_scan_fn found, void *arg)
 }
 
 /* One line of maps: code of a library of ours that was not there before? */
-static bool parse(char *line, uint64_t *start, uint64_t *end, uint64_t *inode,
-		  char **path)
+static bool parse_mapping(char *line, uint64_t *start, uint64_t *end,
+			  uint64_t *inode, char **path)
 {
 	unsigned long long from, to, ino;
 	char perms[5];
@@ -153,7 +153,7 @@ int tls_scan_libraries(uint32_t pid, tls_scan_fn found, void *arg)
 	if (!f)
 		return -errno;
 	while (n < LIBRARIES_MAX && getline(&line, &cap, f) > 0) {
-		if (!parse(line, &start, &end, &inode, &path))
+		if (!parse_mapping(line, &start, &end, &inode, &path))
 			continue;
 		for (i = 0; i < n && seen[i] != inode; i++)
 			;

@@ -311,7 +311,7 @@ COUNTED uint64_t count_encode(struct packer *p)
 	void *data;
 
 	for (uint32_t x = 1, full = 0; !full; n++, x = x * 69069 + 12345) {
-		struct event e = {
+		struct packer_event e = {
 			.resource = 1 + (x >> 29),
 			.service = service[x >> 29],
 			.namespace_ = "shop",

@@ -171,14 +171,14 @@ struct bench {
 
 static void fold_one(struct bench *x, const struct made *m)
 {
-	struct fold_batch fb = { .log_id = ++x->log_id,
+	struct fold_input fb = { .log_id = ++x->log_id,
 				 .received_us = 1700000001000000 };
 	struct batch b;
 
 	if (batch_decode(x->arena, m->data, m->len, &b, NULL) < 0)
 		abort();
 	fb.batch = &b;
-	if (fold_batch(x->fold, &fb) < 0)
+	if (fold_apply(x->fold, &fb) < 0)
 		abort();
 }
 

@@ -70,7 +70,7 @@ static void add_batch(struct agent *a)
 	size_t len;
 
 	for (unsigned i = 0; i < n; i++) {
-		struct event e = {
+		struct packer_event e = {
 			.service = a->name,
 			.namespace_ = "",
 			.instance = "",

@@ -16,7 +16,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct side {
-	struct tap_progress done;
+	struct tap_rec_progress done;
 	uint64_t born_ns;
 };
 
@@ -40,7 +40,7 @@ static void on_exchange(void *arg, const struct exchange *x)
 }
 
 static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
-		       struct tap_progress *out, uint64_t *last_bytes)
+		       struct tap_rec_progress *out, uint64_t *last_bytes)
 {
 	(void)arg;
 	(void)born_ns;
@@ -76,9 +76,9 @@ static struct tap_record header(uint8_t type, uint8_t how)
 static void feed_data(struct conn_table *t, uint8_t how, uint8_t jump,
 		      const uint8_t *bytes, size_t len, uint8_t extra)
 {
-	struct tap_progress *done = &sides[how & 1].done;
+	struct tap_rec_progress *done = &sides[how & 1].done;
 	uint32_t *seq = how & 2 ? &done->tx_seq : &done->rx_seq;
-	struct tap_data *d = malloc(sizeof(*d) + len);
+	struct tap_rec_data *d = malloc(sizeof(*d) + len);
 
 	if (!d)
 		return;
@@ -106,13 +106,13 @@ static const char tails[] = "\0\0\0\0\0\0\0\0"
 static void step(struct conn_table *t, const uint8_t *p)
 {
 	struct side *s = &sides[p[1] & 1];
-	struct tap_open o = { .rec = header(TAP_OPEN, p[1]) };
+	struct tap_rec_open o = { .rec = header(TAP_OPEN, p[1]) };
 	struct tap_end e = { header(TAP_END, p[1]), now_ns,
 			     last_response_bytes };
-	struct tap_close c = { .rec = header(TAP_CLOSE, p[1]),
-			       .time_ns = now_ns,
-			       .last_bytes = last_response_bytes,
-			       .error = p[2] };
+	struct tap_rec_close c = { .rec = header(TAP_CLOSE, p[1]),
+				   .time_ns = now_ns,
+				   .last_bytes = last_response_bytes,
+				   .error = p[2] };
 
 	switch (p[0] & 7) {
 	case 1:

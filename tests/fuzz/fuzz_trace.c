@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "common/buf.h"
-#include "probe-agent/replay/plan.h"
+#include "probe-agent/replay/replay_streams.h"
 #include "proto/limits.h"
 #include "proto/trace.h"
 
@@ -27,17 +27,17 @@ static FILE *file_of(const void *data, size_t len)
 	return f;
 }
 
-static void rewrite(const struct plan *p, struct batch_arena *arena,
+static void rewrite(const struct replay_streams *p, struct batch_arena *arena,
 		    const struct batch *b, const void *data, size_t len)
 {
-	struct plan_stream *s = plan_find(p, b);
-	uint64_t requests = plan_batch_requests(b);
+	struct replay_stream *s = replay_streams_find(p, b);
+	uint64_t requests = replay_streams_batch_requests(b);
 	struct batch out;
 	void *sent;
 	int err;
 
 	assert(s != NULL);
-	err = plan_rewrite(s, b, data, len, 0, &sent, &len);
+	err = replay_streams_rewrite(s, b, data, len, 0, &sent, &len);
 	assert(err == 0 || err == -EMSGSIZE);
 	if (err)
 		return;
@@ -46,7 +46,7 @@ static void rewrite(const struct plan *p, struct batch_arena *arena,
 	assert(err == 0 || b->sequence <= s->told);
 	if (err == 0) {
 		assert(strcmp(out.agent, s->id) == 0);
-		assert(plan_batch_requests(&out) == requests);
+		assert(replay_streams_batch_requests(&out) == requests);
 		s->told = b->sequence;
 	}
 	free(sent);
@@ -59,9 +59,9 @@ static void replay(const uint8_t *data, size_t len)
 	struct trace_reader *r;
 	const void *batch;
 	struct batch b;
-	struct plan p;
+	struct replay_streams p;
 	FILE *f = file_of(data, len);
-	int err = plan_make(&p, f, NULL);
+	int err = replay_streams_make(&p, f, NULL);
 
 	if (!first &&
 	    (batch_arena_new(&first) != 0 || batch_arena_new(&second) != 0))
@@ -82,7 +82,7 @@ static void replay(const uint8_t *data, size_t len)
 		assert(trace_damage(r) == p.damage);
 		trace_reader_free(r);
 	}
-	plan_fini(&p);
+	replay_streams_fini(&p);
 	fclose(f);
 }
 

@@ -70,7 +70,7 @@ static bool on_select(void *arg, const struct endpoint *end)
 }
 
 static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
-		       struct tap_progress *out, uint64_t *last_bytes)
+		       struct tap_rec_progress *out, uint64_t *last_bytes)
 {
 	struct script *s = arg;
 	size_t i;
@@ -176,7 +176,7 @@ void script_join(struct script *s, struct script_conn *k, uint64_t sock)
 
 void script_open(struct script *s, struct script_conn *k, uint64_t sock)
 {
-	struct tap_open o;
+	struct tap_rec_open o;
 
 	script_join(s, k, sock);
 	memset(&o, 0, sizeof(o));
@@ -246,7 +246,7 @@ static void call(struct script_conn *k, int dir, int flags, const uint8_t *data,
 	uint32_t pos = dir == TAP_RX ? k->done.rx_seq : k->done.tx_seq;
 	size_t copy = len < s->copy_max ? len : s->copy_max;
 	size_t at = 0, n;
-	struct tap_data *d;
+	struct tap_rec_data *d;
 	bool cut = copy < len;
 
 	if (s->heads_only) {
@@ -380,7 +380,7 @@ void script_end(struct script_conn *k, int dir)
 
 void script_close(struct script_conn *k, uint32_t error)
 {
-	struct tap_close c;
+	struct tap_rec_close c;
 
 	k->now_ns += CALL_NS;
 	c.rec = header(k, TAP_CLOSE, 0, 0);

@@ -36,7 +36,7 @@ struct script_conn {
 	struct script *s;
 	uint64_t sock, born_ns;
 	uint32_t tgid;
-	struct tap_progress done;
+	struct tap_rec_progress done;
 	uint64_t last_bytes; /* see struct tap_conn; the test's to set */
 	uint64_t now_ns; /* every call takes a microsecond */
 	bool head_open[2];

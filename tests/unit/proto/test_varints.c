@@ -65,7 +65,7 @@ static uint8_t *exactly(const struct column_of *c)
 	return p;
 }
 
-static void check(const struct column_of *c, enum kind kind)
+static void check(const struct column_of *c, enum varints_kind kind)
 {
 	size_t width = kind == U32 ? 4 : 8;
 	uint8_t *p = exactly(c);

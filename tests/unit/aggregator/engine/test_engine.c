@@ -153,7 +153,7 @@ static bool same(const char *have, const char *want)
 	return have ? strcmp(have, want) == 0 : *want == 0;
 }
 
-static bool label_matches(enum label_key key, const char *have,
+static bool label_matches(enum view_key key, const char *have,
 			  const struct truth_event *e)
 {
 	char text[64] = "";

@@ -12,7 +12,7 @@
 
 #include "aggregator/fold/fold.h"
 #include "aggregator/fold/sketch.h"
-#include "aggregator/graph/graph.h"
+#include "aggregator/graph/graph_join.h"
 #include "aggregator/graph/graph_names.h"
 #include "proto/limits.h"
 
@@ -148,7 +148,7 @@ static void make_batch(struct attack *a, uint32_t n)
 
 static void fold_made(struct attack *a)
 {
-	struct fold_batch fb = { .received_us = NOW };
+	struct fold_input fb = { .received_us = NOW };
 	struct batch decoded;
 	void *data;
 	size_t len;
@@ -157,7 +157,7 @@ static void fold_made(struct attack *a)
 	assert_int_equal(batch_encode(&a->batch, &data, &len), 0);
 	assert_int_equal(batch_decode(a->arena, data, len, &decoded, NULL), 0);
 	fb.batch = &decoded;
-	assert_int_equal(fold_batch(a->fold, &fb), 0);
+	assert_int_equal(fold_apply(a->fold, &fb), 0);
 	free(data);
 }
 
@@ -278,7 +278,7 @@ static void memory_stays_flat_and_totals_exact(void **state)
 	attack_fini(&a);
 }
 
-static size_t key_at(const struct view *v, enum label_key key)
+static size_t key_at(const struct view *v, enum view_key key)
 {
 	for (size_t i = 0; i < v->n_labels; i++)
 		if (v->labels[i] == key)

@@ -138,11 +138,11 @@ static void free_batch(struct made *m)
 
 static void fold(struct fold *f, const struct batch *b, uint64_t log_id)
 {
-	struct fold_batch fb = { .batch = b,
+	struct fold_input fb = { .batch = b,
 				 .log_id = log_id,
 				 .received_us = NOW };
 
-	assert_int_equal(fold_batch(f, &fb), 0);
+	assert_int_equal(fold_apply(f, &fb), 0);
 }
 
 /* ---- tests ------------------------------------------------------------- */

@@ -87,7 +87,7 @@ static int teardown(void **state)
 /* n events, of which each third has a trace id that begins with its number. */
 static void fold_events(struct fixture *f, uint64_t log_id, size_t n)
 {
-	struct fold_batch fb = { .log_id = log_id, .received_us = NOW };
+	struct fold_input fb = { .log_id = log_id, .received_us = NOW };
 	uint64_t captured = 0;
 	size_t len, traced = 0;
 
@@ -108,7 +108,7 @@ static void fold_events(struct fixture *f, uint64_t log_id, size_t n)
 	f->batch.events.traced = f->traced;
 	f->batch.events.trace_ids = f->ids[0];
 	fb.batch = &f->batch;
-	assert_int_equal(fold_batch(f->fold, &fb), 0);
+	assert_int_equal(fold_apply(f->fold, &fb), 0);
 }
 
 static unsigned bucket(const struct view *v, uint64_t us)
@@ -120,7 +120,7 @@ static unsigned bucket(const struct view *v, uint64_t us)
 	return b;
 }
 
-static const struct exemplars *shown(struct fixture *f, size_t view)
+static const struct slowest_exemplars *shown(struct fixture *f, size_t view)
 {
 	return series_at(fold_series(f->fold, view), 1)->exemplars;
 }
@@ -129,7 +129,7 @@ static const struct exemplars *shown(struct fixture *f, size_t view)
 static void check_slowest(struct fixture *f, size_t view, uint64_t log_id)
 {
 	const struct view *v = &f->view[view];
-	const struct exemplars *e = shown(f, view);
+	const struct slowest_exemplars *e = shown(f, view);
 
 	assert_non_null(e);
 	for (unsigned b = 0; b <= v->n_bounds; b++) {
@@ -178,8 +178,8 @@ static void each_bucket_has_its_slowest_request(void **state)
 static void a_faster_one_gives_way_only_after_a_scrape(void **state)
 {
 	struct fixture *f = *state;
-	const struct exemplars *before;
-	struct exemplars *copy;
+	const struct slowest_exemplars *before;
+	struct slowest_exemplars *copy;
 	size_t bytes;
 
 	fold_events(f, 1, 397);
@@ -211,14 +211,14 @@ static void a_row_without_events_makes_no_series(void **state)
 				  .max_window_series = 1000,
 				  .future_us = 60000000,
 				  .past_us = 86400000000 };
-	struct fold_batch fb = { .log_id = 2, .received_us = NOW };
+	struct fold_input fb = { .log_id = 2, .received_us = NOW };
 	struct fold *fresh = NULL;
 
 	fold_events(f, 1, 211);
 	assert_int_equal(fold_new(&fresh, &o), 0);
 	fb.batch = &f->batch;
 	f->batch.events.n = f->batch.events.n_traced = 0;
-	assert_int_equal(fold_batch(fresh, &fb), 0);
+	assert_int_equal(fold_apply(fresh, &fb), 0);
 	for (size_t v = 0; v < fold_views(fresh); v++)
 		assert_int_equal(fold_series(fresh, v)->n, 0);
 	assert_int_equal(fold_window_series(fresh)->n, 0);
@@ -226,7 +226,7 @@ static void a_row_without_events_makes_no_series(void **state)
 
 	f->batch.events.n = 1; /* only the first one's row */
 	fb.log_id = 3;
-	assert_int_equal(fold_batch(fresh, &fb), 0);
+	assert_int_equal(fold_apply(fresh, &fb), 0);
 	assert_int_equal(fold_window_series(fresh)->n, 2);
 	fold_free(fresh);
 }

@@ -356,7 +356,7 @@ static void labels_have_the_names_that_are_exposed(void **state)
 		snprintf(text, sizeof(text),
 			 "views: [{name: a, measure: %s, labels: [%s]}]",
 			 edges ? "edge_requests" : "requests",
-			 label_key_name((enum label_key)k));
+			 label_key_name((enum view_key)k));
 		assert_int_equal(
 			views_of(f, text)->view[edges ? 11 : 6].labels[0], k);
 	}

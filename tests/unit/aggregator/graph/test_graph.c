@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "aggregator/fold/fold.h"
-#include "aggregator/graph/graph.h"
+#include "aggregator/graph/graph_join.h"
 #include "proto/limits.h"
 
 #define NOW INT64_C(1700000000000000)
@@ -83,7 +83,7 @@ static void feed(struct bench *t, const char *node, const struct seen *e,
 	struct batch b = {
 		.agent = node, .epoch = 1, .sequence = 1, .base_us = NOW
 	};
-	struct fold_batch fb = { .received_us = NOW };
+	struct fold_input fb = { .received_us = NOW };
 	struct batch decoded;
 	int64_t before = 0;
 	size_t len, strings = 4;
@@ -145,7 +145,7 @@ static void feed(struct bench *t, const char *node, const struct seen *e,
 	assert_int_equal(batch_decode(t->arena, data, len, &decoded, NULL), 0);
 	fb.batch = &decoded;
 	fb.log_id = ++t->log_id;
-	assert_int_equal(fold_batch(t->fold, &fb), 0);
+	assert_int_equal(fold_apply(t->fold, &fb), 0);
 	free(data);
 }
 

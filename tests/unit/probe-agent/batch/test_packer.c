@@ -59,9 +59,9 @@ static size_t take(struct batch *out, uint64_t expected_sequence)
 	return len;
 }
 
-static struct event plain_event(void)
+static struct packer_event plain_event(void)
 {
-	return (struct event){
+	return (struct packer_event){
 		.service = "shop",
 		.namespace_ = "prod",
 		.instance = "shop-1",
@@ -89,7 +89,7 @@ static const char *text(const struct batch *b, uint32_t id)
 }
 
 static void assert_event(const struct batch *b, size_t i, int64_t start_us,
-			 const struct event *e)
+			 const struct packer_event *e)
 {
 	uint32_t s = b->events.series[i], r = b->series.resource[s];
 	uint64_t ttfb = e->ttfb_us > 0 && e->ttfb_us <= e->duration_us
@@ -126,7 +126,7 @@ static uint64_t next_random(uint64_t *x)
 }
 
 /* One for each pair of texts that differ in the test below. */
-static uint64_t resource_number(const struct event *e)
+static uint64_t resource_number(const struct packer_event *e)
 {
 	return 1 + strlen(e->service) * 256 + strlen(e->instance);
 }
@@ -135,7 +135,7 @@ static void events_come_out_as_they_went_in(void **state)
 {
 	static const char *const words[] = { "a", "b/c", "longer than eight",
 					     "", "é" };
-	static struct event in[5000];
+	static struct packer_event in[5000];
 	uint64_t x = 42;
 	struct batch b;
 
@@ -144,7 +144,7 @@ static void events_come_out_as_they_went_in(void **state)
 		int64_t at;
 
 		for (size_t i = 0; i < 5000; i++) {
-			struct event *e = &in[i];
+			struct packer_event *e = &in[i];
 
 			*e = plain_event();
 			e->service = words[next_random(&x) % 5];
@@ -181,7 +181,7 @@ static void events_come_out_as_they_went_in(void **state)
 
 static void each_series_and_string_is_sent_once(void **state)
 {
-	struct event e = plain_event();
+	struct packer_event e = plain_event();
 	struct batch b;
 
 	(void)state;
@@ -198,7 +198,7 @@ static void each_series_and_string_is_sent_once(void **state)
 /* Its memory may have been another's of the same text before. */
 static void a_resource_number_stands_for_its_texts(void **state)
 {
-	struct event e = plain_event();
+	struct packer_event e = plain_event();
 	char service[] = "shop";
 	struct batch b;
 
@@ -222,7 +222,7 @@ static void a_resource_number_stands_for_its_texts(void **state)
 
 static void a_full_batch_says_so(void **state)
 {
-	struct event e = plain_event();
+	struct packer_event e = plain_event();
 	struct batch b;
 
 	(void)state;
@@ -240,7 +240,7 @@ static void a_full_batch_says_so(void **state)
 static void long_and_many_strings_fill_a_batch_before_its_limit(void **state)
 {
 	static char route[3000], service[3000];
-	struct event e = plain_event();
+	struct packer_event e = plain_event();
 	size_t events = 0, batches = 0;
 	struct batch b;
 
@@ -271,7 +271,7 @@ static void long_and_many_strings_fill_a_batch_before_its_limit(void **state)
 
 static void strings_that_are_not_utf8_are_cleaned(void **state)
 {
-	struct event e = plain_event();
+	struct packer_event e = plain_event();
 	struct batch b;
 
 	(void)state;
@@ -288,7 +288,7 @@ static void strings_that_are_not_utf8_are_cleaned(void **state)
 static void traces_name_their_event(void **state)
 {
 	static const size_t traced[] = { 0, 3, 4, 9 };
-	struct event e = plain_event();
+	struct packer_event e = plain_event();
 	uint8_t ids[10][24];
 	struct batch b;
 	size_t at = 0;
@@ -313,7 +313,7 @@ static void traces_name_their_event(void **state)
 
 static void values_over_a_limit_are_clamped_not_refused(void **state)
 {
-	struct event e = plain_event();
+	struct packer_event e = plain_event();
 	struct batch b;
 
 	(void)state;
@@ -338,7 +338,7 @@ static void a_heartbeat_carries_losses_and_identity(void **state)
 	struct batch_info info = {
 		"1.0", "6.18", "syscall", 2, probes, attached
 	};
-	struct event e = plain_event();
+	struct packer_event e = plain_event();
 	struct batch b;
 
 	(void)state;
@@ -365,7 +365,7 @@ static void a_heartbeat_carries_losses_and_identity(void **state)
 
 static void a_resumed_packer_goes_on_counting(void **state)
 {
-	struct event e = plain_event();
+	struct packer_event e = plain_event();
 	struct batch b;
 
 	(void)state;
@@ -382,7 +382,7 @@ static void a_resumed_packer_goes_on_counting(void **state)
 static double keep_alive_traffic(unsigned connections)
 {
 	static const char *const services[] = { "web", "api", "auth" };
-	struct event e = plain_event();
+	struct packer_event e = plain_event();
 	uint64_t x = 7, y = 9;
 	uint8_t local[16] = { 10, 1 }, remote[16] = { 10, 2 };
 	struct batch b;
@@ -403,8 +403,8 @@ static double keep_alive_traffic(unsigned connections)
 		e.ttfb_us = e.duration_us - next_random(&x) % 60;
 		e.response_bytes = 200 + (next_random(&x) % 60000);
 		if (connections) {
-			e.local = (struct event_end){ local, 80 };
-			e.remote = (struct event_end){
+			e.local = (struct packer_end){ local, 80 };
+			e.remote = (struct packer_end){
 				remote, (uint16_t)(40000 + next_random(&y) %
 								   connections)
 			};
@@ -450,17 +450,17 @@ static void both_ends_of_a_connection_come_out_as_they_went_in(void **state)
 		{ four, 81, six, 258, 2 }, { mapped, 80, six, 258, 1 },
 		{ six, 80, six, 258, 3 },  { four, 80, six, 258, 1 },
 	};
-	struct event e = plain_event();
+	struct packer_event e = plain_event();
 	struct batch b;
 
 	(void)state;
 	/* Twice: a new batch has a new table. */
 	for (uint64_t turn = 1; turn <= 2; turn++) {
 		for (size_t i = 0; i < 6; i++) {
-			e.local = (struct event_end){ in[i].local,
-						      in[i].local_port };
-			e.remote = (struct event_end){ in[i].remote,
-						       in[i].remote_port };
+			e.local = (struct packer_end){ in[i].local,
+						       in[i].local_port };
+			e.remote = (struct packer_end){ in[i].remote,
+							in[i].remote_port };
 			assert_int_equal(packer_add(packer, &e), 0);
 		}
 		take(&b, turn);

@@ -121,7 +121,7 @@ static void finishes_a_long_response_when_the_kernel_says_so(void **state)
 static void leaves_the_time_to_records_that_are_on_their_way(void **state)
 {
 	struct fixture f;
-	struct tap_progress done;
+	struct tap_rec_progress done;
 
 	(void)state;
 	begin(&f);
@@ -822,7 +822,7 @@ static void makes_room_for_new_connections(void **state)
 
 static void follows_a_connection_from_process_to_process(void **state)
 {
-	struct tap_open o = { 0 };
+	struct tap_rec_open o = { 0 };
 	struct fixture f;
 
 	(void)state;
@@ -881,7 +881,7 @@ static void forgets_what_it_ignores_once_it_is_silent(void **state)
 static void counts_records_that_make_no_sense(void **state)
 {
 	union {
-		struct tap_data d;
+		struct tap_rec_data d;
 		char bytes[256];
 	} u;
 	struct fixture f;

@@ -40,7 +40,7 @@ struct call {
 /* One side of a connection, as the program and the kernel see it. */
 struct side {
 	uint64_t sock, born_ns; /* 0: none */
-	struct tap_progress done;
+	struct tap_rec_progress done;
 	enum role role;
 	bool opened, asked;
 	bool head_open[2];
@@ -97,7 +97,8 @@ static void *reserve(struct world *w, const struct side *k, int type,
 
 static bool send_open(struct world *w, struct side *k)
 {
-	struct tap_open *o = reserve(w, k, TAP_OPEN, sizeof(*o), sizeof(*o));
+	struct tap_rec_open *o =
+		reserve(w, k, TAP_OPEN, sizeof(*o), sizeof(*o));
 
 	w->lost_records += !o;
 	k->opened = o;
@@ -111,7 +112,7 @@ static bool send_piece(struct world *w, struct side *k, const struct call *c,
 	size_t cap = n <= PIECE_SMALL ? PIECE_SMALL : TAP_PIECE_MAX, i;
 	uint32_t *tail = &k->tail[c->dir];
 	bool start = c->begins && at == 0;
-	struct tap_data *d = NULL;
+	struct tap_rec_data *d = NULL;
 
 	if (k->opened || send_open(w, k))
 		d = reserve(w, k, TAP_DATA, sizeof(*d) + n,
@@ -245,7 +246,7 @@ static void end(struct world *w, struct side *k, int dir)
 
 static void close_side(struct world *w, struct side *k)
 {
-	struct tap_close *c;
+	struct tap_rec_close *c;
 
 	if (below(4))
 		end(w, k, below(2) ? TAP_RX : TAP_TX);
@@ -293,7 +294,7 @@ static void step(struct world *w)
 /* --- the agent --- */
 
 static int progress(void *arg, uint64_t sock, uint64_t born_ns,
-		    struct tap_progress *out, uint64_t *last_bytes)
+		    struct tap_rec_progress *out, uint64_t *last_bytes)
 {
 	struct world *w = arg;
 	size_t i;

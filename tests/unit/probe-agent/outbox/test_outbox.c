@@ -226,13 +226,13 @@ static int push(struct world *w, unsigned n)
 {
 	struct batch_losses losses = { .captured = w->pushed_events + n };
 	char route[16];
-	struct event e = { .service = "s",
-			   .method = "GET",
-			   .route = route,
-			   .scheme = "http",
-			   .role = 1,
-			   .status = 200,
-			   .version = 11 };
+	struct packer_event e = { .service = "s",
+				  .method = "GET",
+				  .route = route,
+				  .scheme = "http",
+				  .role = 1,
+				  .status = 200,
+				  .version = 11 };
 	void *data;
 	size_t len;
 
@@ -410,13 +410,13 @@ static void what_cannot_be_folded_is_dropped_and_counted(void **state)
 	uint64_t arrived = 0, sequence;
 	struct batch b;
 	char route[32];
-	struct event e = { .service = "s",
-			   .method = "GET",
-			   .route = route,
-			   .scheme = "http",
-			   .role = 1,
-			   .start_us = START_US,
-			   .version = 11 };
+	struct packer_event e = { .service = "s",
+				  .method = "GET",
+				  .route = route,
+				  .scheme = "http",
+				  .role = 1,
+				  .start_us = START_US,
+				  .version = 11 };
 	size_t len;
 	void *data;
 

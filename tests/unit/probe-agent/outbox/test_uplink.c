@@ -165,15 +165,15 @@ static int tear_down(void **state)
 /* One batch of n events. */
 static void push(struct world *w, unsigned n)
 {
-	struct event e = { .service = "s",
-			   .method = "GET",
-			   .route = "/",
-			   .scheme = "http",
-			   .role = 1,
-			   .status = 200,
-			   .version = 11,
-			   .start_us = 1700000000000000,
-			   .duration_us = 5 };
+	struct packer_event e = { .service = "s",
+				  .method = "GET",
+				  .route = "/",
+				  .scheme = "http",
+				  .role = 1,
+				  .status = 200,
+				  .version = 11,
+				  .start_us = 1700000000000000,
+				  .duration_us = 5 };
 	struct batch_losses losses = { 0 };
 	uint64_t epoch, sequence, last;
 	void *data;

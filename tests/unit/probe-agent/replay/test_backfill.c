@@ -20,20 +20,20 @@ static struct packer *packer;
 
 static void put(uint32_t role, int64_t end_ms, uint64_t ms)
 {
-	struct event e = { .service = "shop",
-			   .namespace_ = "",
-			   .instance = "n1",
-			   .method = "GET",
-			   .route = role == 1 ? "/a" : "",
-			   .scheme = "http",
-			   .address = role == 1 ? "" : "db",
-			   .role = role,
-			   .status = 200,
-			   .version = 11,
-			   .port = role == 1 ? 0 : 80,
-			   .start_us =
-				   T0 * 1000000 + (end_ms - (int64_t)ms) * 1000,
-			   .duration_us = ms * 1000 };
+	struct packer_event e = { .service = "shop",
+				  .namespace_ = "",
+				  .instance = "n1",
+				  .method = "GET",
+				  .route = role == 1 ? "/a" : "",
+				  .scheme = "http",
+				  .address = role == 1 ? "" : "db",
+				  .role = role,
+				  .status = 200,
+				  .version = 11,
+				  .port = role == 1 ? 0 : 80,
+				  .start_us = T0 * 1000000 +
+					      (end_ms - (int64_t)ms) * 1000,
+				  .duration_us = ms * 1000 };
 
 	assert_int_equal(packer_add(packer, &e), 0);
 }

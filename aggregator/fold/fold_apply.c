@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
+#include "aggregator/fold/fold_state.h"
+#include "proto/buckets.h"
+
+#define LINE 64u
+#define LINES 4u /* of a span that are asked for: 28 cells, most have fewer */
+
+static void ask_for(const void *p)
+{
+	for (unsigned i = 0; p && i < LINES; i++)
+		__builtin_prefetch((const char *)p + i * LINE, 1);
+}
+
+/* ---- a row ------------------------------------------------------------- */
+
+static int find_window(struct fold *f, const struct fold_row *r,
+		       const struct fold_bin *b, struct window_delta **out)
+{
+	*out = NULL;
+	if (!f->windows_on)
+		return 0;
+	*out = windows_get(f->windows, b->window_us / 1000000, r->window_key);
+	return *out ? 0 : -ENOMEM;
+}
+
+/* The slots are near by now: drops those that have it, asks for the rest. */
+static int approach_row(struct fold *f, const struct fold_input *fb,
+			struct fold_row *r)
+{
+	unsigned n = 0;
+	int err;
+
+	r->exemplars = false;
+	for (unsigned k = 0; k < r->n; k++) {
+		struct series_slot *s = r->slot[k];
+
+		/* Unless another row of this batch has the same slot. */
+		if (s->log_id >= fb->log_id && s->turn != f->turn)
+			continue;
+		r->view[n] = r->view[k];
+		r->slot[n++] = s;
+		ask_for(s->span);
+		if (f->view[r->view[k]].exemplars) {
+			ask_for(s->exemplars);
+			r->exemplars = true;
+		}
+	}
+	r->n = n;
+	err = find_window(f, r, &f->now->bin[r->bin], &r->window);
+	if (r->window)
+		ask_for(r->window->span);
+	return err;
+}
+
+static void add_tally(struct fold_tally *t, const struct fold_tally *more)
+{
+	t->count += more->count;
+	for (unsigned m = 0; m < MEASURES; m++)
+		t->sum[m] += more->sum[m];
+}
+
+static int count_window(struct fold *f, const struct fold_row *r,
+			const struct fold_tally *t, struct window_delta *w,
+			const struct fold_counted *e, size_t n)
+{
+	if (!w)
+		return 0;
+	w->count += t->count;
+	w->errors += r->error ? t->count : 0;
+	w->duration_sum_us += t->sum[MEASURE_DURATION];
+	w->request_bytes_sum += t->sum[MEASURE_REQUEST_BYTES];
+	w->response_bytes_sum += t->sum[MEASURE_RESPONSE_BYTES];
+	return fold_add_events(f, MEASURE_DURATION, &w->span, e, n);
+}
+
+static int count_bin(struct fold *f, struct fold_row *r,
+		     const struct fold_bin *b, struct window_delta *w)
+{
+	const struct fold_counted *e = f->now->counted + b->begin;
+	size_t n = b->end - b->begin;
+	int err = count_window(f, r, &b->tally, w, e, n);
+
+	for (unsigned k = 0; k < r->n; k++) {
+		enum fold_measure m = f->view[r->view[k]].measure;
+
+		if (m == MEASURE_NONE)
+			continue;
+		err |= fold_own_span(f, &r->slot[k]->span);
+		if (err == 0)
+			err = fold_add_events(f, m, &r->slot[k]->span, e, n);
+	}
+	return err;
+}
+
+static int keep_exemplars(struct fold *f, const struct slowest_row *slow,
+			  size_t v, uint64_t log_id,
+			  struct slowest_exemplars **ref)
+{
+	int err;
+
+	if (!slowest_wins(f->slowest, slow, v, f->generation, *ref))
+		return 0;
+	err = fold_own_exemplars(f, ref);
+	if (err == 0)
+		err = slowest_merge(f->slowest, slow, v, log_id, f->generation,
+				    ref);
+	if (*ref)
+		(*ref)->generation = f->generation;
+	return err;
+}
+
+static int finish_row(struct fold *f, struct fold_row *r,
+		      const struct fold_input *fb,
+		      const struct fold_tally *total,
+		      const struct slowest_row *slow)
+{
+	int err = 0;
+
+	for (unsigned k = 0; k < r->n; k++) {
+		const struct fold_view_state *v = &f->view[r->view[k]];
+		struct series_slot *s = r->slot[k];
+
+		s->count += total->count;
+		s->sum += v->sum == MEASURE_NONE ? total->count
+						 : total->sum[v->sum];
+		s->log_id = fb->log_id;
+		s->turn = f->turn;
+		s->active_us = fb->received_us;
+		s->dirty = true;
+		if (v->exemplars)
+			err |= keep_exemplars(f, slow, r->view[k], fb->log_id,
+					      &s->exemplars);
+	}
+	return err;
+}
+
+static int count_row(struct fold *f, const struct fold_input *fb,
+		     struct fold_row *r)
+{
+	const struct fold_bin *bin = f->now->bin, *first = &bin[r->bin];
+	struct fold_tally total = first->tally;
+	struct slowest_row slow = { .best = f->now->best + first->best,
+				    .n = first->n_best,
+				    .traces = &f->now->traces };
+	int err = count_bin(f, r, first, r->window);
+
+	for (uint32_t b = first->next; b; b = bin[b].next) {
+		struct window_delta *w;
+
+		err |= find_window(f, r, &bin[b], &w);
+		err |= count_bin(f, r, &bin[b], w);
+		add_tally(&total, &bin[b].tally);
+	}
+	err |= finish_row(f, r, fb, &total, &slow);
+	return err ? -ENOMEM : 0;
+}
+
+/*
+ * Rows [from, to) of the series table. One that nothing is counted in makes no
+ * series: or a batch without events could use up the budget of every view.
+ */
+static int count_block(struct fold *f, const struct fold_input *fb, size_t from,
+		       size_t to)
+{
+	size_t n = 0;
+	int err = 0;
+
+	for (size_t i = from; i < to && err == 0; i++) {
+		if (f->now->bin[i].window_us == INT64_MIN)
+			continue;
+		f->row[n].bin = (uint32_t)i;
+		err = fold_find_row(f, fb, i, &f->row[n++]);
+	}
+	for (size_t i = 0; i < n && err == 0; i++)
+		err = approach_row(f, fb, &f->row[i]);
+	for (size_t i = 0; i < n && err == 0; i++)
+		err = count_row(f, fb, &f->row[i]);
+	return err;
+}
+
+/* ---- rollups ----------------------------------------------------------- */
+
+/* Entries [at, at + n) of a histogram, to whom it concerns. */
+static int add_hist(struct fold *f, enum fold_measure m, struct fold_row *r,
+		    struct window_delta *w, const struct batch_rollup_hist *h,
+		    size_t at, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = at; i < at + n; i++) {
+		uint64_t v = m == MEASURE_DURATION
+				     ? bucket_seconds_upper(h->index[i])
+				     : bucket_bytes_upper(h->index[i]);
+		unsigned cell = cells_index(fold_cells_of(f, m), v);
+
+		if (w && m == MEASURE_DURATION)
+			err |= fold_add(f, m, &w->span, cell, h->count[i]);
+		for (unsigned k = 0; k < r->n; k++) {
+			struct series_slot *s = r->slot[k];
+
+			if (f->view[r->view[k]].measure != m)
+				continue;
+			err |= fold_own_span(f, &s->span);
+			if (err == 0)
+				err = fold_add(f, m, &s->span, cell,
+					       h->count[i]);
+		}
+	}
+	return err;
+}
+
+/*
+ * The histograms of the rollups; the rest goes with the bins, later, so slots
+ * don't have the batch yet. Time to first byte is not in a rollup: it is part
+ * of what was given up.
+ */
+static int fold_rollups(struct fold *f, const struct fold_input *fb)
+{
+	const struct batch_rollups *ro = &fb->batch->rollups;
+	const struct batch_rollup_hist *const hist[MEASURES] = {
+		[MEASURE_DURATION] = &ro->duration,
+		[MEASURE_REQUEST_BYTES] = &ro->request,
+		[MEASURE_RESPONSE_BYTES] = &ro->response,
+	};
+	size_t at[MEASURES] = { 0 };
+	int err = 0;
+
+	for (size_t i = 0; i < ro->n && err == 0; i++) {
+		struct fold_row *r = &f->row[0];
+		bool any = ro->count[i] > 0;
+
+		r->bin = ro->series[i];
+		r->n = 0;
+		r->window = NULL;
+		if (any) {
+			struct fold_bin b = {
+				.window_us = f->now->rollup_window_us[i],
+			};
+
+			err = fold_find_row(f, fb, ro->series[i], r);
+			if (err == 0)
+				err = approach_row(f, fb, r);
+			if (err == 0)
+				err = find_window(f, r, &b, &r->window);
+		}
+		for (unsigned m = 0; m < MEASURES && err == 0; m++) {
+			if (!hist[m])
+				continue;
+			if (any)
+				err = add_hist(f, m, r, r->window, hist[m],
+					       at[m], hist[m]->buckets[i]);
+			at[m] += hist[m]->buckets[i];
+		}
+	}
+	return err;
+}
+
+/* ---- the whole batch --------------------------------------------------- */
+
+int fold_count(struct fold *f, const struct fold_input *fb,
+	       const struct fold_prepared *p)
+{
+	size_t n = fb->batch->series.n;
+	int err;
+
+	f->turn++;
+	f->now = p;
+	f->clamped += p->clamped;
+	f->windows_on = fb->log_id > f->windows_loaded;
+	err = labels_begin(f->labels, fb->batch);
+	if (err == 0)
+		err = fold_rollups(f, fb);
+	for (size_t i = 0; i < n && err == 0; i += FOLD_BLOCK)
+		err = count_block(f, fb, i,
+				  i + FOLD_BLOCK < n ? i + FOLD_BLOCK : n);
+	if (err == 0)
+		err = fold_note_targets(f, fb->batch);
+	if (err == 0 && f->edges && fb->log_id > f->edges_loaded)
+		err = graph_views_batch(f->edges, fb, f->labels);
+	return err ? -ENOMEM : 0;
+}
+
+int fold_apply(struct fold *f, const struct fold_input *fb)
+{
+	const struct fold_prepared *p;
+	int err = fold_prepare(f, fb->batch, fb->received_us, &p);
+
+	if (err == 0)
+		err = fold_count(f, fb, p);
+	fold_forget(f);
+	return err;
+}
+
+uint64_t fold_requests(const struct batch *b)
+{
+	uint64_t n = b->events.n;
+
+	for (size_t i = 0; i < b->rollups.n; i++)
+		n += b->rollups.count[i];
+	return n;
+}

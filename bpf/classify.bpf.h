@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef BPF_CLASSIFY_BPF_H
+#define BPF_CLASSIFY_BPF_H
+
+/* What does a call begin? Told from its first bytes, eight at a time. */
+
+#include "bpf/call.bpf.h"
+
+/* Bytes looked at to tell what a call begins. */
+#define TAP_PEEK 16
+
+enum classify_result {
+	LOOK_NONE,
+	LOOK_REQUEST,
+	LOOK_REQUEST_BODY, /* of a method that usually brings a body */
+	LOOK_RESPONSE,
+	LOOK_EITHER, /* just an H: of HEAD, or of HTTP/ */
+	LOOK_TLS,
+	LOOK_LATER, /* its turn to begin a message: told from the copy */
+};
+
+#define ONES 0x0101010101010101ull
+#define HIGHS 0x8080808080808080ull
+
+static __always_inline bool is_upper(__u8 c)
+{
+	return c >= 'A' && c <= 'Z';
+}
+
+#define FOURCC(a, b, c, d)                                                     \
+	((__u32)(a) | (__u32)(b) << 8 | (__u32)(c) << 16 | (__u32)(d) << 24)
+
+/* 0x80 in each byte of x that is zero. */
+static __always_inline __u64 zero_bytes(__u64 x)
+{
+	const __u64 low = ~HIGHS;
+
+	return ~(((x & low) + low) | x | low);
+}
+
+/* Index of the lowest byte that is 0x80 in hit; hit is not 0. */
+static __always_inline __u32 first_byte(__u64 hit)
+{
+	return (0x0001020304050607ull * ((hit & -hit) >> 7)) >> 56;
+}
+
+/* 0x80 in each byte that no method has: not a capital, nor - or _. */
+static __always_inline __u64 no_token(__u64 x)
+{
+	return HIGHS & ~(zero_bytes((x & ONES * 0xe0) ^ ONES * 0x40) |
+			 zero_bytes(x ^ ONES * '-'));
+}
+
+/*
+ * A token in capitals, a space, and what a target can begin with. A call that
+ * ends inside the token can still become a request. Eight bytes at a time: the
+ * verifier would follow a loop once for each end it can have.
+ */
+static __always_inline int look_token(const __u8 *p, __u32 n)
+{
+	__u64 lo = *(const __u64 *)p, hi = *(const __u64 *)(p + 8);
+	__u64 space = zero_bytes(lo ^ ONES * ' '), bad = no_token(lo);
+	__u32 at = 0;
+	__u8 c;
+
+	if (!space && n > 8) {
+		if (bad)
+			return LOOK_NONE;
+		at = 8;
+		n -= 8;
+		space = zero_bytes(hi ^ ONES * ' ');
+		bad = no_token(hi);
+	}
+	if (!space) {
+		if (n < 8)
+			bad &= (1ull << (n * 8)) - 1;
+		return bad ? LOOK_NONE : LOOK_REQUEST;
+	}
+	/* Up to the space, and not at once. */
+	if (bad & ((space & -space) - 1))
+		return LOOK_NONE;
+	n -= first_byte(space);
+	at += first_byte(space);
+	if (at == 0)
+		return LOOK_NONE;
+	if (n < 2)
+		return LOOK_REQUEST;
+	c = p[(at + 1) & (TAP_PEEK - 1)];
+	if (c == '/' || c == '*' || c == 'h' || c == 'H')
+		return LOOK_REQUEST;
+	/* CONNECT host:port */
+	if (at == 7 && p[0] == 'C' && c > ' ' && c < 0x7f)
+		return LOOK_REQUEST;
+	return LOOK_NONE;
+}
+
+/* What is looked at, and zeros behind its end. */
+struct classify_beginning {
+	__u8 at[TAP_PEEK];
+};
+
+/* Global: see copy_call(). */
+__noinline int look_at(const struct classify_beginning *b, __u32 n)
+{
+	const __u8 *p = b->at;
+	__u32 w;
+
+	if (!b)
+		return LOOK_NONE;
+	w = *(const __u32 *)p;
+
+	if (n >= 5) {
+		if (w == FOURCC('H', 'T', 'T', 'P'))
+			return p[4] == '/' ? LOOK_RESPONSE : LOOK_NONE;
+		if (w == FOURCC('G', 'E', 'T', ' ') && p[4] == '/')
+			return LOOK_REQUEST;
+		/* Any TLS record, for a start in mid-connection. */
+		if (p[0] - 0x14u < 4 && p[1] == 3 && p[2] <= 4 && p[3] <= 0x41)
+			return LOOK_TLS;
+		if (!is_upper(p[0]))
+			return LOOK_NONE;
+		if (w == FOURCC('P', 'O', 'S', 'T') ||
+		    w == FOURCC('P', 'U', 'T', ' ') ||
+		    w == FOURCC('P', 'A', 'T', 'C')) {
+			return look_token(p, n) ? LOOK_REQUEST_BODY : LOOK_NONE;
+		}
+		return look_token(p, n);
+	}
+	/* A start in pieces: HEAD and HTTP/ both begin with H. */
+	if (p[0] == 'H')
+		return n == 1	     ? LOOK_EITHER
+		       : p[1] == 'T' ? LOOK_RESPONSE
+				     : LOOK_REQUEST;
+	return look_token(p, n);
+}
+
+/* Reads the first bytes of the call. Their number, or < 0. */
+static __always_inline int peek(const struct tap_call *c,
+				struct classify_beginning *to)
+{
+	const char *from = c->buf;
+	__u32 n = c->len;
+	struct iovec v;
+	int i;
+
+	if (c->iov && FIRST(c)) {
+		n = FIRST(c);
+	} else if (c->iov) {
+		for (i = 0; i < 4; i++) {
+			if (i >= c->iovs)
+				return -1;
+			if (READ_IOVEC(&v, sizeof(v), c->iov + i))
+				return -1;
+			if (v.iov_len)
+				break;
+		}
+		from = v.iov_base;
+		if (v.iov_len < n)
+			n = v.iov_len;
+	}
+	if (n >= TAP_PEEK) {
+		if (bpf_probe_read_user(to->at, TAP_PEEK, from))
+			return -1;
+		return TAP_PEEK;
+	}
+	if (bpf_probe_read_user(to->at, n & (TAP_PEEK - 1), from))
+		return -1;
+	return n;
+}
+
+/* Buffers of a call that are gone through to find where its bytes end. */
+#define TAP_TAIL_IOVS 8
+
+/*
+ * The last eight bytes of a stream, the newest highest, after the call; was:
+ * before it. A byte is 0 if it is not known. Global: see copy_call().
+ */
+__noinline __u64 last_bytes(const struct tap_call *c, __u64 was)
+{
+	const char *from;
+	__u32 left, i;
+	__u64 end = 0;
+	struct iovec v;
+
+	if (!c)
+		return 0;
+	from = c->buf;
+	left = c->len;
+	if (c->iov && left > FIRST(c)) {
+		was = 0;
+		left -= FIRST(c);
+		for (i = 0; i < TAP_TAIL_IOVS; i++) {
+			if (i >= c->iovs ||
+			    READ_IOVEC(&v, sizeof(v), c->iov + i))
+				return 0;
+			if (v.iov_len >= left)
+				break;
+			left -= v.iov_len;
+		}
+		if (i == TAP_TAIL_IOVS)
+			return 0;
+		from = v.iov_base;
+	}
+	if (left >= sizeof(end)) {
+		bpf_probe_read_user(&end, sizeof(end),
+				    from + left - sizeof(end));
+		return end;
+	}
+	if (!left || bpf_probe_read_user(&end, left & 7, from))
+		return 0;
+	return was >> 8 * left | end << 8 * (sizeof(end) - left);
+}
+
+#endif /* BPF_CLASSIFY_BPF_H */

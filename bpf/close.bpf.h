@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef BPF_CLOSE_BPF_H
+#define BPF_CLOSE_BPF_H
+
+/*
+ * How connections end: the programs that every front-end for sockets has,
+ * whatever it sees calls by.
+ */
+
+#include "bpf/write.bpf.h"
+
+/* The front-end does not see the reads that find nothing but the end. */
+#ifndef TAP_EOF_BY_STATE
+#define TAP_EOF_BY_STATE 0
+#endif
+
+/* When and how TCP ended a socket, or its twin. Returns the verdict. */
+static __noinline int note_end(struct sock *sk, __u32 twin)
+{
+	__u64 key = (__u64)sk + twin;
+	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
+
+	if (!conn)
+		return VERDICT_NEW;
+	if (!conn->closed_ns) {
+		conn->closed_ns = bpf_ktime_get_ns();
+		conn->error = READ(struct sock, sk, sk_err);
+		if (!(conn->flags & CONN_ENDED_TX) && !twin)
+			conn->done.tx_seq = sock_tx_seq(sk);
+	}
+	return conn->verdict;
+}
+
+/*
+ * TCP is done with the connection: a reset, or both ends have closed. The
+ * program need not be: a call may be under way, whose record comes when it
+ * returns, and what came before the end can still be read.
+ */
+static __noinline int tap_closed(struct sock *sk)
+{
+	if (note_end(sk, 0) != VERDICT_HTTP && tap_tls)
+		note_end(sk, TAP_TWIN);
+	return 0;
+}
+
+/* The last of a socket, or of its twin. Returns the connection's verdict. */
+static __noinline int close_conn(struct sock *sk, __u32 twin)
+{
+	__u64 key = (__u64)sk + twin;
+	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
+	struct tap_rec_close *c;
+	int verdict;
+
+	if (!conn)
+		return VERDICT_NEW;
+	verdict = conn->verdict;
+	not_late(conn);
+	if (conn->flags & CONN_OPENED && verdict != VERDICT_IGNORED) {
+		c = bpf_ringbuf_reserve(&tap_ring, sizeof(*c), 0);
+		if (c) {
+			fill_record(&c->rec, key, conn, TAP_CLOSE);
+			c->rec.tgid = 0;
+			c->time_ns = conn->closed_ns ?: bpf_ktime_get_ns();
+			c->error = conn->error;
+			c->last_bytes = conn->last_bytes;
+			submit(c);
+		} else {
+			tap_count(TAP_C_LOST_RECORDS);
+		}
+	}
+	bpf_map_delete_elem(&tap_conns, &key);
+	return verdict;
+}
+
+/*
+ * The program has let the socket go, and TCP too; or it begins another
+ * connection with it. Nothing of this one may reach the next at its address.
+ */
+static __noinline int tap_destroyed(struct sock *sk)
+{
+	if (close_conn(sk, 0) != VERDICT_HTTP && tap_tls)
+		close_conn(sk, TAP_TWIN);
+	return 0;
+}
+
+SEC("raw_tp/inet_sock_set_state")
+int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct sock *sk = (struct sock *)ctx->args[0];
+	int state = ctx->args[2];
+
+	if (state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK)
+		tap_ended(sk, TAP_TX);
+	else if (TAP_EOF_BY_STATE && state == TCP_CLOSE_WAIT &&
+		 sock_all_read(sk))
+		tap_ended(sk, TAP_RX);
+	else if (state == TCP_CLOSE)
+		tap_closed(sk);
+	else if (state == TCP_SYN_SENT)
+		tap_destroyed(sk);
+	return 0;
+}
+
+SEC("raw_tp/tcp_destroy_sock")
+int tcp_destroy_sock(struct bpf_raw_tracepoint_args *ctx)
+{
+	tap_destroyed((struct sock *)ctx->args[0]);
+	return 0;
+}
+
+#endif /* BPF_CLOSE_BPF_H */

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef BPF_HEAD_END_BPF_H
+#define BPF_HEAD_END_BPF_H
+
+/* Where does a head end? Seven bytes at a time, in a piece just copied. */
+
+#include "bpf/turn.bpf.h"
+
+/*
+ * A record has room for a small piece, or for TAP_PIECE_MAX: the ring is what a
+ * burst must fit into. Most requests are small, and most response heads.
+ */
+#define TAP_PIECE_SMALL 256
+/* … and both have room behind them for a step of the scan. */
+#define TAP_PIECE_PAD 32
+
+/*
+ * Finds \n\r or \n\n in v, at one of its first 7 bytes: the blank line that
+ * ends a head. Offset of what follows the blank line, or 0. Without branches
+ * on where it is: the verifier would follow each.
+ */
+static __always_inline __u32 blank_line(__u64 v)
+{
+	__u64 lf = v ^ (ONES * '\n');
+	__u64 crlf = lf | ((v >> 8) ^ (ONES * '\r'));
+	__u64 lflf = lf | ((v >> 8) ^ (ONES * '\n'));
+	__u64 hit, at;
+
+	/* A byte is zero where both match; the lowest is found exactly. */
+	crlf = (crlf - ONES) & ~crlf & (HIGHS >> 8);
+	lflf = (lflf - ONES) & ~lflf & (HIGHS >> 8);
+	hit = crlf | lflf;
+	if (!hit)
+		return 0;
+	at = first_byte(hit);
+	return at + 2 + ((crlf >> (at * 8 + 7)) & 1);
+}
+
+#define SCAN_STEP 28 /* bytes looked at in one turn */
+
+/* The bytes of a record: cap of them, and room for a step of the scan. */
+struct head_end_small {
+	__u8 at[TAP_PIECE_SMALL + TAP_PIECE_PAD];
+};
+struct head_end_large {
+	__u8 at[TAP_PIECE_MAX + TAP_PIECE_PAD];
+};
+
+/*
+ * Scans data[0..len) for the end of a head; tail holds the bytes before it, the
+ * last in the highest byte. data has cap bytes and TAP_PIECE_PAD more; the
+ * eight behind len are zero. Offset behind the head, or 0.
+ */
+static __always_inline __u32 scan(const __u8 *data, __u32 len, __u32 tail,
+				  const __u32 cap)
+{
+	__u64 v = (__u64)(tail >> 8) | *(const __u64 *)data << 24;
+	__u32 at, i, end = blank_line(v & 0xffffffffffffull);
+
+	/* The end itself is in this piece, its beginning in the one before. */
+	if (end > 3)
+		return end - 3;
+	for (at = 0; at < cap; at += SCAN_STEP) {
+#pragma unroll
+		for (i = 0; i < SCAN_STEP; i += 7) {
+			if (at + i >= len)
+				return 0;
+			end = blank_line(*(const __u64 *)(data + at + i));
+			if (end)
+				return at + i + end;
+		}
+	}
+	return 0;
+}
+
+/* Global, so that the verifier looks at each once: see copy_call(). */
+__noinline int scan_small(const struct head_end_small *p, __u32 len, __u32 tail)
+{
+	return p ? scan(p->at, len, tail, TAP_PIECE_SMALL) : 0;
+}
+
+__noinline int scan_large(const struct head_end_large *p, __u32 len, __u32 tail)
+{
+	return p ? scan(p->at, len, tail, TAP_PIECE_MAX) : 0;
+}
+
+#endif /* BPF_HEAD_END_BPF_H */
