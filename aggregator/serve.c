@@ -36,7 +36,7 @@ struct serve {
 	pthread_mutex_t reload_mutex; /* one at a time */
 };
 
-/* ---- what the web asks for --------------------------------------------- */
+/* --- what the web asks for --- */
 
 static const struct snapshot *web_take(void *arg)
 {
@@ -96,13 +96,13 @@ static int web_reload(void *arg, char *why, size_t why_size)
 	pthread_mutex_lock(&s->reload_mutex);
 	snprintf(why, why_size, "the configuration is wrong: see the log");
 	err = aggregator_config_load(&fresh, &s->flags);
-	if (err == 0 && fresh->web.config_file)
+	if (!err && fresh->web.config_file)
 		err = web_config_check(fresh->web.config_file, why, why_size);
-	if (err == 0)
+	if (!err)
 		err = engine_renew_tls(s->engine, fresh->ingest.cert_file,
 				       fresh->ingest.key_file,
 				       fresh->ingest.ca_file);
-	if (err == 0)
+	if (!err)
 		apply(s, fresh);
 	else
 		log_error("the configuration stays as it was: %s", why);
@@ -117,7 +117,7 @@ static void web_quit(void *arg)
 	kill(getpid(), SIGTERM);
 }
 
-/* ---- start and end ----------------------------------------------------- */
+/* --- start and end --- */
 
 /* mkdir -p, for us alone: the log holds paths and addresses. */
 static int make_dir(const char *path)
@@ -127,7 +127,7 @@ static int make_dir(const char *path)
 
 	if (!copy)
 		return -ENOMEM;
-	for (char *at = copy + 1; err == 0; at++) {
+	for (char *at = copy + 1; !err; at++) {
 		char kept = *at;
 
 		if (kept != '/' && kept != 0)
@@ -178,7 +178,7 @@ static int start_engine(struct serve *s)
 	o.max_waiting = c->graph.max_waiting;
 	o.commit_interval_ms = c->store.commit_ms;
 	o.checkpoint_interval_ms = c->store.checkpoint_s * 1000;
-	if (err == 0)
+	if (!err)
 		err = view_set_new(&s->views, c->views, c->n_views, why,
 				   sizeof(why));
 	if (err < 0)
@@ -215,7 +215,7 @@ static void reload_by_signal(struct serve *s)
 	char why[256] = "";
 	int err = web_reload(s, why, sizeof(why));
 
-	web_set_reload_status(s->web, err == 0, clock_real_us());
+	web_set_reload_status(s->web, !err, clock_real_us());
 }
 
 static void wait_for_end(struct serve *s, const sigset_t *set)
@@ -232,7 +232,7 @@ static int serve(struct serve *s, const sigset_t *set)
 {
 	int err = start_engine(s);
 
-	if (err == 0)
+	if (!err)
 		err = start_web(s);
 	if (err < 0) {
 		log_error("cannot start: %s", strerror(-err));
@@ -267,7 +267,7 @@ int cmd_serve(int argc, char **argv)
 	int err;
 
 	err = aggregator_config_main(&s.config, &s.flags, doc, argc, argv);
-	if (err != 0)
+	if (err)
 		return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	signal(SIGPIPE, SIG_IGN);
 	/* A file size limit is a full disk to us: an error, not an end. */
@@ -281,7 +281,7 @@ int cmd_serve(int argc, char **argv)
 	keep_memory();
 	set_log_level(s.config);
 	err = privileges_drop_all();
-	if (err == 0)
+	if (!err)
 		err = serve(&s, &set);
 	aggregator_config_free(s.config);
 	return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

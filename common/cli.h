@@ -70,7 +70,7 @@ const char *cli_option_name(const struct argp_option *of, int key);
 /* Only the log flags and --version: for subcommands without configuration. */
 extern const struct argp cli_log_argp;
 
-/* --log.level was given, so that a file does not change it. */
+/* --- log.level was given, so that a file does not change it. --- */
 bool cli_log_level_said(void);
 
 /* "90s" "15m" "36h" "7d" "250ms", a plain number is seconds. -EINVAL. */

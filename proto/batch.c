@@ -14,7 +14,7 @@
 #include "proto/utf8.h"
 #include "proto/wire.h"
 
-/* ---- checks; each returns NULL or the static reason of a refusal ---- */
+/* --- checks; each returns NULL or the static reason of a refusal --- */
 
 /*
  * protobuf-c hides NULs inside a string, but asks for exactly one byte more
@@ -39,7 +39,7 @@ static const char *take_strings(struct batch_arena *a, const Redtap__Batch *m,
 	if (m->n_strings > LIMIT_STRINGS)
 		return "strings: more than LIMIT_STRINGS";
 	strings = batch_arena_alloc(a, m->n_strings * sizeof(*strings));
-	if (strings == NULL)
+	if (!strings)
 		return "decoded size: over the limit";
 	for (size_t i = 0; i < m->n_strings; i++) {
 		size_t len = string_len(m->strings[i]);
@@ -63,7 +63,7 @@ static const char *take_resources(const Redtap__Resources *m, struct batch *b)
 	struct batch_resources *r = &b->resources;
 	size_t n;
 
-	if (m == NULL)
+	if (!m)
 		return NULL;
 	n = m->n_service;
 	if (n > LIMIT_RESOURCES)
@@ -122,10 +122,10 @@ static const char *take_series(const Redtap__Series *m, struct batch *b)
 	struct batch_series *s = &b->series;
 	const char *reason;
 
-	if (m == NULL)
+	if (!m)
 		return NULL;
 	reason = check_series(m, b);
-	if (reason != NULL)
+	if (reason)
 		return reason;
 	s->n = m->n_resource;
 	s->resource = m->resource;
@@ -224,7 +224,7 @@ static const char *check_events(const Redtap__Events *m, const struct batch *b)
 	    !below_u64(m->response_bytes, n, LIMIT_BODY_BYTES))
 		return "events: size over LIMIT_BODY_BYTES";
 	reason = check_traced(m, n);
-	return reason != NULL ? reason : check_connections(m, n);
+	return reason ? reason : check_connections(m, n);
 }
 
 static const char *take_events(const Redtap__Events *m, struct batch *b)
@@ -232,10 +232,10 @@ static const char *take_events(const Redtap__Events *m, struct batch *b)
 	struct batch_events *e = &b->events;
 	const char *reason;
 
-	if (m == NULL)
+	if (!m)
 		return NULL;
 	reason = check_events(m, b);
-	if (reason != NULL)
+	if (reason)
 		return reason;
 	e->n = m->n_series;
 	e->series = m->series;
@@ -256,7 +256,7 @@ static const char *take_events(const Redtap__Events *m, struct batch *b)
 
 static void take_losses(const Redtap__Losses *m, struct batch_losses *l)
 {
-	if (m == NULL)
+	if (!m)
 		return;
 	l->captured = m->captured;
 	l->packed = m->packed;
@@ -278,7 +278,7 @@ static bool label_valid(const char *s)
 static const char *take_info(const Redtap__Info *m, struct batch_info *info)
 {
 	info->version = info->kernel = info->capture = "";
-	if (m == NULL)
+	if (!m)
 		return NULL;
 	if (!label_valid(m->version) || !label_valid(m->kernel) ||
 	    !label_valid(m->capture))
@@ -331,19 +331,19 @@ static const char *take_columns(struct batch_arena *a, const Redtap__Batch *m,
 {
 	const char *reason = take_head(m, b);
 
-	if (reason == NULL)
+	if (!reason)
 		reason = take_strings(a, m, b);
-	if (reason == NULL)
+	if (!reason)
 		reason = take_resources(m->resources, b);
-	if (reason == NULL)
+	if (!reason)
 		reason = take_series(m->series, b);
-	if (reason == NULL)
+	if (!reason)
 		reason = take_events(m->events, b);
-	if (reason == NULL)
+	if (!reason)
 		reason = batch_take_rollups(m->rollups, b);
-	if (reason == NULL)
+	if (!reason)
 		reason = take_info(m->info, &b->info);
-	if (reason == NULL)
+	if (!reason)
 		take_losses(m->losses, &b->losses);
 	return reason;
 }
@@ -392,19 +392,18 @@ static Redtap__Batch *unpack_quickly(struct batch_arena *a,
 	if (!find_events(data, len, &start, &f))
 		return NULL;
 	events = batch_arena_alloc(a, sizeof(*events));
-	if (events == NULL ||
-	    batch_columns_events(f.data, (size_t)f.value, events,
-				 batch_arena_alloc, columns) != 0)
+	if (!events || batch_columns_events(f.data, (size_t)f.value, events,
+					    batch_arena_alloc, columns) != 0)
 		return NULL;
 	end = f.data + f.value;
 	n = (size_t)(start - data) + (size_t)(data + len - end);
 	rest = batch_arena_alloc(a, n);
-	if (rest == NULL)
+	if (!rest)
 		return NULL;
 	memcpy(rest, data, (size_t)(start - data));
 	memcpy(rest + (start - data), end, (size_t)(data + len - end));
 	m = redtap__batch__unpack(&a->allocator, n, rest);
-	if (m != NULL)
+	if (m)
 		m->events = events;
 	return m;
 }
@@ -424,17 +423,16 @@ int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
 		why = "message: over LIMIT_MESSAGE_BYTES";
 	} else {
 		m = unpack_quickly(a, columns, data, len);
-		if (m == NULL) {
+		if (!m) {
 			batch_arena_reset(a);
 			m = redtap__batch__unpack(&a->allocator, len, data);
 		}
-		why = m != NULL ? take_columns(a, m, out)
-				: "message: not a batch";
+		why = m ? take_columns(a, m, out) : "message: not a batch";
 	}
-	if (why == NULL)
+	if (!why)
 		return 0;
 	memset(out, 0, sizeof(*out));
-	if (reason != NULL)
+	if (reason)
 		*reason = why;
 	return -EPROTO;
 }

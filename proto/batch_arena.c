@@ -33,7 +33,7 @@ static struct block *block_new(size_t cap)
 {
 	struct block *b = malloc(sizeof(*b) + cap);
 
-	if (b == NULL)
+	if (!b)
 		return NULL;
 	b->next = NULL;
 	b->cap = cap;
@@ -60,10 +60,10 @@ void *batch_arena_alloc(void *arg, size_t size)
 		return NULL;
 	if (whole > b->cap - b->used) {
 		b = a->extra;
-		if (b == NULL || whole > b->cap - b->used) {
+		if (!b || whole > b->cap - b->used) {
 			b = block_new(whole > ARENA_START ? whole
 							  : ARENA_START);
-			if (b == NULL)
+			if (!b)
 				return NULL;
 			b->next = a->extra;
 			a->extra = b;
@@ -90,7 +90,7 @@ size_t batch_arena_size(const void *p)
 
 static void arena_drop_extra(struct batch_arena *a)
 {
-	while (a->extra != NULL) {
+	while (a->extra) {
 		struct block *b = a->extra;
 
 		a->extra = b->next;
@@ -103,10 +103,10 @@ void batch_arena_reset(struct batch_arena *a)
 {
 	size_t want = a->total + a->total / 4;
 
-	if (a->extra != NULL && want < ARENA_MAX / 4) {
+	if (a->extra && want < ARENA_MAX / 4) {
 		struct block *b = block_new(want);
 
-		if (b != NULL) {
+		if (b) {
 			free(a->first);
 			a->first = b;
 		}
@@ -120,10 +120,10 @@ int batch_arena_new(struct batch_arena **out)
 {
 	struct batch_arena *a = calloc(1, sizeof(*a));
 
-	if (a == NULL)
+	if (!a)
 		return -ENOMEM;
 	a->first = block_new(ARENA_START);
-	if (a->first == NULL) {
+	if (!a->first) {
 		free(a);
 		return -ENOMEM;
 	}
@@ -136,7 +136,7 @@ int batch_arena_new(struct batch_arena **out)
 
 void batch_arena_free(struct batch_arena *a)
 {
-	if (a == NULL)
+	if (!a)
 		return;
 	arena_drop_extra(a);
 	free(a->first);

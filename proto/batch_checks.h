@@ -46,7 +46,7 @@ static inline bool below_u64(const uint64_t *v, size_t n, uint64_t limit)
 	return bits_u64(v, n) < limit;
 }
 
-/* ---- batch_rollups.c ---- */
+/* --- batch_rollups.c --- */
 
 /* NULL, or the static reason of a refusal. m may be NULL. */
 const char *batch_take_rollups(const Redtap__Rollups *m, struct batch *b);

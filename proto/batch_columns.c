@@ -18,13 +18,13 @@ struct memory {
 static int begin_column(const struct wire_field *f, const struct memory *mem,
 			size_t width, size_t *room, void **out)
 {
-	if (f->type != WIRE_BYTES || *out != NULL || f->value == 0 ||
+	if (f->type != WIRE_BYTES || *out || f->value == 0 ||
 	    f->data[f->value - 1] >= 0x80)
 		return -ENOTSUP;
 	if (*room == 0)
 		*room = varints_count(f->data, (size_t)f->value);
 	*out = mem->alloc(mem->arg, (*room + VARINTS_SLACK) * width);
-	return *out != NULL ? 0 : -ENOTSUP;
+	return *out ? 0 : -ENOTSUP;
 }
 
 #define COLUMN(name, type)                                                     \
@@ -48,7 +48,7 @@ COLUMN(s64, int64_t)
 
 static int column_bytes(const struct wire_field *f, ProtobufCBinaryData *out)
 {
-	if (f->type != WIRE_BYTES || out->data != NULL || f->value == 0)
+	if (f->type != WIRE_BYTES || out->data || f->value == 0)
 		return -ENOTSUP;
 	out->len = (size_t)f->value;
 	out->data = (uint8_t *)(uintptr_t)f->data;

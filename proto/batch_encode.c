@@ -78,7 +78,7 @@ static void put_events(struct wire *w, const struct batch_events *e)
 	COLUMN(m, traced, e->traced, e->n_traced);
 	m->trace_ids.len = e->n_traced * 24;
 	m->trace_ids.data = unconst(e->trace_ids);
-	if (e->connection != NULL) {
+	if (e->connection) {
 		COLUMN(m, connection, e->connection, e->n);
 		m->connection_local.len = e->n_connections * 18;
 		m->connection_local.data = unconst(e->connection_local);
@@ -132,8 +132,7 @@ static void put_info(struct wire *w, const struct batch_info *i)
 {
 	Redtap__Info *m = &w->info;
 
-	if (i->version == NULL && i->kernel == NULL && i->capture == NULL &&
-	    i->n_probes == 0)
+	if (!i->version && !i->kernel && !i->capture && i->n_probes == 0)
 		return;
 	/* NULL and "" are both left out of the message. */
 	m->version = unconst(i->version);
@@ -151,7 +150,7 @@ static int put_strings(struct wire *w, const struct batch *b)
 	if (b->n_strings == 0)
 		return 0;
 	strings = malloc(b->n_strings * sizeof(*strings));
-	if (strings == NULL)
+	if (!strings)
 		return -ENOMEM;
 	for (size_t i = 0; i < b->n_strings; i++)
 		strings[i] = unconst(b->strings[i].data);
@@ -196,7 +195,7 @@ int batch_encode(const struct batch *b, void **data, size_t *len)
 		goto out;
 	}
 	p = malloc(size > 0 ? size : 1);
-	if (p == NULL) {
+	if (!p) {
 		err = -ENOMEM;
 		goto out;
 	}

@@ -28,12 +28,12 @@ int batch_put_head(const struct batch *head, const void *data, size_t len,
 		return -EMSGSIZE;
 	}
 	p = malloc(len + tail_len);
-	if (p != NULL) {
+	if (p) {
 		memcpy(p, data, len);
 		memcpy(p + len, tail, tail_len);
 		*out = p;
 		*out_len = len + tail_len;
 	}
 	free(tail);
-	return p != NULL ? 0 : -ENOMEM;
+	return p ? 0 : -ENOMEM;
 }

@@ -15,7 +15,7 @@ static void release(const void *p)
 
 void batch_info_free(struct batch_info *info)
 {
-	for (size_t i = 0; info->probes != NULL && i < info->n_probes; i++)
+	for (size_t i = 0; info->probes && i < info->n_probes; i++)
 		release(info->probes[i]);
 	release(info->probes);
 	release(info->probe_attached);
@@ -27,7 +27,7 @@ void batch_info_free(struct batch_info *info)
 
 static const char *copy(const char *s)
 {
-	return strdup(s != NULL ? s : "");
+	return strdup(s ? s : "");
 }
 
 int batch_info_copy(struct batch_info *out, const struct batch_info *in)
@@ -45,8 +45,8 @@ int batch_info_copy(struct batch_info *out, const struct batch_info *in)
 		.probes = probes,
 		.probe_attached = attached,
 	};
-	whole = probes != NULL && attached != NULL && out->version != NULL &&
-		out->kernel != NULL && out->capture != NULL;
+	whole = probes && attached && out->version && out->kernel &&
+		out->capture;
 	for (size_t i = 0; whole && i < n; i++) {
 		attached[i] = in->probe_attached[i];
 		probes[i] = copy(in->probes[i]);

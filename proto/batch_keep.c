@@ -186,8 +186,7 @@ static void keep_events(struct keep *k)
 	struct batch_events *out = &k->out.events;
 	uint32_t *series = new_column(k, e->n);
 	uint32_t *traced = new_column(k, e->n_traced);
-	uint32_t *connection =
-		e->connection != NULL ? new_column(k, e->n) : NULL;
+	uint32_t *connection = e->connection ? new_column(k, e->n) : NULL;
 	int64_t *start = take_bytes(&k->pool, e->n * 8);
 	uint64_t *value[4];
 	const uint64_t *old[4] = { e->duration_us, e->tail_us, e->request_bytes,
@@ -214,7 +213,7 @@ static void keep_events(struct keep *k)
 		last = now;
 		for (unsigned c = 0; c < 4; c++)
 			value[c][n] = old[c][i];
-		if (connection != NULL)
+		if (connection)
 			connection[n] = e->connection[i];
 		if (has_trace) {
 			memcpy(ids + out->n_traced * TRACE_BYTES,
@@ -234,7 +233,7 @@ static void keep_events(struct keep *k)
 	out->response_bytes = value[3];
 	out->traced = traced;
 	out->trace_ids = ids;
-	if (connection != NULL)
+	if (connection)
 		keep_connections(k, connection);
 }
 
@@ -327,7 +326,7 @@ int batch_keep_service(const struct batch *in, const char *service,
 	if (*requests == 0)
 		return 0;
 	memory = malloc(pool_bytes(in));
-	if (memory == NULL)
+	if (!memory)
 		return -ENOMEM;
 	k.pool.at = memory;
 	k.out = (struct batch){

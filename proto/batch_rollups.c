@@ -68,9 +68,9 @@ static const char *take_rollup_hists(const Redtap__Rollups *m,
 	const char *reason;
 
 	reason = take_hist(&duration, r->n, r->count, &r->duration);
-	if (reason == NULL)
+	if (!reason)
 		reason = take_hist(&request, r->n, r->count, &r->request);
-	if (reason == NULL)
+	if (!reason)
 		reason = take_hist(&response, r->n, r->count, &r->response);
 	return reason;
 }
@@ -122,10 +122,10 @@ const char *batch_take_rollups(const Redtap__Rollups *m, struct batch *b)
 	struct batch_rollups *r = &b->rollups;
 	const char *reason;
 
-	if (m == NULL)
+	if (!m)
 		return NULL;
 	reason = check_rollups(m, b);
-	if (reason != NULL)
+	if (reason)
 		return reason;
 	r->n = m->n_series;
 	r->series = m->series;

@@ -58,7 +58,7 @@ int push_encode(const struct push *push, void **data, size_t *len)
 	if (push->batch_len > LIMIT_MESSAGE_BYTES)
 		return -EMSGSIZE;
 	p = malloc(PUSH_HEAD_MAX + push->batch_len);
-	if (p == NULL)
+	if (!p)
 		return -ENOMEM;
 	*len = push_head(push, p);
 	memcpy(p + *len, push->batch, push->batch_len);
@@ -89,7 +89,7 @@ int push_decode(const void *data, size_t len, struct push *out)
 			out->batch_len = (size_t)f.value;
 		}
 	}
-	return out->batch != NULL ? 0 : -EPROTO;
+	return out->batch ? 0 : -EPROTO;
 }
 
 int reply_encode(const struct reply *r, void **data, size_t *len)
@@ -107,7 +107,7 @@ int reply_encode(const struct reply *r, void **data, size_t *len)
 	m.retry_ms = r->retry_ms;
 	m.duplicate = r->duplicate;
 	p = malloc(redtap__reply__get_packed_size(&m) + 1);
-	if (p == NULL)
+	if (!p)
 		return -ENOMEM;
 	*len = redtap__reply__pack(&m, p);
 	*data = p;
@@ -122,7 +122,7 @@ int reply_decode(const void *data, size_t len, struct reply *out)
 	if (len > LIMIT_REPLY_BYTES)
 		return -EPROTO;
 	m = redtap__reply__unpack(NULL, len, data);
-	if (m == NULL)
+	if (!m)
 		return -EPROTO;
 	out->protocol = m->protocol;
 	if (m->status >= REDTAP__REPLY__STATUS__ACCEPTED &&

@@ -42,7 +42,7 @@ static uint32_t crc32_of(const void *data, size_t len)
 	return ~c;
 }
 
-/* ---- writing */
+/* --- writing --- */
 
 struct trace_writer {
 	trace_sink_fn *sink;
@@ -56,9 +56,9 @@ struct trace_writer {
 
 static void put_line(struct buf *b, const char *key, const char *value)
 {
-	if (value == NULL || *value == '\0')
+	if (!value || *value == '\0')
 		return;
-	if (strchr(value, '\n') != NULL)
+	if (strchr(value, '\n'))
 		b->err = -EINVAL;
 	buf_printf(b, "%s=%s\n", key, value);
 }
@@ -96,13 +96,13 @@ int trace_writer_new(struct trace_writer **out,
 	struct trace_writer *w = calloc(1, sizeof(*w) + cap);
 	int err;
 
-	if (w == NULL)
+	if (!w)
 		return -ENOMEM;
 	w->out_cap = cap;
 	w->sink = sink;
 	w->arg = arg;
 	w->zstd = ZSTD_createCCtx();
-	err = w->zstd != NULL ? 0 : -ENOMEM;
+	err = w->zstd ? 0 : -ENOMEM;
 	if (!err) {
 		ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, LEVEL);
 		ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_checksumFlag, 1);
@@ -170,7 +170,7 @@ int trace_end(struct trace_writer *w)
 
 void trace_writer_free(struct trace_writer *w)
 {
-	if (w == NULL)
+	if (!w)
 		return;
 	ZSTD_freeCCtx(w->zstd);
 	free(w);
@@ -189,7 +189,7 @@ int trace_to_file(void *arg, const void *data, size_t len)
 	return errno ? -errno : -EIO;
 }
 
-/* ---- reading */
+/* --- reading --- */
 
 struct trace_reader {
 	FILE *file;
@@ -211,9 +211,9 @@ static void parse_text(struct trace_reader *r)
 	struct trace_origin *o = &r->origin;
 	char *rest = r->text, *line, *value;
 
-	while ((line = strsep(&rest, "\n")) != NULL) {
+	while ((line = strsep(&rest, "\n"))) {
 		value = strchr(line, '=');
-		if (value == NULL)
+		if (!value)
 			continue;
 		*value++ = '\0';
 		if (!strcmp(line, "created-by"))
@@ -244,7 +244,7 @@ static int read_head(struct trace_reader *r)
 	if (words[1] > TRACE_TEXT_MAX)
 		return -EPROTO;
 	r->text = calloc(1, words[1] + 1);
-	if (r->text == NULL)
+	if (!r->text)
 		return -ENOMEM;
 	if (fread(r->text, 1, words[1], r->file) != words[1])
 		return ferror(r->file) ? -EIO : -EPROTO;
@@ -257,14 +257,14 @@ int trace_reader_new(struct trace_reader **out, FILE *f)
 	struct trace_reader *r = calloc(1, sizeof(*r));
 	int err = -ENOMEM;
 
-	if (r == NULL)
+	if (!r)
 		return -ENOMEM;
 	r->file = f;
 	r->in.src = r->in_data;
 	r->left = 1;
 	r->zstd = ZSTD_createDCtx();
 	r->batch = malloc(LIMIT_MESSAGE_BYTES + 4);
-	if (r->zstd != NULL && r->batch != NULL) {
+	if (r->zstd && r->batch) {
 		ZSTD_DCtx_setParameter(r->zstd, ZSTD_d_windowLogMax,
 				       WINDOW_LOG);
 		err = read_head(r);
@@ -279,7 +279,7 @@ int trace_reader_new(struct trace_reader **out, FILE *f)
 
 void trace_reader_free(struct trace_reader *r)
 {
-	if (r == NULL)
+	if (!r)
 		return;
 	ZSTD_freeDCtx(r->zstd);
 	free(r->batch);
@@ -348,7 +348,7 @@ int trace_read(struct trace_reader *r, const void **batch, size_t *len)
 	uint32_t n, crc;
 	int err;
 
-	if (r->damage != NULL)
+	if (r->damage)
 		return -EPROTO;
 	if (r->ended)
 		return 0;

@@ -23,7 +23,7 @@ struct trace_origin {
 	int64_t from_us, to_us; /* what was asked for, since 1970 */
 };
 
-/* ---- writing */
+/* --- writing --- */
 
 struct trace_writer;
 
@@ -46,7 +46,7 @@ uint64_t trace_written(const struct trace_writer *w); /* batches */
 /* A sink that writes to a FILE *, its arg. */
 int trace_to_file(void *arg, const void *data, size_t len);
 
-/* ---- reading */
+/* --- reading --- */
 
 struct trace_reader;
 

@@ -101,10 +101,10 @@ static int write_file(struct options *o)
 	if (!f)
 		return -errno;
 	err = trace_export_write(&o->e, trace_to_file, f);
-	if (err == 0 && fflush(f) != 0)
+	if (!err && fflush(f) != 0)
 		err = -errno;
 	if (!standard) {
-		if (fclose(f) != 0 && err == 0)
+		if (fclose(f) != 0 && !err)
 			err = -errno;
 		if (err < 0)
 			unlink(o->output);

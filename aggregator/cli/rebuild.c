@@ -60,9 +60,9 @@ static int rebuild(const struct aggregator_config *c, const struct views *views,
 	const struct snapshot *s;
 	int err = engine_new(&e, &o);
 
-	if (err == 0)
+	if (!err)
 		err = engine_save(e);
-	s = err == 0 ? snapshot_take(e) : NULL;
+	s = !err ? snapshot_take(e) : NULL;
 	for (size_t i = 0; s && i < s->n_views; i++)
 		log_info("view %s: series=%zu", s->views[i].view->name,
 			 s->views[i].n + (size_t)s->views[i].idle);
@@ -97,14 +97,14 @@ int cmd_rebuild(int argc, char **argv)
 
 	argp_parse(&argp, argc, argv, ARGP_NO_ARGS, NULL, &a);
 	err = aggregator_config_load(&config, &a.flags);
-	if (err == 0 && a.flags.cli.config_check) {
+	if (!err && a.flags.cli.config_check) {
 		aggregator_config_free(config);
 		return EXIT_SUCCESS;
 	}
-	if (err == 0)
+	if (!err)
 		err = view_set_new(&views, config->views, config->n_views, why,
 				   sizeof(why));
-	if (err == 0)
+	if (!err)
 		err = rebuild(config, view_set_views(views), a.all);
 	if (err < 0)
 		log_error("cannot rebuild: %s", strerror(-err));

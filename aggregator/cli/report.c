@@ -98,7 +98,7 @@ int report_ask(struct report_source *s, const struct report_question *q,
 	return status == 400 || status == 422 ? -EINVAL : -EIO;
 }
 
-/* ---- the table */
+/* --- the table --- */
 
 struct row {
 	json_int_t start;

@@ -15,7 +15,7 @@
 
 #define DAY_S (24u * 3600)
 
-/* ---- the file */
+/* --- the file --- */
 
 static const cyaml_schema_value_t text_entry = {
 	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 4096),
@@ -146,7 +146,7 @@ static int load_file(struct aggregator_config **out, const char *path)
 	return err;
 }
 
-/* ---- defaults and checks */
+/* --- defaults and checks --- */
 
 static int default_text(char **to, const char *value)
 {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aggregator/config/config_views.h"
 
+#include <assert.h>
+
 #include "aggregator/fold/view_set.h"
 #include "common/log.h"
 
@@ -54,7 +56,7 @@ static const cyaml_strval_t labels[] = {
 	{ "server", LABEL_SERVER + 1 },
 	{ "connection_type", LABEL_CONNECTION + 1 },
 };
-_Static_assert(N(labels) == LABEL_KEYS, "every label has its name");
+static_assert(N(labels) == LABEL_KEYS, "every label has its name");
 
 static const cyaml_schema_value_t label_entry = {
 	CYAML_VALUE_ENUM(CYAML_FLAG_STRICT, int, labels, N(labels)),

@@ -120,15 +120,15 @@ static int load_state(struct engine *e)
 	};
 	int err = fold_new(&e->fold, &fo);
 
-	if (err == 0)
+	if (!err)
 		err = ledger_new(&e->ledger, e->opt.max_agents);
-	if (err == 0)
+	if (!err)
 		err = checkpoint_new(&e->checkpoint, e->fold, e->store);
-	if (err == 0 && e->opt.fold_all)
+	if (!err && e->opt.fold_all)
 		checkpoint_fold_all(e->checkpoint);
-	if (err == 0)
+	if (!err)
 		err = checkpoint_load(e->checkpoint, e->ledger, &e->last_id);
-	if (err == 0)
+	if (!err)
 		err = engine_load_counters(e);
 	return err;
 }
@@ -160,14 +160,14 @@ int engine_new(struct engine **out, const struct engine_options *opt)
 	pthread_mutex_init(&e->order_mutex, NULL);
 	pthread_cond_init(&e->served, NULL);
 	err = copy_options(e, opt);
-	if (err == 0)
+	if (!err)
 		err = batch_arena_new(&e->columns);
-	for (size_t i = 0; i < GROUP_MAX && err == 0; i++) {
+	for (size_t i = 0; i < GROUP_MAX && !err; i++) {
 		err = batch_arena_new(&e->item[i].arena);
-		if (err == 0)
+		if (!err)
 			err = batch_arena_new(&e->item[i].columns);
 	}
-	if (err == 0)
+	if (!err)
 		err = open_state(e);
 	if (err < 0) {
 		engine_free(e);

@@ -19,7 +19,7 @@ static void set_ready(struct engine *e, const char *why)
 
 	pthread_mutex_lock(&e->ready_mutex);
 	was = e->ready;
-	e->ready = why == NULL;
+	e->ready = !why;
 	snprintf(e->why, sizeof(e->why), "%s", why ? why : "");
 	pthread_mutex_unlock(&e->ready_mutex);
 	if (why && was)
@@ -33,7 +33,7 @@ static int log_items(struct engine *e, uint64_t *id)
 {
 	int err = 0;
 
-	for (size_t i = 0; i < e->n_items && err == 0; i++) {
+	for (size_t i = 0; i < e->n_items && !err; i++) {
 		struct engine_item *it = &e->item[i];
 		struct store_log row;
 
@@ -61,11 +61,11 @@ static int put_ledger(struct engine *e)
 {
 	int err = 0;
 
-	for (struct ledger_epoch *row = ledger_dirty(e->ledger);
-	     row && err == 0; row = row->next_dirty)
+	for (struct ledger_epoch *row = ledger_dirty(e->ledger); row && !err;
+	     row = row->next_dirty)
 		err = store_put_ledger(e->store, row->agent->name, row->epoch,
 				       &row->pending);
-	for (size_t i = 0; i < e->n_info && err == 0; i++)
+	for (size_t i = 0; i < e->n_info && !err; i++)
 		err = store_put_agent(e->store, e->info[i]);
 	return err;
 }
@@ -85,18 +85,18 @@ static int write_group(struct engine *e, const struct engine_due *due,
 {
 	int err = store_begin(e->store);
 
-	if (err == 0)
+	if (!err)
 		err = log_items(e, id);
-	if (err == 0)
+	if (!err)
 		err = put_ledger(e);
-	if (err == 0 && due->windows)
+	if (!err && due->windows)
 		err = put_windows(e);
-	if (err == 0 && due->checkpoint)
+	if (!err && due->checkpoint)
 		err = checkpoint_step(e->checkpoint, e->last_id,
 				      e->opt.checkpoint_slice);
-	if (err == 0)
+	if (!err)
 		err = engine_put_counters(e);
-	if (err == 0)
+	if (!err)
 		err = store_commit(e->store);
 	return err;
 }

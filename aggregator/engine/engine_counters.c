@@ -60,7 +60,7 @@ int engine_load_counters(struct engine *e)
 
 	if (err < 0 && err != -ENOENT)
 		return err;
-	if (err == 0) {
+	if (!err) {
 		r.at = data;
 		r.end = r.at + len;
 		r.bad = false;

@@ -159,19 +159,19 @@ void engine_examine(struct engine *e, struct engine_item *it)
 	it->fresh = it->rubbish = false;
 	e->pending.bytes_received += it->request.len;
 	err = push_decode(it->request.data, it->request.len, &p);
-	if (err == 0 &&
+	if (!err &&
 	    (p.protocol < PROTOCOL_OLDEST || p.protocol > PROTOCOL_VERSION)) {
 		engine_refuse(it, REPLY_VERSION, "protocol not spoken here");
 		e->pending.refused++;
 		return;
 	}
-	if (err == 0) {
+	if (!err) {
 		it->data = p.batch;
 		it->len = p.batch_len;
 		err = batch_decode_apart(it->arena, e->columns, p.batch,
 					 p.batch_len, &it->batch, &reason);
 	}
-	if (err == 0)
+	if (!err)
 		err = correct_clock(it, &p);
 	if (err == -ENOMEM) {
 		engine_refuse(it, REPLY_BUSY, "out of memory");

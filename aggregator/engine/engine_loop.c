@@ -105,7 +105,7 @@ static void engine_turn(struct engine *e)
 
 		engine_reply(e);
 		pace(e);
-		if (due.windows && err == 0)
+		if (due.windows && !err)
 			windows_flushed(e, now);
 	}
 	if (e->ready && now >= e->next_retention_ns)
@@ -122,7 +122,7 @@ int engine_save(struct engine *e)
 	do {
 		err = engine_commit(e, &due);
 		due.windows = false;
-	} while (err == 0 && checkpoint_active(e->checkpoint));
+	} while (!err && checkpoint_active(e->checkpoint));
 	return err;
 }
 

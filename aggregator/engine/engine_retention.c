@@ -84,12 +84,12 @@ void engine_retention(struct engine *e, uint64_t now_ns)
 	int err = store_begin(e->store);
 
 	count_gate(e);
-	if (err == 0)
+	if (!err)
 		err = expire(e, &batches, &windows);
-	if (err == 0)
+	if (!err)
 		err = retire_put(e->store, e->ledger, late_before_us(e),
 				 &retired);
-	if (err == 0)
+	if (!err)
 		err = store_commit(e->store);
 	if (err < 0) {
 		log_warn("retention failed: %s", store_error(e->store));
@@ -104,8 +104,8 @@ void engine_retention(struct engine *e, uint64_t now_ns)
 	/* More to do: soon again, but ingest goes in between. */
 	e->next_retention_ns =
 		now_ns +
-		ms_ns(err == 0 && (batches == RETENTION_ROWS ||
-				   windows == RETENTION_WINDOWS || retired.more)
+		ms_ns(!err && (batches == RETENTION_ROWS ||
+			       windows == RETENTION_WINDOWS || retired.more)
 			      ? 20
 			      : 1000);
 }

@@ -99,14 +99,14 @@ static inline uint64_t ms_ns(uint64_t ms)
 	return ms * CLOCK_NS_PER_MS;
 }
 
-/* ---- engine_examine.c ---- */
+/* --- engine_examine.c --- */
 
 /* Decodes, validates and asks the ledger; the reply is ready but not sent. */
 void engine_examine(struct engine *e, struct engine_item *it);
 void engine_refuse(struct engine_item *it, enum reply_status status,
 		   const char *why);
 
-/* ---- engine_commit.c ---- */
+/* --- engine_commit.c --- */
 
 /* What goes along with the group. */
 struct engine_due {
@@ -117,15 +117,15 @@ struct engine_due {
 int engine_commit(struct engine *e, const struct engine_due *due);
 void engine_reply(struct engine *e);
 
-/* ---- engine_loop.c ---- */
+/* --- engine_loop.c --- */
 
 void *engine_loop(void *engine);
 
-/* ---- engine_retention.c ---- */
+/* --- engine_retention.c --- */
 
 void engine_retention(struct engine *e, uint64_t now_ns);
 
-/* ---- engine_counters.c ---- */
+/* --- engine_counters.c --- */
 
 int engine_put_counters(struct engine *e);
 int engine_load_counters(struct engine *e);

@@ -9,7 +9,7 @@ static int put_agent(struct store *st, struct ledger_agent *a, size_t n)
 
 	ledger_retire_preview(a, n, &after, epoch);
 	err = store_put_agent(st, &after);
-	for (size_t i = 0; i < n && err == 0; i++)
+	for (size_t i = 0; i < n && !err; i++)
 		err = store_drop_ledger(st, a->name, epoch[i]);
 	return err;
 }
@@ -20,7 +20,7 @@ int retire_put(struct store *st, struct ledger *l, int64_t before_us,
 	int err = 0;
 
 	*out = (struct retirement){ .n = 0 };
-	for (size_t i = 0; i < ledger_agents(l) && err == 0; i++) {
+	for (size_t i = 0; i < ledger_agents(l) && !err; i++) {
 		struct ledger_agent *a = ledger_at(l, i);
 		size_t left = RETIRE_EPOCHS - out->epochs;
 		size_t n = a->n_epochs > LEDGER_EPOCHS_KEPT

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aggregator/expose/expose.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "aggregator/expose/expose_writer.h"
 
-_Static_assert(EXPOSE_FORMATS == METRICS_FORMATS, "one count per format");
+static_assert(EXPOSE_FORMATS == METRICS_FORMATS, "one count per format");
 
 /* A value that every value of a label fits in; agents name few labels. */
 #define LABELS_MAX (LABEL_KEYS + 1)
@@ -144,7 +145,7 @@ static size_t view_labels(const struct view *v, const struct snapshot_labels *s,
 	return n;
 }
 
-/* ---- families */
+/* --- families --- */
 
 struct expose {
 	struct expose_writer w;
@@ -178,7 +179,7 @@ static void end(struct expose *x)
 		w->ops->end_family(w);
 }
 
-/* ---- views */
+/* --- views --- */
 
 #define AT_ONCE 64u /* series, between two looks at the size */
 
@@ -247,7 +248,7 @@ static int put_view(struct expose *x)
 	return 0;
 }
 
-/* ---- the table of metrics.def */
+/* --- the table of metrics.def --- */
 
 /* Counters are uint64_t; a gauge may be int64_t and below zero. */
 static struct expose_number number_at(const void *record,
@@ -305,7 +306,7 @@ static void put_metric(struct expose *x, const struct metric *m)
 	end(x);
 }
 
-/* ---- the whole */
+/* --- the whole --- */
 
 int expose_new(struct expose **out, enum expose_format format,
 	       const struct snapshot *s, const struct metrics_self *self)
@@ -367,7 +368,7 @@ int expose_render(struct buf *out, enum expose_format format,
 	struct expose *x = NULL;
 	int err = expose_new(&x, format, s, self);
 
-	if (err == 0)
+	if (!err)
 		err = expose_next(x, out, SIZE_MAX);
 	if (err < 0)
 		out->err = err;

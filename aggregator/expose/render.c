@@ -311,7 +311,7 @@ static int render_plain(struct render *r, enum expose_format format,
 	snapshot_ns = clock_mono_ns() - start_ns;
 	if (s)
 		err = expose_new(&x, format, s, &self);
-	if (err == 0) {
+	if (!err) {
 		buf_reserve(&data, slot->last_len + slot->last_len / 8 + 1);
 		err = expose_next(x, &data, r->opt.keep_bytes);
 	}
@@ -326,7 +326,7 @@ static int render_plain(struct render *r, enum expose_format format,
 	expose_free(x);
 	if (s)
 		r->opt.rele(s);
-	if (err == 0) {
+	if (!err) {
 		slot->last_len = data.len;
 		*out = publish(r, &slot->plain, &data, start_ns);
 		if (!*out)

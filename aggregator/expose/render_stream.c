@@ -82,7 +82,7 @@ int render_stream_gzip(struct render_stream *st)
 	st->gzip = true;
 	st->plain = st->piece;
 	st->piece = (struct buf){ 0 };
-	return compress_piece(st, st->x == NULL);
+	return compress_piece(st, !st->x);
 }
 
 ssize_t render_stream_read(struct render_stream *st, void *to, size_t max)

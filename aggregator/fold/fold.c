@@ -16,7 +16,7 @@ static const enum view_key window_keys[] = { LABEL_JOB,	   LABEL_ROLE,
 static_assert(N_WINDOW_KEYS == FOLD_WINDOW_LABELS,
 	      "readers of a window's labels know how many there are");
 
-/* ---- construction ------------------------------------------------------ */
+/* --- construction --- */
 
 static enum fold_measure measure_of(const struct view *v)
 {
@@ -156,24 +156,24 @@ int fold_new(struct fold **out, const struct fold_options *opt)
 	if (err < 0)
 		goto fail;
 	err = make_cells(opt->views, true, &f->seconds);
-	if (err == 0)
+	if (!err)
 		err = make_cells(opt->views, false, &f->bytes);
-	if (err == 0)
+	if (!err)
 		err = make_views(f, opt->views);
-	if (err == 0)
+	if (!err)
 		err = series_init(&f->window_series, window_keys, N_WINDOW_KEYS,
 				  opt->max_window_series, &f->seconds,
 				  f->intern);
-	if (err == 0)
+	if (!err)
 		err = windows_new(&f->windows);
 	for (unsigned role = 0; role < LABELS_ROLES; role++)
 		used[role] = used_labels(opt->views, role);
-	if (err == 0)
+	if (!err)
 		err = labels_new(&f->labels, f->intern, used,
 				 fold_row_words(f->n_views));
-	if (err == 0)
+	if (!err)
 		err = slowest_new(&f->slowest, &f->seconds, opt->views);
-	if (err == 0 && f->n_views < f->n_all)
+	if (!err && f->n_views < f->n_all)
 		err = make_edges(f, opt);
 	if (err < 0)
 		goto fail;
@@ -209,7 +209,7 @@ void fold_free(struct fold *f)
 	free(f);
 }
 
-/* ---- access ------------------------------------------------------------ */
+/* --- access --- */
 
 void fold_set_loaded_view(struct fold *f, size_t view, uint64_t log_id)
 {

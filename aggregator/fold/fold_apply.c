@@ -13,7 +13,7 @@ static void ask_for(const void *p)
 		__builtin_prefetch((const char *)p + i * LINE, 1);
 }
 
-/* ---- a row ------------------------------------------------------------- */
+/* --- a row --- */
 
 static int find_window(struct fold *f, const struct fold_row *r,
 		       const struct fold_bin *b, struct window_delta **out)
@@ -88,7 +88,7 @@ static int count_bin(struct fold *f, struct fold_row *r,
 		if (m == MEASURE_NONE)
 			continue;
 		err |= fold_own_span(f, &r->slot[k]->span);
-		if (err == 0)
+		if (!err)
 			err = fold_add_events(f, m, &r->slot[k]->span, e, n);
 	}
 	return err;
@@ -103,7 +103,7 @@ static int keep_exemplars(struct fold *f, const struct slowest_row *slow,
 	if (!slowest_wins(f->slowest, slow, v, f->generation, *ref))
 		return 0;
 	err = fold_own_exemplars(f, ref);
-	if (err == 0)
+	if (!err)
 		err = slowest_merge(f->slowest, slow, v, log_id, f->generation,
 				    ref);
 	if (*ref)
@@ -167,20 +167,20 @@ static int count_block(struct fold *f, const struct fold_input *fb, size_t from,
 	size_t n = 0;
 	int err = 0;
 
-	for (size_t i = from; i < to && err == 0; i++) {
+	for (size_t i = from; i < to && !err; i++) {
 		if (f->now->bin[i].window_us == INT64_MIN)
 			continue;
 		f->row[n].bin = (uint32_t)i;
 		err = fold_find_row(f, fb, i, &f->row[n++]);
 	}
-	for (size_t i = 0; i < n && err == 0; i++)
+	for (size_t i = 0; i < n && !err; i++)
 		err = approach_row(f, fb, &f->row[i]);
-	for (size_t i = 0; i < n && err == 0; i++)
+	for (size_t i = 0; i < n && !err; i++)
 		err = count_row(f, fb, &f->row[i]);
 	return err;
 }
 
-/* ---- rollups ----------------------------------------------------------- */
+/* --- rollups --- */
 
 /* Entries [at, at + n) of a histogram, to whom it concerns. */
 static int add_hist(struct fold *f, enum fold_measure m, struct fold_row *r,
@@ -203,7 +203,7 @@ static int add_hist(struct fold *f, enum fold_measure m, struct fold_row *r,
 			if (f->view[r->view[k]].measure != m)
 				continue;
 			err |= fold_own_span(f, &s->span);
-			if (err == 0)
+			if (!err)
 				err = fold_add(f, m, &s->span, cell,
 					       h->count[i]);
 		}
@@ -227,7 +227,7 @@ static int fold_rollups(struct fold *f, const struct fold_input *fb)
 	size_t at[MEASURES] = { 0 };
 	int err = 0;
 
-	for (size_t i = 0; i < ro->n && err == 0; i++) {
+	for (size_t i = 0; i < ro->n && !err; i++) {
 		struct fold_row *r = &f->row[0];
 		bool any = ro->count[i] > 0;
 
@@ -240,12 +240,12 @@ static int fold_rollups(struct fold *f, const struct fold_input *fb)
 			};
 
 			err = fold_find_row(f, fb, ro->series[i], r);
-			if (err == 0)
+			if (!err)
 				err = approach_row(f, fb, r);
-			if (err == 0)
+			if (!err)
 				err = find_window(f, r, &b, &r->window);
 		}
-		for (unsigned m = 0; m < MEASURES && err == 0; m++) {
+		for (unsigned m = 0; m < MEASURES && !err; m++) {
 			if (!hist[m])
 				continue;
 			if (any)
@@ -257,7 +257,7 @@ static int fold_rollups(struct fold *f, const struct fold_input *fb)
 	return err;
 }
 
-/* ---- the whole batch --------------------------------------------------- */
+/* --- the whole batch --- */
 
 int fold_count(struct fold *f, const struct fold_input *fb,
 	       const struct fold_prepared *p)
@@ -270,14 +270,14 @@ int fold_count(struct fold *f, const struct fold_input *fb,
 	f->clamped += p->clamped;
 	f->windows_on = fb->log_id > f->windows_loaded;
 	err = labels_begin(f->labels, fb->batch);
-	if (err == 0)
+	if (!err)
 		err = fold_rollups(f, fb);
-	for (size_t i = 0; i < n && err == 0; i += FOLD_BLOCK)
+	for (size_t i = 0; i < n && !err; i += FOLD_BLOCK)
 		err = count_block(f, fb, i,
 				  i + FOLD_BLOCK < n ? i + FOLD_BLOCK : n);
-	if (err == 0)
+	if (!err)
 		err = fold_note_targets(f, fb->batch);
-	if (err == 0 && f->edges && fb->log_id > f->edges_loaded)
+	if (!err && f->edges && fb->log_id > f->edges_loaded)
 		err = graph_views_batch(f->edges, fb, f->labels);
 	return err ? -ENOMEM : 0;
 }
@@ -287,7 +287,7 @@ int fold_apply(struct fold *f, const struct fold_input *fb)
 	const struct fold_prepared *p;
 	int err = fold_prepare(f, fb->batch, fb->received_us, &p);
 
-	if (err == 0)
+	if (!err)
 		err = fold_count(f, fb, p);
 	fold_forget(f);
 	return err;

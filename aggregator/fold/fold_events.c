@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,7 +86,7 @@ static void begin_bin(struct fold_bins *b, size_t i, int64_t window_us,
 		b->sum[m][i] = 0;
 }
 
-/* ---- which bin --------------------------------------------------------- */
+/* --- which bin --- */
 
 static bool far_off(const struct fold *f, int64_t end_us, int64_t received_us)
 {
@@ -159,11 +160,11 @@ static void read_times(struct fold *f, const struct batch *batch,
 	}
 }
 
-/* ---- values ------------------------------------------------------------ */
+/* --- values --- */
 
-_Static_assert(LIMIT_DURATION_US <= UINT64_C(1) << CELLS_EXACT_BITS &&
-		       LIMIT_BODY_BYTES <= UINT64_C(1) << CELLS_EXACT_BITS,
-	       "values of events are exact as doubles");
+static_assert(LIMIT_DURATION_US <= UINT64_C(1) << CELLS_EXACT_BITS &&
+		      LIMIT_BODY_BYTES <= UINT64_C(1) << CELLS_EXACT_BITS,
+	      "values of events are exact as doubles");
 
 static void read_values(const struct fold_bins *b, enum fold_measure m,
 			const struct cells *cells, const uint64_t *value,
@@ -240,7 +241,7 @@ static void read_rollups(struct fold *f, const struct batch *batch,
 	}
 }
 
-/* ---- what is kept ------------------------------------------------------ */
+/* --- what is kept --- */
 
 /* How many events each bin has becomes where they are in counted. */
 static void keep_bins(struct fold_bins *b, struct fold_prepared *p)
@@ -347,7 +348,7 @@ static int make_all_room(struct fold *f, const struct batch *b,
 	size_t bins = b->series.n + b->events.n + b->rollups.n;
 	int err = make_room(&f->bins, bins);
 
-	if (err == 0 && f->wants_slowest)
+	if (!err && f->wants_slowest)
 		err = make_best(&f->bins, b->series.n * f->slowest->n_groups);
 	p->rollup_window_us =
 		pool_take(&f->pool, b->rollups.n * sizeof(int64_t));

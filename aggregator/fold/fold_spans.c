@@ -74,7 +74,7 @@ int fold_own_span(struct fold *f, struct span **ref)
 	if (shared(f, s->generation))
 		err = own(f, &p, sizeof(*s) + s->n * sizeof(s->count[0]));
 	*ref = s = p;
-	if (err == 0)
+	if (!err)
 		s->generation = f->generation;
 	return err;
 }
@@ -90,12 +90,12 @@ int fold_own_exemplars(struct fold *f, struct slowest_exemplars **ref)
 	if (shared(f, e->generation))
 		err = own(f, &p, sizeof(*e) + e->n * sizeof(e->at[0]));
 	*ref = e = p;
-	if (err == 0)
+	if (!err)
 		e->generation = f->generation;
 	return err;
 }
 
-/* ---- counting ---------------------------------------------------------- */
+/* --- counting --- */
 
 static __attribute__((noinline)) int widen(struct fold *f, enum fold_measure m,
 					   struct span **ref, unsigned low,
@@ -135,7 +135,7 @@ int fold_add(struct fold *f, enum fold_measure m, struct span **ref,
 
 	if (!s || cell - s->first >= s->n)
 		err = widen(f, m, ref, cell, cell);
-	if (err == 0)
+	if (!err)
 		(*ref)->count[cell - (*ref)->first] += count;
 	return err;
 }

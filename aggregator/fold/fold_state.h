@@ -157,7 +157,7 @@ static inline const struct cells *fold_cells_of(const struct fold *f,
 							  : &f->bytes;
 }
 
-/* ---- fold_spans.c ---- */
+/* --- fold_spans.c --- */
 
 /* Makes it one that no snapshot has. NULL is fine. -ENOMEM. */
 int fold_own_span(struct fold *f, struct span **ref);
@@ -170,12 +170,12 @@ int fold_add(struct fold *f, enum fold_measure m, struct span **ref,
 int fold_add_events(struct fold *f, enum fold_measure m, struct span **ref,
 		    const struct fold_counted *e, size_t n);
 
-/* ---- fold_events.c ---- */
+/* --- fold_events.c --- */
 
 int fold_bins_init(struct fold_bins *b); /* -ENOMEM */
 void fold_bins_fini(struct fold_bins *b);
 
-/* ---- fold_rows.c ---- */
+/* --- fold_rows.c --- */
 
 /* Words of a cache entry; see labels_new(). */
 size_t fold_row_words(size_t n_views);
@@ -183,7 +183,7 @@ size_t fold_row_words(size_t n_views);
 int fold_find_row(struct fold *f, const struct fold_input *fb, size_t i,
 		  struct fold_row *r);
 
-/* ---- fold_targets.c ---- */
+/* --- fold_targets.c --- */
 
 int fold_note_targets(struct fold *f, const struct batch *b);
 

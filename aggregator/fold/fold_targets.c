@@ -109,7 +109,7 @@ int fold_note_targets(struct fold *f, const struct batch *b)
 	const struct batch_resources *rs = &b->resources;
 	int err = 0;
 
-	for (size_t i = 0; i < rs->n && err == 0; i++) {
+	for (size_t i = 0; i < rs->n && !err; i++) {
 		const struct series_label *job = labels_job(f->labels, i);
 		const struct series_label *instance =
 			labels_instance(f->labels, i);

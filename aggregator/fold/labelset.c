@@ -96,7 +96,7 @@ void labels_free(struct labels *l)
 	free(l);
 }
 
-/* ---- a batch ----------------------------------------------------------- */
+/* --- a batch --- */
 
 static int make_room(struct labels *l, const struct batch *b, size_t text)
 {

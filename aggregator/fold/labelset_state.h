@@ -2,6 +2,8 @@
 #ifndef AGGREGATOR_FOLD_LABELSET_STATE_H
 #define AGGREGATOR_FOLD_LABELSET_STATE_H
 
+#include <assert.h>
+
 #include "aggregator/fold/labelset.h"
 
 /* The inside of the label sets, for labelset*.c only. */
@@ -56,7 +58,7 @@ enum labelset_word {
 	KEY_ROLE_OUTCOME_VERSION,
 	KEY_WORDS,
 };
-_Static_assert(KEY_WORDS % 2 == 0, "hashed two by two");
+static_assert(KEY_WORDS % 2 == 0, "hashed two by two");
 
 #define ID_NONE UINT32_MAX /* not interned, or not looked for yet */
 

@@ -327,7 +327,7 @@ int64_t series_resolve(struct series *s, struct series_label *const *labels,
 		return SERIES_OVERFLOW;
 	}
 	err = reach(s, s->n);
-	if (err == 0)
+	if (!err)
 		err = fill(s, s->n, labels, hash);
 	if (err < 0)
 		return err;
@@ -352,7 +352,7 @@ int series_restore(struct series *s, uint32_t slot,
 		return -EEXIST;
 	note_asker(s, labels, hash);
 	err = reach(s, slot);
-	if (err == 0)
+	if (!err)
 		err = fill(s, slot, labels, hash);
 	if (err < 0)
 		return err;

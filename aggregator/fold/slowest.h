@@ -2,6 +2,7 @@
 #ifndef AGGREGATOR_FOLD_SLOWEST_H
 #define AGGREGATOR_FOLD_SLOWEST_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,9 +47,9 @@ int slowest_new(struct slowest **out, const struct cells *cells,
 		const struct views *views);
 void slowest_free(struct slowest *s); /* NULL is fine */
 
-_Static_assert(LIMIT_EVENTS <= 1u << 16 && LIMIT_DURATION_US <= 1ull << 42 &&
-		       SLOWEST_GROUPS <= 1u << 6,
-	       "group, duration and event fit in one word");
+static_assert(LIMIT_EVENTS <= 1u << 16 && LIMIT_DURATION_US <= 1ull << 42 &&
+		      SLOWEST_GROUPS <= 1u << 6,
+	      "group, duration and event fit in one word");
 
 /* The greater, the slower. 0 is none: that is less than any. */
 static inline uint64_t slowest_word(uint64_t duration_us, size_t event)

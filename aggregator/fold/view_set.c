@@ -55,7 +55,7 @@ static int copy_text(struct build *b, const char **to, const char *text)
 	return *to ? 0 : -ENOMEM;
 }
 
-/* ---- parts of a view --------------------------------------------------- */
+/* --- parts of a view --- */
 
 static bool ends_with(const char *s, const char *end)
 {
@@ -269,14 +269,14 @@ static int set_filter(struct build *b)
 	for (unsigned i = 0; i < e->filter.n_roles; i++)
 		b->view->roles |= 1u << e->filter.roles[i];
 	b->view->errors_only |= e->filter.errors_only;
-	for (size_t i = 0; i < FILTERS && err == 0; i++)
+	for (size_t i = 0; i < FILTERS && !err; i++)
 		if (all[i].n)
 			err = add_filter(b, filter, all[i].key, all[i].glob,
 					 all[i].n);
 	return err;
 }
 
-/* ---- the set ----------------------------------------------------------- */
+/* --- the set --- */
 
 static struct view *find_view(struct view_set *s, const char *name)
 {
@@ -329,21 +329,21 @@ static int apply(struct build *b)
 	}
 	if (!b->view)
 		err = check_name(b, e->name);
-	if (err == 0 && !b->view)
+	if (!err && !b->view)
 		err = begin_new(b);
-	if (err == 0 && e->help)
+	if (!err && e->help)
 		err = copy_text(b, &b->view->help, e->help);
-	if (err == 0)
+	if (!err)
 		err = set_measure(b);
-	if (err == 0)
+	if (!err)
 		err = set_buckets(b);
-	if (err == 0)
+	if (!err)
 		err = set_labels(b);
-	if (err == 0)
+	if (!err)
 		err = set_limits(b);
-	if (err == 0)
+	if (!err)
 		err = set_filter(b);
-	return err == 0 ? check_edges(b) : err;
+	return !err ? check_edges(b) : err;
 }
 
 static void edges_last(struct view_set *s)
@@ -371,12 +371,12 @@ int view_set_new(struct view_set **out, const struct view_entry *entry,
 		return -ENOMEM;
 	s->views = (struct views){ .n = base->n, .view = s->view };
 	memcpy(s->view, base->view, base->n * sizeof(*s->view));
-	for (size_t i = 0; i < n && err == 0; i++) {
+	for (size_t i = 0; i < n && !err; i++) {
 		b.entry = &entry[i];
-		for (size_t k = 0; k < i && err == 0; k++)
+		for (size_t k = 0; k < i && !err; k++)
 			if (!strcmp(entry[k].name, entry[i].name))
 				err = wrong(&b, "is there twice");
-		if (err == 0)
+		if (!err)
 			err = apply(&b);
 	}
 	if (err < 0) {

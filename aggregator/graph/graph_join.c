@@ -12,7 +12,7 @@
 #define LOOKED_AT_MAX 256u /* that wait on one connection */
 #define TIME_MAX (INT64_C(1) << 54) /* so that differences never overflow */
 
-/* ---- what a batch's rows and connections are --------------------------- */
+/* --- what a batch's rows and connections are --- */
 
 static uint32_t mix_hash(uint32_t h, uint64_t v)
 {
@@ -110,7 +110,7 @@ static void make_key(const struct graph *g, const struct batch_events *e,
 	key->scope = of_the_node(local) || of_the_node(remote) ? g->scope : 0;
 }
 
-/* ---- pairing ----------------------------------------------------------- */
+/* --- pairing --- */
 
 static uint64_t over(int64_t later, int64_t than)
 {
@@ -281,7 +281,7 @@ static int join_event(struct graph *g, const struct graph_batch *gb, size_t i,
 	int64_t latest = gb->received_us + (int64_t)g->opt.future_us;
 	int err = r->ready ? 0 : make_row(g, gb, e->series[i]);
 
-	if (err == 0)
+	if (!err)
 		err = find_link(g, gb, e->connection[i], r->role, &s.link);
 	if (err < 0)
 		return err;
@@ -307,7 +307,7 @@ static int join_event(struct graph *g, const struct graph_batch *gb, size_t i,
 	return join(g, gb, &s);
 }
 
-/* ---- the batch --------------------------------------------------------- */
+/* --- the batch --- */
 
 static int join_events(struct graph *g, const struct graph_batch *gb)
 {
@@ -317,7 +317,7 @@ static int join_events(struct graph *g, const struct graph_batch *gb)
 	size_t next = 0, traced = e->n_traced ? e->traced[0] : SIZE_MAX;
 	int err = 0;
 
-	for (size_t i = 0; i < e->n && err == 0; i++) {
+	for (size_t i = 0; i < e->n && !err; i++) {
 		const uint8_t *trace = NULL;
 
 		/* Hostile values may wrap: defined, and clamped. */
@@ -341,8 +341,7 @@ static int expire(struct graph *g, const struct graph_batch *gb)
 {
 	int err = 0;
 
-	while (g->oldest && g->side[g->oldest].due_us <= g->now_us &&
-	       err == 0) {
+	while (g->oldest && g->side[g->oldest].due_us <= g->now_us && !err) {
 		g->stats.expired++;
 		err = give_up(g, gb, g->oldest);
 	}
@@ -384,7 +383,7 @@ int graph_join_batch(struct graph *g, const struct graph_batch *gb)
 	g->scope = (uint64_t)text_hash(b->agent, strlen(b->agent)) << 1 | 1;
 	g->node = (uint32_t)(g->scope >> 1);
 	err = join_events(g, gb);
-	if (err == 0)
+	if (!err)
 		err = expire(g, gb);
 	end_batch(g, b);
 	return err;

@@ -102,11 +102,11 @@ static int get_side(struct graph *g, struct varint_reader *r)
 	s.evidence = (uint32_t)varint_get(r);
 	s.node = (uint32_t)varint_get(r);
 	err = get_name(g, r, &s.name);
-	if (err == 0)
+	if (!err)
 		err = get_name(g, r, &s.peer);
-	if (err == 0)
+	if (!err)
 		err = get_key(r, &key);
-	if (err == 0 && (r->bad || !s.name))
+	if (!err && (r->bad || !s.name))
 		err = -EUCLEAN;
 	if (err < 0)
 		return err;
@@ -132,7 +132,7 @@ int graph_load(struct graph *g, const void *data, size_t len)
 	g->stats.evicted = varint_get(&r);
 	g->stats.clamped_us = varint_get(&r);
 	n = varint_get(&r);
-	for (uint64_t i = 0; i < n && err == 0; i++)
+	for (uint64_t i = 0; i < n && !err; i++)
 		err = get_side(g, &r);
-	return err == 0 && (r.bad || r.at != r.end) ? -EUCLEAN : err;
+	return !err && (r.bad || r.at != r.end) ? -EUCLEAN : err;
 }

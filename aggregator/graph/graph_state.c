@@ -64,7 +64,7 @@ static uint32_t take_entry(void **pool, uint32_t *n, uint32_t *cap, size_t size)
 	return (*n)++;
 }
 
-/* ---- connections ------------------------------------------------------- */
+/* --- connections --- */
 
 uint32_t graph_find_link(const struct graph *g, const struct graph_key *key,
 			 uint64_t hash)
@@ -142,7 +142,7 @@ void graph_tidy_link(struct graph *g, uint32_t i)
 	g->live_links--;
 }
 
-/* ---- sides ------------------------------------------------------------- */
+/* --- sides --- */
 
 int graph_add_side(struct graph *g, const struct graph_side *s)
 {

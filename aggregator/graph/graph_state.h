@@ -2,6 +2,8 @@
 #ifndef AGGREGATOR_GRAPH_GRAPH_STATE_H
 #define AGGREGATOR_GRAPH_GRAPH_STATE_H
 
+#include <assert.h>
+
 #include "aggregator/graph/graph_join.h"
 
 /* The inside of the graph, for graph*.c only. Index 0 of a pool is nobody. */
@@ -13,7 +15,7 @@ struct graph_key {
 	uint32_t pad;
 	uint64_t scope; /* of the node's own addresses; else 0 */
 };
-_Static_assert(sizeof(struct graph_key) == 48, "no holes: it is compared");
+static_assert(sizeof(struct graph_key) == 48, "no holes: it is compared");
 
 enum graph_role {
 	GRAPH_CLIENT,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aggregator/graph/graph_views.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@ struct entry {
 	uint64_t log_id; /* the batch that it was last counted in */
 	uint32_t slot[]; /* by view; NO_SLOT: never counted there */
 };
-_Static_assert(VIEWS_MAX <= 32, "a bit for each view");
+static_assert(VIEWS_MAX <= 32, "a bit for each view");
 
 struct graph_views {
 	struct fold *fold;
@@ -85,7 +86,7 @@ struct graph *graph_views_graph(struct graph_views *e)
 	return e->graph;
 }
 
-/* ---- from an edge to its slots ----------------------------------------- */
+/* --- from an edge to its slots --- */
 
 static int resolve_edge(struct graph_views *e, const struct graph_edge *g,
 			struct entry *x)
@@ -232,7 +233,7 @@ static int find_entry(struct graph_views *e, const struct graph_edge *g,
 	return begin_entry(e, *out);
 }
 
-/* ---- counting ---------------------------------------------------------- */
+/* --- counting --- */
 
 static uint64_t value_of(const struct graph_edge *g, enum view_source source)
 {
@@ -276,7 +277,7 @@ static int count_edge(void *arg, const struct graph_edge *g)
 
 	if (err < 0)
 		return err;
-	for (size_t v = 0; v < e->n_views && err == 0; v++) {
+	for (size_t v = 0; v < e->n_views && !err; v++) {
 		const struct view *view = fold_view(e->fold, e->first + v);
 		struct series_slot *s;
 

@@ -33,7 +33,7 @@ static int from_nng(int rv)
 	}
 }
 
-/* ---- opening ----------------------------------------------------------- */
+/* --- opening --- */
 
 static void accept_next(struct gate_listener *l)
 {
@@ -141,7 +141,7 @@ int gate_open(struct gate **out, const struct gate_options *opt)
 	g->listener = calloc(opt->n_urls + 1, sizeof(*g->listener));
 	if (!g->listener)
 		err = -ENOMEM;
-	for (size_t i = 0; i < opt->n_urls && err == 0; i++)
+	for (size_t i = 0; i < opt->n_urls && !err; i++)
 		err = listen_on(g, opt, opt->urls[i]);
 	if (err < 0) {
 		gate_close(g);
@@ -205,7 +205,7 @@ void gate_close(struct gate *g)
 	free(g);
 }
 
-/* ---- the collecting thread --------------------------------------------- */
+/* --- the collecting thread --- */
 
 void gate_wait(struct gate *g, const struct gate_enough *enough,
 	       uint64_t until_ns)

@@ -85,7 +85,7 @@ void gate_conn_receive(struct gate_conn *c)
 		body_arrived(c); /* nothing of it yet: there may be none */
 }
 
-/* ---- answers ------------------------------------------------------------- */
+/* --- answers --- */
 
 static void send_rest(struct gate_conn *c)
 {
@@ -175,7 +175,7 @@ static void answered(struct gate_conn *c)
 		body_arrived(c);
 }
 
-/* ---- what arrives -------------------------------------------------------- */
+/* --- what arrives --- */
 
 static void head_arrived(struct gate_conn *c)
 {
@@ -289,7 +289,7 @@ static void on_aio(void *arg)
 	}
 }
 
-/* ---- life ---------------------------------------------------------------- */
+/* --- life --- */
 
 void gate_conn_start(struct gate *g, nng_stream *stream, bool tls)
 {

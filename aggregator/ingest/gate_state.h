@@ -79,7 +79,7 @@ struct gate {
 	struct gate_stats stats;
 };
 
-/* ---- gate_conn.c */
+/* --- gate_conn.c --- */
 
 /* Takes the stream, whatever happens. */
 void gate_conn_start(struct gate *g, nng_stream *stream, bool tls);
@@ -94,7 +94,7 @@ void gate_conn_die(struct gate_conn *c);
 /* Not in a callback of its own. */
 void gate_conn_free(struct gate_conn *c);
 
-/* ---- gate_queue.c */
+/* --- gate_queue.c --- */
 
 /* -ENOSPC: there are too many; counted. */
 int gate_queue_add(struct gate *g, struct gate_conn *c);

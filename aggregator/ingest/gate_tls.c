@@ -40,7 +40,7 @@ struct nng_tls_engine_conn {
 	char name[NAMES_MAX][NAME_BYTES];
 };
 
-/* ---- credentials --------------------------------------------------------- */
+/* --- credentials --- */
 
 static struct credentials *hold(void)
 {
@@ -81,7 +81,7 @@ static int load_credentials(struct credentials *c,
 		err = gnutls_certificate_set_x509_key_file(
 			c->cert, f->cert_file, f->key_file,
 			GNUTLS_X509_FMT_PEM);
-	} else if (err == 0) {
+	} else if (!err) {
 		err = GNUTLS_E_NO_CERTIFICATE_FOUND;
 	}
 	if (err == GNUTLS_E_MEMORY_ERROR)
@@ -93,7 +93,7 @@ static int load_credentials(struct credentials *c,
 	return 0;
 }
 
-/* ---- one connection ------------------------------------------------------ */
+/* --- one connection --- */
 
 static ssize_t pull(gnutls_transport_ptr_t arg, void *data, size_t len)
 {
@@ -219,7 +219,7 @@ static int conn_handshake(struct nng_tls_engine_conn *c)
 	if (c->done)
 		return 0;
 	err = gnutls_handshake(c->session);
-	if (err == 0) {
+	if (!err) {
 		take_names(c);
 		c->done = true;
 		return 0;
@@ -293,7 +293,7 @@ bool gate_tls_peer_is(nng_stream *stream, const char *name)
 	return is;
 }
 
-/* ---- the engine; its configuration is ours, not nng's -------------------- */
+/* --- the engine; its configuration is ours, not nng's --- */
 
 static int config_init(struct nng_tls_engine_config *cfg, nng_tls_mode mode)
 {
@@ -397,14 +397,14 @@ int gate_tls_use(const struct gate_tls_files *files)
 		return -ENOMEM;
 	}
 	err = load_credentials(c, files);
-	if (err == 0 && !tls.registered) {
+	if (!err && !tls.registered) {
 		nng_tls_config *any;
 
 		/* nng registers its own with the first use: ours comes last. */
 		if (nng_tls_config_alloc(&any, NNG_TLS_MODE_SERVER) == 0)
 			nng_tls_config_free(any);
 		err = nng_tls_engine_register(&engine) == 0 ? 0 : -EINVAL;
-		tls.registered = err == 0;
+		tls.registered = !err;
 	}
 	if (err < 0) {
 		rele(c);

@@ -407,7 +407,7 @@ void ledger_totals_add(struct ledger_totals *a, const struct ledger_totals *b)
 	memcpy(a, x, sizeof(x));
 }
 
-/* ---- who an agent is --------------------------------------------------- */
+/* --- who an agent is --- */
 
 static bool same_info(const struct ledger_agent *a, const struct batch_info *in)
 {

@@ -40,7 +40,7 @@ void snapshot_count_edges(struct snapshot_engine *to, struct fold *f)
 	to->edges_clamped_us = s.clamped_us;
 }
 
-/* ---- under the lock ---------------------------------------------------- */
+/* --- under the lock --- */
 
 /*
  * Room for the slots there are and some more, written to now: the first touch
@@ -215,7 +215,7 @@ static int copy_agents(struct snapshot_taken *t, const struct ledger *l)
 	if (!out)
 		return -ENOMEM;
 	t->pub.agents = out;
-	for (size_t i = 0; i < n && err == 0; i++)
+	for (size_t i = 0; i < n && !err; i++)
 		if (is_committed(ledger_at(l, i)))
 			err = copy_agent(t, ledger_at(l, i),
 					 &out[t->pub.n_agents++]);
@@ -227,11 +227,11 @@ static int copy_state(struct snapshot_taken *t, struct engine *e)
 	size_t n = fold_views(e->fold);
 	int err = 0;
 
-	for (size_t v = 0; v < n && err == 0; v++)
+	for (size_t v = 0; v < n && !err; v++)
 		err = copy_view(t, &t->raw[v], fold_series(e->fold, v));
-	if (err == 0)
+	if (!err)
 		err = copy_targets(t, e->fold);
-	if (err == 0)
+	if (!err)
 		err = copy_agents(t, e->ledger);
 	t->pub.engine = e->counters;
 	return err;
@@ -254,7 +254,7 @@ static int build(struct snapshot_taken *t, struct engine *e)
 	t->views = snapshot_memory(t, n, sizeof(*t->views));
 	if (!t->views)
 		return -ENOMEM;
-	for (size_t v = 0; v < n && err == 0; v++)
+	for (size_t v = 0; v < n && !err; v++)
 		err = snapshot_begin_view(t, v);
 	qsort(t->targets, t->pub.n_targets, sizeof(*t->targets),
 	      compare_targets);
@@ -291,7 +291,7 @@ static int reserve(struct snapshot_taken *t, struct engine *e)
 	for (size_t v = 0; v < n; v++)
 		t->raw[v].chunks = fold_series(e->fold, v)->n_chunks;
 	unlock_as_snapshot(e);
-	for (size_t v = 0; v < n && err == 0; v++) {
+	for (size_t v = 0; v < n && !err; v++) {
 		t->raw[v].values = snapshot_memory(t, LABEL_KEYS,
 						   sizeof(*t->raw[v].values));
 		if (!t->raw[v].values)
@@ -382,7 +382,7 @@ const struct snapshot *snapshot_open(struct engine *e)
 	t->pub.load = load_view;
 	t->pub.unload = unload;
 	err = enter(t, e);
-	if (err == 0)
+	if (!err)
 		err = build(t, e);
 	if (err < 0) {
 		snapshot_rele(&t->pub);

@@ -2,6 +2,8 @@
 #ifndef AGGREGATOR_SNAPSHOT_SNAPSHOT_STATE_H
 #define AGGREGATOR_SNAPSHOT_SNAPSHOT_STATE_H
 
+#include <assert.h>
+
 #include "aggregator/engine/engine_state.h"
 #include "aggregator/snapshot/snapshot.h"
 
@@ -14,10 +16,10 @@ struct snapshot_raw_slot {
 	const struct slowest_exemplars *exemplars;
 	int64_t created_us, active_us;
 };
-_Static_assert(sizeof(struct snapshot_raw_slot) == SERIES_COPIED &&
-		       offsetof(struct snapshot_raw_slot, active_us) ==
-			       offsetof(struct series_slot, active_us),
-	       "copied as bytes");
+static_assert(sizeof(struct snapshot_raw_slot) == SERIES_COPIED &&
+		      offsetof(struct snapshot_raw_slot, active_us) ==
+			      offsetof(struct series_slot, active_us),
+	      "copied as bytes");
 
 /* A view as copied under the lock: slots by value, the rest by reference. */
 struct snapshot_raw_view {

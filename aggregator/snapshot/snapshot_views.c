@@ -89,7 +89,7 @@ static int order_slots(struct engine *e, size_t view,
 	pthread_mutex_lock(&e->order_mutex);
 	if (o->n < raw->n)
 		err = extend_order(o, raw);
-	for (uint32_t i = 0; err == 0 && i + 1 < o->n; i++)
+	for (uint32_t i = 0; !err && i + 1 < o->n; i++)
 		if (o->slot[i] < raw->n)
 			out[(*n)++] = o->slot[i];
 	pthread_mutex_unlock(&e->order_mutex);

@@ -67,7 +67,7 @@ void checkpoint_fold_all(struct checkpoint *c)
 	c->fold_all = true;
 }
 
-/* ---- one series -------------------------------------------------------- */
+/* --- one series --- */
 
 static void encode_labels(struct buf *b, const struct series *s, uint32_t slot)
 {
@@ -103,7 +103,7 @@ static void encode_state(struct buf *b, const struct series_slot *slot)
 	varint_put_signed(b, slot->active_us);
 }
 
-/* ---- writing ----------------------------------------------------------- */
+/* --- writing --- */
 
 void checkpoint_begin(struct checkpoint *c, uint64_t now)
 {
@@ -163,11 +163,11 @@ static int put_views(struct checkpoint *c)
 {
 	int err = 0;
 
-	for (size_t v = 0; v < fold_views(c->fold) && err == 0; v++)
+	for (size_t v = 0; v < fold_views(c->fold) && !err; v++)
 		err = store_put_view(c->store, c->id[v],
 				     fold_view(c->fold, v)->name,
 				     fold_view_digest(c->fold, v), c->round);
-	if (err == 0)
+	if (!err)
 		err = c->graph.err;
 	return err < 0 ? err
 		       : store_put_state(c->store, STATE_GRAPH, c->graph.data,
@@ -179,7 +179,7 @@ static int put_targets(struct checkpoint *c)
 	size_t n = fold_targets(c->fold);
 	int err = 0;
 
-	for (size_t i = c->targets_from; i < n && err == 0; i++) {
+	for (size_t i = c->targets_from; i < n && !err; i++) {
 		const struct fold_target *t = fold_target(c->fold, i);
 		const char *value[STORE_TARGET_FIELDS];
 
@@ -223,7 +223,7 @@ static int put_window_keys(struct checkpoint *c)
 	const struct series *s = fold_window_series(c->fold);
 	int err = 0;
 
-	for (uint32_t i = c->keys_stored; i < s->n && err == 0; i++) {
+	for (uint32_t i = c->keys_stored; i < s->n && !err; i++) {
 		const struct interned *const *label = series_labels(s, i);
 		const char *value[STORE_WINDOW_LABELS];
 
@@ -264,7 +264,7 @@ int checkpoint_windows(struct checkpoint *c, uint64_t now)
 	struct store_bucket bucket[DURATIONS_MAX];
 	int err = put_window_keys(c);
 
-	for (size_t i = 0; i < windows_count(w) && err == 0; i++) {
+	for (size_t i = 0; i < windows_count(w) && !err; i++) {
 		const struct window_delta *d = windows_at(w, i);
 
 		err = store_add_window(c->store, d, bucket,
@@ -272,9 +272,9 @@ int checkpoint_windows(struct checkpoint *c, uint64_t now)
 	}
 	buf_reset(&c->state);
 	varint_put(&c->state, now);
-	if (err == 0)
+	if (!err)
 		err = c->state.err;
-	if (err == 0)
+	if (!err)
 		err = store_put_state(c->store, STATE_WINDOWS, c->state.data,
 				      c->state.len);
 	c->flushing = true;

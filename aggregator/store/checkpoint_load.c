@@ -9,7 +9,7 @@
 #include "common/log.h"
 #include "common/varint.h"
 
-/* ---- one series -------------------------------------------------------- */
+/* --- one series --- */
 
 /* Reads n counts into the cells of now. */
 static int decode_cells(const struct checkpoint *c, const struct cells *cells,
@@ -88,7 +88,7 @@ static int decode_labels(const struct checkpoint *c, const struct series *s,
 	return r.bad ? -EUCLEAN : 0;
 }
 
-/* ---- loading ----------------------------------------------------------- */
+/* --- loading --- */
 
 static int load_series_row(void *arg, const struct store_series *row)
 {
@@ -159,16 +159,16 @@ static int drop_gone(struct checkpoint *c, const struct view_search *search)
 {
 	int err = search->n_gone ? store_begin(c->store) : 0;
 
-	for (size_t i = 0; i < search->n_gone && err == 0; i++)
+	for (size_t i = 0; i < search->n_gone && !err; i++)
 		err = store_drop_view(c->store, search->gone[i]);
-	if (search->n_gone && err == 0)
+	if (search->n_gone && !err)
 		err = store_commit(c->store);
 	if (err < 0)
 		store_rollback(c->store);
 	return err;
 }
 
-/* ---- which cells the stored spans are of ------------------------------- */
+/* --- which cells the stored spans are of --- */
 
 static int put_cells(struct checkpoint *c)
 {
@@ -234,17 +234,17 @@ static int load_cells(struct checkpoint *c, bool *same)
 	size_t len;
 	int err = store_get_state(c->store, STATE_CELLS, &data, &len);
 
-	*same = err == 0;
+	*same = !err;
 	if (err == -ENOENT)
 		return 0;
 	if (err < 0)
 		return err;
 	r = (struct varint_reader){ .at = data,
 				    .end = (const uint8_t *)data + len };
-	for (int seconds = 0; seconds < 2 && err == 0; seconds++)
+	for (int seconds = 0; seconds < 2 && !err; seconds++)
 		err = map_cells(c, &r, seconds, same);
 	free(data);
-	if (err == 0 && *same)
+	if (!err && *same)
 		forget_cells(c);
 	return err;
 }
@@ -254,19 +254,19 @@ static int store_cells_anew(struct checkpoint *c)
 {
 	int err = store_begin(c->store);
 
-	for (size_t v = 0; v < fold_views(c->fold) && err == 0; v++) {
+	for (size_t v = 0; v < fold_views(c->fold) && !err; v++) {
 		struct series *s = fold_series(c->fold, v);
 
 		c->next_view = v;
-		for (c->next_slot = 0; c->next_slot < s->n && err == 0;
+		for (c->next_slot = 0; c->next_slot < s->n && !err;
 		     c->next_slot++)
 			if (s->cells)
 				err = checkpoint_put_slot(
 					c, series_at(s, c->next_slot)->log_id);
 	}
-	if (err == 0)
+	if (!err)
 		err = put_cells(c);
-	if (err == 0)
+	if (!err)
 		err = store_commit(c->store);
 	if (err < 0)
 		store_rollback(c->store);
@@ -279,13 +279,13 @@ static int rebuild_view(struct checkpoint *c, size_t v)
 {
 	int err = store_begin(c->store);
 
-	if (err == 0)
+	if (!err)
 		err = store_drop_view(c->store, c->id[v]);
-	if (err == 0)
+	if (!err)
 		err = store_put_view(c->store, c->id[v],
 				     fold_view(c->fold, v)->name,
 				     fold_view_digest(c->fold, v), 0);
-	if (err == 0)
+	if (!err)
 		err = store_commit(c->store);
 	if (err < 0)
 		store_rollback(c->store);
@@ -326,15 +326,15 @@ static int load_views(struct checkpoint *c)
 	if (!search.row)
 		return -ENOMEM;
 	err = store_each_view(c->store, load_view_row, &search);
-	if (err == 0)
+	if (!err)
 		err = drop_gone(c, &search);
-	for (size_t v = 0; v < n && err == 0; v++) {
+	for (size_t v = 0; v < n && !err; v++) {
 		if (!search.row[v].found)
 			search.row[v].id = ++search.max_id;
 		err = load_view(c, v, &search.row[v]);
 	}
 	free(search.row);
-	return err == 0 && !same ? store_cells_anew(c) : err;
+	return !err && !same ? store_cells_anew(c) : err;
 }
 
 /*
@@ -362,7 +362,7 @@ static int load_graph(struct checkpoint *c)
 			goto out;
 	err = len == 0 || r.bad ? 0
 				: graph_load(g, r.at, (size_t)(r.end - r.at));
-	if (err == 0)
+	if (!err)
 		fold_set_loaded_edges(c->fold, round);
 out:
 	free(data);
@@ -399,7 +399,7 @@ static int load_agent_row(void *arg, const struct ledger_agent *row)
 	};
 	int err = ledger_agent_get(c->ledger, row->name, &a);
 
-	if (err == 0)
+	if (!err)
 		err = ledger_agent_set_info(a, &info);
 	if (err < 0)
 		return err;
@@ -437,18 +437,18 @@ int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)
 		return err;
 	c->ledger = l;
 	err = store_each_agent(c->store, load_agent_row, c);
-	if (err == 0)
+	if (!err)
 		err = store_each_ledger(c->store, load_ledger_row, c);
-	if (err == 0)
+	if (!err)
 		err = store_each_target(c->store, load_target, c);
 	c->targets_from = fold_targets(c->fold);
-	if (err == 0)
+	if (!err)
 		err = load_views(c);
-	if (err == 0)
+	if (!err)
 		err = load_graph(c);
-	if (err == 0)
+	if (!err)
 		err = checkpoint_load_windows(c);
-	if (err == 0)
+	if (!err)
 		err = store_each_log(c->store, checkpoint_watermark(c),
 				     replay_row, c);
 	batch_arena_free(c->arena);

@@ -63,11 +63,11 @@ static int migrate(struct store *st)
 		snprintf(text, sizeof(text), "PRAGMA user_version = %d",
 			 migrations[i].number);
 		err = store_sql_exec(st, "BEGIN IMMEDIATE");
-		if (err == 0)
+		if (!err)
 			err = store_sql_exec(st, migrations[i].sql);
-		if (err == 0)
+		if (!err)
 			err = store_sql_exec(st, text);
-		if (err == 0)
+		if (!err)
 			err = store_sql_exec(st, "COMMIT");
 		if (err < 0) {
 			sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
@@ -103,9 +103,9 @@ static int setup(struct store *st)
 	int err = store_sql_exec(st, "PRAGMA page_size = 8192;"
 				     "PRAGMA auto_vacuum = INCREMENTAL");
 
-	if (err == 0)
+	if (!err)
 		err = store_sql_exec(st, "PRAGMA journal_mode = WAL");
-	if (err == 0)
+	if (!err)
 		err = store_sql_exec(st, "PRAGMA synchronous = FULL;"
 					 "PRAGMA journal_size_limit = 67108864;"
 					 "PRAGMA wal_autocheckpoint = 1000;"
@@ -132,11 +132,11 @@ static int open_db(struct store *st)
 	if (rc != SQLITE_OK)
 		return store_sql_fail(st, rc);
 	err = setup(st);
-	if (err == 0)
+	if (!err)
 		err = check_database(st);
-	if (err == 0)
+	if (!err)
 		err = migrate(st);
-	if (err == 0)
+	if (!err)
 		err = store_sql_prepare(st);
 	return err;
 }
@@ -259,7 +259,7 @@ int store_set_aside(struct store **store, const char *why)
 	snprintf(st->error, sizeof(st->error), "%s", why);
 	close_db(st);
 	err = rename_aside(st);
-	if (err == 0)
+	if (!err)
 		err = open_db(st);
 	if (err < 0) {
 		store_close(st);
@@ -283,7 +283,7 @@ bool store_was_set_aside(const struct store *st)
 	return st->set_aside;
 }
 
-/* ---- transactions ------------------------------------------------------ */
+/* --- transactions --- */
 
 const char *store_error(const struct store *st)
 {

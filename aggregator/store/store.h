@@ -16,7 +16,7 @@ struct ledger_state;
 struct ledger_agent;
 struct window_delta;
 
-/* ---- writer: the engine's thread ------------------------------------- */
+/* --- writer: the engine's thread --- */
 
 struct store;
 
@@ -133,7 +133,7 @@ int store_each_window_key(struct store *st, store_strings_fn *fn, void *arg);
 int store_get_state(struct store *st, const char *name, void **data,
 		    size_t *len);
 
-/* ---- reader: for one thread at a time -------------------------------- */
+/* --- reader: for one thread at a time --- */
 
 struct store_reader;
 
@@ -177,7 +177,7 @@ int store_reader_windows(struct store_reader *r, int64_t from_s, int64_t to_s,
 double store_cells_quantile_us(const struct store_cell *cells, size_t n,
 			       double q);
 
-/* ---- reader of the log: for one thread ------------------------------- */
+/* --- reader of the log: for one thread --- */
 
 struct store_log_reader;
 

@@ -125,10 +125,10 @@ int store_each_ledger(struct store *st, store_ledger_fn *fn, void *arg)
 
 		err = get_totals(&state.totals, sqlite3_column_blob(s, 5),
 				 (size_t)sqlite3_column_bytes(s, 5));
-		if (err == 0)
+		if (!err)
 			err = fn(arg, store_sql_text_or_empty(s, 0),
 				 (uint64_t)sqlite3_column_int64(s, 1), &state);
-		if (err != 0)
+		if (err)
 			break;
 	}
 	sqlite3_reset(s);
@@ -186,10 +186,10 @@ static int agent_row(sqlite3_stmt *s, store_agent_fn *fn, void *arg)
 	if (a.name && a.version && a.kernel && a.capture)
 		err = get_probes(&a, sqlite3_column_blob(s, 4),
 				 (size_t)sqlite3_column_bytes(s, 4));
-	if (err == 0)
+	if (!err)
 		err = get_totals(&a.retired, sqlite3_column_blob(s, 6),
 				 (size_t)sqlite3_column_bytes(s, 6));
-	if (err == 0)
+	if (!err)
 		err = fn(arg, &a);
 	free_strings(a.probes, a.n_probes);
 	free(a.attached);
@@ -207,7 +207,7 @@ int store_each_agent(struct store *st, store_agent_fn *fn, void *arg)
 
 	while ((err = store_sql_next_row(st, SQL_EACH_AGENT)) > 0) {
 		err = agent_row(s, fn, arg);
-		if (err != 0)
+		if (err)
 			break;
 	}
 	sqlite3_reset(s);

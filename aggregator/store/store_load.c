@@ -27,7 +27,7 @@ int store_each_log(struct store *st, uint64_t after_id, store_log_fn *fn,
 		};
 
 		err = fn(arg, &row);
-		if (err != 0)
+		if (err)
 			break;
 	}
 	sqlite3_reset(s);
@@ -44,7 +44,7 @@ int store_each_view(struct store *st, store_view_fn *fn, void *arg)
 			 store_sql_text_or_empty(s, 1),
 			 (uint64_t)sqlite3_column_int64(s, 2),
 			 (uint64_t)sqlite3_column_int64(s, 3));
-		if (err != 0)
+		if (err)
 			break;
 	}
 	sqlite3_reset(s);
@@ -70,7 +70,7 @@ int store_each_series(struct store *st, uint32_t view, store_series_fn *fn,
 		};
 
 		err = fn(arg, &row);
-		if (err != 0)
+		if (err)
 			break;
 	}
 	sqlite3_reset(s);
@@ -88,7 +88,7 @@ static int each_strings(struct store *st, enum store_statement which, int n,
 		for (int i = 0; i < n; i++)
 			value[i] = store_sql_text_at(s, i + 1);
 		err = fn(arg, (uint32_t)sqlite3_column_int64(s, 0), value);
-		if (err != 0)
+		if (err)
 			break;
 	}
 	sqlite3_reset(s);
@@ -114,7 +114,7 @@ int store_get_state(struct store *st, const char *name, void **data,
 
 	store_sql_bind_text(st, SQL_GET_STATE, 1, name);
 	err = store_sql_next_row(st, SQL_GET_STATE);
-	if (err == 0)
+	if (!err)
 		err = -ENOENT;
 	if (err > 0) {
 		err = 0;

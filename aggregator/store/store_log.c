@@ -53,7 +53,7 @@ static int prepare_reader(struct store_log_reader *r, const char *path)
 		     "SELECT coalesce(min(id), 1) FROM log"
 		     " WHERE received_us >= ?1",
 		     r->from_us, &first);
-	if (err == 0)
+	if (!err)
 		err = ask_id(r->db,
 			     "SELECT coalesce(max(id), 0) FROM log"
 			     " WHERE received_us < ?1",

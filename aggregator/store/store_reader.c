@@ -103,7 +103,7 @@ int store_reader_windows(struct store_reader *r, int64_t from_s, int64_t to_s,
 			durations_decode(data, len, bucket, DURATIONS_MAX),
 			cell);
 		err = fn(arg, &w);
-		if (err != 0)
+		if (err)
 			break;
 	}
 	if (rc != SQLITE_DONE && rc != SQLITE_ROW)

@@ -55,17 +55,17 @@ int store_sizes(struct store *st, struct store_sizes *out, bool count_rows)
 	uint64_t page = 0, pages = 0, unused = 0, v = 0;
 	int err = store_sql_ask_u64(st, "PRAGMA page_size", &page);
 
-	if (err == 0)
+	if (!err)
 		err = store_sql_ask_u64(st, "PRAGMA page_count", &pages);
-	if (err == 0)
+	if (!err)
 		err = store_sql_ask_u64(st, "PRAGMA freelist_count", &unused);
-	if (err == 0)
+	if (!err)
 		err = store_sql_ask_u64(st, "SELECT min(id) FROM log",
 					&out->first_log_id);
-	if (err == 0)
+	if (!err)
 		err = store_sql_ask_u64(st, "SELECT max(id) FROM log",
 					&out->last_log_id);
-	if (err == 0)
+	if (!err)
 		err = store_sql_ask_u64(
 			st, "SELECT received_us FROM log ORDER BY id LIMIT 1",
 			&v);
@@ -80,11 +80,11 @@ int store_sizes(struct store *st, struct store_sizes *out, bool count_rows)
 		return err;
 	err = store_sql_ask_u64(st, "SELECT count(*) FROM log",
 				&out->log_batches);
-	if (err == 0)
+	if (!err)
 		err = store_sql_ask_u64(st,
 					"SELECT sum(length(batch)) FROM log",
 					&out->log_bytes);
-	if (err == 0)
+	if (!err)
 		err = store_sql_ask_u64(st, "SELECT count(*) FROM window",
 					&out->windows);
 	return err;

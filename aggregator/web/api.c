@@ -15,7 +15,7 @@
 
 #define NUMBERS (JSON_COMPACT | JSON_REAL_PRECISION(9))
 
-/* ---- groups of one window */
+/* --- groups of one window --- */
 
 struct group {
 	char *label[API_BYS]; /* parallel to by; NULL: absent */
@@ -196,7 +196,7 @@ static void clear_groups(struct answer *a)
 		memset(a->table, 0, a->table_size * sizeof(*a->table));
 }
 
-/* ---- JSON */
+/* --- JSON --- */
 
 static int append_json(const char *text, size_t n, void *arg)
 {

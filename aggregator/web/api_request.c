@@ -43,7 +43,7 @@ int api_request_parse(const char *id, uint64_t *log_id, uint32_t *event)
 	return 0;
 }
 
-/* ---- the answer */
+/* --- the answer --- */
 
 static int set(json_t *o, const char *key, json_t *value)
 {
@@ -162,17 +162,17 @@ static int answer(struct buf *out, const char *id, const struct store_log *row,
 	struct batch b;
 	int err = batch_arena_new(&arena);
 
-	if (err == 0)
+	if (!err)
 		err = batch_decode(arena, row->data, row->len, &b, NULL);
-	if (err == 0 && event >= b.events.n)
+	if (!err && event >= b.events.n)
 		err = -ENOENT;
-	if (err == 0) {
+	if (!err) {
 		o = event_json(id, row, &b, event);
 		text = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(16))
 			 : NULL;
 		err = text ? 0 : -ENOMEM;
 	}
-	if (err == 0) {
+	if (!err) {
 		buf_puts(out, text);
 		buf_putc(out, '\n');
 		err = out->err;
@@ -201,7 +201,7 @@ unsigned api_request(struct buf *out, const char *store_path, const char *id)
 		return api_error(out, 503, "cannot open the store",
 				 strerror(-err));
 	err = store_log_find(reader, log_id, &row);
-	if (err == 0)
+	if (!err)
 		err = answer(out, id, &row, event);
 	store_log_close(reader);
 	if (err == -ENOENT)

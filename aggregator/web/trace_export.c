@@ -85,8 +85,8 @@ static int write_part(struct workers_job *j, const struct batch *b)
 		return err;
 	err = trace_write(j->writer, data, len);
 	free(data);
-	j->e->batches += err == 0;
-	j->e->requests += err == 0 ? requests : 0;
+	j->e->batches += !err;
+	j->e->requests += !err ? requests : 0;
 	return err;
 }
 
@@ -97,8 +97,8 @@ static int write_row(struct workers_job *j, const struct store_log *row)
 
 	if (!j->e->service) {
 		err = trace_write(j->writer, row->data, row->len);
-		j->e->batches += err == 0;
-		j->e->requests += err == 0 ? row->requests : 0;
+		j->e->batches += !err;
+		j->e->requests += !err ? row->requests : 0;
 		return err;
 	}
 	err = batch_decode(j->arena, row->data, row->len, &b, NULL);
@@ -137,11 +137,11 @@ int trace_export_write(struct trace_export *e, trace_sink_fn *sink, void *arg)
 	snprintf(by, sizeof(by), "redtap-aggregator %s", version_string());
 	gethostname(host, sizeof(host) - 1);
 	err = store_log_open(&reader, e->store_path, e->from_us, e->to_us);
-	if (err == 0)
+	if (!err)
 		err = batch_arena_new(&j.arena);
-	if (err == 0)
+	if (!err)
 		err = trace_writer_new(&j.writer, &origin, sink, arg);
-	if (err == 0)
+	if (!err)
 		err = write_rows(&j, reader);
 	if (e->unreadable)
 		log_warn("%llu batches of the log could not be read",
@@ -175,7 +175,7 @@ int trace_export_temporary(struct trace_export *e, int *fd)
 		close(file);
 	} else {
 		err = trace_export_write(e, trace_to_file, f);
-		if (fclose(f) != 0 && err == 0)
+		if (fclose(f) != 0 && !err)
 			err = -errno;
 	}
 	if (err < 0 && keep >= 0)

@@ -49,7 +49,7 @@ void web_on_connection(void *arg, struct MHD_Connection *c, void **context,
 	}
 }
 
-/* ---- answering */
+/* --- answering --- */
 
 /* What a response reads; it may outlive the request. */
 struct reading {
@@ -177,7 +177,7 @@ static enum MHD_Result answer(struct request *r)
 	return queued;
 }
 
-/* ---- deciding: on the event loop, or on a worker with r suspended */
+/* --- deciding: on the event loop, or on a worker with r suspended --- */
 
 static void run_route(struct request *r)
 {
@@ -285,7 +285,7 @@ static bool begin_request(struct request *r)
 	return false;
 }
 
-/* ---- what MHD calls */
+/* --- what MHD calls --- */
 
 static const char *argument(const struct web_request *q, const char *key)
 {

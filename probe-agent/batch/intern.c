@@ -20,7 +20,7 @@
 static int index_init(struct intern_index *ix)
 {
 	ix->slots = calloc(SLOTS_START, sizeof(*ix->slots));
-	if (ix->slots == NULL)
+	if (!ix->slots)
 		return -ENOMEM;
 	ix->mask = SLOTS_START - 1;
 	ix->n = 0;
@@ -56,7 +56,7 @@ static int index_add(struct intern_index *ix, uint64_t hash, uint32_t id)
 		size_t slots = (ix->mask + 1) * 2;
 
 		bigger.slots = calloc(slots, sizeof(*bigger.slots));
-		if (bigger.slots == NULL)
+		if (!bigger.slots)
 			return -ENOMEM;
 		bigger.mask = slots - 1;
 		for (size_t i = 0; i <= ix->mask; i++)
@@ -144,11 +144,11 @@ static int strings_grow(struct intern *t, size_t len)
 		size_t cap = t->cap_strings > 0 ? t->cap_strings * 2 : 128;
 		uint32_t *p = reallocarray(t->offset, cap, sizeof(*p));
 
-		if (p == NULL)
+		if (!p)
 			return -ENOMEM;
 		t->offset = p;
 		p = reallocarray(t->len, cap, sizeof(*p));
-		if (p == NULL)
+		if (!p)
 			return -ENOMEM;
 		t->len = p;
 		t->cap_strings = cap;
@@ -157,7 +157,7 @@ static int strings_grow(struct intern *t, size_t len)
 		size_t cap = (t->cap_chars + len + 1) * 2;
 		char *p = realloc(t->chars, cap);
 
-		if (p == NULL)
+		if (!p)
 			return -ENOMEM;
 		t->chars = p;
 		t->cap_chars = cap;
@@ -208,7 +208,7 @@ int64_t intern_string_len(struct intern *t, const char *s, size_t len)
 
 int64_t intern_string(struct intern *t, const char *s)
 {
-	return s == NULL ? 0 : intern_string_len(t, s, strlen(s));
+	return !s ? 0 : intern_string_len(t, s, strlen(s));
 }
 
 static int64_t row_id(struct intern_rows *r, uint64_t seed, const uint32_t *row)
@@ -229,7 +229,7 @@ static int64_t row_id(struct intern_rows *r, uint64_t seed, const uint32_t *row)
 		size_t cap = r->cap > 0 ? r->cap * 2 : 64;
 		uint32_t *p = reallocarray(r->rows, cap, size);
 
-		if (p == NULL)
+		if (!p)
 			return -ENOMEM;
 		r->rows = p;
 		r->cap = cap;
@@ -277,7 +277,7 @@ int intern_tables(const struct intern *t, struct batch *b, void **memory)
 	p = malloc(t->n_strings * sizeof(*strings) +
 		   (nr * INTERN_RESOURCE_WIDTH + ns * INTERN_SERIES_WIDTH) *
 			   sizeof(*r));
-	if (p == NULL)
+	if (!p)
 		return -ENOMEM;
 	strings = (struct batch_string *)(void *)p;
 	for (size_t i = 0; i < t->n_strings; i++) {

@@ -62,13 +62,13 @@ int packer_new(struct packer **out, const char *agent, uint64_t epoch)
 {
 	struct packer *p = calloc(1, sizeof(*p));
 
-	if (p == NULL)
+	if (!p)
 		return -ENOMEM;
 	p->epoch = epoch;
 	p->agent = strdup(agent);
 	p->columns = malloc(sizeof(*p->columns));
 	p->known = calloc(KNOWN, sizeof(*p->known));
-	if (p->agent == NULL || p->columns == NULL || p->known == NULL ||
+	if (!p->agent || !p->columns || !p->known ||
 	    intern_init(&p->tables) != 0 || packer_conns_new(&p->ends) != 0) {
 		packer_free(p);
 		return -ENOMEM;
@@ -79,7 +79,7 @@ int packer_new(struct packer **out, const char *agent, uint64_t epoch)
 
 void packer_free(struct packer *p)
 {
-	if (p == NULL)
+	if (!p)
 		return;
 	intern_fini(&p->tables);
 	packer_conns_free(p->ends);
@@ -195,9 +195,9 @@ static uint64_t clamp(uint64_t v, uint64_t limit)
 
 static int add_trace(struct packer *p, const uint8_t *trace)
 {
-	if (p->trace_ids == NULL) {
+	if (!p->trace_ids) {
 		p->trace_ids = malloc((size_t)BATCH_EVENTS * TRACE_BYTES);
-		if (p->trace_ids == NULL)
+		if (!p->trace_ids)
 			return -ENOMEM;
 	}
 	memcpy(p->trace_ids + p->n_traced * TRACE_BYTES, trace, TRACE_BYTES);
@@ -224,7 +224,7 @@ int packer_add(struct packer *p, const struct packer_event *e)
 	assert(e->outcome <= LIMIT_OUTCOME && e->port <= UINT16_MAX &&
 	       e->version <= LIMIT_HTTP_VERSION);
 	series = event_series(p, e);
-	if (series < 0 || (e->trace != NULL && add_trace(p, e->trace) != 0))
+	if (series < 0 || (e->trace && add_trace(p, e->trace) != 0))
 		return -ENOMEM;
 	start_us = e->start_us > 0 ? clamp((uint64_t)e->start_us, LIMIT_TIME_US)
 				   : 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "probe-agent/batch/packer_conns.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@ struct packer_conns {
 	uint16_t slot[SLOTS]; /* row + 1; 0: empty */
 };
 
-_Static_assert(BATCH_EVENTS < UINT16_MAX, "a row fits in a slot");
+static_assert(BATCH_EVENTS < UINT16_MAX, "a row fits in a slot");
 
 int packer_conns_new(struct packer_conns **out)
 {

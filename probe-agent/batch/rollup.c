@@ -18,7 +18,7 @@ static int map_init(struct rollup_map *m)
 	m->cell = calloc(CELLS_START, sizeof(*m->cell));
 	m->mask = CELLS_START - 1;
 	m->n = 0;
-	return m->cell != NULL ? 0 : -ENOMEM;
+	return m->cell ? 0 : -ENOMEM;
 }
 
 static struct rollup_cell *map_find(const struct rollup_map *m, uint64_t key)
@@ -41,7 +41,7 @@ static struct rollup_cell *map_get(struct rollup_map *m, uint64_t key)
 	if ((m->n + 1) * 2 > m->mask + 1) {
 		bigger.mask = m->mask * 2 + 1;
 		bigger.cell = calloc(bigger.mask + 1, sizeof(*c));
-		if (bigger.cell == NULL)
+		if (!bigger.cell)
 			return NULL;
 		for (size_t i = 0; i <= m->mask; i++)
 			if (m->cell[i].count != 0)
@@ -66,7 +66,7 @@ int rollup_new(struct rollup **out)
 {
 	struct rollup *r = calloc(1, sizeof(*r));
 
-	if (r == NULL)
+	if (!r)
 		return -ENOMEM;
 	if (intern_init(&r->tables) != 0 || map_init(&r->cells) != 0 ||
 	    map_init(&r->rows) != 0) {
@@ -79,7 +79,7 @@ int rollup_new(struct rollup **out)
 
 void rollup_free(struct rollup *r)
 {
-	if (r == NULL)
+	if (!r)
 		return;
 	intern_fini(&r->tables);
 	batch_info_free(&r->info);
@@ -108,7 +108,7 @@ uint64_t rollup_events(const struct rollup *r)
 	return r->events;
 }
 
-/* ---- the batch's numbers to ours ---- */
+/* --- the batch's numbers to ours --- */
 
 static int begin_batch(struct rollup *r, const struct batch *b)
 {
@@ -122,8 +122,7 @@ static int begin_batch(struct rollup *r, const struct batch *b)
 		r->last_row = malloc(n * sizeof(*r->last_row));
 		r->last_window_s = malloc(n * sizeof(*r->last_window_s));
 		r->cap_series = n;
-		if (r->series == NULL || r->last_row == NULL ||
-		    r->last_window_s == NULL) {
+		if (!r->series || !r->last_row || !r->last_window_s) {
 			r->cap_series = 0;
 			return -ENOMEM;
 		}
@@ -187,7 +186,7 @@ static int64_t row_new(struct rollup *r, uint32_t series, int64_t window_s)
 		size_t cap = r->cap_rows > 0 ? r->cap_rows * 2 : 256;
 		struct rollup_row *p = reallocarray(r->row, cap, sizeof(*p));
 
-		if (p == NULL)
+		if (!p)
 			return -ENOMEM;
 		r->row = p;
 		r->cap_rows = cap;
@@ -215,7 +214,7 @@ static int64_t row_id(struct rollup *r, const struct batch *b, uint32_t i,
 	/* A window fits 32 bits: under 2^34 s in steps of 10. */
 	c = map_get(&r->rows, (uint64_t)r->series[i] << 32 |
 				      (uint64_t)window_s / WINDOW_SECONDS);
-	if (c == NULL)
+	if (!c)
 		return -ENOMEM;
 	if (c->count == 0) {
 		id = row_new(r, r->series[i], window_s);
@@ -241,7 +240,7 @@ static int count_bucket(struct rollup *r, size_t row, enum rollup_hist h,
 	if (n == 0)
 		return 0;
 	c = map_get(&r->cells, key);
-	if (c == NULL)
+	if (!c)
 		return -ENOMEM;
 	c->count += n;
 	return 0;
@@ -253,7 +252,7 @@ static int add_events(struct rollup *r, const struct batch *b)
 	int64_t start_us = b->base_us;
 	int err = 0;
 
-	for (size_t i = 0; i < e->n && err == 0; i++) {
+	for (size_t i = 0; i < e->n && !err; i++) {
 		int64_t end_us, id;
 		struct rollup_row *row;
 
@@ -296,7 +295,7 @@ static int add_rollups(struct rollup *r, const struct batch *b)
 	size_t at[HISTS] = { 0 };
 	int err = 0;
 
-	for (size_t i = 0; i < in->n && err == 0; i++) {
+	for (size_t i = 0; i < in->n && !err; i++) {
 		int64_t window_s = b->base_us / 1000000 + in->window_delta_s[i];
 		int64_t id = row_id(r, b, in->series[i], window_s);
 		struct rollup_row *row;
@@ -323,9 +322,9 @@ int rollup_add(struct rollup *r, const struct batch *b)
 {
 	int err = begin_batch(r, b);
 
-	if (err == 0)
+	if (!err)
 		err = add_events(r, b);
-	if (err == 0)
+	if (!err)
 		err = add_rollups(r, b);
 	if (err)
 		return err;

@@ -37,13 +37,12 @@ static int out_alloc(struct out *o, size_t rows, size_t cells)
 	o->count = calloc(cells + 1, sizeof(*o->count));
 	o->sorted = calloc(cells + 1, sizeof(*o->sorted));
 	o->buckets[0] = calloc(HISTS * rows + 1, sizeof(*o->buckets[0]));
-	if (o->buckets[0] == NULL)
+	if (!o->buckets[0])
 		return -ENOMEM;
 	for (unsigned h = 1; h < HISTS; h++)
 		o->buckets[h] = o->buckets[0] + h * rows;
-	return o->series == NULL || o->window_delta_s == NULL ||
-			       o->sums == NULL || o->index == NULL ||
-			       o->count == NULL || o->sorted == NULL
+	return !o->series || !o->window_delta_s || !o->sums || !o->index ||
+			       !o->count || !o->sorted
 		       ? -ENOMEM
 		       : 0;
 }

@@ -16,7 +16,7 @@
 #include "probe-agent/identity/route.h"
 #include "proto/limits.h"
 
-/* ---- the file */
+/* --- the file --- */
 
 static const cyaml_schema_value_t text_entry = {
 	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 4096),
@@ -147,7 +147,7 @@ static int load_file(struct agent_config **out, const char *path)
 	return err;
 }
 
-/* ---- defaults and checks */
+/* --- defaults and checks --- */
 
 static int default_text(char **to, const char *value)
 {

@@ -90,13 +90,11 @@ int conn_new(struct conn_table **out, const struct conn_options *opt)
 
 void conn_free(struct conn_table *t)
 {
-	uint32_t i;
-
 	if (!t)
 		return;
-	for (i = 0; i < t->n_slots; i++)
+	for (uint32_t i = 0; i < t->n_slots; i++)
 		stream_fini(&t->env, slot(t, i));
-	for (i = 0; t->slabs && i * SLAB_CONNS < t->n_slots; i++)
+	for (uint32_t i = 0; t->slabs && i * SLAB_CONNS < t->n_slots; i++)
 		free(t->slabs[i]);
 	stream_env_fini(&t->env);
 	free(t->slabs);
@@ -377,7 +375,7 @@ static bool poll_one(struct conn_table *t, uint32_t index, uint64_t now_ns)
 		return false;
 	}
 	c->gone = false;
-	if (err == 0)
+	if (!err)
 		stream_poll(&t->env, c, &now, last_bytes, now_ns);
 	return true;
 }

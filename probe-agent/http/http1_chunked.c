@@ -117,11 +117,10 @@ enum http1_tail http1_chunked_tail(uint64_t last)
 {
 	static const char blank_line[] = "\n\r\n\r"; /* backwards */
 	char before[8];
-	size_t i;
 
-	for (i = 0; i < sizeof(before); i++)
+	for (size_t i = 0; i < sizeof(before); i++)
 		before[i] = (char)(last >> (56 - 8 * i));
-	for (i = 0; i < 4; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		if (!before[i])
 			return HTTP1_TAIL_UNKNOWN;
 		if (before[i] != blank_line[i])

@@ -263,7 +263,7 @@ static void cut_head(struct stream_env *env, struct conn *c, struct input *in,
 		err = http1_parse_request_cut(data, len, &h);
 	else if (kind == HTTP1_KIND_RESPONSE)
 		err = http1_parse_response_cut(data, len, &h);
-	if (err == 0) {
+	if (!err) {
 		took_head(env, c, in, kind == HTTP1_KIND_REQUEST, &h, start,
 			  start_ns, at_start, true);
 	} else if (no_room) {

@@ -479,14 +479,13 @@ void stream_poll(struct stream_env *env, struct conn *c,
 	uint64_t idle_ns = env->opt.idle_ns;
 	struct direction *d;
 	struct pending *p;
-	int dir;
 
-	for (dir = TAP_RX; dir <= TAP_TX; dir++)
+	for (int dir = TAP_RX; dir <= TAP_TX; dir++)
 		poll_direction(&c->dir[dir], seq[dir], ns[dir],
 			       now_ns >= ns[dir] + idle_ns);
 	if (c->first)
 		pending_settle(env, c, responses(c)->seen_ns);
-	for (dir = TAP_RX; dir <= TAP_TX; dir++)
+	for (int dir = TAP_RX; dir <= TAP_TX; dir++)
 		poll_message(env, c, dir, seq[dir]);
 	if (!c->first)
 		return;

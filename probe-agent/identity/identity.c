@@ -53,7 +53,7 @@ static const struct identity unknown = {
 	.gone = true,
 };
 
-/* ---- the table */
+/* --- the table --- */
 
 static size_t hash_process(uint32_t tgid, uint64_t start_ns)
 {
@@ -158,7 +158,7 @@ static void evict_oldest(struct identity_table *t)
 	t->evicted++;
 }
 
-/* ---- resolving */
+/* --- resolving --- */
 
 static bool glob(const char *pattern, const char *executable, const char *path)
 {

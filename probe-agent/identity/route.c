@@ -88,9 +88,7 @@ static uint64_t hash_bytes(const void *data, size_t len, uint64_t seed)
 
 static bool is_printable(const char *s, size_t len)
 {
-	size_t i;
-
-	for (i = 0; i < len; i++)
+	for (size_t i = 0; i < len; i++)
 		if (s[i] <= ' ' || s[i] >= 0x7f)
 			return false;
 	return true;
@@ -131,11 +129,9 @@ static int compile(struct pattern *p, const char *text)
 
 static bool matches(const struct pattern *p, const struct segment *s, size_t n)
 {
-	size_t i;
-
 	if (p->rest ? n < p->n : n != p->n)
 		return false;
-	for (i = 0; i < p->n; i++)
+	for (size_t i = 0; i < p->n; i++)
 		if (p->segments[i].data &&
 		    (p->segments[i].len != s[i].len ||
 		     memcmp(p->segments[i].data, s[i].data, s[i].len) != 0))
@@ -194,10 +190,10 @@ static void split(struct path *p, const char *s, size_t len, bool cut)
 
 static void put_template(const struct path *p, char *out)
 {
-	size_t len = 0, i;
+	size_t len = 0;
 	bool more = p->more;
 
-	for (i = 0; i < p->n; i++) {
+	for (size_t i = 0; i < p->n; i++) {
 		if (len + 1 + SEGMENT_OUT_BYTES + sizeof(MORE) >
 		    LIMIT_STRING_BYTES) {
 			more = true;
@@ -252,12 +248,12 @@ static bool path_of(const char **target, size_t *len, bool *cut)
 
 static int names_grow(struct names *set)
 {
-	uint32_t size = set->size ? set->size * 2 : 16, i;
+	uint32_t size = set->size ? set->size * 2 : 16;
 	char **slots = calloc(size, sizeof(*slots));
 
 	if (!slots)
 		return -ENOMEM;
-	for (i = 0; i < set->size; i++) {
+	for (uint32_t i = 0; i < set->size; i++) {
 		char *s = set->slots[i];
 		uint64_t h;
 
@@ -334,7 +330,6 @@ int route_new(struct route_table **out, const struct route_options *opt)
 {
 	struct route_table *t = calloc(1, sizeof(*t));
 	int err = 0;
-	size_t i;
 
 	if (!t)
 		return -ENOMEM;
@@ -349,7 +344,7 @@ int route_new(struct route_table **out, const struct route_options *opt)
 		if (!t->patterns)
 			err = -ENOMEM;
 	}
-	for (i = 0; !err && i < opt->n_patterns; i++) {
+	for (size_t i = 0; !err && i < opt->n_patterns; i++) {
 		t->n_patterns = i + 1;
 		err = compile(&t->patterns[i], opt->patterns[i]);
 	}
@@ -363,9 +358,7 @@ int route_new(struct route_table **out, const struct route_options *opt)
 
 static void service_free(struct service *s)
 {
-	uint32_t i;
-
-	for (i = 0; i < s->routes.size; i++)
+	for (uint32_t i = 0; i < s->routes.size; i++)
 		free(s->routes.slots[i]);
 	free(s->routes.slots);
 	free(s);
@@ -373,11 +366,9 @@ static void service_free(struct service *s)
 
 void route_free(struct route_table *t)
 {
-	size_t i;
-
 	if (!t)
 		return;
-	for (i = 0; i < SERVICE_BUCKETS; i++) {
+	for (size_t i = 0; i < SERVICE_BUCKETS; i++) {
 		while (t->services[i]) {
 			struct service *s = t->services[i];
 
@@ -385,7 +376,7 @@ void route_free(struct route_table *t)
 			service_free(s);
 		}
 	}
-	for (i = 0; i < t->n_patterns; i++) {
+	for (size_t i = 0; i < t->n_patterns; i++) {
 		free(t->patterns[i].text);
 		free(t->patterns[i].segments);
 	}
@@ -401,11 +392,10 @@ static const char *make_route(struct route_table *t, struct service *s,
 	const char *route = text;
 	struct path path;
 	bool added;
-	size_t i;
 
 	split(&path, target, len, cut);
 	put_template(&path, text);
-	for (i = 0; i < t->n_patterns && !path.more; i++) {
+	for (size_t i = 0; i < t->n_patterns && !path.more; i++) {
 		if (matches(&t->patterns[i], path.segments, path.n)) {
 			route = t->patterns[i].text;
 			break;

@@ -60,9 +60,9 @@ static int hex_value(char c)
 
 size_t segment_decode(char *to, const char *from, size_t len)
 {
-	size_t i, n = 0;
+	size_t n = 0;
 
-	for (i = 0; i < len && from[i] != ';'; i++) {
+	for (size_t i = 0; i < len && from[i] != ';'; i++) {
 		char c = from[i];
 
 		if (n == SEGMENT_MAX_BYTES)
@@ -108,9 +108,7 @@ static struct counts count_characters(const char *s, size_t len)
 /* '9' stands for a digit, 'x' for a hex digit, '-' for one of "-_.". */
 static bool has_shape(const char *s, size_t len, const char *shape)
 {
-	size_t i;
-
-	for (i = 0; shape[i]; i++) {
+	for (size_t i = 0; shape[i]; i++) {
 		uint64_t k;
 
 		if (i >= len)
@@ -132,8 +130,6 @@ static bool is_uuid(const char *s, size_t len)
 
 static bool is_date(const char *s, size_t len)
 {
-	size_t i;
-
 	if (len == 7 && has_shape(s, len, "9999-99"))
 		return s[0] == '1' || s[0] == '2';
 	if (len < 10 || !has_shape(s, len, "9999-99-99") || s[4] != s[7])
@@ -142,7 +138,7 @@ static bool is_date(const char *s, size_t len)
 		return true;
 	if (s[10] != 'T' && s[10] != 't' && s[10] != '_' && s[10] != ' ')
 		return false;
-	for (i = 11; i < len; i++)
+	for (size_t i = 11; i < len; i++)
 		if (!(classes[(uint8_t)s[i]] & (DIGIT | MARK)) && s[i] != 'Z' &&
 		    s[i] != 'z')
 			return false;
@@ -239,9 +235,9 @@ static bool is_file_part_id(const char *s, size_t len)
 /* app.3f2a9c.js → app.{id}.js */
 static size_t put_parts(char *out, const char *s, size_t len)
 {
-	size_t i, start = 0, n = 0;
+	size_t start = 0, n = 0;
 
-	for (i = 0; i <= len; i++) {
+	for (size_t i = 0; i <= len; i++) {
 		if (i < len && !(classes[(uint8_t)s[i]] & BREAK))
 			continue;
 		if (is_file_part_id(s + start, i - start)) {

@@ -19,10 +19,10 @@
 
 static int ring_grow(struct outbox *ob)
 {
-	size_t cap = ob->items != NULL ? (ob->mask + 1) * 2 : 64;
+	size_t cap = ob->items ? (ob->mask + 1) * 2 : 64;
 	struct outbox_slot *items = calloc(cap, sizeof(*items));
 
-	if (items == NULL)
+	if (!items)
 		return -ENOMEM;
 	for (size_t i = 0; i < ob->n; i++)
 		items[i] = *outbox_at(ob, i);
@@ -35,7 +35,7 @@ static int ring_grow(struct outbox *ob)
 
 static int append(struct outbox *ob, const struct outbox_slot *it)
 {
-	if (ob->items == NULL || ob->n > ob->mask) {
+	if (!ob->items || ob->n > ob->mask) {
 		int err = ring_grow(ob);
 
 		if (err)
@@ -57,11 +57,11 @@ void outbox_splice(struct outbox *ob, size_t from, size_t to,
 		ob->bytes -= outbox_at(ob, i)->len + ITEM_BYTES;
 		free(outbox_at(ob, i)->data);
 	}
-	if (with != NULL) {
+	if (with) {
 		ob->bytes += with->len + ITEM_BYTES;
 		*outbox_at(ob, kept++) = *with;
 	}
-	if (from == 0 && with == NULL) {
+	if (from == 0 && !with) {
 		ob->head = (ob->head + to) & ob->mask; /* the usual way */
 	} else {
 		for (size_t i = to; i < ob->n; i++)
@@ -72,7 +72,7 @@ void outbox_splice(struct outbox *ob, size_t from, size_t to,
 	ob->stats.bytes = ob->bytes;
 }
 
-/* ---- opening ---- */
+/* --- opening --- */
 
 static int restore(void *arg, const struct outbox_disk_row *row)
 {
@@ -108,7 +108,7 @@ static int restore_losses(struct outbox *ob)
 	if (err)
 		return err;
 	err = batch_decode(ob->arena, data, len, &b, &reason);
-	if (err == 0)
+	if (!err)
 		ob->losses = b.losses;
 	else
 		log_warn("newest batch of the outbox file: error=\"%s\"",
@@ -140,7 +140,7 @@ int outbox_open(struct outbox **out, const struct outbox_options *opt)
 	pthread_condattr_t attr;
 	int err;
 
-	if (ob == NULL)
+	if (!ob)
 		return -ENOMEM;
 	pthread_mutex_init(&ob->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -150,9 +150,9 @@ int outbox_open(struct outbox **out, const struct outbox_options *opt)
 	ob->cap_bytes = opt->cap_bytes > 0 ? opt->cap_bytes : CAP_DEFAULT;
 	ob->epoch = (uint64_t)clock_real_ns();
 	err = batch_arena_new(&ob->arena);
-	if (err == 0)
+	if (!err)
 		err = ring_grow(ob);
-	if (err == 0 && opt->path != NULL)
+	if (!err && opt->path)
 		err = open_disk(ob, opt->path);
 	if (err) {
 		outbox_close(ob);
@@ -164,9 +164,9 @@ int outbox_open(struct outbox **out, const struct outbox_options *opt)
 
 void outbox_close(struct outbox *ob)
 {
-	if (ob == NULL)
+	if (!ob)
 		return;
-	if (ob->disk != NULL)
+	if (ob->disk)
 		outbox_disk_mark(ob->disk, &ob->marks, 0);
 	outbox_disk_close(ob->disk);
 	for (size_t i = 0; i < ob->n; i++)
@@ -191,7 +191,7 @@ void outbox_losses(const struct outbox *ob, struct batch_losses *out)
 	*out = ob->losses;
 }
 
-/* ---- the file; each is nothing without one ---- */
+/* --- the file; each is nothing without one --- */
 
 static void allow_sending(struct outbox *ob, uint64_t sequence)
 {
@@ -210,7 +210,7 @@ int outbox_store(struct outbox *ob, struct outbox_slot *it)
 	};
 	int err;
 
-	if (ob->disk == NULL || it->stored)
+	if (!ob->disk || it->stored)
 		return 0;
 	allow_sending(ob,
 		      ob->n > 0 ? outbox_at(ob, 0)->sequence : it->sequence);
@@ -231,7 +231,7 @@ static int store_sendable(struct outbox *ob, const struct outbox_slot *it)
 {
 	struct outbox_disk_marks marks;
 
-	if (ob->disk == NULL)
+	if (!ob->disk)
 		return 0;
 	outbox_disk_marks(ob->disk, &marks);
 	if (it->sequence <= marks.sendable)
@@ -246,7 +246,7 @@ int outbox_load(struct outbox *ob, struct outbox_slot *it)
 	size_t len;
 	int err;
 
-	if (it->data != NULL)
+	if (it->data)
 		return 0;
 	err = outbox_disk_get(ob->disk, it->sequence, &data, &len);
 	if (err)
@@ -264,7 +264,7 @@ void outbox_unload(struct outbox_slot *it)
 	it->data = NULL;
 }
 
-/* ---- for the loop thread ---- */
+/* --- for the loop thread --- */
 
 int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 		uint64_t sequence, uint64_t events)
@@ -286,9 +286,9 @@ int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 	if (!outbox_has_room(ob, len) && ob->n > 0)
 		err = -ENOSPC;
 	/* What cannot be written now is when it is about to be sent. */
-	if (err == 0)
+	if (!err)
 		outbox_store(ob, &it);
-	if (err == 0)
+	if (!err)
 		err = append(ob, &it);
 	if (err) {
 		ob->stats.dropped_events += events;
@@ -299,7 +299,7 @@ int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 	return 0;
 }
 
-/* ---- for the uplink ---- */
+/* --- for the uplink --- */
 
 static void deadline(struct timespec *ts, int timeout_ms)
 {

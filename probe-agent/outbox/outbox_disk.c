@@ -120,7 +120,7 @@ static int one_row(void *arg, int n, char **values, char **names)
 	char *out = arg;
 
 	(void)names;
-	snprintf(out, 64, "%s", n > 0 && values[0] != NULL ? values[0] : "");
+	snprintf(out, 64, "%s", n > 0 && values[0] ? values[0] : "");
 	return 0;
 }
 
@@ -157,11 +157,11 @@ static int read_state(struct outbox_disk *d)
 		const char *key = (const char *)sqlite3_column_text(s, 0);
 		uint64_t value = (uint64_t)sqlite3_column_int64(s, 1);
 
-		if (key != NULL && strcmp(key, "epoch") == 0)
+		if (key && strcmp(key, "epoch") == 0)
 			d->epoch = value;
-		else if (key != NULL && strcmp(key, "acknowledged") == 0)
+		else if (key && strcmp(key, "acknowledged") == 0)
 			d->marks.acknowledged = value;
-		else if (key != NULL && strcmp(key, "sendable") == 0)
+		else if (key && strcmp(key, "sendable") == 0)
 			d->marks.sendable = value;
 	}
 	if (step != SQLITE_DONE)
@@ -175,13 +175,13 @@ static int try_open(struct outbox_disk **out, const char *path)
 	struct outbox_disk *d = calloc(1, sizeof(*d));
 	int err = 0;
 
-	if (d == NULL)
+	if (!d)
 		return -ENOMEM;
 	if (sqlite3_open_v2(path, &d->db,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
 				    SQLITE_OPEN_NOMUTEX,
 			    NULL) != SQLITE_OK)
-		err = d->db != NULL ? failed(d, "open") : -ENOMEM;
+		err = d->db ? failed(d, "open") : -ENOMEM;
 	/* Exclusive: two agents with one outbox would count twice. */
 	err = err ? err
 		  : exec(d, "PRAGMA locking_mode=EXCLUSIVE;"
@@ -236,7 +236,7 @@ int outbox_disk_open(struct outbox_disk **out, const char *path)
 
 void outbox_disk_close(struct outbox_disk *d)
 {
-	if (d == NULL)
+	if (!d)
 		return;
 	sqlite3_finalize(d->begin);
 	sqlite3_finalize(d->commit);
@@ -273,7 +273,7 @@ int outbox_disk_set_epoch(struct outbox_disk *d, uint64_t epoch)
 {
 	int err = set(d, "epoch", epoch);
 
-	if (err == 0)
+	if (!err)
 		d->epoch = epoch;
 	return err;
 }
@@ -315,9 +315,9 @@ static int insert(struct outbox_disk *d, const struct outbox_disk_row *row,
 static int finish_transaction(struct outbox_disk *d, int err,
 			      const struct outbox_disk_marks *marks)
 {
-	if (err == 0)
+	if (!err)
 		err = run_statement(d, d->commit, "commit");
-	if (err != 0) {
+	if (err) {
 		/* Some errors have rolled back already. */
 		if (!sqlite3_get_autocommit(d->db))
 			run_statement(d, d->rollback, "rollback");
@@ -351,7 +351,7 @@ int outbox_disk_mark(struct outbox_disk *d,
 	if (err)
 		return err;
 	err = put_marks(d, marks);
-	if (err == 0 && dropped > 0)
+	if (!err && dropped > 0)
 		err = delete_range(d, d->forget, dropped, dropped);
 	return finish_transaction(d, err, marks);
 }
@@ -367,8 +367,8 @@ int outbox_disk_get(struct outbox_disk *d, uint64_t sequence, void **data,
 	if (step == SQLITE_ROW) {
 		*len = (size_t)sqlite3_column_bytes(s, 0);
 		*data = malloc(*len + 1);
-		err = *data != NULL ? 0 : -ENOMEM;
-		if (err == 0 && *len > 0)
+		err = *data ? 0 : -ENOMEM;
+		if (!err && *len > 0)
 			memcpy(*data, sqlite3_column_blob(s, 0), *len);
 	} else {
 		err = step == SQLITE_DONE ? -ENOENT : failed(d, "get");
@@ -381,7 +381,7 @@ int outbox_disk_each(struct outbox_disk *d, outbox_disk_row_fn fn, void *arg)
 {
 	int err = 0, step = SQLITE_DONE;
 
-	while (err == 0 && (step = sqlite3_step(d->each)) == SQLITE_ROW) {
+	while (!err && (step = sqlite3_step(d->each)) == SQLITE_ROW) {
 		struct outbox_disk_row row = {
 			.sequence = (uint64_t)sqlite3_column_int64(d->each, 0),
 			.first = (uint64_t)sqlite3_column_int64(d->each, 1),
@@ -392,7 +392,7 @@ int outbox_disk_each(struct outbox_disk *d, outbox_disk_row_fn fn, void *arg)
 
 		err = fn(arg, &row);
 	}
-	if (err == 0 && step != SQLITE_DONE)
+	if (!err && step != SQLITE_DONE)
 		err = failed(d, "list");
 	sqlite3_reset(d->each);
 	return err;

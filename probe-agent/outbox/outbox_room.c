@@ -30,11 +30,11 @@ static int add_to_rollup(struct outbox *ob, struct outbox_slot *it)
 	if (err)
 		return err;
 	err = batch_decode(ob->arena, it->data, it->len, &b, &reason);
-	if (err == 0 && ob->agent == NULL) {
+	if (!err && !ob->agent) {
 		ob->agent = strdup(b.agent);
-		err = ob->agent != NULL ? 0 : -ENOMEM;
+		err = ob->agent ? 0 : -ENOMEM;
 	}
-	if (err == 0)
+	if (!err)
 		err = rollup_add(ob->rollup, &b);
 	else
 		log_error("batch cannot be folded: sequence=%llu "
@@ -50,11 +50,11 @@ static int fold(struct outbox *ob, size_t from, size_t to,
 {
 	int err = 0;
 
-	if (ob->rollup == NULL)
+	if (!ob->rollup)
 		err = rollup_new(&ob->rollup);
 	else
 		rollup_reset(ob->rollup);
-	for (size_t i = from; i < to && err == 0; i++)
+	for (size_t i = from; i < to && !err; i++)
 		err = add_to_rollup(ob, outbox_at(ob, i));
 	if (err)
 		return err;
@@ -125,13 +125,12 @@ static bool fold_oldest(struct outbox *ob)
 		if (err != -EMSGSIZE || to - from == 1)
 			break;
 	}
-	if (err == 0 &&
-	    it.len + ITEM_BYTES >= run_bytes(ob, from, to) / 8 * 7) {
+	if (!err && it.len + ITEM_BYTES >= run_bytes(ob, from, to) / 8 * 7) {
 		free(it.data);
 		err = -EMSGSIZE;
 	}
 	events = plain_events(ob, from, to);
-	if (err == 0) {
+	if (!err) {
 		err = outbox_store(ob, &it);
 		if (err)
 			free(it.data);

@@ -67,7 +67,7 @@ static int nng_errno(int code)
 	}
 }
 
-/* ---- waiting that uplink_stop() can cut short ---- */
+/* --- waiting that uplink_stop() can cut short --- */
 
 static bool quitting(struct uplink *up)
 {
@@ -104,7 +104,7 @@ static void sleep_ms(struct uplink *up, uint32_t ms)
 	pthread_mutex_unlock(&up->lock);
 }
 
-/* ---- one exchange ---- */
+/* --- one exchange --- */
 
 /* Waits for what was begun; uplink_stop() can cut that short. */
 static int finish_send(struct uplink *up)
@@ -155,7 +155,7 @@ static int receive_reply(struct uplink *up, struct reply *out)
 		return err;
 	msg = nng_aio_get_msg(up->aio);
 	/* nng 1.5.2, if the answer comes just as the time for it is over. */
-	if (msg == NULL)
+	if (!msg)
 		return -ETIMEDOUT;
 	err = reply_decode(nng_msg_body(msg), nng_msg_len(msg), out);
 	nng_msg_free(msg);
@@ -229,9 +229,9 @@ static void exchange(struct uplink *up, const struct outbox_item *it)
 	uint32_t wait_ms = 0;
 	int err = send_batch(up, it, clock_steady_us());
 
-	if (err == 0)
+	if (!err)
 		err = receive_reply(up, &reply);
-	if (err == 0) {
+	if (!err) {
 		wait_ms = on_reply(up, it, &reply);
 	} else if (err == -ETIMEDOUT) {
 		atomic_fetch_add(&up->timeouts, 1);
@@ -259,7 +259,7 @@ static void *uplink_thread(void *arg)
 	return NULL;
 }
 
-/* ---- the socket ---- */
+/* --- the socket --- */
 
 static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
@@ -315,7 +315,7 @@ static void release(struct uplink *up)
 {
 	if (up->has_socket)
 		nng_close(up->socket);
-	if (up->aio != NULL)
+	if (up->aio)
 		nng_aio_free(up->aio);
 	pthread_cond_destroy(&up->wake);
 	pthread_mutex_destroy(&up->lock);
@@ -329,11 +329,11 @@ int uplink_open(struct uplink **out, const struct uplink_options *opt)
 	pthread_condattr_t attr;
 	int err = 0;
 
-	if (opt->url == NULL || (strncasecmp(opt->url, "tcp://", 6) != 0 &&
-				 strncasecmp(opt->url, "tls+tcp://", 10) != 0))
+	if (!opt->url || (strncasecmp(opt->url, "tcp://", 6) != 0 &&
+			  strncasecmp(opt->url, "tls+tcp://", 10) != 0))
 		return -EINVAL;
 	up = calloc(1, sizeof(*up));
-	if (up == NULL)
+	if (!up)
 		return -ENOMEM;
 	pthread_mutex_init(&up->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -343,9 +343,9 @@ int uplink_open(struct uplink **out, const struct uplink_options *opt)
 	up->reply_timeout_ms = opt->reply_timeout_ms > 0 ? opt->reply_timeout_ms
 							 : REPLY_TIMEOUT_MS;
 	up->url = strdup(opt->url);
-	if (up->url == NULL)
+	if (!up->url)
 		err = -ENOMEM;
-	if (err == 0)
+	if (!err)
 		err = open_socket(up, opt);
 	if (err) {
 		release(up);
@@ -366,7 +366,7 @@ static void hang_up(struct uplink *up)
 
 void uplink_close(struct uplink *up)
 {
-	if (up == NULL)
+	if (!up)
 		return;
 	hang_up(up);
 	release(up);
@@ -432,7 +432,7 @@ void uplink_stop(struct uplink *up, uint32_t drain_ms)
 {
 	uint64_t until_ns;
 
-	if (up == NULL)
+	if (!up)
 		return;
 	until_ns = clock_mono_ns() + drain_ms * CLOCK_NS_PER_MS;
 	while (!drained(up) && clock_mono_ns() < until_ns)

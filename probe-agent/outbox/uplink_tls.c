@@ -17,7 +17,7 @@ static char *url_host(const char *url)
 {
 	const char *start = strstr(url, "://") + 3;
 	const char *end = strrchr(start, ':');
-	size_t len = end != NULL ? (size_t)(end - start) : strlen(start);
+	size_t len = end ? (size_t)(end - start) : strlen(start);
 
 	if (len >= 2 && start[0] == '[' && start[len - 1] == ']') {
 		start++;
@@ -30,10 +30,10 @@ static char *url_host(const char *url)
 static char *read_pem(const char *path)
 {
 	char *text = calloc(1, PEM_MAX + 1);
-	FILE *f = text != NULL ? fopen(path, "re") : NULL;
+	FILE *f = text ? fopen(path, "re") : NULL;
 	size_t n;
 
-	if (f == NULL) {
+	if (!f) {
 		log_error("%s: %s", path, strerror(errno));
 		free(text);
 		return NULL;
@@ -53,10 +53,10 @@ static int own_cert(nng_tls_config *tls, const char *cert_file,
 		    const char *key_file)
 {
 	char *cert = read_pem(cert_file);
-	char *key = cert != NULL ? read_pem(key_file) : NULL;
+	char *key = cert ? read_pem(key_file) : NULL;
 	int code = NNG_EINVAL;
 
-	if (key != NULL) {
+	if (key) {
 		code = nng_tls_config_own_cert(tls, cert, key, NULL);
 		explicit_bzero(key, strlen(key));
 	}
@@ -70,25 +70,24 @@ int uplink_tls_use(nng_dialer dialer, const struct uplink_options *opt)
 	nng_tls_config *tls = NULL;
 	char *host = url_host(opt->url);
 	const char *what = "alloc";
-	int code = host != NULL ? 0 : NNG_ENOMEM;
+	int code = host ? 0 : NNG_ENOMEM;
 
 	if (code == 0)
 		code = nng_tls_config_alloc(&tls, NNG_TLS_MODE_CLIENT);
 	if (code == 0) {
 		what = "ca_file";
 		nng_tls_config_server_name(tls, host);
-		code = opt->ca_file != NULL
+		code = opt->ca_file
 			       ? nng_tls_config_ca_file(tls, opt->ca_file)
 			       : NNG_EINVAL; /* who else would vouch for it */
 	}
 	if (code == 0)
 		code = nng_tls_config_auth_mode(tls,
 						NNG_TLS_AUTH_MODE_REQUIRED);
-	if (code == 0 && opt->cert_file != NULL) {
+	if (code == 0 && opt->cert_file) {
 		what = "cert_file";
 		code = own_cert(tls, opt->cert_file,
-				opt->key_file != NULL ? opt->key_file
-						      : opt->cert_file);
+				opt->key_file ? opt->key_file : opt->cert_file);
 	}
 	if (code == 0) {
 		what = "dialer";
@@ -99,7 +98,7 @@ int uplink_tls_use(nng_dialer dialer, const struct uplink_options *opt)
 	else if (code != 0)
 		log_error("TLS of the uplink: what=%s error=\"%s\"", what,
 			  nng_strerror(code));
-	if (tls != NULL)
+	if (tls)
 		nng_tls_config_free(tls); /* the dialer holds its own */
 	free(host);
 	return code;

@@ -53,7 +53,7 @@ struct backfill {
 int backfill_new(struct backfill **out)
 {
 	*out = calloc(1, sizeof(**out));
-	return *out != NULL ? 0 : -ENOMEM;
+	return *out ? 0 : -ENOMEM;
 }
 
 static void free_series(void *p)
@@ -67,7 +67,7 @@ static void free_series(void *p)
 
 void backfill_free(struct backfill *b)
 {
-	if (b == NULL)
+	if (!b)
 		return;
 	tdestroy(b->tree, free_series);
 	free(b->row);
@@ -75,7 +75,7 @@ void backfill_free(struct backfill *b)
 	free(b);
 }
 
-/* ---- labels, as the aggregator gives them; docs/METRICS.md ---- */
+/* --- labels, as the aggregator gives them; docs/METRICS.md --- */
 
 static void put_label(struct buf *t, const char *name, const char *value)
 {
@@ -121,7 +121,7 @@ static void put_job(struct buf *t, const char *ns, const char *service)
 		buf_puts(&job, "unknown_service");
 	else
 		buf_printf(&job, "%s%s%s", ns, *ns ? "/" : "", service);
-	if (buf_str(&job) != NULL)
+	if (buf_str(&job))
 		put_label(t, "job", job.data);
 	else
 		t->err = -ENOMEM;
@@ -179,21 +179,21 @@ static struct series *find_series(struct backfill *b, const struct batch *batch,
 		return NULL;
 	key.labels = b->text.data;
 	found = tfind(&key, &b->tree, compare_series);
-	if (found != NULL)
+	if (found)
 		return *found;
 	s = calloc(1, sizeof(*s));
-	if (s == NULL)
+	if (!s)
 		return NULL;
 	s->role = key.role;
 	s->labels = strdup(key.labels);
-	if (s->labels == NULL || tsearch(s, &b->tree, compare_series) == NULL) {
+	if (!s->labels || !tsearch(s, &b->tree, compare_series)) {
 		free_series(s);
 		return NULL;
 	}
 	return s;
 }
 
-/* ---- counting ---- */
+/* --- counting --- */
 
 static struct window *window_at(struct series *s, int64_t end_us)
 {
@@ -209,7 +209,7 @@ static struct window *window_at(struct series *s, int64_t end_us)
 		size_t cap = s->cap > 0 ? 2 * s->cap : 4;
 		void *p = realloc(s->window, cap * sizeof(*s->window));
 
-		if (p == NULL)
+		if (!p)
 			return NULL;
 		s->window = p;
 		s->cap = cap;
@@ -240,7 +240,7 @@ static int add_events(struct backfill *b, const struct batch *batch)
 		start += e->start_delta_us[i];
 		end = start + (int64_t)e->duration_us[i];
 		w = window_at(b->row[e->series[i]], end > 0 ? end : 0);
-		if (w == NULL)
+		if (!w)
 			return -ENOMEM;
 		w->count++;
 		w->sum_us += e->duration_us[i];
@@ -259,7 +259,7 @@ static int add_rollups(struct backfill *b, const struct batch *batch)
 		int64_t us = batch->base_us + r->window_delta_s[i] * US_PER_S;
 		struct window *w = window_at(b->row[r->series[i]], us);
 
-		if (w == NULL)
+		if (!w)
 			return -ENOMEM;
 		w->count += r->count[i];
 		w->sum_us += r->duration_sum_us[i];
@@ -278,21 +278,21 @@ int backfill_add(struct backfill *b, const struct batch *batch)
 	if (n > b->row_cap) {
 		void *p = realloc(b->row, n * sizeof(struct series *));
 
-		if (p == NULL)
+		if (!p)
 			return -ENOMEM;
 		b->row = p;
 		b->row_cap = n;
 	}
 	for (size_t i = 0; i < n; i++) {
 		b->row[i] = find_series(b, batch, i);
-		if (b->row[i] == NULL)
+		if (!b->row[i])
 			return -ENOMEM;
 	}
 	err = add_events(b, batch);
 	return err ? err : add_rollups(b, batch);
 }
 
-/* ---- writing ---- */
+/* --- writing --- */
 
 struct walk {
 	FILE *file;
@@ -375,7 +375,7 @@ int backfill_write(struct backfill *b, const char *path)
 	struct walk w = { .file = standard ? stdout : fopen(path, "we") };
 	int err = 0;
 
-	if (w.file == NULL)
+	if (!w.file)
 		return -errno;
 	for (w.role = ROLE_SERVER; w.role <= ROLES; w.role++) {
 		w.any = false;

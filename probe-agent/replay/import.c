@@ -66,7 +66,7 @@ void import_bad(struct import *im, const char *what, uint64_t number,
 			(unsigned long long)number, why);
 }
 
-/* ---- batches ---- */
+/* --- batches --- */
 
 static int flush_batch(struct import *im)
 {
@@ -108,15 +108,15 @@ int import_add(struct import *im, struct import_event *x)
 				&e->scheme,    &e->address };
 	int full;
 
-	if (e->service == NULL || *e->service == '\0')
+	if (!e->service || *e->service == '\0')
 		e->service = im->opt->service;
 	e->method = known_method(x->method, x->method_len);
 	/* The route is the server's; see pipeline.c. */
-	if (e->route == NULL && e->role == ROLE_SERVER)
+	if (!e->route && e->role == ROLE_SERVER)
 		e->route = route_template(im->routes, e->service, x->target,
 					  x->target_len);
 	for (size_t i = 0; i < sizeof(text) / sizeof(*text); i++)
-		if (*text[i] == NULL)
+		if (!*text[i])
 			*text[i] = empty;
 	full = packer_add(im->packer, e);
 	if (full < 0)
@@ -125,7 +125,7 @@ int import_add(struct import *im, struct import_event *x)
 	return full ? flush_batch(im) : 0;
 }
 
-/* ---- time ---- */
+/* --- time --- */
 
 int import_time(const char *text, int64_t *out_us)
 {
@@ -136,10 +136,10 @@ int import_time(const char *text, int64_t *out_us)
 	char sign, *end;
 	double seconds;
 
-	if (at == NULL) {
+	if (!at) {
 		at = strptime(text, "%Y-%m-%d %H:%M:%S", &tm);
 	}
-	if (at == NULL) {
+	if (!at) {
 		seconds = strtod(text, &end);
 		if (end == text || *end != '\0' || !(seconds >= 0) ||
 		    seconds > (double)LIMIT_TIME_US / 1e6)
@@ -163,7 +163,7 @@ int import_time(const char *text, int64_t *out_us)
 	return *out_us >= 0 ? 0 : -EINVAL;
 }
 
-/* ---- lines ---- */
+/* --- lines --- */
 
 static bool ends_in_number(const char *line, size_t len)
 {
@@ -197,8 +197,7 @@ static int recognise(FILE *in, enum import_format *out)
 		return 0;
 	}
 	n = strcspn(line, "\r\n");
-	if (strchr(line, '[') == NULL || strchr(line, '"') == NULL ||
-	    memchr(line, '\0', n) != NULL)
+	if (!strchr(line, '[') || !strchr(line, '"') || memchr(line, '\0', n))
 		return -EPROTO;
 	*out = ends_in_number(line, n) ? IMPORT_COMBINED_TIME : IMPORT_COMBINED;
 	return 0;
@@ -214,7 +213,7 @@ static int take_line(struct import *im, char *line, size_t len)
 		line[--len] = '\0';
 	if (len == 0)
 		return 0;
-	if (len > IMPORT_LINE_MAX || memchr(line, '\0', len) != NULL) {
+	if (len > IMPORT_LINE_MAX || memchr(line, '\0', len)) {
 		why = "too long, or not text";
 		err = -EPROTO;
 	} else if (im->stats.format == IMPORT_JSON) {

@@ -48,7 +48,7 @@ struct import_stats {
 int import_file(FILE *in, const char *name, const struct import_options *opt,
 		struct trace_writer *to, struct import_stats *out);
 
-/* ---- between the files of this module */
+/* --- between the files of this module --- */
 
 struct import;
 

@@ -54,22 +54,22 @@ int import_json_new(struct import_json **out, const char *map)
 	char *rest, *pair, *theirs;
 	size_t i;
 
-	if (j == NULL)
+	if (!j)
 		return -ENOMEM;
 	memcpy(j->field, names, sizeof(names));
-	j->text = strdup(map != NULL ? map : "");
+	j->text = strdup(map ? map : "");
 	rest = j->text;
-	if (rest == NULL) {
+	if (!rest) {
 		import_json_free(j);
 		return -ENOMEM;
 	}
-	while (*j->text && (pair = strsep(&rest, ",")) != NULL) {
+	while (*j->text && (pair = strsep(&rest, ","))) {
 		theirs = strchr(pair, '=');
-		if (theirs != NULL)
+		if (theirs)
 			*theirs++ = '\0';
 		for (i = 0; i < FIELDS && strcmp(names[i], pair) != 0; i++)
 			;
-		if (theirs == NULL || i == FIELDS) {
+		if (!theirs || i == FIELDS) {
 			import_json_free(j);
 			return -EINVAL;
 		}
@@ -81,7 +81,7 @@ int import_json_new(struct import_json **out, const char *map)
 
 void import_json_free(struct import_json *j)
 {
-	if (j == NULL)
+	if (!j)
 		return;
 	free(j->text);
 	free(j);
@@ -94,7 +94,7 @@ static json_t *member(json_t *o, const char *path)
 	json_t *v = json_object_get(o, path);
 	char name[128];
 
-	if (v != NULL || dot == NULL || (size_t)(dot - path) >= sizeof(name))
+	if (v || !dot || (size_t)(dot - path) >= sizeof(name))
 		return v;
 	memcpy(name, path, (size_t)(dot - path));
 	name[dot - path] = '\0';
@@ -151,14 +151,14 @@ static const char *text_of(json_t *v)
 {
 	const char *s = json_string_value(v);
 
-	return s != NULL && strlen(s) <= LIMIT_STRING_BYTES ? s : NULL;
+	return s && strlen(s) <= LIMIT_STRING_BYTES ? s : NULL;
 }
 
 static void whole(json_t *v, double max, uint64_t *out)
 {
 	double n;
 
-	if (v != NULL && number(v, &n) && n >= 0 && n <= max)
+	if (v && number(v, &n) && n >= 0 && n <= max)
 		*out = (uint64_t)n;
 }
 
@@ -169,22 +169,22 @@ static const char *take_times(const struct import_json *j, json_t *o,
 	double s = 0, unit = 1e6;
 	int64_t us;
 
-	if (v == NULL) {
+	if (!v) {
 		v = get(j, o, F_DURATION_MS);
 		unit = 1e3;
 	}
-	if (v != NULL &&
+	if (v &&
 	    (!number(v, &s) || s < 0 || s * unit >= (double)LIMIT_DURATION_US))
 		return "a duration that is none";
 	e->duration_us = (uint64_t)(s * unit + 0.5);
 	v = get(j, o, F_START);
-	if (v != NULL) {
+	if (v) {
 		if (!time_of(v, &e->start_us))
 			return "a start that is no time";
 		return NULL;
 	}
 	v = get(j, o, F_TIME);
-	if (v == NULL || !time_of(v, &us))
+	if (!v || !time_of(v, &us))
 		return "no time, or none that is known";
 	e->start_us = us - (int64_t)e->duration_us;
 	return NULL;
@@ -198,24 +198,24 @@ static const char *take_names(const struct import_json *j, json_t *o,
 	uint64_t port = 0;
 
 	x->method = json_string_value(get(j, o, F_METHOD));
-	if (x->method == NULL)
+	if (!x->method)
 		return "no method";
 	x->method_len = strlen(x->method);
-	x->e.role = role != NULL && strcmp(role, "client") == 0 ? ROLE_CLIENT
-								: ROLE_SERVER;
+	x->e.role =
+		role && strcmp(role, "client") == 0 ? ROLE_CLIENT : ROLE_SERVER;
 	x->target = json_string_value(get(j, o, F_TARGET));
-	x->target_len = x->target != NULL ? strlen(x->target) : 0;
+	x->target_len = x->target ? strlen(x->target) : 0;
 	x->e.route = text_of(get(j, o, F_ROUTE));
-	if (x->e.route == NULL && x->target == NULL && x->e.role == ROLE_SERVER)
+	if (!x->e.route && !x->target && x->e.role == ROLE_SERVER)
 		return "neither target nor route";
 	x->e.service = text_of(get(j, o, F_SERVICE));
 	x->e.namespace_ = text_of(get(j, o, F_NAMESPACE));
 	x->e.instance = text_of(get(j, o, F_INSTANCE));
 	x->e.address = text_of(get(j, o, F_ADDRESS));
 	x->e.scheme = text_of(get(j, o, F_SCHEME));
-	if (x->e.scheme == NULL)
+	if (!x->e.scheme)
 		x->e.scheme = "http";
-	x->e.version = version != NULL ? http_version(version) : 0;
+	x->e.version = version ? http_version(version) : 0;
 	whole(get(j, o, F_PORT), 65535, &port);
 	x->e.port = (uint32_t)port;
 	return NULL;
@@ -227,10 +227,10 @@ static const char *take_object(const struct import_json *j, json_t *o,
 	const char *why = take_names(j, o, x);
 	uint64_t status = LIMIT_STATUS + 1;
 
-	if (why == NULL)
+	if (!why)
 		why = take_times(j, o, &x->e);
 	whole(get(j, o, F_STATUS), LIMIT_STATUS, &status);
-	if (why == NULL && status > LIMIT_STATUS)
+	if (!why && status > LIMIT_STATUS)
 		why = "no status";
 	/* Nobody sent one: that is no success. */
 	x->e.status = status >= 100 ? (uint32_t)status : 0;
@@ -257,19 +257,19 @@ int import_json_line(struct import *im, const struct import_json *j,
 		return -EPROTO;
 	}
 	*why = take_object(j, o, &x);
-	err = *why == NULL ? import_add(im, &x) : -EPROTO;
+	err = !*why ? import_add(im, &x) : -EPROTO;
 	json_decref(o);
 	return err < 0 ? err : 1;
 }
 
-/* ---- HAR 1.2: what a browser saw as a client ---- */
+/* --- HAR 1.2: what a browser saw as a client --- */
 
 /* scheme://host[:port]/…; the host's length, 0: none. */
 static size_t host_of(const char *url, char scheme[16], char host[256],
 		      uint32_t *port)
 {
 	const char *at = strstr(url, "://"), *end;
-	size_t n = at != NULL ? (size_t)(at - url) : 16;
+	size_t n = at ? (size_t)(at - url) : 16;
 
 	if (n == 0 || n >= 16)
 		return 0;
@@ -277,7 +277,7 @@ static size_t host_of(const char *url, char scheme[16], char host[256],
 	scheme[n] = '\0';
 	at += 3;
 	end = at + strcspn(at, "/?#");
-	if (memchr(at, '@', (size_t)(end - at)) != NULL)
+	if (memchr(at, '@', (size_t)(end - at)))
 		at = (const char *)memchr(at, '@', (size_t)(end - at)) + 1;
 	*port = strcmp(scheme, "https") == 0 ? 443 : 80;
 	n = *at == '[' ? strcspn(at, "]") + 1 : strcspn(at, ":/?#");
@@ -313,7 +313,7 @@ static const char *har_entry(struct import *im, json_t *entry, int *err)
 	uint64_t status = 0;
 	double ms;
 
-	if (x.method == NULL || url == NULL || start == NULL)
+	if (!x.method || !url || !start)
 		return "no method, url or startedDateTime";
 	x.method_len = strlen(x.method);
 	if (import_time(start, &x.e.start_us) != 0)
@@ -328,7 +328,7 @@ static const char *har_entry(struct import *im, json_t *entry, int *err)
 	whole(json_object_get(response, "status"), LIMIT_STATUS, &status);
 	x.e.status = (uint32_t)status;
 	x.e.outcome = status == 0 ? OUTCOME_ABORTED : OUTCOME_COMPLETE;
-	x.e.version = version != NULL ? http_version(version) : 0;
+	x.e.version = version ? http_version(version) : 0;
 	whole(json_object_get(request, "bodySize"), LIMIT_BODY_BYTES - 1,
 	      &x.e.request_bytes);
 	whole(json_object_get(response, "bodySize"), LIMIT_BODY_BYTES - 1,
@@ -353,7 +353,7 @@ int import_json_har(struct import *im, const char *text, size_t len)
 		if (err)
 			break;
 		why = har_entry(im, entry, &err);
-		if (why != NULL)
+		if (why)
 			import_bad(im, "entry", i + 1, why);
 	}
 	json_decref(har);

@@ -59,7 +59,7 @@ static bool read_time(char **at, int64_t *out_us)
 	    n == 0)
 		return false;
 	end = strstr(months, month);
-	if (strlen(month) != 3 || end == NULL || (end - months) % 3 != 0 ||
+	if (strlen(month) != 3 || !end || (end - months) % 3 != 0 ||
 	    tm.tm_year < 1970 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
 	    tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
 		return false;
@@ -82,12 +82,12 @@ static bool read_request(char *text, struct import_event *x)
 {
 	char *target = strchr(text, ' '), *version;
 
-	if (target == NULL || target == text)
+	if (!target || target == text)
 		return false;
 	x->method = text;
 	x->method_len = (size_t)(target++ - text);
 	version = strrchr(target, ' ');
-	if (version == NULL || strncmp(version, " HTTP/", 6) != 0)
+	if (!version || strncmp(version, " HTTP/", 6) != 0)
 		return false;
 	for (size_t i = 0; i < x->method_len; i++)
 		if (!isupper((unsigned char)text[i]))
@@ -159,11 +159,11 @@ int import_log_line(struct import *im, enum import_format format, char *line,
 		return -EPROTO;
 	*why = "no [time] in the fourth field";
 	at = strchr(skip_word(at), '['); /* a user may have blanks */
-	if (at == NULL || !read_time(&at, &end_us))
+	if (!at || !read_time(&at, &end_us))
 		return -EPROTO;
 	*why = "no \"request\"";
 	request = quoted(&at);
-	if (request == NULL)
+	if (!request)
 		return -EPROTO;
 	*why = "a request line that is none";
 	if (!read_request(request, &x))

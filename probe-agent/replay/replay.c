@@ -157,7 +157,7 @@ static void on_signal(int sig)
 	replay_interrupted = 1;
 }
 
-/* ---- one file ---- */
+/* --- one file --- */
 
 static int each_batch(struct replay *r, struct trace_reader *reader)
 {
@@ -172,16 +172,15 @@ static int each_batch(struct replay *r, struct trace_reader *reader)
 	while (!err && !replay_interrupted &&
 	       trace_read(reader, &data, &len) == 1) {
 		err = batch_decode(arena, data, len, &b, NULL);
-		if (err == 0)
-			err = r->backfill != NULL
-				      ? backfill_add(r->backfill, &b)
-				      : replay_send(r, &b, data, len);
+		if (!err)
+			err = r->backfill ? backfill_add(r->backfill, &b)
+					  : replay_send(r, &b, data, len);
 		else if (err == -EPROTO)
 			err = 0; /* the plan counted it */
 		replay_draw(r, false);
 	}
 	batch_arena_free(arena);
-	return err == 0 && replay_interrupted ? -EINTR : err;
+	return !err && replay_interrupted ? -EINTR : err;
 }
 
 static int import(struct replay *r, FILE *in, FILE *out)
@@ -213,7 +212,7 @@ static int open_trace(struct replay *r, FILE **out)
 	struct trace_reader *reader;
 	int err;
 
-	if (f == NULL)
+	if (!f)
 		return -errno;
 	err = trace_reader_new(&reader, f);
 	if (!err)
@@ -226,9 +225,9 @@ static int open_trace(struct replay *r, FILE **out)
 		return err;
 	}
 	made = tmpfile();
-	err = made != NULL ? import(r, f, made) : -errno;
+	err = made ? import(r, f, made) : -errno;
 	fclose(f);
-	if (err && made != NULL)
+	if (err && made)
 		fclose(made);
 	if (!err)
 		rewind(made);
@@ -238,7 +237,7 @@ static int open_trace(struct replay *r, FILE **out)
 
 static void report(const struct replay *r)
 {
-	if (r->plan.damage != NULL)
+	if (r->plan.damage)
 		log_warn(
 			"damaged: file=%s problem=\"%s\" whole_batches=%" PRIu64,
 			r->name, r->plan.damage,
@@ -246,7 +245,7 @@ static void report(const struct replay *r)
 	if (r->plan.invalid > 0)
 		log_warn("invalid batches left out: file=%s batches=%" PRIu64,
 			 r->name, r->plan.invalid);
-	if (r->backfill == NULL)
+	if (!r->backfill)
 		log_info("replayed file=%s requests=%" PRIu64
 			 " batches=%" PRIu64 " counted_before=%" PRIu64
 			 " refused=%" PRIu64,
@@ -273,12 +272,12 @@ static int replay_file(struct replay *r, const char *name)
 	r->start_ns = clock_mono_ns();
 	if (!err)
 		err = each_batch(r, reader);
-	if (reader != NULL) {
+	if (reader) {
 		replay_draw(r, true);
 		report(r);
 	}
 	/* Half a file is told by the status too. */
-	if (!err && (r->plan.damage != NULL || r->refused_requests > 0))
+	if (!err && (r->plan.damage || r->refused_requests > 0))
 		err = -EBADMSG;
 	trace_reader_free(reader);
 	replay_streams_fini(&r->plan);
@@ -327,7 +326,7 @@ static int run_replay(struct replay *r)
 {
 	int err, end;
 
-	if (r->backfill_file == NULL) {
+	if (!r->backfill_file) {
 		err = uplink_open(&r->uplink, &r->uplink_options);
 		if (err)
 			return err;
@@ -339,7 +338,7 @@ static int run_replay(struct replay *r)
 	if (err)
 		return err;
 	err = replay_files(r);
-	if (err == 0 || err == -EBADMSG) {
+	if (!err || err == -EBADMSG) {
 		end = backfill_write(r->backfill, r->backfill_file);
 		if (end)
 			log_error("backfill: file=%s error=\"%s\"",

@@ -37,7 +37,7 @@ static void pause_ms(uint64_t ms)
 	}
 }
 
-/* ---- progress ---- */
+/* --- progress --- */
 
 void replay_draw(struct replay *r, bool last)
 {
@@ -63,7 +63,7 @@ void replay_draw(struct replay *r, bool last)
 	fflush(stderr);
 }
 
-/* ---- one batch ---- */
+/* --- one batch --- */
 
 /* When and with which times it is sent. */
 static int64_t wait_and_shift(struct replay *r, const struct batch *b)
@@ -192,10 +192,10 @@ static int deliver(struct replay *r, struct replay_stream *s,
 		if (d.silent_ns == 0)
 			d.silent_ns = clock_mono_ns();
 		err = uplink_exchange(r->uplink, data, len, &reply);
-		if (err == 0) {
+		if (!err) {
 			d.silent_ns = 0;
 			err = on_reply(r, s, b, &reply, &d);
-			if (err != 0)
+			if (err)
 				return err > 0 ? 0 : err;
 			continue;
 		}
@@ -216,7 +216,7 @@ int replay_send(struct replay *r, const struct batch *b, const void *data,
 	void *out;
 	int err;
 
-	if (s == NULL || b->sequence <= s->told)
+	if (!s || b->sequence <= s->told)
 		return 0; /* twice in the file */
 	if (b->sequence <= s->counted) {
 		s->told = b->sequence;

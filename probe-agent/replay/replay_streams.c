@@ -90,14 +90,14 @@ struct replay_stream *replay_streams_find(const struct replay_streams *p,
 				     .epoch = b->epoch };
 	struct replay_stream **found = tfind(&key, &p->tree, compare_streams);
 
-	return found != NULL ? *found : NULL;
+	return found ? *found : NULL;
 }
 
 static void free_stream(void *p)
 {
 	struct replay_stream *s = p;
 
-	if (s == NULL)
+	if (!s)
 		return;
 	free(s->agent);
 	free(s->id);
@@ -109,12 +109,12 @@ static struct replay_stream *add_stream(struct replay_streams *p,
 {
 	struct replay_stream *s = calloc(1, sizeof(*s));
 
-	if (s == NULL)
+	if (!s)
 		return NULL;
 	s->epoch = b->epoch;
 	s->first_us = INT64_MAX;
 	s->agent = strdup(b->agent);
-	if (s->agent == NULL || tsearch(s, &p->tree, compare_streams) == NULL) {
+	if (!s->agent || !tsearch(s, &p->tree, compare_streams)) {
 		free_stream(s);
 		return NULL;
 	}
@@ -130,9 +130,9 @@ static int note(struct replay_streams *p, const struct batch *b,
 	int64_t first, last;
 
 	p->digest = hash_bytes(p->digest, data, len);
-	if (s == NULL)
+	if (!s)
 		s = add_stream(p, b);
-	if (s == NULL)
+	if (!s)
 		return -ENOMEM;
 	p->batches++;
 	s->batches++;
@@ -159,7 +159,7 @@ static int scan(struct replay_streams *p, struct trace_reader *r)
 		return err;
 	while ((err = trace_read(r, &data, &len)) == 1) {
 		err = batch_decode(arena, data, len, &b, NULL);
-		if (err == 0)
+		if (!err)
 			err = note(p, &b, data, len);
 		else if (err == -EPROTO)
 			err = 0, p->invalid++;
@@ -168,10 +168,10 @@ static int scan(struct replay_streams *p, struct trace_reader *r)
 	}
 	p->damage = trace_damage(r);
 	batch_arena_free(arena);
-	return p->damage != NULL ? 0 : err;
+	return p->damage ? 0 : err;
 }
 
-/* ---- under which names */
+/* --- under which names --- */
 
 struct naming {
 	const char *as;
@@ -200,10 +200,10 @@ static void name_stream(struct naming *n, struct replay_stream *s)
 {
 	struct buf id = { 0 };
 
-	buf_puts(&id, n->as != NULL ? n->as : s->agent);
-	if (n->as != NULL && n->several)
+	buf_puts(&id, n->as ? n->as : s->agent);
+	if (n->as && n->several)
 		buf_printf(&id, "-%s", s->agent);
-	if (buf_str(&id) == NULL)
+	if (!buf_str(&id))
 		n->err = -ENOMEM;
 	else if (id.len > LIMIT_AGENT_BYTES || id.len == 0)
 		n->err = -EINVAL;
@@ -214,7 +214,7 @@ static void name_stream(struct naming *n, struct replay_stream *s)
 	s->id = id.data;
 	s->new_epoch = make_epoch(n, s);
 	/* An agent's epochs keep their order. */
-	if (n->before != NULL && !strcmp(n->before->agent, s->agent) &&
+	if (n->before && !strcmp(n->before->agent, s->agent) &&
 	    s->new_epoch <= n->before->new_epoch)
 		s->new_epoch = n->before->new_epoch + 1;
 	n->before = s;
@@ -227,7 +227,7 @@ static void count_agents(const void *node, VISIT visit, void *arg)
 
 	if (visit != postorder && visit != leaf)
 		return;
-	if (n->before != NULL && strcmp(n->before->agent, s->agent) != 0)
+	if (n->before && strcmp(n->before->agent, s->agent) != 0)
 		n->several = true;
 	n->before = s;
 }

@@ -77,7 +77,7 @@ static void finish_member(struct member *m)
 	atomic_fetch_sub(&m->fleet->active, 1);
 }
 
-/* ---- messages ---- */
+/* --- messages --- */
 
 /* protobuf messages add up when put together: head and body are one batch. */
 static nng_msg *batch_message(struct member *m)
@@ -146,7 +146,7 @@ static void send_it(struct member *m)
 	nng_msg *msg = m->content == CONTENT_RUBBISH ? rubbish_message(m)
 						     : batch_message(m);
 
-	if (msg == NULL) {
+	if (!msg) {
 		pause_for(m, RETRY_MS);
 		return;
 	}
@@ -157,7 +157,7 @@ static void send_it(struct member *m)
 	nng_send_aio(m->socket, m->aio);
 }
 
-/* ---- what comes next ---- */
+/* --- what comes next --- */
 
 /* Sequence of batch k: 1 2 3 4, or 2 1 4 3. */
 static uint64_t sequence_of(const struct fleet *f, uint64_t k)
@@ -192,7 +192,7 @@ static void begin_next(struct member *m)
 	const struct fleet_options *opt = &m->fleet->opt;
 	uint64_t now_ns = clock_mono_ns();
 
-	if (m->batch.body != NULL)
+	if (m->batch.body)
 		atomic_fetch_sub(&m->fleet->outstanding, 1);
 	m->batch.body = NULL;
 	if (opt->interval_us > 0)
@@ -276,7 +276,7 @@ static void received(struct member *m)
 	 * When an answer comes just as the time for it is over, nng 1.5.2 may
 	 * report success without a message. Not answered, then.
 	 */
-	if (msg == NULL) {
+	if (!msg) {
 		atomic_fetch_add(&m->fleet->resent, 1);
 		send_it(m);
 		return;
@@ -305,7 +305,7 @@ static void stepped(void *arg)
 	switch (m->step) {
 	case STEP_PAUSE:
 		/* Before the next batch, or before the same one again. */
-		if (m->batch.body == NULL)
+		if (!m->batch.body)
 			take_batch(m);
 		else
 			send_it(m);
@@ -332,7 +332,7 @@ static void stepped(void *arg)
 		pause_for(m, RETRY_MS);
 }
 
-/* ---- start and end ---- */
+/* --- start and end --- */
 
 static int raise_files(unsigned agents)
 {
@@ -389,11 +389,11 @@ int fleet_start(struct fleet **out, const struct fleet_options *opt)
 	if (err)
 		return err;
 	f = calloc(1, sizeof(*f));
-	if (f == NULL)
+	if (!f)
 		return -ENOMEM;
 	f->opt = *opt;
 	f->members = calloc(opt->agents, sizeof(*f->members));
-	if (f->members == NULL) {
+	if (!f->members) {
 		free(f);
 		return -ENOMEM;
 	}
@@ -438,14 +438,14 @@ void fleet_stats(struct fleet *f, struct fleet_stats *out)
 
 void fleet_free(struct fleet *f)
 {
-	if (f == NULL)
+	if (!f)
 		return;
 	atomic_store(&f->stop, true);
 	for (unsigned i = 0; i < f->opt.agents; i++) {
 		struct member *m = &f->members[i];
 
 		/* Stops the operation and waits for its callback. */
-		if (m->aio != NULL)
+		if (m->aio)
 			nng_aio_stop(m->aio);
 		if (m->open)
 			nng_close(m->socket);

@@ -148,7 +148,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
-/* ---- what is sent ---- */
+/* --- what is sent --- */
 
 /* A batch every half second at most, unless that would be tiny batches. */
 static void choose(struct synth *s)
@@ -199,7 +199,7 @@ static void counted(void *arg, const struct fleet_batch *b)
 	atomic_fetch_add(&s->times[b->tag], 1);
 }
 
-/* ---- running ---- */
+/* --- running --- */
 
 static volatile sig_atomic_t interrupted;
 
@@ -269,11 +269,11 @@ static int print(const struct synth *s, const struct fleet_stats *fs,
 {
 	unsigned n = traffic_templates(s->traffic) + 1;
 	uint64_t *times = calloc(n, sizeof(*times));
-	FILE *f = s->truth != NULL ? fopen(s->truth, "w") : stdout;
+	FILE *f = s->truth ? fopen(s->truth, "w") : stdout;
 	int err;
 
-	if (f == NULL || times == NULL) {
-		err = f == NULL ? -errno : -ENOMEM;
+	if (!f || !times) {
+		err = !f ? -errno : -ENOMEM;
 		free(times);
 		return err;
 	}
@@ -336,7 +336,7 @@ static int run_fleet(struct synth *s)
 	if (err)
 		return err;
 	s->times = calloc(traffic_templates(s->traffic) + 1, sizeof(*s->times));
-	if (s->times == NULL)
+	if (!s->times)
 		return -ENOMEM;
 	err = fleet_start(&fleet, &fo);
 	if (err)

@@ -96,7 +96,7 @@ static int strip(struct traffic_template *out, const void *data, size_t len)
 		return err;
 	err = batch_decode(arena, data, len, &b, NULL);
 	assert(err != -EPROTO);
-	if (err == 0) {
+	if (!err) {
 		b.agent = NULL;
 		b.epoch = b.sequence = 0;
 		b.base_us = 0;
@@ -153,7 +153,7 @@ static int make_template(struct traffic *t, unsigned i, unsigned events)
 
 	if (err)
 		return err;
-	for (unsigned k = 0; k < events && err == 0; k++) {
+	for (unsigned k = 0; k < events && !err; k++) {
 		make_event(t, i, &random, &start_us, &m);
 		err = add(p, &m);
 		if (m.start_us + m.duration_us > end_us)
@@ -163,7 +163,7 @@ static int make_template(struct traffic *t, unsigned i, unsigned events)
 	}
 	if (err >= 0)
 		err = packer_take(p, &losses, &data, &len, &sequence);
-	if (err == 0) {
+	if (!err) {
 		err = strip(out, data, len);
 		free(data);
 	}
@@ -182,7 +182,7 @@ int traffic_new(struct traffic **out, const struct traffic_options *opt)
 	    opt->events > BATCH_EVENTS || opt->rest > BATCH_EVENTS)
 		return -EINVAL;
 	t = calloc(1, sizeof(*t));
-	if (t == NULL)
+	if (!t)
 		return -ENOMEM;
 	t->opt = *opt;
 	t->n = opt->templates;
@@ -195,9 +195,9 @@ int traffic_new(struct traffic **out, const struct traffic_options *opt)
 		t->n = TEMPLATES_MAX;
 	t->n++; /* the rest's */
 	t->templates = calloc(t->n, sizeof(*t->templates));
-	if (t->templates == NULL)
+	if (!t->templates)
 		err = -ENOMEM;
-	for (unsigned i = 0; i < t->n && err == 0; i++)
+	for (unsigned i = 0; i < t->n && !err; i++)
 		err = make_template(t, i,
 				    i + 1 < t->n ? opt->events : opt->rest);
 	if (err) {
@@ -210,9 +210,9 @@ int traffic_new(struct traffic **out, const struct traffic_options *opt)
 
 void traffic_free(struct traffic *t)
 {
-	if (t == NULL)
+	if (!t)
 		return;
-	for (unsigned i = 0; t->templates != NULL && i < t->n; i++)
+	for (unsigned i = 0; t->templates && i < t->n; i++)
 		free((void *)(uintptr_t)t->templates[i].body);
 	free(t->templates);
 	free(t);
@@ -229,7 +229,7 @@ void traffic_template(const struct traffic *t, unsigned i,
 	*out = t->templates[i];
 }
 
-/* ---- truth ---- */
+/* --- truth --- */
 
 struct sample {
 	uint64_t key; /* service, route, method, status: in that order */
@@ -325,7 +325,7 @@ int traffic_truth(const struct traffic *t, const uint64_t *times, FILE *f)
 	for (unsigned i = 0; i < t->n; i++)
 		n += t->templates[i].events;
 	s = malloc((n + 1) * sizeof(*s));
-	if (s == NULL)
+	if (!s)
 		return -ENOMEM;
 	n = take_samples(t, times, s);
 	qsort(s, n, sizeof(*s), by_key_and_duration);

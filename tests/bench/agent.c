@@ -47,7 +47,7 @@ static void die(const char *what, int err)
 	exit(1);
 }
 
-/* ---- the recording ---- */
+/* --- the recording --- */
 
 static void keep(void *arg, const void *rec, size_t len)
 {
@@ -104,7 +104,7 @@ static uint64_t record(const char *path)
 	return (uint64_t)CONNS * EXCHANGES;
 }
 
-/* ---- the agent ---- */
+/* --- the agent --- */
 
 struct agent {
 	struct agent_config *cfg;
@@ -150,7 +150,7 @@ static void load(struct tape *t, const char *path)
 	int err = recording_open(&r, path);
 
 	memset(t, 0, sizeof(*t));
-	while (err == 0 && (err = recording_read(r, &rec, &len)) == 1) {
+	while (!err && (err = recording_read(r, &rec, &len)) == 1) {
 		size_t words = (len + 7) / 8;
 
 		if (t->n + 2 + words > cap) {
@@ -247,11 +247,11 @@ static void agent_open(struct agent *a, const struct tape *tape)
 	memset(a, 0, sizeof(*a));
 	a->tape = tape;
 	err = agent_config_load(&a->cfg, &flags);
-	if (err == 0)
+	if (!err)
 		err = outbox_open(&a->outbox, &oo);
 	po.cfg = a->cfg;
 	po.outbox = a->outbox;
-	if (err == 0)
+	if (!err)
 		err = pipeline_new(&a->pipeline, &po);
 	if (err)
 		die("agent", err);
@@ -298,7 +298,7 @@ static void measure(const struct tape *tape, uint64_t exchanges)
 	agent_close(&a);
 }
 
-/* ---- instructions ---- */
+/* --- instructions --- */
 
 static char service[8][16], route[40][32];
 

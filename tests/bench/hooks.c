@@ -57,7 +57,7 @@ static double now_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* ---- the load ---- */
+/* --- the load --- */
 
 static int client, server;
 
@@ -138,7 +138,7 @@ static double exchange(double seconds, uint64_t *count)
 	return (end - begin) * 1e9 / (double)n;
 }
 
-/* ---- programs that do nothing ---- */
+/* --- programs that do nothing --- */
 
 static const struct bpf_insn nothing[] = {
 	{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
@@ -249,7 +249,7 @@ static void detach(struct places *p)
 			close(p->fd[p->n]);
 }
 
-/* ---- figures ---- */
+/* --- figures --- */
 
 static int by_size(const void *a, const void *b)
 {

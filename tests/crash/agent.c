@@ -17,7 +17,7 @@
 #define TICK_US 4000u
 #define DRAIN_MS 60000u
 
-/* ---- the truth ---------------------------------------------------------- */
+/* --- the truth --- */
 
 unsigned crash_requests_of(uint64_t sequence)
 {
@@ -41,7 +41,7 @@ struct sums crash_truth_of(uint64_t last_sequence)
 	return s;
 }
 
-/* ---- an agent ------------------------------------------------------------ */
+/* --- an agent --- */
 
 static volatile sig_atomic_t agent_ends;
 

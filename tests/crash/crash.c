@@ -199,7 +199,7 @@ static void break_things(struct run *r)
 	}
 }
 
-/* ---- the end ------------------------------------------------------------- */
+/* --- the end --- */
 
 static uint64_t last_sequence(const struct run *r, unsigned i)
 {

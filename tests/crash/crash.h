@@ -14,7 +14,7 @@ _Noreturn void crash_die(const char *what);
 void crash_sleep_ms(unsigned ms);
 unsigned crash_number(const char *text, unsigned max);
 
-/* ---- the truth: what batch number k of an agent holds, and all up to k */
+/* --- the truth: what batch number k of an agent holds, and all up to k --- */
 
 unsigned crash_requests_of(uint64_t sequence);
 uint64_t crash_duration_of(uint64_t sequence, unsigned i);
@@ -30,7 +30,7 @@ struct sums crash_truth_of(uint64_t last_sequence);
  */
 int crash_agent(int argc, char **argv);
 
-/* ---- scrapes */
+/* --- scrapes --- */
 
 struct sample {
 	char *name; /* with labels */

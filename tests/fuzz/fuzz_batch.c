@@ -52,9 +52,9 @@ static void again(struct batch_arena *arena, const struct batch *b,
 	int err = batch_encode(b, &data, &len);
 
 	/* Numbers in their longest form can be longer than they were. */
-	assert(err == 0);
+	assert(!err);
 	err = batch_decode(arena, data, len, &out, &reason);
-	assert(err == 0);
+	assert(!err);
 	assert(walk(&out) == requests);
 	assert(out.sequence == b->sequence && out.epoch == b->epoch);
 	free(data);
@@ -74,11 +74,11 @@ static void fold(struct rollup *r, struct batch_arena *arena,
 	assert(rollup_events(r) == requests);
 	err = rollup_encode(r, b->agent, b->epoch, b->sequence, b->sequence,
 			    &data, &len);
-	assert(err == 0 || err == -EMSGSIZE);
+	assert(!err || err == -EMSGSIZE);
 	if (err)
 		return;
 	err = batch_decode(arena, data, len, &out, &reason);
-	assert(err == 0);
+	assert(!err);
 	assert(walk(&out) == requests);
 	free(data);
 }
@@ -94,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	uint64_t requests;
 	int err;
 
-	if (first == NULL &&
+	if (!first &&
 	    (batch_arena_new(&first) != 0 || batch_arena_new(&second) != 0 ||
 	     rollup_new(&rollup) != 0))
 		abort();
@@ -105,7 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			       data + len);
 	err = batch_decode(first, data, len, &b, &reason);
 	if (err) {
-		assert(err == -EPROTO && reason != NULL);
+		assert(err == -EPROTO && reason);
 		return 0;
 	}
 	requests = walk(&b);

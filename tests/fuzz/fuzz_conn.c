@@ -36,7 +36,7 @@ static void on_exchange(void *arg, const struct exchange *x)
 	assert(x->method.len > 0 && x->target.len > 0);
 	assert(x->end_ns >= x->start_ns);
 	assert(x->version == 10 || x->version == 11);
-	assert(memchr(x->target.data, '\0', x->target.len) == NULL);
+	assert(!memchr(x->target.data, '\0', x->target.len));
 }
 
 static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,

@@ -50,10 +50,10 @@ static void check(struct buf *file, uint64_t events)
 	while (trace_read(r, &data, &len) == 1) {
 		int err = batch_decode(arena, data, len, &b, &reason);
 
-		assert(err == 0);
+		assert(!err);
 		n += b.events.n;
 	}
-	assert(trace_damage(r) == NULL);
+	assert(!trace_damage(r));
 	assert(n == events);
 	trace_reader_free(r);
 	fclose(f);
@@ -78,10 +78,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (!in || trace_writer_new(&w, &origin, to_buf, &file) != 0)
 		abort();
 	err = import_file(in, "fuzz", &opt, w, &stats);
-	assert(err == 0 || err == -EPROTO);
+	assert(!err || err == -EPROTO);
 	assert(stats.format == IMPORT_HAR ||
 	       stats.events + stats.bad <= stats.lines);
-	if (err == 0) {
+	if (!err) {
 		assert(trace_end(w) == 0);
 		check(&file, stats.events);
 	}

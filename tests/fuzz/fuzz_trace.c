@@ -38,13 +38,13 @@ static void rewrite(const struct replay_streams *p, struct batch_arena *arena,
 
 	assert(s != NULL);
 	err = replay_streams_rewrite(s, b, data, len, 0, &sent, &len);
-	assert(err == 0 || err == -EMSGSIZE);
+	assert(!err || err == -EMSGSIZE);
 	if (err)
 		return;
 	/* What is behind the last number told is not in order, and refused. */
 	err = batch_decode(arena, sent, len, &out, NULL);
-	assert(err == 0 || b->sequence <= s->told);
-	if (err == 0) {
+	assert(!err || b->sequence <= s->told);
+	if (!err) {
 		assert(strcmp(out.agent, s->id) == 0);
 		assert(replay_streams_batch_requests(&out) == requests);
 		s->told = b->sequence;
@@ -67,7 +67,7 @@ static void replay(const uint8_t *data, size_t len)
 	    (batch_arena_new(&first) != 0 || batch_arena_new(&second) != 0))
 		abort();
 	rewind(f);
-	if (err == 0) {
+	if (!err) {
 		assert(trace_reader_new(&r, f) == 0);
 		while (trace_read(r, &batch, &len) == 1) {
 			assert(len > 0 && len <= LIMIT_MESSAGE_BYTES);
@@ -116,7 +116,7 @@ static void round_trip(const uint8_t *data, size_t len)
 		for (at = 0, n = 1; trace_read(r, &batch, &len) == 1;
 		     at += n, n = n * 2 % 1021)
 			assert(len == n && memcmp(batch, data + at, n) == 0);
-		assert((trace_damage(r) == NULL) == (cut == 0));
+		assert((!trace_damage(r)) == (cut == 0));
 		trace_reader_free(r);
 	}
 	fclose(f);

@@ -221,7 +221,7 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 				      .kernel = "6.1",
 				      .capture = "syscall" };
 	err = batch_encode(&b, data, len);
-	assert(err == 0);
+	assert(!err);
 	for (size_t i = 0; i < s.n; i++)
 		free((void *)(uintptr_t)s.string[i].data);
 	free(s.string);
@@ -231,7 +231,7 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 	free(delta);
 }
 
-/* ---- what is expected --------------------------------------------------- */
+/* --- what is expected --- */
 
 static inline void truth_error(const struct truth_event *e, char out[24])
 {

@@ -16,7 +16,7 @@
 #include "proto/limits.h"
 #include "proto/redtap.pb-c.h"
 
-/* ---- a batch with something different in every field ---- */
+/* --- a batch with something different in every field --- */
 
 static const struct batch_string full_strings[] = {
 	{ "", 0 },	 { "shop", 4 },	 { "prod", 4 },	     { "shop-1", 6 },
@@ -150,9 +150,8 @@ static void assert_events_equal(const struct batch *a, const struct batch *b)
 	SAME(events, traced, a->events.n_traced);
 	SAME(events, trace_ids, a->events.n_traced * 24);
 	assert_int_equal(a->events.n_connections, b->events.n_connections);
-	assert_true((a->events.connection == NULL) ==
-		    (b->events.connection == NULL));
-	if (a->events.connection != NULL)
+	assert_true((!a->events.connection) == (!b->events.connection));
+	if (a->events.connection)
 		SAME(events, connection, n);
 	SAME(events, connection_local, a->events.n_connections * 18);
 	SAME(events, connection_remote, a->events.n_connections * 18);
@@ -267,7 +266,7 @@ static void a_heartbeat_has_the_empty_string_and_nothing_else(void **state)
 	free(data);
 }
 
-/* ---- refusals: one thing wrong in an otherwise good message ---- */
+/* --- refusals: one thing wrong in an otherwise good message --- */
 
 static uint32_t *zeros_u32(size_t n)
 {
@@ -642,7 +641,7 @@ static void utf8_is_checked_to_the_letter_of_rfc_3629(void **state)
 
 		assert_int_equal(batch_encode(&in, &data, &len), 0);
 		err = batch_decode(arena, data, len, &out, NULL);
-		if ((err == 0) != cases[i].good)
+		if ((!err) != cases[i].good)
 			fail_msg("case %zu: %d", i, err);
 		free(data);
 	}
@@ -703,8 +702,8 @@ static void every_prefix_is_refused_or_valid(void **state)
 
 		p = guarded(data, n, &map, &size);
 		err = batch_decode(arena, p, n, &out, NULL);
-		assert_true(err == 0 || err == -EPROTO);
-		if (err == 0) {
+		assert_true(!err || err == -EPROTO);
+		if (!err) {
 			valid++;
 			/* Only whole top-level fields may be missing. */
 			assert_string_equal(out.agent, in.agent);

@@ -146,7 +146,7 @@ static void send_batch(struct fixture *f, const char *agent, uint64_t epoch,
 	assert_int_equal(r.sequence, sequence);
 }
 
-/* ---- snapshot against truth -------------------------------------------- */
+/* --- snapshot against truth --- */
 
 static bool same(const char *have, const char *want)
 {
@@ -314,7 +314,7 @@ static void check_snapshot(struct fixture *f)
 	snapshot_rele(s);
 }
 
-/* ---- windows against truth --------------------------------------------- */
+/* --- windows against truth --- */
 
 struct window_check {
 	const struct truth *truth;
@@ -401,7 +401,7 @@ static void restart(struct fixture *f)
 	f->engine = start_engine(f);
 }
 
-/* ---- tests ------------------------------------------------------------- */
+/* --- tests --- */
 
 static void counts_every_event_in_every_view(void **state)
 {

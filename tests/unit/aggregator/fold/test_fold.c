@@ -27,7 +27,7 @@ static struct fold *make(const struct views *views)
 	return f;
 }
 
-/* ---- comparing two folds ----------------------------------------------- */
+/* --- comparing two folds --- */
 
 static bool same_labels(const struct series *a, uint32_t i,
 			const struct series *b, uint32_t k)
@@ -107,7 +107,7 @@ static void check_equal(struct fold *a, struct fold *b)
 	check_windows(a, b);
 }
 
-/* ---- batches ------------------------------------------------------------ */
+/* --- batches --- */
 
 struct made {
 	struct batch_arena *arena;
@@ -145,7 +145,7 @@ static void fold(struct fold *f, const struct batch *b, uint64_t log_id)
 	assert_int_equal(fold_apply(f, &fb), 0);
 }
 
-/* ---- tests ------------------------------------------------------------- */
+/* --- tests --- */
 
 static void any_order_gives_the_same(void **state)
 {

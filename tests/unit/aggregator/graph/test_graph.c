@@ -216,7 +216,7 @@ static struct graph_stats stats(struct bench *t)
 	return s;
 }
 
-/* ---- what is proved ---------------------------------------------------- */
+/* --- what is proved --- */
 
 static void both_sides_make_one_edge(void **state)
 {
@@ -454,7 +454,7 @@ static void a_server_that_took_longer_counts_as_no_network(void **state)
 	assert_int_equal(stats(t).clamped_us, 10);
 }
 
-/* ---- the checkpoint ---------------------------------------------------- */
+/* --- the checkpoint --- */
 
 static uint64_t rnd(uint64_t *s)
 {

@@ -78,7 +78,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* ---- a peer ------------------------------------------------------------ */
+/* --- a peer --- */
 
 static void put(int fd, const void *data, size_t len)
 {
@@ -191,7 +191,7 @@ static void wait_until_read(int fd)
 	assert_int_equal(unread, 0);
 }
 
-/* ---- the engine's side ------------------------------------------------- */
+/* --- the engine's side --- */
 
 /* Sleeps until so much is there, however it is woken: late is never. */
 static void wait_for(struct fixture *f, struct gate_enough enough)

@@ -140,7 +140,7 @@ static void by_is_kept_in_order_without_duplicates(void **state)
 	assert_int_equal(parsed(NULL, NULL, "").n_by, 0);
 }
 
-/* ---- answers, from a real store that durations were written to */
+/* --- answers, from a real store that durations were written to --- */
 
 #define START 1700000000
 #define WINDOWS 3

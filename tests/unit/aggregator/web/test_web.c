@@ -30,7 +30,7 @@
 #include "tests/unit/aggregator/read_text.h"
 #include "tests/unit/aggregator/sample_snapshot.h"
 
-/* ---- what stands behind the web: a snapshot whose counter can be moved */
+/* --- what stands behind the web: a snapshot whose counter can be moved --- */
 
 struct behind {
 	atomic_uint_fast64_t count; /* shown as one counter */
@@ -141,7 +141,7 @@ static void stop(struct fixture *f)
 	assert_int_equal(atomic_load(&f->b.held), 0);
 }
 
-/* ---- a client */
+/* --- a client --- */
 
 struct answer {
 	int status;
@@ -267,7 +267,7 @@ static uint64_t moving_of(const struct answer *a)
 	return strtoull(at + 14, NULL, 10);
 }
 
-/* ---- tests */
+/* --- tests --- */
 
 static void pages_answer_as_they_should(void **state)
 {

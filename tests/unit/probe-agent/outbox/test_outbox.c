@@ -25,7 +25,7 @@
 #include "proto/buckets.h"
 #include "proto/limits.h"
 
-/* ---- the truth: what every event adds, computed from the event itself ---- */
+/* --- the truth: what every event adds, computed from the event itself --- */
 
 #define ROUTES 7
 #define WINDOWS 16
@@ -99,7 +99,7 @@ static void add_one(struct sums *s, uint64_t duration, uint64_t request,
 	tally_bytes(&s->response, response, 1);
 }
 
-/* ---- the other way: what arrives, events and rollups ---- */
+/* --- the other way: what arrives, events and rollups --- */
 
 static unsigned route_of(const struct batch *b, uint32_t series)
 {
@@ -149,7 +149,7 @@ static void receive(struct truth *t, const struct batch *b)
 	receive_rollups(t, b);
 }
 
-/* ---- an agent: events into packer and outbox ---- */
+/* --- an agent: events into packer and outbox --- */
 
 struct world {
 	struct outbox *outbox;
@@ -288,7 +288,7 @@ static void drain(struct world *w)
 		outbox_ack(w->outbox, it.epoch, it.sequence);
 }
 
-/* ---- tests ---- */
+/* --- tests --- */
 
 static void
 batches_come_out_oldest_first_and_stay_until_acknowledged(void **state)
@@ -527,7 +527,7 @@ static void a_damaged_file_is_set_aside(void **state)
 	assert_int_equal(system(command), 0);
 }
 
-/* ---- kill -9 ---- */
+/* --- kill -9 --- */
 
 /*
  * What parent and child share. The child is an agent that dies anywhere; the

@@ -107,7 +107,7 @@ static void peer_listen(struct peer *p, const char *url, nng_tls_config *tls)
 
 	assert_int_equal(nng_rep0_open(&p->socket), 0);
 	assert_int_equal(nng_listener_create(&listener, p->socket, url), 0);
-	if (tls != NULL)
+	if (tls)
 		assert_int_equal(
 			nng_listener_set_ptr(listener, NNG_OPT_TLS_CONFIG, tls),
 			0);
