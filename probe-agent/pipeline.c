@@ -39,9 +39,8 @@ static const char *method_name(struct slice m)
 		{ "DELETE", 6 }, { "HEAD", 4 },	   { "OPTIONS", 7 },
 		{ "PATCH", 5 },	 { "CONNECT", 7 }, { "TRACE", 5 },
 	};
-	size_t i;
 
-	for (i = 0; i < sizeof(known) / sizeof(*known); i++)
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
 		if (known[i].len == m.len &&
 		    !memcmp(known[i].data, m.data, m.len))
 			return known[i].data;
@@ -114,10 +113,9 @@ static int hex_value(char c)
 
 static bool from_hex(const char *hex, size_t bytes, uint8_t *out)
 {
-	size_t i;
 	int hi, lo;
 
-	for (i = 0; i < bytes; i++) {
+	for (size_t i = 0; i < bytes; i++) {
 		hi = hex_value(hex[2 * i]);
 		lo = hex_value(hex[2 * i + 1]);
 		if (hi < 0 || lo < 0)

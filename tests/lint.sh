@@ -171,6 +171,19 @@ grep -HoE '^static [a-z_0-9 *]+ \*?[a-z0-9]+\(' "${ours[@]}" | grep '\.c:' |
 	END { for (f in n) if (n[f] > 2) print f ":" where[f] }' |
 	check "no three files have a static function of the same one word"
 
+# ---- one hand: how we write what can be written in several ways
+{
+	grep -nE '[^!=<>]== NULL|(if|while) \([^&|?]* != NULL\)|!= NULL (&&|\|\||\?)' "${ours[@]}" "${sources[@]}" |
+		sed 's/$/   (write !p, or p)/'
+	grep -nE '\berr == 0\b|(if|while) \(err != 0\b' "${sources[@]}" |
+		sed 's/$/   (write !err, or err)/'
+	grep -nE '_Static_assert' "${sources[@]}" | grep -v '^bpf/' |
+		sed 's/$/   (write static_assert)/'
+	grep -nE '^/\*( -{2}|-{2,}| -{4,}| ={2,}|={2,})' "${sources[@]}" |
+		grep -vE '/\* --- .+[^-] --- \*/$' |
+		sed 's/$/   (a ruler is: --- name ---)/'
+} | sort -u | check "idioms are those of CONTRIBUTING"
+
 # ---- scripts, man pages, units
 mapfile -t scripts < <(git ls-files -co --exclude-standard |
 	while read -r f; do

@@ -158,7 +158,7 @@ static int label_text(struct buf *t, const struct batch *b, size_t i)
 		  error_text(role, row->status[i], row->outcome[i], status));
 	put_label(t, "url_scheme", s[row->scheme[i]].data);
 	put_label(t, "network_protocol_version", version_text(row->version[i]));
-	return buf_str(t) != NULL ? 0 : t->err;
+	return buf_str(t) ? 0 : t->err;
 }
 
 static int compare_series(const void *a, const void *b)

@@ -28,16 +28,15 @@ void bpf_attach_destroy(struct bpf_attachment *link, size_t n)
 {
 	pthread_t thread[BPF_ATTACH_MAX];
 	bool started[BPF_ATTACH_MAX];
-	size_t i;
 
 	assert(n <= BPF_ATTACH_MAX);
-	for (i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		started[i] =
 			!pthread_create(&thread[i], NULL, destroy, &link[i]);
 		if (!started[i])
 			destroy(&link[i]);
 	}
-	for (i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++)
 		if (started[i])
 			pthread_join(thread[i], NULL);
 }

@@ -77,9 +77,8 @@ static int start_front(struct tap *t, const struct tap_options *opt)
 	int err = -ENOTSUP;
 	bool known = false;
 	char why[256];
-	size_t i;
 
-	for (i = 0; i < tap_front_count; i++) {
+	for (size_t i = 0; i < tap_front_count; i++) {
 		const struct tap_frontend *front = tap_front_list[i];
 
 		if (!any && strcmp(opt->mode, front->name))
@@ -209,15 +208,14 @@ void tap_ignore(struct tap *t, uint64_t sock, uint64_t born_ns)
 
 int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX])
 {
-	uint32_t key;
-	int cpu, err;
+	int err;
 
-	for (key = 0; key < TAP_C_MAX; key++) {
+	for (uint32_t key = 0; key < TAP_C_MAX; key++) {
 		err = bpf_map_lookup_elem(t->maps.counters, &key, t->per_cpu);
 		if (err)
 			return err;
 		out[key] = 0;
-		for (cpu = 0; cpu < t->cpus; cpu++)
+		for (int cpu = 0; cpu < t->cpus; cpu++)
 			out[key] += t->per_cpu[cpu];
 	}
 	return 0;

@@ -48,10 +48,9 @@ static int find_absent(const struct tap_frontend *front, uint32_t *absent,
 {
 	struct btf *btf = NULL;
 	int err = 0;
-	size_t i;
 
 	*absent = 0;
-	for (i = 0; i < front->n_hooks; i++) {
+	for (size_t i = 0; i < front->n_hooks; i++) {
 		const char *f = front->hooks[i].function;
 
 		if (!tap_hook_fits(&front->hooks[i]))
@@ -74,14 +73,12 @@ static int find_absent(const struct tap_frontend *front, uint32_t *absent,
 
 static void autoload(struct tap_front_state *s, uint32_t without)
 {
-	size_t i, j;
-
 	/* A program may serve several hooks. */
-	for (i = 0; i < s->front->n_hooks; i++) {
+	for (size_t i = 0; i < s->front->n_hooks; i++) {
 		const struct tap_hook *hook = &s->front->hooks[i];
 		bool wanted = false;
 
-		for (j = 0; j < s->front->n_hooks; j++)
+		for (size_t j = 0; j < s->front->n_hooks; j++)
 			if (!strcmp(s->front->hooks[j].program, hook->program))
 				wanted |= !(without & 1u << j);
 		bpf_program__set_autoload(program_of(s->obj, hook), wanted);
@@ -114,9 +111,9 @@ static int find_refused(struct tap_front_state *s,
 			int *errs, char *why, size_t why_len)
 {
 	const struct tap_frontend *front = s->front;
-	size_t i, j;
+	size_t j;
 
-	for (i = 0; i < front->n_hooks; i++) {
+	for (size_t i = 0; i < front->n_hooks; i++) {
 		const struct tap_hook *hook = &front->hooks[i];
 
 		if (absent & 1u << i)
@@ -142,7 +139,6 @@ static int load_front(struct tap_front_state *s, const struct tap_options *opt,
 		      uint32_t absent, int *errs, char *why, size_t why_len)
 {
 	uint32_t without = absent;
-	size_t i;
 	int err;
 
 	err = open_front(s, opt);
@@ -156,7 +152,7 @@ static int load_front(struct tap_front_state *s, const struct tap_options *opt,
 	err = find_refused(s, opt, absent, errs, why, why_len);
 	if (err)
 		return err;
-	for (i = 0; i < s->front->n_hooks; i++)
+	for (size_t i = 0; i < s->front->n_hooks; i++)
 		if (errs[i])
 			without |= 1u << i;
 	err = open_front(s, opt);
@@ -186,9 +182,8 @@ static int attach_hook(struct tap_front_state *s, const struct tap_hook *hook)
 static bool begins_seen(const struct tap_frontend *front, uint32_t attached)
 {
 	uint32_t begins = 0;
-	size_t i;
 
-	for (i = 0; i < front->n_hooks; i++)
+	for (size_t i = 0; i < front->n_hooks; i++)
 		if (front->hooks[i].begins)
 			begins |= 1u << i;
 	return begins && (attached & begins) == begins;
@@ -219,9 +214,8 @@ static int attach(struct tap_front_state *s, uint32_t absent, const int *errs,
 {
 	uint32_t up = 0;
 	int err, first = 0;
-	size_t i;
 
-	for (i = 0; i < s->front->n_hooks; i++) {
+	for (size_t i = 0; i < s->front->n_hooks; i++) {
 		const struct tap_hook *hook = &s->front->hooks[i];
 
 		if (absent & 1u << i)

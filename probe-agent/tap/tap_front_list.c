@@ -30,9 +30,8 @@ bool tap_has_event(const char *event)
 		"/sys/kernel/debug/tracing/events",
 	};
 	char path[160];
-	size_t i;
 
-	for (i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
 		snprintf(path, sizeof(path), "%s/%s", dirs[i], event);
 		if (!access(path, F_OK))
 			return true;
@@ -58,7 +57,7 @@ static uint32_t recvmsg_flags_arg(void)
 	const struct btf_type *t;
 	const struct btf_param *p;
 	uint32_t arg = 3;
-	int id, i;
+	int id;
 
 	if (!btf)
 		return arg;
@@ -67,7 +66,7 @@ static uint32_t recvmsg_flags_arg(void)
 	t = t ? btf__type_by_id(btf, t->type) : NULL;
 	if (t && btf_is_func_proto(t)) {
 		p = btf_params(t);
-		for (i = 0; i < btf_vlen(t); i++) {
+		for (int i = 0; i < btf_vlen(t); i++) {
 			const char *name =
 				btf__name_by_offset(btf, p[i].name_off);
 

@@ -76,9 +76,8 @@ void tap_ring_close(struct tap_ring *r)
 static void fetch(const struct tap_ring *r, unsigned long at, size_t bytes)
 {
 	const uint8_t *p = r->records + (at & r->mask);
-	size_t i;
 
-	for (i = 0; i < bytes; i += LINE_BYTES)
+	for (size_t i = 0; i < bytes; i += LINE_BYTES)
 		__builtin_prefetch(p + i);
 }
 

@@ -41,9 +41,7 @@ static uint64_t called_at_once(const uint8_t *code, uint64_t offset)
 
 static bool calls(const uint8_t *code, uint64_t offset, uint64_t what)
 {
-	size_t at;
-
-	for (at = 0; at + CALL_BYTES <= CODE_BYTES; at++)
+	for (size_t at = 0; at + CALL_BYTES <= CODE_BYTES; at++)
 		if (code[at] == CALL && target(code, offset, at) == what)
 			return true;
 	return false;

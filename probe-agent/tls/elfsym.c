@@ -90,9 +90,7 @@ static int load_headers(struct elf *e)
 /* Where in the file the code at an address is; 0: nowhere. */
 static uint64_t file_offset(const struct elf *e, uint64_t address)
 {
-	size_t i;
-
-	for (i = 0; i < e->n_segments; i++) {
+	for (size_t i = 0; i < e->n_segments; i++) {
 		const Elf64_Phdr *p = &e->segments[i];
 
 		if (p->p_type == PT_LOAD && p->p_flags & PF_X &&
@@ -114,12 +112,11 @@ static int match(const struct elf *e, const Elf64_Sym *s,
 		 const char *const *names, size_t n, uint64_t *offset)
 {
 	const char *name = e->strings + s->st_name;
-	size_t i;
 
 	/* The table ends in a NUL: see walk(). */
 	if (s->st_name >= e->strings_len || !is_function(s))
 		return 0;
-	for (i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		if (offset[i] || strcmp(names[i], name))
 			continue;
 		offset[i] = file_offset(e, s->st_value);
@@ -172,11 +169,10 @@ static int walk_all(struct elf *e, const char *const *names, size_t n,
 {
 	/* What is exported first: the other table is larger. */
 	static const uint32_t kinds[] = { SHT_DYNSYM, SHT_SYMTAB };
-	size_t k, i;
 	int got, found = 0;
 
-	for (k = 0; k < 2 && !found; k++) {
-		for (i = 0; i < e->n_sections; i++) {
+	for (size_t k = 0; k < 2 && !found; k++) {
+		for (size_t i = 0; i < e->n_sections; i++) {
 			if (e->sections[i].sh_type != kinds[k])
 				continue;
 			got = walk(e, &e->sections[i], names, n, offset);

@@ -79,9 +79,7 @@ struct tls {
 
 static struct process *process_of(struct tls *t, uint32_t pid)
 {
-	uint32_t i;
-
-	for (i = 0; i < t->processes; i++)
+	for (uint32_t i = 0; i < t->processes; i++)
 		if (t->process[i].pid == pid)
 			return &t->process[i];
 	return NULL;
@@ -132,7 +130,6 @@ static void found(void *arg, uint32_t pid, int fd, const char *path)
 	uint64_t device = 0;
 	struct process *p;
 	struct stat st;
-	uint32_t i;
 	int file;
 
 	if (fstat(fd, &st))
@@ -154,7 +151,7 @@ static void found(void *arg, uint32_t pid, int fd, const char *path)
 		p = add_process(t, pid);
 	if (!p)
 		return;
-	for (i = 0; i < p->n; i++)
+	for (uint32_t i = 0; i < p->n; i++)
 		if (p->file[i] == file)
 			return;
 	if (p->n == PROCESS_FILES) {
@@ -287,9 +284,8 @@ static void tls_turn(struct tls *t, const struct epoll_event *ev, int n,
 {
 	uint64_t now_ns;
 	struct process *p;
-	int i;
 
-	for (i = 0; i < n; i++) {
+	for (int i = 0; i < n; i++) {
 		p = ev[i].data.u64 ? process_of(t, (uint32_t)ev[i].data.u64)
 				   : NULL;
 		if (p)

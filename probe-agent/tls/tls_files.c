@@ -105,9 +105,7 @@ static void changed(struct tls_files *t)
 /* Moves the links of f out. */
 static void let_go(struct file *f, struct going *g)
 {
-	size_t i;
-
-	for (i = 0; i < f->links; i++)
+	for (size_t i = 0; i < f->links; i++)
 		if (i < f->returns)
 			g->ret[g->rets++] = f->link[i];
 		else
@@ -117,9 +115,7 @@ static void let_go(struct file *f, struct going *g)
 
 static void destroy_all(struct bpf_attachment *link, size_t n)
 {
-	size_t i;
-
-	for (i = 0; i < n; i += BPF_ATTACH_MAX)
+	for (size_t i = 0; i < n; i += BPF_ATTACH_MAX)
 		bpf_attach_destroy(link + i, n - i < BPF_ATTACH_MAX
 						     ? n - i
 						     : BPF_ATTACH_MAX);
@@ -144,7 +140,6 @@ static int attach_at(struct tls_files *t, struct file *f, const char *program,
 	struct bpf_program *p =
 		bpf_object__find_program_by_name(t->obj, program);
 	struct bpf_link *link;
-	size_t i;
 	int err;
 
 	if (bpf_program__fd(p) < 0)
@@ -155,7 +150,7 @@ static int attach_at(struct tls_files *t, struct file *f, const char *program,
 		f->links += !err;
 		return err;
 	}
-	for (i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		link = bpf_program__attach_uprobe(p, ret, -1, path, offset[i]);
 		if (!link)
 			return -errno;
@@ -240,17 +235,16 @@ static bool has_calls(int fd, const char *path, uint64_t offset[HOOKS])
 	const char *names[SYMBOLS + 1];
 	uint64_t found[SYMBOLS + 1];
 	bool moves = false;
-	size_t i;
 	int n;
 
-	for (i = 0; i < SYMBOLS; i++)
+	for (size_t i = 0; i < SYMBOLS; i++)
 		names[i] = hooks[i].symbol;
 	names[SYMBOLS] = WRITE_EX2;
 	n = elfsym_find(fd, names, SYMBOLS + 1, found);
 	if (n < 0 && n != -ENOEXEC)
 		log_warn("tls: symbols of %s can't be read: %s", path,
 			 strerror(-n));
-	for (i = 0; n > 0 && i < SYMBOLS; i++)
+	for (size_t i = 0; n > 0 && i < SYMBOLS; i++)
 		moves |= hooks[i].moves && found[i];
 	if (!moves)
 		return false;
@@ -325,9 +319,8 @@ int tls_files_of(struct tls_files *t, int fd, const struct stat *st,
 bool tls_files_has(const struct tls_files *t, const struct tls_file *file)
 {
 	dev_t dev = makedev(file->device >> 20, file->device & 0xfffff);
-	size_t i;
 
-	for (i = 0; i < FILES_MAX; i++) {
+	for (size_t i = 0; i < FILES_MAX; i++) {
 		const struct file *f = &t->file[i];
 
 		if (f->ino == file->inode && f->links &&
@@ -357,9 +350,8 @@ void tls_files_stand(struct tls_files *t, int file)
 void tls_files_unstand(struct tls_files *t)
 {
 	const uint64_t now_ns = clock_mono_ns();
-	size_t i;
 
-	for (i = 0; i < FILES_MAX; i++) {
+	for (size_t i = 0; i < FILES_MAX; i++) {
 		if (t->file[i].standing && !t->file[i].users)
 			t->file[i].idle_ns = now_ns;
 		t->file[i].standing = false;
@@ -406,9 +398,7 @@ static bool is_idle(const struct tls_files *t, const struct file *f,
 
 bool tls_files_idle(struct tls_files *t, uint64_t now_ns)
 {
-	size_t i;
-
-	for (i = 0; i < FILES_MAX; i++)
+	for (size_t i = 0; i < FILES_MAX; i++)
 		if (is_idle(t, &t->file[i], now_ns))
 			return detached(t, false);
 	return false;
@@ -416,9 +406,7 @@ bool tls_files_idle(struct tls_files *t, uint64_t now_ns)
 
 void tls_files_detach_idle(struct tls_files *t, uint64_t now_ns)
 {
-	size_t i;
-
-	for (i = 0; i < FILES_MAX; i++) {
+	for (size_t i = 0; i < FILES_MAX; i++) {
 		struct file *f = &t->file[i];
 
 		if (!is_idle(t, f, now_ns))
@@ -453,12 +441,10 @@ int tls_files_new(struct tls_files **out, struct bpf_object *obj, bool many,
 
 void tls_files_free(struct tls_files *t)
 {
-	size_t i;
-
 	if (!t)
 		return;
 	detached(t, true);
-	for (i = 0; i < FILES_MAX; i++)
+	for (size_t i = 0; i < FILES_MAX; i++)
 		let_go(&t->file[i], &t->going);
 	detach(&t->going);
 	pthread_mutex_destroy(&t->lock);
@@ -468,11 +454,11 @@ void tls_files_free(struct tls_files *t)
 size_t tls_files_probes(struct tls_files *t, struct tls_probe *out, size_t cap,
 			uint64_t *generation)
 {
-	size_t i, k, n = 0;
+	size_t k, n = 0;
 
 	pthread_mutex_lock(&t->lock);
 	*generation = t->generation;
-	for (i = 0; i < FILES_MAX; i++) {
+	for (size_t i = 0; i < FILES_MAX; i++) {
 		const struct file *f = &t->file[i];
 		char name[sizeof(out->name)];
 

@@ -110,9 +110,9 @@ static bool is_alive(const struct cpu *c)
 /* The CPUs that are there and not watched. 0, or why one can't be. */
 static int open_cpus(struct tls_mmap *m)
 {
-	int i, err;
+	int err;
 
-	for (i = 0; i < m->cpus; i++) {
+	for (int i = 0; i < m->cpus; i++) {
 		struct cpu *c = &m->cpu[i];
 
 		if (c->ring && is_alive(c))
@@ -165,9 +165,8 @@ void tls_mmap_poll(struct tls_mmap *m)
 {
 	const uint64_t now_ns = clock_mono_ns();
 	uint64_t lost;
-	int i;
 
-	for (i = 0; i < m->cpus; i++)
+	for (int i = 0; i < m->cpus; i++)
 		if (m->cpu[i].ring)
 			perf_ring_drain(m->cpu[i].ring, on_mapping, m);
 	if (now_ns >= m->renew_ns)
@@ -183,9 +182,8 @@ void tls_mmap_poll(struct tls_mmap *m)
 uint64_t tls_mmap_lost(const struct tls_mmap *m)
 {
 	uint64_t lost = m->lost;
-	int i;
 
-	for (i = 0; i < m->cpus; i++)
+	for (int i = 0; i < m->cpus; i++)
 		if (m->cpu[i].ring)
 			lost += perf_ring_lost(m->cpu[i].ring);
 	return lost;
@@ -236,11 +234,9 @@ int tls_mmap_open(struct tls_mmap **out)
 
 void tls_mmap_close(struct tls_mmap *m)
 {
-	int i;
-
 	if (!m)
 		return;
-	for (i = 0; i < m->cpus; i++)
+	for (int i = 0; i < m->cpus; i++)
 		close_cpu(m, &m->cpu[i]);
 	close(m->from);
 	close(m->to);

@@ -71,18 +71,19 @@ int tls_scan_host(tls_scan_fn found, void *arg)
 	};
 	static const char *const roots[] = { "/proc/1/root", "" };
 	char pattern[128];
-	size_t r, i, k;
+	size_t r;
 	int n = 0;
 
 	for (r = 0; r < 2 && !n; r++)
-		for (i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
+		for (size_t i = 0; i < sizeof(folders) / sizeof(*folders);
+		     i++) {
 			glob_t g = { 0 };
 
 			snprintf(pattern, sizeof(pattern),
 				 "%s%slib{ssl,gnutls}.so*", roots[r],
 				 folders[i]);
 			if (!glob(pattern, GLOB_NOSORT | GLOB_BRACE, NULL, &g))
-				for (k = 0; k < g.gl_pathc; k++)
+				for (size_t k = 0; k < g.gl_pathc; k++)
 					n += !lend_host(g.gl_pathv[k], found,
 							arg);
 			globfree(&g);

@@ -123,10 +123,9 @@ static double exchange(double seconds, uint64_t *count)
 {
 	double begin = now_s(), end;
 	uint64_t n = 0;
-	int i;
 
 	do {
-		for (i = 0; i < BATCH; i++) {
+		for (int i = 0; i < BATCH; i++) {
 			move(client, server, request, sizeof(request) - 1);
 			move(server, client, answer, sizeof(answer));
 		}
@@ -234,10 +233,8 @@ struct places {
 static void attach(struct places *p, const struct tap_frontend *front,
 		   struct bpf_object *obj)
 {
-	size_t i;
-
 	p->n = 0;
-	for (i = 0; i < front->n_hooks; i++)
+	for (size_t i = 0; i < front->n_hooks; i++)
 		if (tap_hook_fits(&front->hooks[i]))
 			p->fd[p->n++] = at_hook(obj, &front->hooks[i]);
 }
@@ -271,11 +268,10 @@ static void floor_of(const struct tap_frontend *front)
 	struct bpf_object *obj;
 	void *skel = front->open(&opt, &obj);
 	struct places places;
-	int i;
 
 	if (!skel)
 		die(front->name);
-	for (i = 0; i < ROUNDS; i++) {
+	for (int i = 0; i < ROUNDS; i++) {
 		without = exchange(SLICE_S, NULL);
 		attach(&places, front, obj);
 		added[i] = exchange(SLICE_S, NULL) - without;
@@ -316,7 +312,6 @@ int main(int argc, char **argv)
 {
 	uint64_t n = 0;
 	double ns;
-	size_t i;
 
 	libbpf_set_print(print_nothing);
 	stay();
@@ -326,7 +321,7 @@ int main(int argc, char **argv)
 		printf("%.1f ns %llu\n", ns, (unsigned long long)n);
 		return 0;
 	}
-	for (i = 0; i < tap_front_count; i++) {
+	for (size_t i = 0; i < tap_front_count; i++) {
 		const struct tap_frontend *front = tap_front_list[i];
 
 		if (argc == 3 && strcmp(argv[2], front->name))

@@ -45,10 +45,9 @@ long syscall(long nr, ...)
 	union bpf_attr *attr;
 	long a[ARGS], ret;
 	va_list args;
-	int i;
 
 	va_start(args, nr);
-	for (i = 0; i < ARGS; i++)
+	for (int i = 0; i < ARGS; i++)
 		a[i] = va_arg(args, long);
 	va_end(args);
 	if (nr == SYS_perf_event_open &&

@@ -83,9 +83,9 @@ static long move32(const struct way *way, int nr, int fd, size_t len)
 
 static void client(const struct way *way, int fd, int requests)
 {
-	int i, n;
+	int n;
 
-	for (i = 0; i < requests; i++) {
+	for (int i = 0; i < requests; i++) {
 		n = snprintf(low->bytes, sizeof(low->bytes),
 			     "GET /compat/%s HTTP/1.1\r\nHost: compat\r\n\r\n",
 			     way->name);
@@ -136,7 +136,6 @@ int main(int argc, char **argv)
 	struct sockaddr_in at = { .sin_family = AF_INET,
 				  .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1, status;
-	size_t w;
 	pid_t pid;
 
 	if (argc != 3)
@@ -154,7 +153,7 @@ int main(int argc, char **argv)
 	if (bind(listener, (void *)&at, sizeof(at)) || listen(listener, 5))
 		fail("listen");
 	pid = fork();
-	for (w = 0; w < WAYS; w++) {
+	for (size_t w = 0; w < WAYS; w++) {
 		int fd;
 
 		if (pid == 0) {

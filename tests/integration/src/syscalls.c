@@ -308,9 +308,7 @@ static void ask(const struct pair *p, int port, int requests)
 /* All pairs, one connection each, in the same order on both sides. */
 static void converse(bool server, int port, const int *listener, int requests)
 {
-	int i;
-
-	for (i = 0; i < 2 * N_WRITERS * N_READERS; i++) {
+	for (int i = 0; i < 2 * N_WRITERS * N_READERS; i++) {
 		struct pair p = { .six = i % 2,
 				  .writer = i / 2 / N_READERS,
 				  .reader = i / 2 % N_READERS };

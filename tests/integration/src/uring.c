@@ -158,9 +158,8 @@ static void converse(struct ring *r, enum op op, int fd, bool server,
 		     int requests)
 {
 	char want[MESSAGE_BYTES], got[MESSAGE_BYTES], start[128];
-	int i;
 
-	for (i = 0; i < requests; i++) {
+	for (int i = 0; i < requests; i++) {
 		snprintf(start, sizeof(start), "POST /%s/%s HTTP/1.1",
 			 who_name[r->who], op_name[op]);
 		make_message(want, start);

@@ -73,11 +73,10 @@ static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
 		       struct tap_rec_progress *out, uint64_t *last_bytes)
 {
 	struct script *s = arg;
-	size_t i;
 
 	if (s->gone)
 		return -ENOENT;
-	for (i = 0; i < 16; i++) {
+	for (size_t i = 0; i < 16; i++) {
 		if (!s->conns[i] || s->conns[i]->sock != sock ||
 		    s->conns[i]->born_ns != born_ns)
 			continue;
@@ -155,7 +154,6 @@ static struct tap_record header(const struct script_conn *k, int type, int dir,
 void script_join(struct script *s, struct script_conn *k, uint64_t sock)
 {
 	static uint64_t born = 1000000;
-	size_t i;
 
 	memset(k, 0, sizeof(*k));
 	k->s = s;
@@ -166,7 +164,7 @@ void script_join(struct script *s, struct script_conn *k, uint64_t sock)
 	/* Close to where 32 bits wrap. */
 	k->done.rx_seq = UINT32_MAX - 100;
 	k->done.tx_seq = UINT32_MAX - 50;
-	for (i = 0; i < 16; i++) {
+	for (size_t i = 0; i < 16; i++) {
 		if (s->conns[i] && s->conns[i]->sock != sock)
 			continue;
 		s->conns[i] = k;
@@ -199,11 +197,9 @@ static bool may_start(const uint8_t *data, size_t len)
 /* As the kernel looks at the first bytes of a call. */
 static bool looks_like_message(const uint8_t *p, size_t n)
 {
-	size_t i;
-
 	if (n == 0 || p[0] < 'A' || p[0] > 'Z')
 		return false;
-	for (i = 0; i < n && p[i] != ' '; i++)
+	for (size_t i = 0; i < n && p[i] != ' '; i++)
 		if ((p[i] < 'A' || p[i] > 'Z') && p[i] != '-' &&
 		    !(i >= 4 && memcmp(p, "HTTP", 4) == 0))
 			return false;
@@ -219,7 +215,6 @@ static size_t head_part(struct script_conn *k, int dir, const uint8_t *data,
 {
 	struct script *s = k->s;
 	uint32_t *tail = &k->tail[dir]; /* the last four bytes */
-	size_t i;
 
 	if (!k->head_open[dir]) {
 		if (!looks_like_message(data, len))
@@ -227,7 +222,7 @@ static size_t head_part(struct script_conn *k, int dir, const uint8_t *data,
 		k->head_open[dir] = true;
 		*tail = 0;
 	}
-	for (i = 0; i < len; i++) {
+	for (size_t i = 0; i < len; i++) {
 		*tail = *tail << 8 | data[i];
 		if (*tail != 0x0d0a0d0a && (*tail & 0xffff) != 0x0a0a)
 			continue;
@@ -299,10 +294,10 @@ static void move(struct script_conn *k, int dir, const uint8_t *data,
 static void move_split(struct script_conn *k, int dir, const uint8_t *data,
 		       size_t len)
 {
-	size_t split = k->s->split, i;
+	size_t split = k->s->split;
 
 	if (split == SIZE_MAX) {
-		for (i = 0; i < len; i++)
+		for (size_t i = 0; i < len; i++)
 			move(k, dir, data + i, 1);
 	} else if (split > 0 && split < len) {
 		move(k, dir, data, split);
@@ -335,10 +330,10 @@ void script_send_some(struct script_conn *k, const void *data, size_t len,
 void script_send(struct script_conn *k, const void *data, size_t len)
 {
 	const uint8_t *p = data;
-	size_t split = k->s->split, i;
+	size_t split = k->s->split;
 
 	if (split == SIZE_MAX) {
-		for (i = 0; i < len; i++)
+		for (size_t i = 0; i < len; i++)
 			script_send_some(k, p + i, 1, 1);
 	} else if (split > 0 && split < len) {
 		script_send_some(k, p, split, split);

@@ -129,13 +129,12 @@ static void play(scenario_fn scenario, const struct expect *e, bool heads_only)
 {
 	static const size_t pieces[] = { 1024, 256, 7, 1 };
 	enum role role;
-	size_t split, i;
 
 	for (role = ROLE_SERVER; role <= ROLE_CLIENT; role++) {
-		for (split = 0; split < 200; split++)
+		for (size_t split = 0; split < 200; split++)
 			play_one(role, split, 1024, heads_only, scenario, e);
 		play_one(role, SIZE_MAX, 1024, heads_only, scenario, e);
-		for (i = 0; i < sizeof(pieces) / sizeof(*pieces); i++)
+		for (size_t i = 0; i < sizeof(pieces) / sizeof(*pieces); i++)
 			play_one(role, 0, pieces[i], heads_only, scenario, e);
 	}
 }
@@ -212,9 +211,8 @@ static void methods(struct scene *c)
 					     "TRACE",	"PATCH",  "PROPFIND",
 					     "M-SEARCH" };
 	char text[100];
-	size_t i;
 
-	for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		snprintf(text, sizeof(text), "%s /x HTTP/1.1\r\n\r\n",
 			 names[i]);
 		ask(c, text, strlen(text));

@@ -203,11 +203,10 @@ static void waits_for_the_end_that_the_last_bytes_lack(void **state)
 	static const char *const over[] = { "\r\n0\r\n\r\n",
 					    "X-Sum: 1\r\n\r\n" };
 	struct fixture f;
-	size_t i;
 
 	(void)state;
 	begin(&f);
-	for (i = 0; i < 6; i++) {
+	for (size_t i = 0; i < 6; i++) {
 		READ(&f.k, GET("/a"));
 		WRITE(&f.k, "HTTP/1.1 200 OK\r\n"
 			    "Transfer-Encoding: chunked\r\n\r\n");
@@ -234,10 +233,9 @@ static void calls_what_stops_between_chunks_aborted(void **state)
 		{ "", "server GET /a 200 complete 0 500\n" },
 	};
 	struct fixture f;
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < 4; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		begin(&f);
 		READ(&f.k, GET("/a"));
 		WRITE(&f.k, "HTTP/1.1 200 OK\r\n"
@@ -253,17 +251,16 @@ static void calls_what_stops_between_chunks_aborted(void **state)
 static void follows_bodies_over_4_gib(void **state)
 {
 	struct fixture f;
-	unsigned i;
 
 	(void)state;
 	begin(&f);
 	READ(&f.k, "PUT /a HTTP/1.1\r\nContent-Length: 10000000000\r\n\r\n");
-	for (i = 0; i < 10; i++) {
+	for (unsigned i = 0; i < 10; i++) {
 		script_read_quietly(&f.k, 1000000000);
 		conn_tick(f.s.table, f.k.now_ns);
 	}
 	WRITE(&f.k, "HTTP/1.1 200 OK\r\nContent-Length: 6000000000\r\n\r\n");
-	for (i = 0; i < 6; i++) {
+	for (unsigned i = 0; i < 6; i++) {
 		EXPECT(&f, "");
 		script_write_quietly(&f.k, 1000000000);
 		conn_tick(f.s.table, f.k.now_ns);
@@ -300,11 +297,10 @@ static void counts_rubbish_and_makes_no_event_of_it(void **state)
 #undef CASE
 	};
 	struct fixture f;
-	size_t i, split;
 
 	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		for (split = 0; split < cases[i].len; split++) {
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		for (size_t split = 0; split < cases[i].len; split++) {
 			begin(&f);
 			f.s.split = split;
 			script_read(&f.k, cases[i].bytes, cases[i].len);
@@ -334,11 +330,10 @@ static void answers_that_are_not_http_are_malformed(void **state)
 		"HTTP/1.1 200OK\r\n\r\n",   "\x16\x03\x01\x02",
 	};
 	struct fixture f;
-	size_t i, split;
 
 	(void)state;
-	for (i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
-		for (split = 0; split < strlen(answers[i]); split++) {
+	for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
+		for (size_t split = 0; split < strlen(answers[i]); split++) {
 			begin(&f);
 			READ(&f.k, GET("/a"));
 			f.s.split = split;
@@ -384,10 +379,9 @@ static void leaves_http2_alone(void **state)
 {
 	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 	struct fixture f;
-	size_t split;
 
 	(void)state;
-	for (split = 0; split < sizeof(preface) - 1; split++) {
+	for (size_t split = 0; split < sizeof(preface) - 1; split++) {
 		begin(&f);
 		f.s.split = split;
 		READ(&f.k, preface);
@@ -431,10 +425,9 @@ static void reads_framing_as_the_standard_says(void **state)
 	};
 	struct fixture f;
 	char text[200];
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		begin(&f);
 		READ(&f.k, GET("/a"));
 		snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\n%s\r\nok",
@@ -458,10 +451,10 @@ static void takes_heads_of_any_length(void **state)
 	};
 	struct fixture f;
 	char *text, want[3000];
-	size_t i, n;
+	size_t n;
 
 	(void)state;
-	for (i = 0; i < sizeof(lengths) / sizeof(*lengths); i++) {
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(*lengths); i++) {
 		n = lengths[i];
 		text = malloc(n + 100);
 		assert_non_null(text);
@@ -773,17 +766,16 @@ static void caps_the_memory_of_heads_in_pieces(void **state)
 	struct conn_options opt = { .max_buffer_bytes = 2000 };
 	struct script_conn k[8];
 	struct fixture f;
-	unsigned i;
 
 	(void)state;
 	begin_with(&f, &opt);
-	for (i = 0; i < 8; i++) {
+	for (unsigned i = 0; i < 8; i++) {
 		script_open(&f.s, &k[i], 0x2000 + 64 * i);
 		READ(&k[i], "GET /a HTTP/1.1\r\nHos");
 	}
-	for (i = 0; i < 8; i++)
+	for (unsigned i = 0; i < 8; i++)
 		READ(&k[i], "t: x\r\n\r\n");
-	for (i = 0; i < 8; i++)
+	for (unsigned i = 0; i < 8; i++)
 		script_close(&k[i], 0);
 	/* Each is an event or a loss. */
 	assert_int_equal(STAT(&f, exchanges) + STAT(&f, lost_buffer), 8);

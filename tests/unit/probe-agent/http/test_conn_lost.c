@@ -109,7 +109,7 @@ static bool send_open(struct world *w, struct side *k)
 static bool send_piece(struct world *w, struct side *k, const struct call *c,
 		       size_t at, size_t n)
 {
-	size_t cap = n <= PIECE_SMALL ? PIECE_SMALL : TAP_PIECE_MAX, i;
+	size_t cap = n <= PIECE_SMALL ? PIECE_SMALL : TAP_PIECE_MAX;
 	uint32_t *tail = &k->tail[c->dir];
 	bool start = c->begins && at == 0;
 	struct tap_rec_data *d = NULL;
@@ -117,7 +117,7 @@ static bool send_piece(struct world *w, struct side *k, const struct call *c,
 	if (k->opened || send_open(w, k))
 		d = reserve(w, k, TAP_DATA, sizeof(*d) + n,
 			    sizeof(*d) + cap + PIECE_PAD);
-	for (i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		*tail = *tail << 8 | (uint8_t)c->data[at + i];
 		if (*tail == 0x0d0a0d0a)
 			k->head_open[c->dir] = false;
@@ -263,11 +263,10 @@ static void close_side(struct world *w, struct side *k)
 static void connect_side(struct world *w, struct side *k)
 {
 	uint64_t sock;
-	size_t i;
 
 again:
 	sock = 0x1000 + 64 * (uint64_t)below(SOCKETS);
-	for (i = 0; i < CONNS; i++)
+	for (size_t i = 0; i < CONNS; i++)
 		if (w->side[i].sock == sock)
 			goto again;
 	*k = (struct side){ .sock = sock,
@@ -297,10 +296,9 @@ static int progress(void *arg, uint64_t sock, uint64_t born_ns,
 		    struct tap_rec_progress *out, uint64_t *last_bytes)
 {
 	struct world *w = arg;
-	size_t i;
 
 	*last_bytes = 0;
-	for (i = 0; i < CONNS; i++) {
+	for (size_t i = 0; i < CONNS; i++) {
 		if (w->side[i].sock != sock || w->side[i].born_ns != born_ns)
 			continue;
 		*out = w->side[i].done;
@@ -393,10 +391,9 @@ static void one_world(struct world *w, unsigned number, size_t ring,
 static void worlds(bool roomy, bool leave_open)
 {
 	struct world *w = malloc(sizeof(*w));
-	unsigned i;
 
 	assert_non_null(w);
-	for (i = 1; i <= WORLDS; i++) {
+	for (unsigned i = 1; i <= WORLDS; i++) {
 		seed = i;
 		one_world(w, i, roomy ? ROOMY : 2048 + 8 * below(2048),
 			  leave_open);

@@ -218,9 +218,7 @@ static void converse(struct truth *t, struct script_conn *k, enum role role)
 
 static void write_truth(const struct truth *t, enum role role, struct buf *b)
 {
-	size_t i;
-
-	for (i = 0; i < t->n; i++) {
+	for (size_t i = 0; i < t->n; i++) {
 		const struct exchange_truth *x = &t->x[i];
 		uint64_t start = t->requests.first_ns[x->request_start];
 
@@ -242,13 +240,12 @@ static void one_conversation(struct truth *t, uint32_t number)
 	struct script_conn k;
 	struct buf want = { 0 };
 	struct script s;
-	size_t i;
 
 	seed = number;
 	memset(t->x, 0, sizeof(t->x));
 	t->requests.len = t->responses.len = 0;
 	t->n = 1 + below(MAX_EXCHANGES);
-	for (i = 0; i < t->n; i++) {
+	for (size_t i = 0; i < t->n; i++) {
 		invent_request(t, &t->x[i]);
 		invent_response(t, &t->x[i]);
 	}
@@ -272,11 +269,10 @@ static void one_conversation(struct truth *t, uint32_t number)
 static void finds_out_what_was_said_and_when(void **state)
 {
 	struct truth *t = calloc(1, sizeof(*t));
-	uint32_t i;
 
 	(void)state;
 	assert_non_null(t);
-	for (i = 1; i <= 997; i++)
+	for (uint32_t i = 1; i <= 997; i++)
 		one_conversation(t, i);
 	free(t);
 }

@@ -99,10 +99,9 @@ static void takes_fields_for_what_they_are(void **state)
 		"GET / HTTP/1.1\r\nTRACEPARENT: 1\r\n\r\n",
 	};
 	struct http1_head h;
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(heads) / sizeof(*heads); i++) {
+	for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++) {
 		size_t len = strlen(heads[i]);
 
 		assert_int_equal(
@@ -120,16 +119,15 @@ static void takes_fields_for_what_they_are(void **state)
 static void asks_for_more_of_every_prefix(void **state)
 {
 	struct http1_head h;
-	size_t n;
 
 	(void)state;
-	for (n = 0; n < sizeof(request) - 1; n++) {
+	for (size_t n = 0; n < sizeof(request) - 1; n++) {
 		assert_int_equal(
 			http1_parse_request(guarded(request, n), n, &h),
 			-EAGAIN);
 		assert_int_equal(http1_head_end(guarded(request, n), n, 0), 0);
 	}
-	for (n = 0; n < sizeof(response) - 1; n++)
+	for (size_t n = 0; n < sizeof(response) - 1; n++)
 		assert_int_equal(
 			http1_parse_response(guarded(response, n), n, &h),
 			-EAGAIN);
@@ -142,10 +140,9 @@ static void stops_behind_the_empty_line(void **state)
 					     "GET / HTTP/1.1\r\n\nGET /",
 					     "GET / HTTP/1.1\n\r\nGET /" };
 	struct http1_head h;
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < 4; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		size_t len = strlen(heads[i]), want = len - 5;
 
 		assert_int_equal(
@@ -180,10 +177,9 @@ static void refuses_what_is_no_head(void **state)
 #undef BAD
 	};
 	struct http1_head h;
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		const char *p = guarded(bad[i].bytes, bad[i].len);
 		ssize_t n = http1_parse_request(p, bad[i].len, &h);
 
@@ -199,10 +195,9 @@ static void takes_only_valid_statuses(void **state)
 {
 	struct http1_head h;
 	char text[] = "HTTP/1.1 000 x\r\n\r\n";
-	unsigned status;
 
 	(void)state;
-	for (status = 0; status < 1000; status++) {
+	for (unsigned status = 0; status < 1000; status++) {
 		ssize_t n;
 
 		text[9] = (char)('0' + status / 100);
@@ -238,11 +233,10 @@ static void tells_requests_from_responses_early(void **state)
 static void makes_do_with_part_of_a_head(void **state)
 {
 	struct http1_head h;
-	size_t n;
 
 	(void)state;
 	/* From the first byte of the target on there is something to say. */
-	for (n = 0; n < sizeof(request) - 1; n++) {
+	for (size_t n = 0; n < sizeof(request) - 1; n++) {
 		int err = http1_parse_request_cut(guarded(request, n), n, &h);
 
 		assert_int_equal(err, n > 6 ? 0 : -EPROTO);
@@ -251,7 +245,7 @@ static void makes_do_with_part_of_a_head(void **state)
 		assert_int_equal(h.target_cut, n <= 6 + 16);
 		assert_int_equal(h.target.len, n < 6 + 16 ? n - 6 : 16);
 	}
-	for (n = 0; n < sizeof(response) - 1; n++)
+	for (size_t n = 0; n < sizeof(response) - 1; n++)
 		assert_int_equal(
 			http1_parse_response_cut(guarded(response, n), n, &h),
 			n > 12 ? 0 : -EPROTO);
@@ -310,10 +304,9 @@ static void refuses_what_is_no_chunk(void **state)
 		"x",	  "\r\n",     "-1\r\n",
 		"5hello", "2\r\nabc", "fffffffffffffffff\r\n"
 	};
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		struct http1_chunked ch = { 0 };
 		bool done;
 
@@ -336,10 +329,9 @@ static void finds_the_authority_of_a_target(void **state)
 		{ "GET", "a/http://b", "" },
 		{ "GET", "?http://b", "" },
 	};
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct slice m = { cases[i][0], strlen(cases[i][0]) };
 		struct slice t = { cases[i][1], strlen(cases[i][1]) };
 
@@ -367,10 +359,9 @@ static void tells_the_end_of_chunks_by_the_last_bytes(void **state)
 		{ "um: 1\r\n\r\n", HTTP1_TAIL_BLANK_LINE },
 		{ "a\r\n\r\n\r\n", HTTP1_TAIL_INSIDE },
 	};
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		const char *c = cases[i].last;
 		uint64_t last = 0;
 

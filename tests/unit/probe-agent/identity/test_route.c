@@ -116,12 +116,12 @@ static const char *route(struct route_table *t, const char *service,
 static void replaces_what_looks_like_data(void **state)
 {
 	struct route_table *t = table(NULL, 0, 1000);
-	size_t i, turn;
 
 	(void)state;
 	/* The second time from the cache. */
-	for (turn = 0; turn < 2; turn++)
-		for (i = 0; i < sizeof(examples) / sizeof(*examples); i++)
+	for (size_t turn = 0; turn < 2; turn++)
+		for (size_t i = 0; i < sizeof(examples) / sizeof(*examples);
+		     i++)
 			assert_string_equal(route(t, "s", examples[i].target),
 					    examples[i].route);
 	route_free(t);
@@ -131,10 +131,9 @@ static void a_template_is_its_own_route(void **state)
 {
 	/* But for its braces, which a raw path may not bring along. */
 	struct route_table *t = table(NULL, 0, 1000);
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(examples) / sizeof(*examples); i++)
+	for (size_t i = 0; i < sizeof(examples) / sizeof(*examples); i++)
 		if (!strchr(examples[i].route, '{') && *examples[i].route)
 			assert_string_equal(route(t, "s", examples[i].route),
 					    examples[i].route);
@@ -166,10 +165,9 @@ static void takes_the_first_pattern_that_matches(void **state)
 		{ "/", "/" },
 	};
 	struct route_table *t = table(patterns, 6, 0);
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(want) / sizeof(*want); i++)
+	for (size_t i = 0; i < sizeof(want) / sizeof(*want); i++)
 		assert_string_equal(route(t, "s", want[i].target),
 				    want[i].route);
 	route_free(t);
@@ -183,10 +181,9 @@ static void refuses_patterns_that_could_not_be_routes(void **state)
 	char longer[LIMIT_STRING_BYTES + 2];
 	const char *one = longer;
 	struct route_options opt = { &one, 1, 0 };
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		one = bad[i];
 		assert_int_equal(route_new(&t, &opt), -EINVAL);
 	}
@@ -205,11 +202,10 @@ static void caps_the_routes_of_each_service(void **state)
 	struct route_table *t = table(NULL, 0, 7);
 	struct route_stats stats;
 	char target[32];
-	unsigned i, turn;
 
 	(void)state;
-	for (turn = 0; turn < 3; turn++) {
-		for (i = 0; i < 11; i++) {
+	for (unsigned turn = 0; turn < 3; turn++) {
+		for (unsigned i = 0; i < 11; i++) {
 			snprintf(target, sizeof(target), "/word%c", 'a' + i);
 			assert_string_equal(route(t, "s", target),
 					    i < 7 ? target : "/{overflow}");
@@ -226,14 +222,14 @@ static void caps_the_routes_of_each_service(void **state)
 static void keeps_within_the_limits_of_the_wire(void **state)
 {
 	struct route_table *t = table(NULL, 0, 100000);
-	size_t i, n, turn;
+	size_t n;
 	char target[9000];
 
 	(void)state;
 	srand(7);
-	for (turn = 0; turn < 20000; turn++) {
+	for (size_t turn = 0; turn < 20000; turn++) {
 		n = (size_t)rand() % (turn % 16 ? 200 : sizeof(target));
-		for (i = 0; i < n; i++)
+		for (size_t i = 0; i < n; i++)
 			target[i] = rand() % 7 == 0 ? '/'
 				    : turn % 2	    ? (char)rand()
 						    : (char)('a' + rand() % 26);
@@ -242,7 +238,7 @@ static void keeps_within_the_limits_of_the_wire(void **state)
 
 		assert_true(strlen(r) <= LIMIT_STRING_BYTES);
 		assert_true(n == 0 || r[0] == '/');
-		for (i = 0; r[i]; i++)
+		for (size_t i = 0; r[i]; i++)
 			assert_true(r[i] > ' ' && r[i] < 0x7f);
 	}
 	/* 8 KiB in one segment, in many, and cut. */
@@ -253,7 +249,7 @@ static void keeps_within_the_limits_of_the_wire(void **state)
 	target[5] = '?';
 	assert_string_equal(route_template(t, "s", target, 8192), "/aaaa");
 	target[5] = 'a';
-	for (i = 0; i < sizeof(target); i += 2)
+	for (size_t i = 0; i < sizeof(target); i += 2)
 		target[i] = '/';
 	assert_string_equal(
 		route_template(t, "s", target, 8192),

@@ -150,7 +150,6 @@ static void bad_lines_are_counted_and_shown_with_their_number(void **state)
 {
 	char text[8192] = PREFIX "\"GET /a HTTP/1.1\" 200 1 \"-\" \"-\"\n";
 	struct buf want = { 0 };
-	int i;
 
 	(void)state;
 	assert_int_equal(import(PREFIX
@@ -174,10 +173,10 @@ static void bad_lines_are_counted_and_shown_with_their_number(void **state)
 				  "f: line 6: no \"request\"\n"
 				  "f: line 7: no [time] in the fourth field\n");
 	/* Not more than ten are shown. */
-	for (i = 0; i < 23; i++)
+	for (int i = 0; i < 23; i++)
 		strcat(text, "bad\n");
 	assert_int_equal(import(text, IMPORT_AUTO, NULL), 0);
-	for (i = 2; i < 12; i++)
+	for (int i = 2; i < 12; i++)
 		buf_printf(&want, "f: line %d: no [time] in the fourth field\n",
 			   i);
 	buf_puts(&want, "f: 13 more like that\n");

@@ -38,11 +38,10 @@ static void write_pattern(unsigned records)
 {
 	struct recording_writer *w;
 	char data[64];
-	unsigned i;
 
 	unlink(path);
 	assert_int_equal(recording_create(&w, path), 0);
-	for (i = 1; i <= records; i++) {
+	for (unsigned i = 1; i <= records; i++) {
 		memset(data, (int)i, sizeof(data));
 		assert_int_equal(recording_write(w, data, 1 + i % 60), 0);
 	}
@@ -55,14 +54,14 @@ static unsigned read_pattern(int *end)
 	struct recording_reader *r;
 	const void *rec;
 	unsigned n = 0;
-	size_t len, i;
+	size_t len;
 
 	assert_int_equal(recording_open(&r, path), 0);
 	while ((*end = recording_read(r, &rec, &len)) == 1) {
 		n++;
 		assert_int_equal((uintptr_t)rec % 8, 0);
 		assert_int_equal(len, 1 + n % 60);
-		for (i = 0; i < len; i++)
+		for (size_t i = 0; i < len; i++)
 			assert_int_equal(((const uint8_t *)rec)[i], n & 0xff);
 	}
 	/* Damage stays damage. */
@@ -87,11 +86,11 @@ static void gives_back_what_was_written(void **state)
 static void reads_up_to_the_damage(void **state)
 {
 	/* 16 bytes of header, records of 2, 3 and 4 bytes: 8 each. */
-	unsigned size, end_of;
+	unsigned end_of;
 	int end;
 
 	(void)state;
-	for (size = 16; size <= 40; size++) {
+	for (unsigned size = 16; size <= 40; size++) {
 		write_pattern(3);
 		assert_int_equal(truncate(path, size), 0);
 		end_of = (size - 16) / 8;
@@ -105,11 +104,10 @@ static void refuses_what_is_no_recording(void **state)
 	struct recording_reader *r;
 	struct recording_writer *w;
 	FILE *f;
-	int i;
 
 	(void)state;
 	assert_int_equal(recording_open(&r, "/nonexistent"), -ENOENT);
-	for (i = 0; i < 16; i++) {
+	for (int i = 0; i < 16; i++) {
 		write_pattern(1);
 		f = fopen(path, "r+");
 		assert_non_null(f);
@@ -131,7 +129,6 @@ static void ends_with_a_whole_record_if_the_disk_is_full(void **state)
 	struct recording_writer *w;
 	char data[64];
 	int err = 0, end;
-	unsigned i;
 
 	(void)state;
 	unlink(path);
@@ -140,7 +137,7 @@ static void ends_with_a_whole_record_if_the_disk_is_full(void **state)
 	signal(SIGXFSZ, SIG_IGN);
 	assert_int_equal(recording_create(&w, path), 0);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-	for (i = 1; i <= 100000 && !err; i++) {
+	for (unsigned i = 1; i <= 100000 && !err; i++) {
 		memset(data, (int)i, sizeof(data));
 		err = recording_write(w, data, 1 + i % 60);
 	}

@@ -74,13 +74,12 @@ static unsigned long reserve(struct fake *f, uint32_t len, uint8_t fill)
 {
 	const uint32_t head[2] = { len | BPF_RINGBUF_BUSY_BIT, 0 };
 	unsigned long at = f->end;
-	size_t i;
 
 	f->end += (len + sizeof(head) + 7) / 8 * 8;
 	assert_true(f->end - consumed(f) <= RING_BYTES);
-	for (i = 0; i < sizeof(head); i++)
+	for (size_t i = 0; i < sizeof(head); i++)
 		put(f, at + i, ((const uint8_t *)head)[i]);
-	for (i = 0; i < len; i++)
+	for (size_t i = 0; i < len; i++)
 		put(f, at + sizeof(head) + i, fill);
 	*(unsigned long *)(f->at + f->page) = f->end;
 	return at;
@@ -88,9 +87,7 @@ static unsigned long reserve(struct fake *f, uint32_t len, uint8_t fill)
 
 static void finish(struct fake *f, unsigned long at, uint32_t head)
 {
-	size_t i;
-
-	for (i = 0; i < sizeof(head); i++)
+	for (size_t i = 0; i < sizeof(head); i++)
 		put(f, at + i, ((const uint8_t *)&head)[i]);
 }
 
@@ -110,11 +107,10 @@ static int on_record(void *arg, const void *record, size_t len)
 {
 	const uint8_t *p = record;
 	struct got *g = arg;
-	size_t i;
 
 	if (!g->n)
 		g->first = len ? p[0] : 0;
-	for (i = 0; i < len; i++)
+	for (size_t i = 0; i < len; i++)
 		g->bad += p[i] != (uint8_t)(g->first + g->n);
 	g->n++;
 	g->bytes += len;
@@ -136,9 +132,8 @@ static void records_come_whole_and_in_order_wherever_the_ring_ends(void **state)
 	struct tap_ring *r = open_ring(f);
 	unsigned long before;
 	uint64_t bytes = 0;
-	unsigned i;
 
-	for (i = 0; i < 1009; i++) {
+	for (unsigned i = 0; i < 1009; i++) {
 		struct got g = { 0 };
 		uint32_t len = 1 + i * 37 % 3001;
 

@@ -40,10 +40,9 @@ struct place {
 static int find_offset(struct dl_phdr_info *info, size_t size, void *arg)
 {
 	struct place *p = arg;
-	size_t i;
 
 	(void)size;
-	for (i = 0; i < info->dlpi_phnum; i++) {
+	for (size_t i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *h = &info->dlpi_phdr[i];
 		uintptr_t begin = info->dlpi_addr + h->p_vaddr;
 

@@ -65,9 +65,8 @@ static int tear_down(void **state)
 static void put(struct fake *f, const void *bytes, size_t n)
 {
 	const uint8_t *p = bytes;
-	size_t i;
 
-	for (i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++)
 		f->records[f->page->data_head++ % RING_BYTES] = p[i];
 }
 
@@ -150,10 +149,10 @@ static void mappings_come_whole_wherever_the_ring_ends(void **state)
 	struct fake *f = *state;
 	struct perf_ring *r = open_ring(f);
 	struct got g = { 0 };
-	unsigned i, torn = 0;
+	unsigned torn = 0;
 	char path[4096];
 
-	for (i = 1; i <= 1009; i++) {
+	for (unsigned i = 1; i <= 1009; i++) {
 		const size_t len = 8 + i * 37 % 4000;
 		const uint64_t from = f->page->data_head % RING_BYTES;
 
@@ -202,10 +201,10 @@ static void mappings_without_room_are_counted(void **state)
 	struct fake *f = *state;
 	struct perf_ring *r = open_ring(f);
 	struct got g = { 0 };
-	unsigned i, round, all = 0, lost = 0;
+	unsigned all = 0, lost = 0;
 
-	for (round = 0; round < 11; round++) {
-		for (i = 0; i < 307; i++, all++)
+	for (unsigned round = 0; round < 11; round++) {
+		for (unsigned i = 0; i < 307; i++, all++)
 			lost += !mapping(f, 1 + i, "/usr/lib/libc.so.6");
 		perf_ring_drain(r, on_mapping, &g);
 	}
@@ -244,9 +243,8 @@ static void what_is_no_record_is_given_up(void **state)
 	struct fake *f = *state;
 	struct perf_ring *r = open_ring(f);
 	struct got g = { 0 };
-	unsigned i;
 
-	for (i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
 		struct perf_event_header head = { .type = PERF_RECORD_MMAP2,
 						  .size = sizes[i] };
 

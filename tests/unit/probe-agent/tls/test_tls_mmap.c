@@ -154,11 +154,10 @@ static void code_of_tls_libraries_is_told_of(void **state)
 	struct host *h = *state;
 	bool lost = false;
 	struct tls_file file;
-	unsigned i;
 	int fd;
 
 	need(h);
-	for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
+	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		fd = make_file(h, names[i], false, &file);
 		map(h, fd, PROT_READ);
 		assert_int_equal(told(h, getpid(), &file, &lost), 0);
@@ -192,11 +191,10 @@ static void other_names_are_not(void **state)
 	struct host *h = *state;
 	bool lost = false;
 	struct tls_file file;
-	unsigned i;
 	int fd;
 
 	need(h);
-	for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
+	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		fd = make_file(h, names[i], true, &file);
 		map(h, fd, PROT_READ | PROT_EXEC);
 		assert_int_equal(told(h, getpid(), &file, &lost), 0);
@@ -233,7 +231,7 @@ static void what_is_lost_is_counted_and_told_of(void **state)
 	struct host *h = *state;
 	const uint64_t before = h->maps ? tls_mmap_lost(h->maps) : 0;
 	bool lost = false;
-	unsigned i, k, n;
+	unsigned n;
 	struct tls_file file;
 	cpu_set_t cpus;
 	int fd;
@@ -241,7 +239,7 @@ static void what_is_lost_is_counted_and_told_of(void **state)
 	need(h);
 	stay(&cpus);
 	fd = make_file(h, "libssl-again-and-again.so", true, &file);
-	for (i = 0; i < MANY; i++)
+	for (unsigned i = 0; i < MANY; i++)
 		map(h, fd, PROT_READ | PROT_EXEC);
 	n = told(h, getpid(), &file, &lost);
 	map(h, fd, PROT_READ | PROT_EXEC); /* tells what was lost */
@@ -251,8 +249,8 @@ static void what_is_lost_is_counted_and_told_of(void **state)
 	/* Others may have lost some of theirs. */
 	assert_true(tls_mmap_lost(h->maps) - before >= MANY + 1 - n);
 
-	for (i = 0; i < TURNS; i++) {
-		for (k = 0; k < MANY / TURNS; k++)
+	for (unsigned i = 0; i < TURNS; i++) {
+		for (unsigned k = 0; k < MANY / TURNS; k++)
 			map(h, fd, PROT_READ | PROT_EXEC);
 		tls_mmap_poll(h->maps);
 	}
