@@ -62,7 +62,7 @@ def told(rt, probe):
           [p for p, up in probes.items() if not up], [probe])
     check(len(probes) > 10, f"all probes: {probes}")
     log = rt.agent.log.read_text()
-    check(f"probe={probe} not attached" in log, log)
+    check(f"probe not attached probe={probe} " in log, log)
 
 
 def checked(rt, probe):
