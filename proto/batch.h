@@ -223,8 +223,9 @@ struct reply {
 	bool duplicate; /* accepted before; never set by old aggregators */
 	char reason[256];
 };
-/* *data is malloc'd and the caller's. -ENOMEM. */
-int reply_encode(const struct reply *r, void **data, size_t *len);
+/* Encodes r and returns the length. */
+#define REPLY_BYTES_MAX 320 /* five numbers, an epoch, a reason */
+size_t reply_put(const struct reply *r, uint8_t out[REPLY_BYTES_MAX]);
 /* -EPROTO: malformed; an unknown status becomes REPLY_UNKNOWN. */
 int reply_decode(const void *data, size_t len, struct reply *out);
 

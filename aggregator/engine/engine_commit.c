@@ -175,6 +175,7 @@ void engine_reply(struct engine *e)
 		free(e->item[i].moved);
 		e->item[i].moved = NULL;
 	}
+	gate_flush(e->gate);
 	if (e->n_items > 0)
 		e->n_answered = e->n_items;
 	e->n_items = 0;

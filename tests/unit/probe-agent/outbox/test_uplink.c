@@ -65,8 +65,7 @@ static void answer(struct peer *p, nng_msg *msg)
 			       .retry_ms = p->retry_ms };
 	struct push push;
 	struct batch b;
-	void *data;
-	size_t len;
+	uint8_t data[REPLY_BYTES_MAX];
 
 	assert_int_equal(
 		push_decode(nng_msg_body(msg), nng_msg_len(msg), &push), 0);
@@ -82,10 +81,8 @@ static void answer(struct peer *p, nng_msg *msg)
 	nng_msg_free(msg);
 	if (reply.status == REPLY_UNKNOWN)
 		return;
-	assert_int_equal(reply_encode(&reply, &data, &len), 0);
 	assert_int_equal(nng_msg_alloc(&msg, 0), 0);
-	nng_msg_append(msg, data, len);
-	free(data);
+	nng_msg_append(msg, data, reply_put(&reply, data));
 	if (nng_sendmsg(p->socket, msg, 0) != 0)
 		nng_msg_free(msg);
 }
