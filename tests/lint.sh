@@ -56,7 +56,8 @@ fi
 {
 	for f in $(in_folder bpf); do
 		[[ $f == bpf/t[al][ps].h ]] || includes '[^"]*/' "$f" | grep -v '"bpf/'
-		[[ $f == bpf/t[al][ps].h ]] && includes '' "$f"
+		[[ $f == bpf/t[al][ps].h ]] && includes '' "$f" |
+			grep -v '"proto/agent_counters\.def"'
 	done
 	for f in $(in_folder common); do
 		includes '[^"]*/' "$f" | grep -v '"common/'
