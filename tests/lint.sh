@@ -85,7 +85,7 @@ rooms() {
 		probe-agent/batch
 		probe-agent/outbox batch
 		probe-agent/replay batch identity outbox
-		probe-agent/synth batch
+		probe-agent/synth batch outbox
 		probe-agent/config identity
 		aggregator/ingest
 		aggregator/views
