@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "probe-agent/http/conn.h"
+#include "probe-agent/http/exchange.h"
 
 /*
  * The identity of a process, resolved once per process start and comm: a PID
