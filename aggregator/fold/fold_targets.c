@@ -115,17 +115,16 @@ int fold_note_targets(struct fold *f, const struct batch *b)
 			labels_instance(f->labels, i);
 		const char *value[TARGET_FIELDS];
 
-		/* Not interned: no series was granted to it. */
+		/* Not interned: it has no series. */
 		if (!job->interned || !instance->interned ||
 		    target_known(f, job->interned, instance->interned))
 			continue;
 		value[TARGET_JOB] = job->data;
 		value[TARGET_INSTANCE] = instance->data;
-		value[TARGET_SERVICE] = b->strings[rs->service[i]].data;
-		value[TARGET_NAMESPACE] = b->strings[rs->namespace_[i]].data;
-		value[TARGET_CONTAINER] = b->strings[rs->container[i]].data;
 		value[TARGET_NODE] = b->agent;
-		value[TARGET_EXECUTABLE] = b->strings[rs->executable[i]].data;
+#define SET(name, text) value[TARGET_##name] = b->strings[rs->name[i]].data;
+		RESOURCE_ATTRIBUTES(SET)
+#undef SET
 		err = fold_add_target(f, value);
 	}
 	return err;

@@ -357,7 +357,7 @@ static void on_batch(void *arg, const void *data, size_t len)
 
 static void exchanges_come_out_at_the_end_of_the_pipeline(void **state)
 {
-	static const uint64_t tap[TAP_C_MAX];
+	static const struct pipeline_tap tap;
 	struct cli_settings flags = { 0 };
 	struct outbox_options oo = { 0 };
 	struct pipeline_options po = { .protos = protos, .batch = on_batch };
@@ -385,7 +385,7 @@ static void exchanges_come_out_at_the_end_of_the_pipeline(void **state)
 	WRITE(&k, "2 503");
 	WRITE(&other, OK);
 	WRITE(&k, "1 200");
-	assert_int_equal(pipeline_flush(end.pipeline, tap), 0);
+	assert_int_equal(pipeline_flush(end.pipeline, &tap), 0);
 	assert_string_equal(end.lines, "/toy/second 503\n"
 				       "/plain 200\n"
 				       "/toy/first 200\n");
