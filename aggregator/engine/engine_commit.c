@@ -32,11 +32,10 @@ static void set_ready(struct engine *e, const char *why)
 /* Batches with requests go to the log; heartbeats only change the ledger. */
 static int log_items(struct engine *e, uint64_t *id)
 {
-	int err = 0;
-
-	for (size_t i = 0; i < e->n_items && !err; i++) {
+	for (size_t i = 0; i < e->n_items; i++) {
 		struct engine_item *it = &e->item[i];
 		struct store_log row;
+		int n;
 
 		if (!it->fresh || it->requests == 0)
 			continue;
@@ -44,18 +43,17 @@ static int log_items(struct engine *e, uint64_t *id)
 		row = (struct store_log){
 			.id = it->log_id,
 			.received_us = it->request.received_us,
-			.agent = it->batch.agent,
-			.epoch = it->batch.epoch,
-			.sequence = it->batch.sequence,
 			.requests = it->requests,
 			.data = it->data,
 			.len = it->len,
 		};
-		err = store_put_log(e->store, &row);
+		n = store_put_log(e->store, &row);
+		if (n < 0)
+			return n;
 		e->pending.log_batches++;
-		e->pending.log_bytes += it->len;
+		e->pending.log_bytes += (uint64_t)n;
 	}
-	return err;
+	return 0;
 }
 
 static int put_ledger(struct engine *e)
