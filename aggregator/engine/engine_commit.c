@@ -62,8 +62,9 @@ static int put_ledger(struct engine *e)
 
 	for (struct ledger_epoch *row = ledger_dirty(e->ledger); row && !err;
 	     row = row->next_dirty)
-		err = store_put_ledger(e->store, row->agent->name, row->epoch,
-				       &row->pending);
+		if (row->must_store)
+			err = store_put_ledger(e->store, row->agent->name,
+					       row->epoch, &row->pending);
 	for (size_t i = 0; i < e->n_info && !err; i++)
 		err = store_put_agent(e->store, e->info[i]);
 	return err;
