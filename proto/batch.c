@@ -363,15 +363,15 @@ static const char *take_columns(struct batch_arena *a, const Redtap__Batch *m,
 	return reason;
 }
 
-int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
-		       const void *data, size_t len, struct batch *out,
-		       const char **reason)
+int batch_decode_more(struct batch_arena *a, struct batch_arena *columns,
+		      const void *data, size_t len, struct batch *out,
+		      const char **reason)
 {
 	const char *why;
 	Redtap__Batch *m;
 
 	memset(out, 0, sizeof(*out));
-	batch_arena_reset(a);
+	batch_arena_begin(a);
 	if (columns != a)
 		batch_arena_reset(columns);
 	if (len > LIMIT_MESSAGE_BYTES) {
@@ -379,7 +379,7 @@ int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
 	} else {
 		m = batch_unpack(a, columns, data, len);
 		if (!m) {
-			batch_arena_reset(a);
+			batch_arena_begin(a); /* what it took is lost */
 			m = redtap__batch__unpack(&a->allocator, len, data);
 		}
 		why = m ? take_columns(a, m, out) : "message: not a batch";
@@ -390,6 +390,14 @@ int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
 	if (reason)
 		*reason = why;
 	return -EPROTO;
+}
+
+int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
+		       const void *data, size_t len, struct batch *out,
+		       const char **reason)
+{
+	batch_arena_reset(a);
+	return batch_decode_more(a, columns, data, len, out, reason);
 }
 
 int batch_decode(struct batch_arena *a, const void *data, size_t len,

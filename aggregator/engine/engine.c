@@ -169,10 +169,12 @@ int engine_new(struct engine **out, const struct engine_options *opt)
 	err = copy_options(e, opt);
 	if (!err)
 		err = batch_arena_new(&e->columns);
-	for (size_t i = 0; i < GROUP_MAX && !err; i++) {
-		err = batch_arena_new(&e->item[i].arena);
+	if (!err)
+		err = batch_arena_new(&e->small);
+	for (size_t i = 0; i < GROUP_LARGE && !err; i++) {
+		err = batch_arena_new(&e->large[i]);
 		if (!err)
-			err = batch_arena_new(&e->item[i].columns);
+			err = batch_arena_new(&e->joined[i]);
 	}
 	if (!err)
 		err = open_state(e);
@@ -245,9 +247,10 @@ void engine_free(struct engine *e)
 	drop_state(e);
 	store_close(e->store);
 	batch_arena_free(e->columns);
-	for (size_t i = 0; i < GROUP_MAX; i++) {
-		batch_arena_free(e->item[i].arena);
-		batch_arena_free(e->item[i].columns);
+	batch_arena_free(e->small);
+	for (size_t i = 0; i < GROUP_LARGE; i++) {
+		batch_arena_free(e->large[i]);
+		batch_arena_free(e->joined[i]);
 	}
 	for (size_t i = 0; e->urls && e->urls[i]; i++)
 		free(e->urls[i]);

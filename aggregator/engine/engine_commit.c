@@ -203,7 +203,7 @@ int engine_commit(struct engine *e, const struct engine_due *due)
 	snapshot_source_unlock(&e->source);
 	e->pending.checkpoints = checkpoint_rounds(e->checkpoint);
 	for (size_t i = 0; i < e->n_info; i++)
-		e->info[i]->info_dirty = false;
+		e->info[i]->info_dirty = e->info[i]->info_queued = false;
 	e->n_info = 0;
 	show_group(e, id);
 	if (!e->ready)

@@ -81,6 +81,8 @@ static size_t collect(struct engine *e)
 	struct gate_request r[GROUP_MAX];
 	size_t n = gate_collect(e->gate, r, GROUP_MAX, e->opt.group_bytes);
 
+	batch_arena_reset(e->small);
+	e->n_large = 0;
 	for (size_t i = 0; i < n; i++) {
 		e->item[i].request = r[i];
 		engine_examine(e, &e->item[i]);

@@ -17,13 +17,14 @@
 
 /* Internals of the engine, for engine*.c only. */
 
-#define GROUP_MAX 256u
+#define GROUP_MAX 1024u
+#define GROUP_LARGE 256u /* of these, messages above SMALL_BYTES */
+#define SMALL_BYTES ((size_t)16 << 10)
 
 /* One message of a group; a group is committed in one transaction. */
 struct engine_item {
 	struct gate_request request;
-	struct batch_arena *arena;
-	struct batch_arena *columns; /* of events that the graph will join */
+	struct batch_arena *arena; /* of the batch, borrowed from the engine */
 	struct batch batch;
 	const void *data; /* the batch's bytes for the log */
 	size_t len;
@@ -61,6 +62,11 @@ struct engine {
 	/* Only for the engine's thread. */
 	struct engine_item item[GROUP_MAX];
 	size_t n_items;
+	/* A large batch has arenas of its own, small ones share one. */
+	struct batch_arena *small, *large[GROUP_LARGE];
+	struct batch_arena
+		*joined[GROUP_LARGE]; /* large columns, for the graph */
+	size_t n_large;
 	struct batch_arena *columns; /* events of the batch decoded last */
 	size_t n_answered; /* size of the last group */
 	struct snapshot_engine pending;

@@ -88,6 +88,7 @@ struct ledger_agent {
 	uint32_t *attached;
 	size_t n_probes;
 	bool info_dirty;
+	bool info_queued; /* the engine will store it */
 };
 
 /* Sets *out, released by ledger_free(). max_agents 0: 65 536. -ENOMEM. */
