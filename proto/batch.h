@@ -243,11 +243,12 @@ struct reply {
 	enum reply_status status;
 	uint64_t epoch, sequence;
 	uint32_t retry_ms;
+	uint32_t gather_ms; /* least time between batches; 0: any */
 	bool duplicate; /* accepted before; never set by old aggregators */
 	char reason[256];
 };
 /* Encodes r and returns the length. */
-#define REPLY_BYTES_MAX 320 /* five numbers, an epoch, a reason */
+#define REPLY_BYTES_MAX 320 /* six numbers, an epoch, a reason */
 size_t reply_put(const struct reply *r, uint8_t out[REPLY_BYTES_MAX]);
 /* -EPROTO: malformed; an unknown status becomes REPLY_UNKNOWN. */
 int reply_decode(const void *data, size_t len, struct reply *out);

@@ -27,6 +27,7 @@
 #define REPLY_REASON 5u
 #define REPLY_RETRY_MS 6u
 #define REPLY_DUPLICATE 7u
+#define REPLY_GATHER_MS 8u
 
 static uint8_t *put_varint(uint8_t *p, uint64_t v)
 {
@@ -130,6 +131,7 @@ size_t reply_put(const struct reply *r, uint8_t out[REPLY_BYTES_MAX])
 	}
 	p = put_uint(p, REPLY_RETRY_MS, r->retry_ms);
 	p = put_uint(p, REPLY_DUPLICATE, r->duplicate);
+	p = put_uint(p, REPLY_GATHER_MS, r->gather_ms);
 	return (size_t)(p - out);
 }
 
@@ -151,6 +153,7 @@ int reply_decode(const void *data, size_t len, struct reply *out)
 	out->sequence = m->sequence;
 	out->retry_ms = m->retry_ms;
 	out->duplicate = m->duplicate;
+	out->gather_ms = m->gather_ms;
 	snprintf(out->reason, sizeof(out->reason), "%s", m->reason);
 	redtap__reply__free_unpacked(m, NULL);
 	return 0;

@@ -63,6 +63,7 @@ static void judge(struct engine *e, struct engine_item *it,
 	switch (verdict) {
 	case LEDGER_NEW:
 		it->fresh = true;
+		it->reply.gather_ms = (uint32_t)e->pending.gather_ms;
 		e->pending.corrected += it->moved != NULL;
 		it->reply.status = REPLY_ACCEPTED;
 		e->pending.batches++;

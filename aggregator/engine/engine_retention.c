@@ -73,6 +73,7 @@ static void count_gate(struct engine *e)
 	e->pending.gate_busy = stats.busy;
 	e->pending.gate_cut_off = stats.cut_off;
 	e->pending.gate_waited = stats.waited;
+	e->pending.gate_rounds = stats.rounds;
 	e->pending.gate_turned_away = stats.turned_away;
 	e->pending.gate_connections = stats.connections;
 	e->pending.gate_held_bytes = stats.held_bytes;

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "aggregator/engine/engine.h"
+#include "aggregator/engine/gather.h"
 #include "aggregator/fold/fold.h"
 #include "aggregator/ingest/gate.h"
 #include "aggregator/ledger/ledger.h"
@@ -54,6 +55,7 @@ struct engine {
 	/* Set by engine_set_limits() at any time. */
 	atomic_uint_fast64_t log_retention_s, log_retention_bytes,
 		window_retention_s, window_retention_bytes;
+	atomic_uint batches_per_s, gather_max_ms;
 
 	pthread_mutex_t ready_mutex; /* leaf: taken after mutex or alone */
 	bool ready;
@@ -76,6 +78,8 @@ struct engine {
 	uint64_t next_checkpoint_ns, next_windows_ns, next_retention_ns,
 		next_probe_ns, next_commit_ns;
 	uint64_t commit_ns; /* moving mean */
+	struct gather gather;
+	uint64_t cpu_ns, cpu_bytes; /* until the last turn */
 	struct buf blob;
 };
 
