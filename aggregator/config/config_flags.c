@@ -112,7 +112,7 @@ const struct argp_option config_options[] = {
 	{ "ingest.batches-per-second", KEY_BATCHES, "N", 0,
 	  "Batches of all agents that they are paced to (10000)", 4 },
 	{ "ingest.gather-max", KEY_GATHER, "DURATION", 0,
-	  "Longest time that agents are told to gather a batch (5s)", 4 },
+	  "Longest time between the batches of an agent (5s)", 4 },
 	{ "series.idle", KEY_IDLE, "DURATION", 0,
 	  "Hide series after this long without requests (1d)", 5 },
 	{ 0 },
