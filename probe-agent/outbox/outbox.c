@@ -173,6 +173,7 @@ void outbox_close(struct outbox *ob)
 		free(outbox_at(ob, i)->data);
 	free(ob->items);
 	rollup_free(ob->rollup);
+	merge_free(ob->merge);
 	batch_arena_free(ob->arena);
 	free(ob->agent);
 	pthread_cond_destroy(&ob->changed);
@@ -315,9 +316,12 @@ static void deadline(struct timespec *ts, int timeout_ms)
 /* Returns the oldest batch, once it is in the file. */
 static int first_item(struct outbox *ob, struct outbox_item *out)
 {
-	struct outbox_slot *it = outbox_at(ob, 0);
-	int err = outbox_store(ob, it);
+	struct outbox_slot *it;
+	int err;
 
+	outbox_merge(ob);
+	it = outbox_at(ob, 0);
+	err = outbox_store(ob, it);
 	err = err ? err : store_sendable(ob, it);
 	err = err ? err : outbox_load(ob, it);
 	if (err)
@@ -326,6 +330,7 @@ static int first_item(struct outbox *ob, struct outbox_item *out)
 	out->len = it->len;
 	out->epoch = ob->epoch;
 	out->sequence = it->sequence;
+	it->sent = true;
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
+#include <nng/supplemental/util/platform.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -21,7 +22,12 @@
 
 #define REPLY_TIMEOUT_MS 10000u
 #define RECONNECT_MIN_MS 20
-#define RECONNECT_MAX_MS 500
+/*
+ * nng waits for a random part of a time that doubles up to this. So an agent is
+ * back soon after a short absence of the aggregator, and 10 000 of them come
+ * spread over two seconds after a long one.
+ */
+#define RECONNECT_MAX_MS 2000
 #define PEEK_MS 500
 #define CANCEL_AGAIN_MS 10u
 /* Pause after a reply of "not now" that does not say for how long. */
@@ -228,6 +234,15 @@ static void redial(struct uplink *up)
 		nng_pipe_close(pipe);
 }
 
+/*
+ * Up to half as long again: agents to which one aggregator says wait, or
+ * that lost it at the same moment, must not come back in step.
+ */
+static uint32_t with_jitter(uint32_t ms)
+{
+	return ms + nng_random() % (ms / 2 + 1);
+}
+
 static void exchange(struct uplink *up, const struct outbox_item *it)
 {
 	struct reply reply;
@@ -246,7 +261,7 @@ static void exchange(struct uplink *up, const struct outbox_item *it)
 		wait_ms = REPLY_POLICY_RETRY_MS;
 	}
 	if (wait_ms > 0)
-		sleep_ms(up, wait_ms);
+		sleep_ms(up, with_jitter(wait_ms));
 }
 
 static void *uplink_thread(void *arg)

@@ -218,9 +218,10 @@ static void batches_arrive_in_order_and_leave_the_outbox(void **state)
 
 	peer_listen(&w->peer, URL, NULL);
 	start(w, &(struct uplink_options){ .url = URL });
-	for (unsigned i = 1; i <= 211; i++)
+	for (unsigned i = 1; i <= 211; i++) {
 		push(w, i % 7);
-	drain(w, 5000);
+		drain(w, 5000);
+	}
 	uplink_stats(w->uplink, &stats);
 	assert_int_equal(stats.sent, 211);
 	assert_int_equal(stats.acknowledged, 211);
@@ -234,6 +235,27 @@ static void batches_arrive_in_order_and_leave_the_outbox(void **state)
 	for (size_t i = 0; i < 211; i++)
 		assert_int_equal(w->peer.seen[i], i + 1);
 	assert_int_equal(w->peer.events, 211 / 7 * 21 + 1);
+}
+
+static void a_backlog_goes_in_one_piece_behind_what_was_sent(void **state)
+{
+	struct world *w = *state;
+	struct uplink_stats stats;
+
+	push(w, 3);
+	start(w, &(struct uplink_options){ .url = URL });
+	usleep(100000); /* no peer is there, but it may be on its way */
+	for (unsigned i = 2; i <= 211; i++)
+		push(w, i % 7);
+	peer_listen(&w->peer, URL, NULL);
+	drain(w, 5000);
+	uplink_stats(w->uplink, &stats);
+	assert_int_equal(stats.acknowledged, 2);
+	peer_close(&w->peer);
+	assert_int_equal(w->peer.n_seen, 2);
+	assert_int_equal(w->peer.seen[0], 1);
+	assert_int_equal(w->peer.seen[1], 211);
+	assert_int_equal(w->peer.events, 3 + 211 / 7 * 21);
 }
 
 static void the_last_reply_tells_how_long_to_gather(void **state)
@@ -267,12 +289,13 @@ static void an_agent_may_start_before_its_aggregator(void **state)
 	start(w, &(struct uplink_options){ .url = URL });
 	usleep(700000);
 	peer_listen(&w->peer, URL, NULL);
-	assert_true(drain(w, 5000) <= 1500);
+	assert_true(drain(w, 5000) <= 2500);
 	peer_close(&w->peer);
 	assert_int_equal(w->peer.events, 3);
 }
 
-static void a_restarted_aggregator_is_found_within_a_second(void **state)
+static void
+a_restarted_aggregator_is_found_within_the_longest_pause(void **state)
 {
 	struct world *w = *state;
 
@@ -288,7 +311,7 @@ static void a_restarted_aggregator_is_found_within_a_second(void **state)
 		usleep(300000);
 		peer_listen(&w->peer, URL, NULL);
 		ms = drain(w, 5000);
-		if (ms > 1000)
+		if (ms > 2500)
 			fail_msg("took %u ms", ms);
 	}
 	peer_close(&w->peer);
@@ -305,8 +328,9 @@ static void a_refused_batch_is_counted_lost_and_the_next_one_goes(void **state)
 	w->peer.n_script = 1;
 	peer_listen(&w->peer, URL, NULL);
 	push(w, 13);
-	push(w, 1);
 	start(w, &(struct uplink_options){ .url = URL });
+	drain(w, 3000);
+	push(w, 1);
 	drain(w, 3000);
 	uplink_stats(w->uplink, &stats);
 	assert_int_equal(stats.refused, 1);
@@ -382,12 +406,11 @@ static void a_lost_reply_makes_the_same_batch_come_again(void **state)
 	drain(w, 3000);
 	uplink_stats(w->uplink, &stats);
 	assert_int_equal(stats.timeouts, 2);
-	assert_int_equal(stats.sent, 4);
+	assert_int_equal(stats.sent, 3);
 	peer_close(&w->peer);
-	assert_int_equal(w->peer.n_seen, 4);
-	assert_int_equal(w->peer.seen[1], 1);
-	assert_int_equal(w->peer.seen[2], 1);
-	assert_int_equal(w->peer.seen[3], 2);
+	assert_int_equal(w->peer.n_seen, 3);
+	for (size_t i = 0; i < 3; i++) /* both in one, as never sent before */
+		assert_int_equal(w->peer.seen[i], 2);
 }
 
 static void stopping_drains_first(void **state)
@@ -404,7 +427,8 @@ static void stopping_drains_first(void **state)
 	outbox_stats(w->outbox, &ob);
 	assert_int_equal(ob.batches, 0);
 	peer_close(&w->peer);
-	assert_int_equal(w->peer.n_seen, 100);
+	assert_int_equal(w->peer.events, 100);
+	assert_int_equal(w->peer.seen[w->peer.n_seen - 1], 100);
 }
 
 static void addresses_that_make_no_sense_are_refused(void **state)
@@ -474,9 +498,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(batches_arrive_in_order_and_leave_the_outbox),
+		TEST(a_backlog_goes_in_one_piece_behind_what_was_sent),
 		TEST(the_last_reply_tells_how_long_to_gather),
 		TEST(an_agent_may_start_before_its_aggregator),
-		TEST(a_restarted_aggregator_is_found_within_a_second),
+		TEST(a_restarted_aggregator_is_found_within_the_longest_pause),
 		TEST(a_refused_batch_is_counted_lost_and_the_next_one_goes),
 		TEST(a_busy_aggregator_gets_the_time_it_asks_for),
 		TEST(a_conflict_or_another_version_keeps_the_batch),
