@@ -28,7 +28,8 @@ struct outbox_slot {
 	void *data; /* NULL: on disk only */
 	size_t len;
 	bool rollup, stored;
-	bool sent; /* by this process; never merged */
+	bool sent; /* perhaps, by this process: never merged */
+	bool sent_before; /* before the last outbox_peek() */
 	bool sealed; /* folding it freed too little, or failed */
 	/*
 	 * Read from the file, and may have been counted already: in a rollup
