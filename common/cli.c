@@ -103,7 +103,8 @@ const struct argp cli_log_argp = {
 };
 
 static const struct argp_option options[] = {
-	{ "config.file", KEY_CONFIG_FILE, "FILE", 0, "YAML configuration", -2 },
+	{ "config.file", KEY_CONFIG_FILE, "FILE", 0,
+	  "YAML configuration; -FILE: if there is one", -2 },
 	{ "config.check", KEY_CONFIG_CHECK, NULL, 0,
 	  "Only check the configuration", -2 },
 	{ 0 },

@@ -34,6 +34,12 @@ int conffile_expand(struct buf *out, const char *text, size_t len,
 int conffile_read(struct buf *out, const char *path, struct conffile_error *e);
 
 /*
+ * The file that --config.file names. "-PATH", as in systemd's EnvironmentFile=,
+ * is PATH if that exists. Returns a part of name, or NULL: there is no file.
+ */
+const char *conffile_present(const char *name);
+
+/*
  * Takes one message of the YAML library (the first says what is wrong, the
  * next ones where) and makes *e of them; text is what is being parsed.
  */

@@ -150,7 +150,9 @@ static int apply_text(struct aggregator_config *cfg, int key, const char *value)
 	case KEY_TELEMETRY_PATH:
 		return conffile_set_text(&cfg->web.telemetry_path, value);
 	case KEY_WEB_CONFIG:
-		return conffile_set_text(&cfg->web.config_file, value);
+		value = conffile_present(value);
+		return value ? conffile_set_text(&cfg->web.config_file, value)
+			     : 0;
 	case KEY_TLS_CA:
 		return conffile_set_text(&cfg->ingest.ca_file, value);
 	case KEY_TLS_CERT:

@@ -260,11 +260,11 @@ int agent_config_load(struct agent_config **out,
 		      const struct cli_settings *flags)
 {
 	struct agent_config *cfg = NULL;
-	const char *wrong;
+	const char *file = conffile_present(flags->cli.config_file), *wrong;
 	int err = 0;
 
-	if (flags->cli.config_file)
-		err = load_file(&cfg, flags->cli.config_file);
+	if (file)
+		err = load_file(&cfg, file);
 	/* An empty file is no document: all defaults. */
 	if (!err && !cfg) {
 		cfg = calloc(1, sizeof(*cfg));
