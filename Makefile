@@ -50,7 +50,9 @@ WARN += -Werror
 endif
 CPPFLAGS += -D_GNU_SOURCE -I. -isystem $(GEN) -isystem $(GEN)/proto \
 	-isystem $(GEN)/bpf
-CFLAGS_ALL := -std=gnu11 -g -pthread -fno-strict-aliasing $(WARN)
+# The same bytes wherever the sources lie.
+CFLAGS_ALL := -std=gnu11 -g -pthread -fno-strict-aliasing $(WARN) \
+	-ffile-prefix-map=$(CURDIR)=.
 LDFLAGS_ALL := -pthread -Wl,--as-needed
 
 ifeq ($(SAN),)
