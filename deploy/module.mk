@@ -12,3 +12,8 @@ BASE ?= debian:12-slim
 .PHONY: image
 image: ## Build the container image IMAGE for IMAGE_ARCH (docker, podman or buildah)
 	@deploy/docker/image.sh '$(IMAGE)' '$(IMAGE_ARCH)' '$(BASE)' '$(VERSION)' '$(REVISION)'
+
+HELM ?= helm
+.PHONY: manifests
+manifests: ## Render the chart into deploy/kustomize and tests/golden/helm (HELM=)
+	@HELM='$(HELM)' deploy/helm/render.sh
