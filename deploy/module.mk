@@ -17,3 +17,7 @@ HELM ?= helm
 .PHONY: manifests
 manifests: ## Render the chart into deploy/kustomize and tests/golden/helm (HELM=)
 	@HELM='$(HELM)' deploy/helm/render.sh
+
+.PHONY: deb
+deb: ## Build the Debian packages into build/deb
+	@deploy/deb.sh '$(VERSION)' '$(REVISION)'
