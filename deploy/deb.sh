@@ -14,7 +14,7 @@ src=$out/src
 version=$(echo "$1" | sed -E 's/^([0-9.]+)-([0-9]+)-g/\1+\2.g/; s/-dev/~dev/; s/-rc/~rc/; s/-/./g')
 
 dpkg-checkbuilddeps debian/control || {
-	echo "make deb: install what is missing, or run make deb DEPS=1" >&2
+	echo "make deb: install these first (apt build-dep .)" >&2
 	exit 1
 }
 rm -rf "$src"
@@ -28,6 +28,8 @@ cat >"$src/debian/changelog" <<-END
 
 	 -- The redtap authors <redtap@example.org>  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
 END
+# A package keeps the times of files that are older than the commit.
+find "$src" -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
 cd "$src"
 REDTAP_REVISION=$2 dpkg-buildpackage -us -uc -b -rfakeroot >"$out/build.log" 2>&1 || {
 	tail -40 "$out/build.log" >&2
