@@ -8,10 +8,10 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-/* One transaction for a group; then it is counted, shown and acknowledged. */
+/* Commits a group in one transaction; then counts, shows, acknowledges it. */
 
 #define BUSY_RETRY_MS 1000u
-#define PROBE_MS 500u /* between tries while commits fail */
+#define PROBE_MS 500u /* between attempts while commits fail */
 
 static void set_ready(struct engine *e, const char *why)
 {
@@ -23,12 +23,13 @@ static void set_ready(struct engine *e, const char *why)
 	snprintf(e->why, sizeof(e->why), "%s", why ? why : "");
 	pthread_mutex_unlock(&e->ready_mutex);
 	if (why && was)
-		log_error("cannot commit, so nothing is acknowledged: %s", why);
+		log_error("cannot commit, nothing is acknowledged error=\"%s\"",
+			  why);
 	if (!why && !was)
 		log_info("commits work again");
 }
 
-/* The log holds what was counted; a heartbeat only moves its ledger row. */
+/* Batches with requests go to the log; heartbeats only change the ledger. */
 static int log_items(struct engine *e, uint64_t *id)
 {
 	int err = 0;
@@ -109,34 +110,26 @@ static void group_failed(struct engine *e, int err)
 		 store_error(e->store));
 	store_rollback(e->store);
 	checkpoint_aborted(e->checkpoint);
-	pthread_mutex_lock(&e->mutex);
+	snapshot_source_lock(&e->source);
 	ledger_abort(e->ledger);
-	e->counters.commit_errors++;
-	e->pending = e->counters;
-	pthread_mutex_unlock(&e->mutex);
+	e->source.counters.commit_errors++;
+	e->pending = e->source.counters;
+	snapshot_source_unlock(&e->source);
 	set_ready(e, why);
 	e->next_probe_ns = clock_mono_ns() + ms_ns(PROBE_MS);
 	for (size_t i = 0; i < e->n_items; i++) {
 		struct engine_item *it = &e->item[i];
 
 		if (!it->row)
-			continue; /* refused whatever happens */
+			continue; /* not accepted anyway: its reply stays */
 		engine_refuse(it, REPLY_BUSY, "cannot commit");
 		it->reply.retry_ms = BUSY_RETRY_MS;
 	}
 }
 
-/* Lets snapshots that wait go first: a mutex alone is not fair. */
-static void lock_state(struct engine *e)
-{
-	pthread_mutex_lock(&e->mutex);
-	while (atomic_load(&e->waiting))
-		pthread_cond_wait(&e->served, &e->mutex);
-}
-
 /*
- * The batches are committed, so there is no way back: if one can't be counted,
- * what is shown would be wrong until a new start folds the log again.
+ * The batches are committed already. If one could not be counted, the metrics
+ * would be wrong until the next start folds the log again; so abort.
  */
 static void fold_or_die(struct engine *e, const struct engine_item *it)
 {
@@ -145,8 +138,8 @@ static void fold_or_die(struct engine *e, const struct engine_item *it)
 				 .received_us = it->request.received_us };
 
 	if (fold_count(e->fold, &fb, it->prepared) < 0) {
-		log_error("out of memory while counting; the log has it all: "
-			  "start again");
+		log_error("out of memory while counting, aborting: the next "
+			  "start counts again from the log");
 		abort();
 	}
 }
@@ -155,8 +148,8 @@ static void show_group(struct engine *e, uint64_t id)
 {
 	uint64_t start = clock_mono_ns();
 
-	lock_state(e);
-	fold_unshare(e->fold, e->oldest ? e->oldest->generation : UINT64_MAX);
+	snapshot_source_lock_last(&e->source);
+	fold_unshare(e->fold, snapshot_source_oldest(&e->source));
 	ledger_commit(e->ledger);
 	for (size_t i = 0; i < e->n_items; i++)
 		if (e->item[i].log_id)
@@ -170,8 +163,8 @@ static void show_group(struct engine *e, uint64_t id)
 	}
 	snapshot_count_edges(&e->pending, e->fold);
 	e->pending.fold_ns_total += clock_mono_ns() - start;
-	e->counters = e->pending;
-	pthread_mutex_unlock(&e->mutex);
+	e->source.counters = e->pending;
+	snapshot_source_unlock(&e->source);
 }
 
 void engine_reply(struct engine *e)
@@ -188,7 +181,6 @@ void engine_reply(struct engine *e)
 	fold_forget(e->fold);
 }
 
-/* One transaction for the group and what else is due. */
 int engine_commit(struct engine *e, const struct engine_due *due)
 {
 	uint64_t id = e->last_id, start = clock_mono_ns(), took;
@@ -205,9 +197,10 @@ int engine_commit(struct engine *e, const struct engine_due *due)
 	e->pending.commit_us_total += took / CLOCK_NS_PER_US;
 	if (wants_round || due->windows)
 		e->pending.checkpoint_us_total += took / CLOCK_NS_PER_US;
-	pthread_mutex_lock(&e->mutex); /* snapshots copy the slots' marks too */
+	/* It changes slots, and snapshots copy them. */
+	snapshot_source_lock(&e->source);
 	checkpoint_committed(e->checkpoint);
-	pthread_mutex_unlock(&e->mutex);
+	snapshot_source_unlock(&e->source);
 	e->pending.checkpoints = checkpoint_rounds(e->checkpoint);
 	for (size_t i = 0; i < e->n_info; i++)
 		e->info[i]->info_dirty = false;

@@ -34,7 +34,7 @@ enum {
 };
 
 const struct conffile_range config_ranges[] = {
-	/* The promise: visible within 2 s. */
+	/* At most 1 s, since requests must be visible within 2 s. */
 	RANGE("flush_ms", struct agent_config, flush_ms, 10, 1000, KEY_FLUSH),
 	RANGE("outbox.cap_bytes", struct agent_config, outbox.cap_bytes,
 	      2 * LIMIT_MESSAGE_BYTES, (uint64_t)1 << 40, KEY_OUTBOX_CAP),
@@ -56,29 +56,31 @@ const size_t config_n_ranges = sizeof(config_ranges) / sizeof(*config_ranges);
 const struct argp_option config_options[] = {
 	{ "node", KEY_NODE, "NAME", 0, "Name of this node (hostname)", 1 },
 	{ "to", KEY_TO, "URL", 0,
-	  "The aggregator's ingest (tcp://127.0.0.1:9471)", 1 },
+	  "Ingest address of the aggregator (tcp://127.0.0.1:9471)", 1 },
 	{ "flush", KEY_FLUSH, "DURATION", 0,
 	  "Longest wait before a batch is sent (500ms)", 1 },
 	{ "tls.ca-file", KEY_TLS_CA, "FILE", 0, "CA of the aggregator", 1 },
-	{ "tls.cert-file", KEY_TLS_CERT, "FILE", 0, "Our certificate", 1 },
-	{ "tls.key-file", KEY_TLS_KEY, "FILE", 0, "Key of the certificate", 1 },
+	{ "tls.cert-file", KEY_TLS_CERT, "FILE", 0, "Client certificate", 1 },
+	{ "tls.key-file", KEY_TLS_KEY, "FILE", 0,
+	  "Private key of the certificate", 1 },
 	{ "outbox.path", KEY_OUTBOX_PATH, "FILE", 0,
 	  "Keep unacknowledged batches in this file (memory)", 2 },
-	{ "outbox.cap", KEY_OUTBOX_CAP, "BYTES", 0, "Most that is kept (64MiB)",
-	  2 },
+	{ "outbox.cap", KEY_OUTBOX_CAP, "BYTES", 0,
+	  "Most bytes to keep (64MiB)", 2 },
 	{ "capture", KEY_CAPTURE, "MODE", 0,
 	  "auto (default), fentry, socket, syscall, kprobe", 3 },
-	{ "capture.ring", KEY_RING, "BYTES", 0, "Ring buffer (4MiB)", 3 },
+	{ "capture.ring", KEY_RING, "BYTES", 0,
+	  "Size of the ring buffer (4MiB)", 3 },
 	{ "capture.max-connections", KEY_CONNECTIONS, "N", 0,
 	  "Connections followed at once (65536)", 3 },
 	{ "capture.tls", KEY_CAPTURE_TLS, "MODE", 0,
-	  "Plain text inside TLS: auto (default), off", 3 },
+	  "Capture plain text inside TLS: auto (default), off", 3 },
 	{ "record", KEY_RECORD, "FILE", 0,
-	  "Write what is sent to a trace too, for replay", 3 },
+	  "Also write sent batches to a trace file, for replay", 3 },
 	{ "record.tap", KEY_RECORD_TAP, "FILE", 0,
-	  "Record what the tap sees, heads of requests as they are", 3 },
+	  "Record all tap data, with the heads of requests in clear", 3 },
 	{ "include.port", KEY_INCLUDE_PORT, "PORT[-PORT]", 0,
-	  "Follow only these; each may be repeated", 4 },
+	  "Follow only these; flags may be repeated", 4 },
 	{ "include.executable", KEY_INCLUDE_EXECUTABLE, "GLOB", 0, NULL, 4 },
 	{ "include.container", KEY_INCLUDE_CONTAINER, "GLOB", 0, NULL, 4 },
 	{ "exclude.port", KEY_EXCLUDE_PORT, "PORT[-PORT]", 0,
@@ -86,12 +88,12 @@ const struct argp_option config_options[] = {
 	{ "exclude.executable", KEY_EXCLUDE_EXECUTABLE, "GLOB", 0, NULL, 5 },
 	{ "exclude.container", KEY_EXCLUDE_CONTAINER, "GLOB", 0, NULL, 5 },
 	{ "report-self", KEY_REPORT_SELF, NULL, 0,
-	  "Report redtap's own traffic too", 6 },
+	  "Also report redtap's own traffic", 6 },
 	{ "no-report-self", KEY_NO_REPORT_SELF, NULL, OPTION_HIDDEN, NULL, 6 },
 	{ "route", KEY_ROUTE, "PATTERN", 0,
 	  "A route like /users/{id}; may be repeated", 7 },
 	{ "routes.cap", KEY_ROUTES_CAP, "N", 0,
-	  "Distinct routes of a service (1000)", 7 },
+	  "Distinct routes per service (1000)", 7 },
 	{ 0 },
 };
 
@@ -113,8 +115,8 @@ static int set_number(uint32_t *to, const char *value)
 
 static int apply_list_flag(struct agent_config *cfg, int key, const char *value)
 {
-	struct agent_match *m = key >= KEY_EXCLUDE_PORT ? &cfg->select.exclude
-							: &cfg->select.include;
+	struct filter_match *m = key >= KEY_EXCLUDE_PORT ? &cfg->select.exclude
+							 : &cfg->select.include;
 
 	switch (key) {
 	case KEY_INCLUDE_PORT:

@@ -4,21 +4,38 @@
 
 #include <stdbool.h>
 
-#include "probe-agent/config/config.h"
 #include "probe-agent/http/conn.h"
 #include "probe-agent/identity/identity.h"
 
 /*
- * Decides whether a connection is followed. Exclude wins over include; within
- * include every kind of list that is given must match (ports and executables),
- * one entry of it is enough. Our own programs are never followed unless
- * report_self. Immutable; any thread.
+ * Decides which connections are followed. Exclude wins over include. Within
+ * include, every list that is given (ports, executables, containers) must
+ * match; one matching entry of a list is enough. Our own programs are never
+ * followed unless report_self is set. Immutable; any thread.
  */
 struct filter_rules;
 
-/* Copies what it needs of cfg. Sets *out, see filter_free(). -EINVAL
- * (logged), -ENOMEM. */
-int filter_new(struct filter_rules **out, const struct agent_config *cfg);
+/* Each list is an array and its length, as the configuration loads them. */
+struct filter_match {
+	char **ports; /* "80", "8000-8999": local or remote */
+	unsigned ports_count;
+	char **executables; /* globs of the name; with a '/', of the path */
+	unsigned executables_count;
+	char **containers; /* globs of container ids; "*": in any container */
+	unsigned containers_count;
+};
+
+struct filter_options {
+	struct filter_match include; /* empty lists: everything */
+	struct filter_match exclude; /* wins over include */
+	bool report_self; /* also our own programs' traffic */
+};
+
+/*
+ * Sets *out, released by filter_free(); nothing of opt is borrowed. -EINVAL: a
+ * port is malformed (logged). -ENOMEM.
+ */
+int filter_new(struct filter_rules **out, const struct filter_options *opt);
 void filter_free(struct filter_rules *s); /* NULL is fine */
 
 bool filter_follows(const struct filter_rules *s, const struct endpoint *end,
