@@ -35,8 +35,7 @@ have() {
 	esac
 }
 
-# What a cross build needs in place of the libraries for this machine. install-deps
-# runs the linker's side for the other architecture only.
+# cross ARCH: what a build for ARCH needs in place of $build.
 cross() {
 	case $1 in
 	amd64) echo gcc-x86-64-linux-gnu ;;

@@ -58,6 +58,11 @@ static const char *take_strings(struct batch_arena *a, const Redtap__Batch *m,
 	return NULL;
 }
 
+/* The column of a batch that does not have it. */
+static const uint32_t absent[LIMIT_RESOURCES];
+#define REQUIRED_UNLESS_ABSENT(n) true
+#define OPTIONAL_UNLESS_ABSENT(n) ((n) != 0)
+
 static const char *take_resources(const Redtap__Resources *m, struct batch *b)
 {
 	struct batch_resources *r = &b->resources;
@@ -68,21 +73,15 @@ static const char *take_resources(const Redtap__Resources *m, struct batch *b)
 	n = m->n_service;
 	if (n > LIMIT_RESOURCES)
 		return "resources: more than LIMIT_RESOURCES";
-	if (m->n_namespace_ != n || m->n_instance != n || m->n_container != n ||
-	    m->n_executable != n)
-		return "resources: columns of unequal length";
-	if (!below_u32(m->service, n, b->n_strings) ||
-	    !below_u32(m->namespace_, n, b->n_strings) ||
-	    !below_u32(m->instance, n, b->n_strings) ||
-	    !below_u32(m->container, n, b->n_strings) ||
-	    !below_u32(m->executable, n, b->n_strings))
-		return "resources: index outside strings";
+#define RESOURCE(field, FIELD, name, need, label)                              \
+	if (m->n_##field != n && need##_UNLESS_ABSENT(m->n_##field))           \
+		return "resources: columns of unequal length";                 \
+	r->field = m->n_##field ? m->field : absent;
+#include "proto/resource.def"
+	for (size_t i = 0; i < RESOURCE_FIELDS; i++)
+		if (!below_u32(r->column[i], n, b->n_strings))
+			return "resources: index outside strings";
 	r->n = n;
-	r->service = m->service;
-	r->namespace_ = m->namespace_;
-	r->instance = m->instance;
-	r->container = m->container;
-	r->executable = m->executable;
 	return NULL;
 }
 

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/resource.h"
+
 /*
  * The columnar batch, as both ends see it, and its envelope. Files that may use
  * protobuf-c: see tests/lint.sh. A decoded batch is validated: every column of
@@ -75,10 +77,16 @@ struct batch_string {
 	uint32_t len;
 };
 
+/* A column for each line of resource.def, by name or by number. */
 struct batch_resources {
 	size_t n;
-	const uint32_t *service, *namespace_, *instance, *container,
-		*executable;
+	union {
+		const uint32_t *column[RESOURCE_FIELDS];
+		struct {
+#define RESOURCE(field, FIELD, name, need, label) const uint32_t *field;
+#include "proto/resource.def"
+		};
+	};
 };
 
 struct batch_series {

@@ -30,17 +30,17 @@ struct wire {
 		(m)->field = unconst(column);                                  \
 	} while (0)
 
+#define PUT_REQUIRED(column, n) (n)
+
 static void put_resources(struct wire *w, const struct batch_resources *r)
 {
 	Redtap__Resources *m = &w->resources;
 
 	if (r->n == 0)
 		return;
-	COLUMN(m, service, r->service, r->n);
-	COLUMN(m, namespace_, r->namespace_, r->n);
-	COLUMN(m, instance, r->instance, r->n);
-	COLUMN(m, container, r->container, r->n);
-	COLUMN(m, executable, r->executable, r->n);
+#define RESOURCE(field, FIELD, name, need, label)                              \
+	COLUMN(m, field, r->field, PUT_##need(r->field, r->n));
+#include "proto/resource.def"
 	w->batch.resources = m;
 }
 

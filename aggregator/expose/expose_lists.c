@@ -48,15 +48,19 @@ static void put_targets(struct expose_writer *w, const struct list_arg *a)
 {
 	for (size_t i = 0; i < a->s->n_targets; i++) {
 		const struct snapshot_target *t = &a->s->targets[i];
-		struct expose_label l[] = {
+		struct expose_label l[3 + RESOURCE_FIELDS] = {
 			{ "job", t->job },
-			{ "instance", t->instance },
+			{ "instance", t->who.instance },
 			{ "host_name", t->node },
-			{ "container_id", t->container },
-			{ "process_executable_name", t->executable },
 		};
+		size_t n = 3;
 
-		sample(w, l, keep_named(l, 5), 1);
+		for (size_t k = 0; k < RESOURCE_FIELDS; k++)
+			if (*resource_label[k])
+				l[n++] = (struct expose_label){
+					resource_label[k], t->who.text[k]
+				};
+		sample(w, l, keep_named(l, n), 1);
 	}
 }
 

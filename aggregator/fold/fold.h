@@ -93,17 +93,14 @@ const struct cells *fold_cells(const struct fold *f, bool seconds);
 /* The labels of a service instance, for target_info. Interned; NULL: absent. */
 enum fold_target_field {
 	TARGET_JOB,
-	TARGET_INSTANCE,
-	TARGET_SERVICE,
-	TARGET_NAMESPACE,
-	TARGET_CONTAINER,
 	TARGET_NODE,
-	TARGET_EXECUTABLE,
-	TARGET_FIELDS,
+	TARGET_RESOURCE, /* + enum resource_field */
+	TARGET_INSTANCE = TARGET_RESOURCE + RESOURCE_INSTANCE,
+	TARGET_FIELDS = TARGET_RESOURCE + RESOURCE_FIELDS,
 };
 struct fold_target {
 	const struct interned *value[TARGET_FIELDS];
-	bool dirty;
+	bool dirty; /* changed since it was written to the store */
 };
 size_t fold_targets(const struct fold *f);
 struct fold_target *fold_target(struct fold *f, size_t i);

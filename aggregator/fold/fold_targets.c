@@ -119,13 +119,12 @@ int fold_note_targets(struct fold *f, const struct batch *b)
 		if (!job->interned || !instance->interned ||
 		    target_known(f, job->interned, instance->interned))
 			continue;
+		for (size_t k = 0; k < RESOURCE_FIELDS; k++)
+			value[TARGET_RESOURCE + k] =
+				b->strings[rs->column[k][i]].data;
 		value[TARGET_JOB] = job->data;
-		value[TARGET_INSTANCE] = instance->data;
-		value[TARGET_SERVICE] = b->strings[rs->service[i]].data;
-		value[TARGET_NAMESPACE] = b->strings[rs->namespace_[i]].data;
-		value[TARGET_CONTAINER] = b->strings[rs->container[i]].data;
 		value[TARGET_NODE] = b->agent;
-		value[TARGET_EXECUTABLE] = b->strings[rs->executable[i]].data;
+		value[TARGET_INSTANCE] = instance->data;
 		err = fold_add_target(f, value);
 	}
 	return err;

@@ -117,15 +117,10 @@ static int copy_targets(struct snapshot_taken *t, struct fold *f)
 
 		for (size_t k = 0; k < TARGET_FIELDS; k++)
 			v[k] = from->value[k] ? from->value[k]->text : NULL;
-		out[i] = (struct snapshot_target){
-			.job = v[TARGET_JOB],
-			.instance = v[TARGET_INSTANCE],
-			.service = v[TARGET_SERVICE],
-			.namespace_ = v[TARGET_NAMESPACE],
-			.container = v[TARGET_CONTAINER],
-			.node = v[TARGET_NODE],
-			.executable = v[TARGET_EXECUTABLE],
-		};
+		out[i].job = v[TARGET_JOB];
+		out[i].node = v[TARGET_NODE];
+		for (size_t k = 0; k < RESOURCE_FIELDS; k++)
+			out[i].who.text[k] = v[TARGET_RESOURCE + k];
 	}
 	t->pub.targets = t->targets = out;
 	t->pub.n_targets = n;

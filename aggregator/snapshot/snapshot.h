@@ -76,8 +76,15 @@ struct snapshot_view {
 
 /* One pair of job and instance, for target_info. */
 struct snapshot_target {
-	const char *job, *instance, *service, *namespace_, *container, *node,
-		*executable;
+	const char *job, *node;
+	union {
+		struct resource_texts
+			who; /* instance is the label, as job is */
+		struct {
+#define RESOURCE(field, FIELD, name, need, label) const char *field;
+#include "proto/resource.def"
+		};
+	};
 };
 
 struct snapshot_agent {

@@ -31,9 +31,13 @@ static const char *const sql[STATEMENTS] = {
 			   " state) VALUES (?1, ?2, ?3, ?4, ?5)"
 			   " ON CONFLICT DO UPDATE SET log_id = ?3,"
 			   " state = ?5",
-	[SQL_PUT_TARGET] = "INSERT OR REPLACE INTO target (job, instance,"
-			   " service, namespace, container, node, executable)"
-			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[SQL_PUT_TARGET] = "INSERT OR REPLACE INTO target (job, node"
+#define RESOURCE(field, FIELD, name, need, label) ", " name
+#include "proto/resource.def"
+			   ") VALUES (?, ?"
+#define RESOURCE(field, FIELD, name, need, label) ", ?"
+#include "proto/resource.def"
+			   ")",
 	[SQL_PUT_WINDOW_KEY] = "INSERT OR REPLACE INTO window_key (id, job,"
 			       " role, method, route, status, error)"
 			       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -66,8 +70,10 @@ static const char *const sql[STATEMENTS] = {
 	[SQL_EACH_VIEW] = "SELECT id, name, digest, log_id FROM view",
 	[SQL_EACH_SERIES] = "SELECT slot, log_id, labels, state FROM series"
 			    " WHERE view = ?1 ORDER BY slot",
-	[SQL_EACH_TARGET] = "SELECT 0, job, instance, service, namespace,"
-			    " container, node, executable FROM target",
+	[SQL_EACH_TARGET] = "SELECT 0, job, node"
+#define RESOURCE(field, FIELD, name, need, label) ", " name
+#include "proto/resource.def"
+			    " FROM target",
 	[SQL_EACH_WINDOW_KEY] = "SELECT id, job, role, method, route, status,"
 				" error FROM window_key ORDER BY id",
 	[SQL_GET_STATE] = "SELECT value FROM state WHERE name = ?1",

@@ -290,9 +290,9 @@ int intern_tables(const struct intern *t, struct batch *b, void **memory)
 	r = (uint32_t *)(void *)(strings + t->n_strings);
 	s = columns(&t->resources, r);
 	columns(&t->series, s);
-	b->resources = (struct batch_resources){
-		nr, r, r + nr, r + 2 * nr, r + 3 * nr, r + 4 * nr,
-	};
+	b->resources.n = nr;
+	for (size_t i = 0; i < RESOURCE_FIELDS; i++)
+		b->resources.column[i] = r + i * nr;
 	b->series = (struct batch_series){
 		ns,	    s,		s + ns,	    s + 2 * ns,
 		s + 3 * ns, s + 4 * ns, s + 5 * ns, s + 6 * ns,

@@ -46,7 +46,7 @@ struct intern {
 };
 
 /* Numbers per row: columns of struct batch_resources and batch_series. */
-#define INTERN_RESOURCE_WIDTH 5
+#define INTERN_RESOURCE_WIDTH RESOURCE_FIELDS
 #define INTERN_SERIES_WIDTH 10
 
 /* 0 or -ENOMEM. String 0 is "". */

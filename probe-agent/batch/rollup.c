@@ -153,13 +153,7 @@ static int64_t series_id(struct rollup *r, const struct batch *b, uint32_t i)
 	const struct batch_series *s = &b->series;
 	uint32_t k = s->resource[i];
 	bool failed = false;
-	uint32_t resource[INTERN_RESOURCE_WIDTH] = {
-		string_id(r, b, res->service[k], &failed),
-		string_id(r, b, res->namespace_[k], &failed),
-		string_id(r, b, res->instance[k], &failed),
-		string_id(r, b, res->container[k], &failed),
-		string_id(r, b, res->executable[k], &failed),
-	};
+	uint32_t resource[INTERN_RESOURCE_WIDTH];
 	uint32_t series[INTERN_SERIES_WIDTH] = {
 		0,
 		s->role[i],
@@ -174,6 +168,8 @@ static int64_t series_id(struct rollup *r, const struct batch *b, uint32_t i)
 	};
 	int64_t row;
 
+	for (size_t f = 0; f < RESOURCE_FIELDS; f++)
+		resource[f] = string_id(r, b, res->column[f][k], &failed);
 	if (failed)
 		return -ENOMEM;
 	row = intern_resource(&r->tables, resource);

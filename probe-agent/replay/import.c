@@ -103,9 +103,7 @@ int import_add(struct import *im, struct import_event *x)
 {
 	static const char empty[] = "";
 	struct packer_event *e = &x->e;
-	const char **text[] = { &e->service,   &e->namespace_, &e->instance,
-				&e->container, &e->executable, &e->route,
-				&e->scheme,    &e->address };
+	const char **text[] = { &e->route, &e->scheme, &e->address };
 	int full;
 
 	if (!e->service || *e->service == '\0')
