@@ -28,7 +28,15 @@ struct pipeline {
 	uint64_t records; /* fed */
 	uint64_t events; /* packed */
 	uint64_t lost; /* events that could not be packed */
-	uint64_t tap[TAP_C_MAX]; /* as of the last flush */
+	struct pipeline_tap tap; /* as of the last flush */
+};
+
+/* What the values of agent_counters.def are read from. */
+struct pipeline_sources {
+	uint64_t records;
+	struct conn_stats conn;
+	struct route_stats route;
+	struct pipeline_tls tls;
 };
 
 /* The methods of RFC 9110 and RFC 5789; all others are one label value. */
@@ -318,40 +326,31 @@ void pipeline_tick(struct pipeline *p, uint64_t now_ns, int64_t real_us)
 /* captured = packed + dropped, whenever nothing is pending. */
 static void losses(struct pipeline *p, struct batch_losses *l)
 {
-	struct route_stats rs;
-	struct conn_stats cs;
+	struct pipeline_sources sources = { .records = p->records,
+					    .tls = p->tap.tls };
+	const struct pipeline_sources *from = &sources;
+	const struct conn_stats *cs = &sources.conn;
 	struct outbox_stats os;
 
-	conn_stats(p->conns, &cs);
+	conn_stats(p->conns, &sources.conn);
+	route_stats(p->routes, &sources.route);
 	outbox_stats(p->opt.outbox, &os);
-	route_stats(p->routes, &rs);
 	memset(l, 0, sizeof(*l));
 	l->rolled_up = os.rolled_up_events;
-	l->dropped[LOSS_RING] = p->tap[TAP_C_LOST_REQUESTS];
-	l->dropped[LOSS_GAP] = cs.lost_gap;
-	l->dropped[LOSS_TABLE] = cs.lost_table;
-	l->dropped[LOSS_BUFFER] = cs.lost_buffer + p->lost;
-	l->captured = p->events + l->dropped[LOSS_RING] + cs.lost_gap +
-		      cs.lost_table + l->dropped[LOSS_BUFFER];
+	l->dropped[LOSS_RING] = p->tap.kernel[TAP_C_LOST_REQUESTS];
+	l->dropped[LOSS_GAP] = cs->lost_gap;
+	l->dropped[LOSS_TABLE] = cs->lost_table;
+	l->dropped[LOSS_BUFFER] = cs->lost_buffer + p->lost;
+	l->captured = p->events + l->dropped[LOSS_RING] + cs->lost_gap +
+		      cs->lost_table + l->dropped[LOSS_BUFFER];
 	/* Packed before they were lost: in captured already. */
 	l->dropped[LOSS_OUTBOX] = os.dropped_events;
 	l->dropped[LOSS_REFUSED] = os.refused_events;
-	l->counters[AGENT_TAP_RECORDS] = p->records;
-	l->counters[AGENT_TAP_LOST_RECORDS] = p->tap[TAP_C_LOST_RECORDS];
-	l->counters[AGENT_TAP_CONN_FULL] = p->tap[TAP_C_CONN_FULL];
-	l->counters[AGENT_TAP_READ_FAULTS] = p->tap[TAP_C_READ_FAULTS];
-	l->counters[AGENT_TAP_TRUNCATED] = p->tap[TAP_C_TRUNCATED];
-	l->counters[AGENT_TAP_NOT_HTTP] = p->tap[TAP_C_NOT_HTTP];
-	l->counters[AGENT_MALFORMED] = cs.malformed;
-	l->counters[AGENT_HTTP2] = cs.http2;
-	l->counters[AGENT_UPGRADED] = cs.upgraded;
-	l->counters[AGENT_ORPHANS] = cs.orphans;
-	l->counters[AGENT_ROUTES_OVERFLOWED] = rs.overflowed;
-	l->counters[AGENT_TLS_CALLS] = p->tap[TAP_C_TLS_CALLS];
-	l->counters[AGENT_TLS_UNKNOWN] = p->tap[TAP_C_TLS_UNKNOWN];
-	l->counters[AGENT_TLS_MOVED] = p->tap[TAP_C_TLS_MOVED];
-	l->counters[AGENT_TLS_EVENTS_LOST] = p->tap[TAP_C_TLS_EVENTS_LOST];
-	l->counters[AGENT_TLS_MISSED] = p->tap[TAP_C_TLS_MISSED];
+#define KERNEL_COUNTER(NAME, ...)                                              \
+	l->counters[AGENT_##NAME] = p->tap.kernel[TAP_C_##NAME];
+#define AGENT_COUNTER(NAME, metric, value, ...)                                \
+	l->counters[AGENT_##NAME] = value;
+#include "proto/agent_counters.def"
 }
 
 static void add_before(struct batch_losses *l, const struct batch_losses *b)
@@ -389,12 +388,14 @@ static int take_batch(struct pipeline *p)
 	return err;
 }
 
-int pipeline_flush(struct pipeline *p, const uint64_t tap[TAP_C_MAX])
+int pipeline_flush(struct pipeline *p, const struct pipeline_tap *tap)
 {
-	if (tap[TAP_C_LOST_REQUESTS] != p->tap[TAP_C_LOST_REQUESTS] ||
-	    tap[TAP_C_LOST_RECORDS] != p->tap[TAP_C_LOST_RECORDS])
+	if (tap->kernel[TAP_C_LOST_REQUESTS] !=
+		    p->tap.kernel[TAP_C_LOST_REQUESTS] ||
+	    tap->kernel[TAP_C_LOST_RECORDS] !=
+		    p->tap.kernel[TAP_C_LOST_RECORDS])
 		conn_doubt(p->conns);
-	memcpy(p->tap, tap, sizeof(p->tap));
+	p->tap = *tap;
 	return take_batch(p);
 }
 

@@ -325,15 +325,15 @@ static int start(struct agent *a)
 
 static void flush_batch(struct agent *a, uint64_t now_ns)
 {
-	uint64_t counters[TAP_C_MAX];
+	struct pipeline_tap tap = { 0 };
 
-	if (!tap_counters(a->tap, counters)) {
+	if (!tap_counters(a->tap, tap.kernel)) {
 		if (a->tls) {
-			counters[TAP_C_TLS_MISSED] = tls_missed(a->tls);
-			counters[TAP_C_TLS_EVENTS_LOST] +=
+			tap.tls.missed = tls_missed(a->tls);
+			tap.kernel[TAP_C_TLS_EVENTS_LOST] +=
 				tls_loads_lost(a->tls);
 		}
-		pipeline_flush(a->pipeline, counters);
+		pipeline_flush(a->pipeline, &tap);
 	}
 	a->flushed_ns = now_ns;
 }

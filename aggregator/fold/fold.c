@@ -131,7 +131,7 @@ static int make_edges(struct fold *f, const struct fold_options *opt)
 		.max_waiting = opt->max_waiting,
 		.future_us = opt->future_us,
 	};
-	return graph_views_new(&f->edges, f, f->n_views, &f->edge_options);
+	return fold_edges_new(&f->edges, f, f->n_views, &f->edge_options);
 }
 
 int fold_new(struct fold **out, const struct fold_options *opt)
@@ -191,7 +191,7 @@ void fold_free(struct fold *f)
 	for (size_t i = f->retired_head; i < f->n_retired; i++)
 		free(f->retired[i].memory);
 	free(f->retired);
-	graph_views_free(f->edges);
+	fold_edges_free(f->edges);
 	for (size_t i = 0; i < f->n_all; i++)
 		series_fini(&f->view[i].series);
 	free(f->view);
@@ -243,7 +243,7 @@ size_t fold_event_views(const struct fold *f)
 
 struct graph *fold_graph(struct fold *f)
 {
-	return f->edges ? graph_views_graph(f->edges) : NULL;
+	return f->edges ? fold_edges_graph(f->edges) : NULL;
 }
 
 const struct view *fold_view(const struct fold *f, size_t view)

@@ -7,10 +7,10 @@
 #include <stdint.h>
 
 #include "aggregator/fold/fold.h"
-#include "aggregator/fold/labelset.h"
+#include "aggregator/fold/fold_edges.h"
 #include "aggregator/fold/pool.h"
 #include "aggregator/fold/slowest.h"
-#include "aggregator/graph/graph_views.h"
+#include "aggregator/series/labelset.h"
 
 /* Internals of the fold, for fold.c and fold_*.c only. */
 
@@ -114,7 +114,7 @@ struct fold {
 	size_t n_all;
 	size_t n_views; /* views of events; those of edges follow */
 	struct fold_view_state *view;
-	struct graph_views *edges; /* NULL: no view of edges */
+	struct fold_edges *edges; /* NULL: no view of edges */
 	uint64_t edges_loaded; /* log id; batches up to this one are joined */
 	struct graph_options edge_options; /* part of the views' digests */
 	struct cells seconds, bytes;

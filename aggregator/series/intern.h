@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_INTERN_H
-#define AGGREGATOR_FOLD_INTERN_H
+#ifndef AGGREGATOR_SERIES_INTERN_H
+#define AGGREGATOR_SERIES_INTERN_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -34,4 +34,4 @@ const struct interned *intern_find(const struct intern *in, const char *data,
 const struct interned *intern_add(struct intern *in, const char *data,
 				  size_t len, uint64_t hash);
 
-#endif /* AGGREGATOR_FOLD_INTERN_H */
+#endif /* AGGREGATOR_SERIES_INTERN_H */

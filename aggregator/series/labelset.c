@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/labelset.h"
+#include "aggregator/series/labelset.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/fold/labelset_state.h"
+#include "aggregator/series/labelset_state.h"
 
 static void set_label(const struct labels *l, struct series_label *out,
 		      const char *data, size_t len)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_VIEWS_H
-#define AGGREGATOR_FOLD_VIEWS_H
+#ifndef AGGREGATOR_VIEWS_VIEWS_H
+#define AGGREGATOR_VIEWS_VIEWS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -113,4 +113,4 @@ struct views {
 /* The default views. Static. */
 const struct views *views_default(void);
 
-#endif /* AGGREGATOR_FOLD_VIEWS_H */
+#endif /* AGGREGATOR_VIEWS_VIEWS_H */

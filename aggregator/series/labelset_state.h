@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_LABELSET_STATE_H
-#define AGGREGATOR_FOLD_LABELSET_STATE_H
+#ifndef AGGREGATOR_SERIES_LABELSET_STATE_H
+#define AGGREGATOR_SERIES_LABELSET_STATE_H
 
 #include <assert.h>
 
-#include "aggregator/fold/labelset.h"
+#include "aggregator/series/labelset.h"
 
 /* Internals of the label sets, for labelset*.c only. */
 
@@ -70,4 +70,4 @@ static inline uint32_t labels_used_by(const struct labels *l, uint32_t role)
 	return l->used[role < LABELS_ROLES ? role : 0];
 }
 
-#endif /* AGGREGATOR_FOLD_LABELSET_STATE_H */
+#endif /* AGGREGATOR_SERIES_LABELSET_STATE_H */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/top_denied.h"
+#include "aggregator/series/top_denied.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/fold/sketch.h"
+#include "aggregator/series/sketch.h"
 
 static struct top_denied_entry *least(const struct top_denied *a)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_CELLS_H
-#define AGGREGATOR_FOLD_CELLS_H
+#ifndef AGGREGATOR_SERIES_CELLS_H
+#define AGGREGATOR_SERIES_CELLS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -68,4 +68,4 @@ static inline unsigned cells_index(const struct cells *c, uint64_t v)
 				     : cells_index_exact(c, v);
 }
 
-#endif /* AGGREGATOR_FOLD_CELLS_H */
+#endif /* AGGREGATOR_SERIES_CELLS_H */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_LABELSET_H
-#define AGGREGATOR_FOLD_LABELSET_H
+#ifndef AGGREGATOR_SERIES_LABELSET_H
+#define AGGREGATOR_SERIES_LABELSET_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/series.h"
+#include "aggregator/series/series.h"
 #include "proto/batch.h"
 
 /*
@@ -55,4 +55,4 @@ uint32_t *labels_scratch(struct labels *l); /* room for n_slots */
 /* Caches the slots of row i if all its labels in use are interned. -ENOMEM. */
 int labels_cache(struct labels *l, size_t i, const uint32_t *slot);
 
-#endif /* AGGREGATOR_FOLD_LABELSET_H */
+#endif /* AGGREGATOR_SERIES_LABELSET_H */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/fold/labelset_state.h"
+#include "aggregator/series/labelset_state.h"
 
 /* The cache of the slots of label sets. */
 

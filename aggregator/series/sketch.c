@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/sketch.h"
+#include "aggregator/series/sketch.h"
 
 #include <math.h>
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_VIEW_SET_H
-#define AGGREGATOR_FOLD_VIEW_SET_H
+#ifndef AGGREGATOR_VIEWS_VIEW_SET_H
+#define AGGREGATOR_VIEWS_VIEW_SET_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/views.h"
+#include "aggregator/views/views.h"
 
 /*
  * The default views with the changes of a configuration. An entry with the name
@@ -54,4 +54,4 @@ const struct views *view_set_views(const struct view_set *s);
 /* Whether both have the same views in the same order. */
 bool view_set_same(const struct view_set *a, const struct view_set *b);
 
-#endif /* AGGREGATOR_FOLD_VIEW_SET_H */
+#endif /* AGGREGATOR_VIEWS_VIEW_SET_H */

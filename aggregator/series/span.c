@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/span.h"
+#include "aggregator/series/span.h"
 
 #include <stdlib.h>
 #include <string.h>

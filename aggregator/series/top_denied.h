@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_TOP_DENIED_H
-#define AGGREGATOR_FOLD_TOP_DENIED_H
+#ifndef AGGREGATOR_SERIES_TOP_DENIED_H
+#define AGGREGATOR_SERIES_TOP_DENIED_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -38,4 +38,4 @@ void top_denied_add(struct top_denied *a, const char *name, size_t len,
 const struct top_denied_entry *top_denied_worst(const struct top_denied *a);
 void top_denied_fini(struct top_denied *a);
 
-#endif /* AGGREGATOR_FOLD_TOP_DENIED_H */
+#endif /* AGGREGATOR_SERIES_TOP_DENIED_H */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_SKETCH_H
-#define AGGREGATOR_FOLD_SKETCH_H
+#ifndef AGGREGATOR_SERIES_SKETCH_H
+#define AGGREGATOR_SERIES_SKETCH_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,4 +16,4 @@
 bool sketch_add(uint8_t *sketch, unsigned bits, uint64_t hash);
 uint64_t sketch_estimate(const uint8_t *sketch, unsigned bits);
 
-#endif /* AGGREGATOR_FOLD_SKETCH_H */
+#endif /* AGGREGATOR_SERIES_SKETCH_H */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/series.h"
+#include "aggregator/series/series.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/fold/sketch.h"
+#include "aggregator/series/sketch.h"
 
 #define HASH_ABSENT UINT64_C(0x2545f4914f6cdd1d)
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/cells.h"
+#include "aggregator/series/cells.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/views.h"
+#include "aggregator/views/views.h"
 
 #include "proto/batch.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_SPAN_H
-#define AGGREGATOR_FOLD_SPAN_H
+#ifndef AGGREGATOR_SERIES_SPAN_H
+#define AGGREGATOR_SERIES_SPAN_H
 
 #include <stdint.h>
 
@@ -24,4 +24,4 @@ struct span *span_new(unsigned first, unsigned n, uint64_t generation);
 struct span *span_widen(const struct span *s, unsigned low, unsigned high,
 			unsigned n_cells, uint64_t generation);
 
-#endif /* AGGREGATOR_FOLD_SPAN_H */
+#endif /* AGGREGATOR_SERIES_SPAN_H */

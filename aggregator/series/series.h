@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_SERIES_H
-#define AGGREGATOR_FOLD_SERIES_H
+#ifndef AGGREGATOR_SERIES_SERIES_H
+#define AGGREGATOR_SERIES_SERIES_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/cells.h"
-#include "aggregator/fold/intern.h"
-#include "aggregator/fold/span.h"
-#include "aggregator/fold/top_denied.h"
-#include "aggregator/fold/views.h"
+#include "aggregator/series/cells.h"
+#include "aggregator/series/intern.h"
+#include "aggregator/series/span.h"
+#include "aggregator/series/top_denied.h"
+#include "aggregator/views/views.h"
 
 /*
  * The series of one view: label sets, and what was counted for each. A slot
@@ -110,4 +110,4 @@ series_labels(const struct series *s, uint32_t slot)
 int series_restore(struct series *s, uint32_t slot,
 		   struct series_label *const *labels);
 
-#endif /* AGGREGATOR_FOLD_SERIES_H */
+#endif /* AGGREGATOR_SERIES_SERIES_H */
