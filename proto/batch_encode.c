@@ -30,7 +30,17 @@ struct wire {
 		(m)->field = unconst(column);                                  \
 	} while (0)
 
+/* How much of a column is sent: of an optional one only what says anything. */
 #define PUT_REQUIRED(column, n) (n)
+#define PUT_OPTIONAL(column, n) (says_anything(column, n) ? (n) : 0)
+
+static bool says_anything(const uint32_t *column, size_t n)
+{
+	for (size_t i = 0; column && i < n; i++)
+		if (column[i])
+			return true;
+	return false;
+}
 
 static void put_resources(struct wire *w, const struct batch_resources *r)
 {

@@ -123,7 +123,8 @@ static void keep_tables(struct keep *k, const char *service)
 		k->map.string[i] = GONE;
 	map_string(k, 0); /* "" */
 	for (size_t i = 0; i < RESOURCE_FIELDS; i++)
-		ro->column[i] = string_column(k, r->column[i], m, r->n);
+		if (r->column[i])
+			ro->column[i] = string_column(k, r->column[i], m, r->n);
 	m = k->map.series;
 	column = new_column(k, s->n);
 	for (size_t i = 0; i < s->n; i++)

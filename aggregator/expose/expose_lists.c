@@ -2,6 +2,7 @@
 /* The samples of the LISTs of metrics.def. */
 #include <string.h>
 
+#include "aggregator/expose/expose_target.h"
 #include "aggregator/expose/expose_writer.h"
 #include "common/version.h"
 
@@ -46,21 +47,11 @@ static size_t keep_named(struct expose_label *l, size_t n)
 
 static void put_targets(struct expose_writer *w, const struct list_arg *a)
 {
-	for (size_t i = 0; i < a->s->n_targets; i++) {
-		const struct snapshot_target *t = &a->s->targets[i];
-		struct expose_label l[3 + RESOURCE_FIELDS] = {
-			{ "job", t->job },
-			{ "instance", t->who.instance },
-			{ "host_name", t->node },
-		};
-		size_t n = 3;
+	struct expose_target t;
 
-		for (size_t k = 0; k < RESOURCE_FIELDS; k++)
-			if (*resource_label[k])
-				l[n++] = (struct expose_label){
-					resource_label[k], t->who.text[k]
-				};
-		sample(w, l, keep_named(l, n), 1);
+	for (size_t i = 0; i < a->s->n_targets; i++) {
+		expose_target(&t, &a->s->targets[i]);
+		sample(w, t.label, t.n, 1);
 	}
 }
 

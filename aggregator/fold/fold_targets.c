@@ -54,21 +54,22 @@ static int target_room(struct fold *f)
 	return 0;
 }
 
-static bool target_known(const struct fold *f, const struct interned *job,
-			 const struct interned *instance)
+/* NULL: not known. */
+static struct fold_target *find_target(const struct fold *f,
+				       const struct interned *job,
+				       const struct interned *instance)
 {
 	size_t mask = f->target_table_cap - 1;
 
 	for (size_t at = target_hash(job, instance) & mask; f->target_table[at];
 	     at = (at + 1) & mask) {
-		const struct fold_target *t =
-			&f->target[f->target_table[at] - 1];
+		struct fold_target *t = &f->target[f->target_table[at] - 1];
 
 		if (t->value[TARGET_JOB] == job &&
 		    t->value[TARGET_INSTANCE] == instance)
-			return true;
+			return t;
 	}
-	return false;
+	return NULL;
 }
 
 static const struct interned *intern_text(struct fold *f, const char *text)
@@ -94,13 +95,35 @@ int fold_add_target(struct fold *f, const char *const value[TARGET_FIELDS])
 		if (!t.value[i])
 			return -ENOMEM;
 	}
-	if (target_known(f, t.value[TARGET_JOB], t.value[TARGET_INSTANCE]))
+	if (find_target(f, t.value[TARGET_JOB], t.value[TARGET_INSTANCE]))
 		return 0;
 	err = target_room(f);
 	if (err < 0)
 		return err;
 	f->target[f->n_targets] = t;
 	target_place(f, f->n_targets++);
+	return 0;
+}
+
+/*
+ * Takes what is known only now: an agent that was upgraded reads more of a
+ * container than it did before. What is known stays, so that two sources that
+ * disagree don't write it in turns.
+ */
+static int fill_target(struct fold *f, struct fold_target *t,
+		       const struct batch *b, size_t row)
+{
+	for (size_t k = 0; k < RESOURCE_FIELDS; k++) {
+		const struct interned **value = &t->value[TARGET_RESOURCE + k];
+		uint32_t string = b->resources.column[k][row];
+
+		if (*value || !string)
+			continue;
+		*value = intern_text(f, b->strings[string].data);
+		if (!*value)
+			return -ENOMEM;
+		t->dirty = true;
+	}
 	return 0;
 }
 
@@ -114,11 +137,16 @@ int fold_note_targets(struct fold *f, const struct batch *b)
 		const struct series_label *instance =
 			labels_instance(f->labels, i);
 		const char *value[TARGET_FIELDS];
+		struct fold_target *known;
 
 		/* Not interned: it has no series. */
-		if (!job->interned || !instance->interned ||
-		    target_known(f, job->interned, instance->interned))
+		if (!job->interned || !instance->interned)
 			continue;
+		known = find_target(f, job->interned, instance->interned);
+		if (known) {
+			err = fill_target(f, known, b, i);
+			continue;
+		}
 		for (size_t k = 0; k < RESOURCE_FIELDS; k++)
 			value[TARGET_RESOURCE + k] =
 				b->strings[rs->column[k][i]].data;
