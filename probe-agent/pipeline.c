@@ -162,11 +162,6 @@ static void on_exchange(void *arg, const struct exchange *x)
 	uint8_t trace[24];
 	struct packer_event e = {
 		.resource = id->number,
-		.service = id->service,
-		.namespace_ = id->namespace_,
-		.instance = id->instance,
-		.container = id->container,
-		.executable = id->executable,
 		.method = method_name(x->method),
 		.scheme = x->tls ? "https" : "http",
 		.address = address,
@@ -181,6 +176,7 @@ static void on_exchange(void *arg, const struct exchange *x)
 	};
 	int full;
 
+	memcpy(e.column, id->column, sizeof(e.column));
 	address[0] = '\0';
 	if (x->end->local_port && x->end->remote_port) {
 		e.local = (struct packer_end){ x->end->local_addr,

@@ -58,31 +58,45 @@ static const char *take_strings(struct batch_arena *a, const Redtap__Batch *m,
 	return NULL;
 }
 
-/* The column of a batch that does not have it. */
-static const uint32_t absent[LIMIT_RESOURCES];
-#define REQUIRED_UNLESS_ABSENT(n) true
-#define OPTIONAL_UNLESS_ABSENT(n) ((n) != 0)
+/*
+ * Checks one column of the resources. One behind the first five may be absent:
+ * older agents do not have it.
+ */
+static const char *check_resource(const uint32_t **column, size_t n_column,
+				  size_t n, bool optional, size_t n_strings)
+{
+	static const uint32_t empty[LIMIT_RESOURCES];
+
+	if (n_column == 0 && optional) {
+		*column = empty;
+		return NULL;
+	}
+	if (n_column != n)
+		return "resources: columns of unequal length";
+	return below_u32(*column, n, n_strings)
+		       ? NULL
+		       : "resources: index outside strings";
+}
 
 static const char *take_resources(const Redtap__Resources *m, struct batch *b)
 {
 	struct batch_resources *r = &b->resources;
-	size_t n;
+	const char *wrong = NULL;
 
 	if (!m)
 		return NULL;
-	n = m->n_service;
-	if (n > LIMIT_RESOURCES)
+	r->n = m->n_service;
+	if (r->n > LIMIT_RESOURCES)
 		return "resources: more than LIMIT_RESOURCES";
-#define RESOURCE(field, FIELD, name, need, label)                              \
-	if (m->n_##field != n && need##_UNLESS_ABSENT(m->n_##field))           \
-		return "resources: columns of unequal length";                 \
-	r->field = m->n_##field ? m->field : absent;
-#include "proto/resource.def"
-	for (size_t i = 0; i < RESOURCE_FIELDS; i++)
-		if (!below_u32(r->column[i], n, b->n_strings))
-			return "resources: index outside strings";
-	r->n = n;
-	return NULL;
+#define TAKE(name, text)                                                       \
+	r->name = m->name;                                                     \
+	if (!wrong)                                                            \
+		wrong = check_resource(&r->name, m->n_##name, r->n,            \
+				       RESOURCE_##name > RESOURCE_executable,  \
+				       b->n_strings);
+	RESOURCE_COLUMNS(TAKE)
+#undef TAKE
+	return wrong;
 }
 
 static const char *check_series(const Redtap__Series *m, const struct batch *b)

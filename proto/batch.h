@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "proto/resource.h"
+#include "proto/resource.gen.h"
 
 /*
  * The columnar batch, as both ends see it, and its envelope. Files that may use
@@ -64,15 +64,32 @@ struct batch_string {
 	uint32_t len;
 };
 
-/* A column for each line of resource.def, by name or by number. */
+/*
+ * The columns of a resource as members of a type, by name and by number: put
+ * into a struct, it gives x.service and x.column[RESOURCE_service].
+ */
+#define RESOURCE_NUMBER(name, text) RESOURCE_##name,
+enum { RESOURCE_COLUMNS(RESOURCE_NUMBER) RESOURCE_N };
+#define RESOURCE_INDEX(name, text) const uint32_t *name;
+#define RESOURCE_TEXT(name, text) const char *name;
+#define BATCH_RESOURCE_TEXTS                                                   \
+	union {                                                                \
+		struct {                                                       \
+			RESOURCE_COLUMNS(RESOURCE_TEXT)                        \
+		};                                                             \
+		const char *column[RESOURCE_N];                                \
+	}
+/* "service", "namespace" …; NULL if out of range. Static. */
+const char *batch_resource_name(unsigned column);
+
+/* Columns of string numbers. */
 struct batch_resources {
 	size_t n;
 	union {
-		const uint32_t *column[RESOURCE_FIELDS];
 		struct {
-#define RESOURCE(field, FIELD, name, need, label) const uint32_t *field;
-#include "proto/resource.def"
+			RESOURCE_COLUMNS(RESOURCE_INDEX)
 		};
+		const uint32_t *column[RESOURCE_N];
 	};
 };
 

@@ -30,11 +30,8 @@ struct wire {
 		(m)->field = unconst(column);                                  \
 	} while (0)
 
-/* How much of a column is sent: of an optional one only what says anything. */
-#define PUT_REQUIRED(column, n) (n)
-#define PUT_OPTIONAL(column, n) (says_anything(column, n) ? (n) : 0)
-
-static bool says_anything(const uint32_t *column, size_t n)
+/* Whether a column says anything: NULL and all "" need not be sent. */
+static bool says_something(const uint32_t *column, size_t n)
 {
 	for (size_t i = 0; column && i < n; i++)
 		if (column[i])
@@ -48,9 +45,13 @@ static void put_resources(struct wire *w, const struct batch_resources *r)
 
 	if (r->n == 0)
 		return;
-#define RESOURCE(field, FIELD, name, need, label)                              \
-	COLUMN(m, field, r->field, PUT_##need(r->field, r->n));
-#include "proto/resource.def"
+		/* Older aggregators want the first five, and know no others. */
+#define PUT(name, text)                                                        \
+	if (RESOURCE_##name <= RESOURCE_executable ||                          \
+	    says_something(r->name, r->n))                                     \
+		COLUMN(m, name, r->name, r->n);
+	RESOURCE_COLUMNS(PUT)
+#undef PUT
 	w->batch.resources = m;
 }
 

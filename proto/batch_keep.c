@@ -122,9 +122,9 @@ static void keep_tables(struct keep *k, const char *service)
 	for (size_t i = 0; i < in->n_strings; i++)
 		k->map.string[i] = GONE;
 	map_string(k, 0); /* "" */
-	for (size_t i = 0; i < RESOURCE_FIELDS; i++)
-		if (r->column[i])
-			ro->column[i] = string_column(k, r->column[i], m, r->n);
+	for (unsigned c = 0; c < RESOURCE_N; c++)
+		if (r->column[c])
+			ro->column[c] = string_column(k, r->column[c], m, r->n);
 	m = k->map.series;
 	column = new_column(k, s->n);
 	for (size_t i = 0; i < s->n; i++)

@@ -85,12 +85,12 @@ void expose_target(struct expose_target *out, const struct snapshot_target *t)
 	put_label(out, "job", t->job);
 	put_label(out, "instance", t->instance);
 	put_label(out, "host_name", t->node);
-	for (size_t i = 0; i < RESOURCE_FIELDS; i++) {
-		/* The conventions tell a pod's containers from others. */
-		if (i == RESOURCE_CONTAINER_NAME && pod)
-			put_label(out, "k8s_container_name", t->container_name);
-		else if (*resource_label[i])
-			put_label(out, resource_label[i], t->who.text[i]);
-	}
+#define PUT(name, text) put_label(out, text, t->name);
+	RESOURCE_LABELS(PUT)
+#undef PUT
+	/* The conventions tell a pod's containers from others. */
+	for (size_t i = 0; pod && i < out->n; i++)
+		if (!strcmp(out->label[i].name, "container_name"))
+			out->label[i].name = "k8s_container_name";
 	put_chosen(out, pod ? "k8s_pod_label_" : "container_label_", t->labels);
 }

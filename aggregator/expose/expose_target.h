@@ -15,7 +15,7 @@
 #define EXPOSE_TARGET_BYTES 4096 /* for their names and values */
 
 struct expose_target {
-	struct expose_label label[3 + RESOURCE_FIELDS + EXPOSE_TARGET_CHOSEN];
+	struct expose_label label[3 + RESOURCE_N + EXPOSE_TARGET_CHOSEN];
 	size_t n;
 	char text[EXPOSE_TARGET_BYTES];
 };

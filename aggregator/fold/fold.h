@@ -93,10 +93,12 @@ const struct cells *fold_cells(const struct fold *f, bool seconds);
 /* The labels of a service instance, for target_info. Interned; NULL: absent. */
 enum fold_target_field {
 	TARGET_JOB,
+	TARGET_INSTANCE,
 	TARGET_NODE,
-	TARGET_RESOURCE, /* + enum resource_field */
-	TARGET_INSTANCE = TARGET_RESOURCE + RESOURCE_INSTANCE,
-	TARGET_FIELDS = TARGET_RESOURCE + RESOURCE_FIELDS,
+#define FIELD(name, text) TARGET_##name,
+	RESOURCE_ATTRIBUTES(FIELD)
+#undef FIELD
+		TARGET_FIELDS,
 };
 struct fold_target {
 	const struct interned *value[TARGET_FIELDS];

@@ -108,19 +108,22 @@ int fold_add_target(struct fold *f, const char *const value[TARGET_FIELDS])
 /*
  * Takes what is known only now: an agent that was upgraded reads more of a
  * container than it did before. What is known stays, so that two sources that
- * disagree don't write it in turns.
+ * disagree do not write it in turns.
  */
 static int fill_target(struct fold *f, struct fold_target *t,
 		       const struct batch *b, size_t row)
 {
-	for (size_t k = 0; k < RESOURCE_FIELDS; k++) {
-		const struct interned **value = &t->value[TARGET_RESOURCE + k];
-		uint32_t string = b->resources.column[k][row];
+	const uint32_t string[TARGET_FIELDS] = {
+#define ROW(name, text) [TARGET_##name] = b->resources.name[row],
+		RESOURCE_ATTRIBUTES(ROW)
+#undef ROW
+	};
 
-		if (*value || !string)
+	for (size_t k = 0; k < TARGET_FIELDS; k++) {
+		if (t->value[k] || !string[k])
 			continue;
-		*value = intern_text(f, b->strings[string].data);
-		if (!*value)
+		t->value[k] = intern_text(f, b->strings[string[k]].data);
+		if (!t->value[k])
 			return -ENOMEM;
 		t->dirty = true;
 	}
@@ -147,12 +150,12 @@ int fold_note_targets(struct fold *f, const struct batch *b)
 			err = fill_target(f, known, b, i);
 			continue;
 		}
-		for (size_t k = 0; k < RESOURCE_FIELDS; k++)
-			value[TARGET_RESOURCE + k] =
-				b->strings[rs->column[k][i]].data;
 		value[TARGET_JOB] = job->data;
-		value[TARGET_NODE] = b->agent;
 		value[TARGET_INSTANCE] = instance->data;
+		value[TARGET_NODE] = b->agent;
+#define SET(name, text) value[TARGET_##name] = b->strings[rs->name[i]].data;
+		RESOURCE_ATTRIBUTES(SET)
+#undef SET
 		err = fold_add_target(f, value);
 	}
 	return err;

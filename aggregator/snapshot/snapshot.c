@@ -117,10 +117,14 @@ static int copy_targets(struct snapshot_taken *t, struct fold *f)
 
 		for (size_t k = 0; k < TARGET_FIELDS; k++)
 			v[k] = from->value[k] ? from->value[k]->text : NULL;
-		out[i].job = v[TARGET_JOB];
-		out[i].node = v[TARGET_NODE];
-		for (size_t k = 0; k < RESOURCE_FIELDS; k++)
-			out[i].who.text[k] = v[TARGET_RESOURCE + k];
+		out[i] = (struct snapshot_target){ .job = v[TARGET_JOB],
+						   .instance =
+							   v[TARGET_INSTANCE],
+						   .node = v[TARGET_NODE],
+#define SET(name, text) .name = v[TARGET_##name],
+						   RESOURCE_ATTRIBUTES(SET)
+#undef SET
+		};
 	}
 	t->pub.targets = t->targets = out;
 	t->pub.n_targets = n;

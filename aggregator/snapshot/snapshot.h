@@ -67,15 +67,10 @@ struct snapshot_view {
 
 /* One pair of job and instance, for target_info. */
 struct snapshot_target {
-	const char *job, *node;
-	union {
-		struct resource_texts
-			who; /* instance is the label, as job is */
-		struct {
-#define RESOURCE(field, FIELD, name, need, label) const char *field;
-#include "proto/resource.def"
-		};
-	};
+	const char *job, *instance, *node;
+#define TEXT(name, text) const char *name;
+	RESOURCE_ATTRIBUTES(TEXT)
+#undef TEXT
 };
 
 struct snapshot_agent {

@@ -85,9 +85,9 @@ static int set_series(json_t *o, const struct batch *b, uint32_t row)
 					      s->outcome[row]);
 	int bad = 0;
 
-	for (size_t i = 0; i < RESOURCE_FIELDS; i++)
-		bad |= set_string(o, resource_name[i], b,
-				  rs->column[i][resource]);
+	for (unsigned c = 0; c < RESOURCE_N; c++)
+		bad |= set_string(o, batch_resource_name(c), b,
+				  rs->column[c][resource]);
 	bad |= set(o, "role",
 		   json_string(s->role[row] == 2 ? "client" : "server"));
 	bad |= set_string(o, "method", b, s->method[row]);

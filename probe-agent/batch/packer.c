@@ -113,19 +113,19 @@ static int64_t look_up_series(struct packer *p, const struct packer_event *e,
 			      int64_t address)
 {
 	struct intern *t = &p->tables;
-	int64_t method = intern_string(t, e->method);
-	int64_t route = intern_string(t, e->route);
-	int64_t scheme = intern_string(t, e->scheme);
-	uint32_t resource[INTERN_RESOURCE_WIDTH];
-	int64_t row, failed = method | route | scheme;
+	uint32_t resource[RESOURCE_N];
+	int64_t row, method, route, scheme, all = 0;
 
-	for (size_t i = 0; i < RESOURCE_FIELDS; i++) {
-		int64_t id = intern_string(t, e->who.text[i]);
+	for (unsigned c = 0; c < RESOURCE_N; c++) {
+		int64_t text = intern_string(t, e->column[c]);
 
-		failed |= id;
-		resource[i] = (uint32_t)id;
+		resource[c] = (uint32_t)text;
+		all |= text;
 	}
-	if (failed < 0)
+	method = intern_string(t, e->method);
+	route = intern_string(t, e->route);
+	scheme = intern_string(t, e->scheme);
+	if ((all | method | route | scheme) < 0)
 		return -ENOMEM;
 	row = intern_resource(t, resource);
 	if (row < 0)

@@ -126,8 +126,8 @@ static void assert_tables_equal(const struct batch *a, const struct batch *b)
 	size_t n = a->resources.n;
 
 	assert_int_equal(n, b->resources.n);
-	for (size_t i = 0; i < RESOURCE_FIELDS; i++)
-		SAME(resources, column[i], n);
+	for (unsigned c = 0; c < RESOURCE_N; c++)
+		SAME(resources, column[c], n);
 	n = a->series.n;
 	assert_int_equal(n, b->series.n);
 	SAME(series, resource, n);
