@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "probe-agent/http/conn.h"
+#include "probe-agent/http/exchange.h"
 #include "proto/batch.h"
 
 /*
