@@ -353,6 +353,8 @@ static void agent_turn(struct agent *a)
 			renew_uplink(a);
 		a->ticked_ns = now_ns;
 	}
+	/* What new containers are called: read before their requests end. */
+	pipeline_idle(a->pipeline);
 	if ((now_ns >= flush_ns(a) && pipeline_pending(a->pipeline)) ||
 	    now_ns - a->flushed_ns >= HEARTBEAT_MS * CLOCK_NS_PER_MS)
 		flush_batch(a, now_ns);
