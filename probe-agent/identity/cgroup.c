@@ -90,6 +90,12 @@ static void set_container(struct cgroup_place *out, enum cgroup_runtime runtime,
 
 /* --- pods --- */
 
+/* The kubelet's slices; kind puts its own before. */
+static bool is_kubepods(struct part p)
+{
+	return STARTS(p, "kubepods") || STARTS(p, "kubelet-kubepods");
+}
+
 /* "pod<uid>", at the end of "kubepods-burstable-pod<uid>" too. */
 static bool take_pod(struct part p, struct cgroup_place *out)
 {
@@ -99,14 +105,14 @@ static bool take_pod(struct part p, struct cgroup_place *out)
 		uid = cut(uid, 6);
 	if (uid.len > UUID_LEN + 3 && is_uuid(skip(uid, uid.len - UUID_LEN)))
 		uid = skip(uid, uid.len - UUID_LEN - 3);
-	else if (uid.len > HASH_LEN + 3 && STARTS(p, "kubepods"))
+	else if (uid.len > HASH_LEN + 3 && is_kubepods(p))
 		uid = skip(uid, uid.len - HASH_LEN - 3);
 	if (!STARTS(uid, "pod"))
 		return false;
 	uid = skip(uid, 3);
 	if (!is_uuid(uid) && !is_hex(uid, HASH_LEN))
 		return false;
-	if (uid.s > p.s + 3 && !STARTS(p, "kubepods"))
+	if (uid.s > p.s + 3 && !is_kubepods(p))
 		return false;
 	copy_part(out->pod_uid, sizeof(out->pod_uid), uid);
 	for (char *c = out->pod_uid; *c; c++)
