@@ -131,7 +131,7 @@ static void see_link(struct card_reader *r, const struct link *l,
 {
 	bool own = !strcmp(l->id, id);
 	struct link mine = *l;
-	int64_t at;
+	int64_t at, mine_at;
 
 	if (!siblings) {
 		if (own)
@@ -148,7 +148,10 @@ static void see_link(struct card_reader *r, const struct link *l,
 	snprintf(mine.container, sizeof(mine.container), "%s",
 		 r->text[CARD_NAME]);
 	at = born_ns(r, l);
-	r->first = !at || at > born_ns(r, &mine);
+	mine_at = born_ns(r, &mine);
+	/* File systems count in ticks: of two of one tick, one is the first. */
+	r->first = !at || at > mine_at ||
+		   (at == mine_at && strcmp(l->container, mine.container) > 0);
 }
 
 void card_read_logs(struct card_reader *r, const char *id)

@@ -34,12 +34,12 @@ static bool part_ends(struct part p, const char *text, size_t n)
 	return p.len > n && !memcmp(p.s + p.len - n, text, n);
 }
 
-static struct part skip(struct part p, size_t n)
+static struct part skip_part(struct part p, size_t n)
 {
 	return (struct part){ p.s + n, p.len - n };
 }
 
-static struct part cut(struct part p, size_t n)
+static struct part cut_part(struct part p, size_t n)
 {
 	return (struct part){ p.s, p.len - n };
 }
@@ -102,14 +102,15 @@ static bool take_pod(struct part p, struct cgroup_place *out)
 	struct part uid = p;
 
 	if (ENDS(uid, ".slice"))
-		uid = cut(uid, 6);
-	if (uid.len > UUID_LEN + 3 && is_uuid(skip(uid, uid.len - UUID_LEN)))
-		uid = skip(uid, uid.len - UUID_LEN - 3);
+		uid = cut_part(uid, 6);
+	if (uid.len > UUID_LEN + 3 &&
+	    is_uuid(skip_part(uid, uid.len - UUID_LEN)))
+		uid = skip_part(uid, uid.len - UUID_LEN - 3);
 	else if (uid.len > HASH_LEN + 3 && is_kubepods(p))
-		uid = skip(uid, uid.len - HASH_LEN - 3);
+		uid = skip_part(uid, uid.len - HASH_LEN - 3);
 	if (!STARTS(uid, "pod"))
 		return false;
-	uid = skip(uid, 3);
+	uid = skip_part(uid, 3);
 	if (!is_uuid(uid) && !is_hex(uid, HASH_LEN))
 		return false;
 	if (uid.s > p.s + 3 && !is_kubepods(p))
@@ -142,25 +143,26 @@ static enum cgroup_runtime runtime_of(struct part dress, struct part parent)
 static bool take_hex(struct part p, struct part parent,
 		     struct cgroup_place *out)
 {
-	struct part id = ENDS(p, ".scope") ? cut(p, 6) : p, dress = { p.s, 0 };
+	struct part id = ENDS(p, ".scope") ? cut_part(p, 6) : p,
+		    dress = { p.s, 0 };
 	const char *colon;
 
 	if (id.len < CGROUP_ID_LEN ||
-	    !is_hex(skip(id, id.len - CGROUP_ID_LEN), CGROUP_ID_LEN))
+	    !is_hex(skip_part(id, id.len - CGROUP_ID_LEN), CGROUP_ID_LEN))
 		return false;
 	if (id.len > CGROUP_ID_LEN) {
-		dress = cut(id, CGROUP_ID_LEN + 1);
-		id = skip(id, dress.len);
+		dress = cut_part(id, CGROUP_ID_LEN + 1);
+		id = skip_part(id, dress.len);
 		if (*id.s != '-' && *id.s != ':')
 			return false;
-		id = skip(id, 1);
+		id = skip_part(id, 1);
 	}
 	colon = memrchr(dress.s, ':', dress.len);
 	if (colon) {
 		struct part slice = { dress.s, (size_t)(colon - dress.s) };
 
 		take_pod(slice, out);
-		dress = skip(dress, slice.len + 1);
+		dress = skip_part(dress, slice.len + 1);
 	}
 	/* What watches a container is none. */
 	if (IS(dress, "conmon") || ENDS(dress, "-conmon"))
@@ -180,10 +182,10 @@ static void take_escaped(struct part name, struct cgroup_place *out)
 	while (name.len && n < CGROUP_ID_LEN) {
 		if (STARTS(name, "\\x2d") || IS(name, "\\x2d")) {
 			text[n++] = '-';
-			name = skip(name, 4);
+			name = skip_part(name, 4);
 		} else {
 			text[n++] = *name.s;
-			name = skip(name, 1);
+			name = skip_part(name, 1);
 		}
 	}
 	set_container(out, CGROUP_MACHINE, (struct part){ text, n });
@@ -193,13 +195,13 @@ static bool take_machine(struct part p, struct part parent,
 			 struct cgroup_place *out)
 {
 	if (STARTS(p, "lxc.payload.")) {
-		take_escaped(skip(p, 12), out);
+		take_escaped(skip_part(p, 12), out);
 	} else if (IS(parent, "lxc") || IS(parent, "lxc.payload")) {
 		take_escaped(p, out);
 	} else if (STARTS(p, "systemd-nspawn@") && ENDS(p, ".service")) {
-		take_escaped(cut(skip(p, 15), 8), out);
+		take_escaped(cut_part(skip_part(p, 15), 8), out);
 	} else if (STARTS(p, "machine-") && ENDS(p, ".scope")) {
-		p = cut(skip(p, 8), 6);
+		p = cut_part(skip_part(p, 8), 6);
 		/* libvirt's: a virtual machine is a process like any other. */
 		if (STARTS(p, "qemu\\x2d") || STARTS(p, "lxc\\x2d"))
 			return false;
@@ -231,7 +233,7 @@ static bool take_other(struct part p, struct part parent, struct part above,
 	if (STARTS(parent, "nomad") && ENDS(p, ".scope") &&
 	    p.len > UUID_LEN + 1 && p.s[UUID_LEN] == '.' &&
 	    is_uuid((struct part){ p.s, UUID_LEN })) {
-		set_container(out, CGROUP_OTHER, cut(id, 6));
+		set_container(out, CGROUP_OTHER, cut_part(id, 6));
 		return true;
 	}
 	return false;
@@ -241,7 +243,7 @@ static bool take_other(struct part p, struct part parent, struct part above,
 static void take_unit(struct part p, struct cgroup_place *out)
 {
 	if (ENDS(p, ".service") && !STARTS(p, "user@"))
-		copy_part(out->unit, sizeof(out->unit), cut(p, 8));
+		copy_part(out->unit, sizeof(out->unit), cut_part(p, 8));
 }
 
 static void parse_path(struct part path, struct cgroup_place *out)
@@ -261,7 +263,7 @@ static void parse_path(struct part path, struct cgroup_place *out)
 			above = parent;
 			parent = p;
 		}
-		path = skip(path, slash ? n + 1 : n);
+		path = skip_part(path, slash ? n + 1 : n);
 	}
 }
 
@@ -294,7 +296,7 @@ void cgroup_parse(const char *text, size_t len, struct cgroup_place *out)
 		else if (!out->unit[0] &&
 			 !one.container[0] == !out->container[0])
 			memcpy(out->unit, one.unit, sizeof(out->unit));
-		left = skip(left, newline ? n + 1 : n);
+		left = skip_part(left, newline ? n + 1 : n);
 	}
 }
 

@@ -40,7 +40,7 @@ static const struct language *find_language(const char *executable)
 }
 
 /* The next argument; NULL at the end. The last one may lack its NUL. */
-static const char *next(const char **at, const char *end)
+static const char *next_arg(const char **at, const char *end)
 {
 	const char *s = *at;
 	const char *nul = s < end ? memchr(s, '\0', (size_t)(end - s)) : NULL;
@@ -111,7 +111,7 @@ static bool put_served(char *name, const char *server, const char *at,
 {
 	const char *arg;
 
-	while ((arg = next(&at, end)))
+	while ((arg = next_arg(&at, end)))
 		if (*arg != '-' && strchr(arg, ':') && !strchr(arg, '/') &&
 		    isalpha((unsigned char)*arg) &&
 		    !isdigit((unsigned char)strchr(arg, ':')[1]))
@@ -123,14 +123,14 @@ static bool put_java(char *name, const char *at, const char *end)
 {
 	const char *arg;
 
-	while ((arg = next(&at, end))) {
+	while ((arg = next_arg(&at, end))) {
 		if (!strcmp(arg, "-jar")) {
-			arg = next(&at, end);
+			arg = next_arg(&at, end);
 			return arg && put_file(name, arg);
 		}
 		if (!strcmp(arg, "-cp") || !strcmp(arg, "-classpath") ||
 		    !strcmp(arg, "--module-path") || !strcmp(arg, "-p")) {
-			if (!next(&at, end))
+			if (!next_arg(&at, end))
 				return false;
 		} else if (*arg != '-' && *arg != '@') {
 			const char *class = strrchr(arg, '.');
@@ -148,15 +148,15 @@ bool script_name(const char *executable, const char *argv, size_t len,
 	const struct language *l = find_language(executable);
 	const char *at = argv, *end = argv + len, *arg;
 
-	if (!l || !next(&at, end))
+	if (!l || !next_arg(&at, end))
 		return false;
 	if (!strcmp(l->prefix, "java"))
 		return put_java(name, at, end);
-	while ((arg = next(&at, end))) {
+	while ((arg = next_arg(&at, end))) {
 		if (l->text && !strcmp(arg, l->text))
 			return false;
 		if (l->module && !strcmp(arg, l->module)) {
-			arg = next(&at, end);
+			arg = next_arg(&at, end);
 			if (!arg)
 				return false;
 			return is_server(arg) ? put_served(name, arg, at, end)
@@ -169,7 +169,7 @@ bool script_name(const char *executable, const char *argv, size_t len,
 			return is_server(arg) ? put_served(name, arg, at, end)
 					      : put_file(name, arg);
 		if (arg[1] && !arg[2] && strchr(l->values, arg[1]) &&
-		    !next(&at, end))
+		    !next_arg(&at, end))
 			return false;
 	}
 	return false;
