@@ -199,7 +199,7 @@ static long rss_kib(void)
 	return u.ru_maxrss;
 }
 
-/* total series, of which each batch has per_batch. */
+/* total series; each batch has per_batch of them. */
 static void run(unsigned total, unsigned per_batch, unsigned rounds)
 {
 	struct fold_options o = { .views = views_default(),

@@ -4,7 +4,7 @@
  * that a test knows every duration exactly. Lines "DURATION_US STATUS TRACED"
  * on standard input, one a request of a server; TRACED is 0 or 1. With EPOCH
  * each line is an agent's start of its own, from that epoch on. With "edges" in
- * its place both sides of each request are told, joined by a connection: the
+ * its place it sends both sides of each request, joined by a connection: the
  * client, a service "caller", waits 1 ms longer. Ends with 0 once all of them
  * were acknowledged.
  */
