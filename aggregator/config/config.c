@@ -52,6 +52,7 @@ static const cyaml_schema_field_t ingest_fields[] = {
 	TEXT("ca_file", struct aggregator_config, ingest.ca_file),
 	TEXT("cert_file", struct aggregator_config, ingest.cert_file),
 	TEXT("key_file", struct aggregator_config, ingest.key_file),
+	TEXT("shared_name", struct aggregator_config, ingest.shared_name),
 	BOOLEAN("allow_plaintext", struct aggregator_config,
 		ingest.allow_plaintext),
 	UINT("queue_bytes", struct aggregator_config, ingest.queue_bytes),

@@ -24,6 +24,7 @@ enum {
 	KEY_TLS_CA,
 	KEY_TLS_CERT,
 	KEY_TLS_KEY,
+	KEY_TLS_SHARED,
 	KEY_PLAINTEXT,
 	KEY_QUEUE,
 	KEY_AGENTS,
@@ -97,6 +98,8 @@ const struct argp_option config_options[] = {
 	  "Certificate of this aggregator", 4 },
 	{ "ingest.tls.key-file", KEY_TLS_KEY, "FILE", 0,
 	  "Private key of the certificate", 4 },
+	{ "ingest.tls.shared-name", KEY_TLS_SHARED, "NAME", 0,
+	  "A certificate of this name may speak for every node", 4 },
 	{ "ingest.allow-plaintext", KEY_PLAINTEXT, NULL, 0,
 	  "Allow tcp:// beyond loopback", 4 },
 	{ "ingest.queue", KEY_QUEUE, "BYTES", 0,
@@ -159,6 +162,8 @@ static int apply_text(struct aggregator_config *cfg, int key, const char *value)
 		return conffile_set_text(&cfg->ingest.cert_file, value);
 	case KEY_TLS_KEY:
 		return conffile_set_text(&cfg->ingest.key_file, value);
+	case KEY_TLS_SHARED:
+		return conffile_set_text(&cfg->ingest.shared_name, value);
 	default:
 		return apply_listen(cfg, key, value);
 	}

@@ -138,6 +138,7 @@ int gate_open(struct gate **out, const struct gate_options *opt)
 	g->max_bytes = opt->queue_bytes;
 	g->max_conns =
 		opt->max_connections ? opt->max_connections : CONNECTIONS_MAX;
+	g->shared_name = opt->shared_name;
 	g->wait_ns = (opt->wait_ms ? opt->wait_ms : WAIT_MS) * CLOCK_NS_PER_MS;
 	g->body_ns = (opt->body_ms ? opt->body_ms : BODY_MS) * CLOCK_NS_PER_MS;
 	g->listener = calloc(opt->n_urls + 1, sizeof(*g->listener));
@@ -286,8 +287,8 @@ bool gate_may_be(struct gate *g, const struct gate_request *r,
 {
 	const struct gate_conn *c = r->handle;
 
-	(void)g;
-	return !c->tls || gate_tls_peer_is(c->stream, agent);
+	return !c->tls || gate_tls_peer_is(c->stream, agent) ||
+	       (g->shared_name && gate_tls_peer_is(c->stream, g->shared_name));
 }
 
 static bool too_much_rubbish(struct gate *g, struct gate_conn *c)
