@@ -21,3 +21,7 @@ manifests: ## Render the chart into deploy/kustomize and tests/golden/helm (HELM
 .PHONY: deb
 deb: ## Build the Debian packages into build/deb
 	@deploy/deb.sh '$(VERSION)' '$(REVISION)'
+
+.PHONY: print-version
+print-version:
+	@echo '$(VERSION)'

@@ -8,6 +8,7 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -77,7 +78,7 @@ static void check_bpf(void)
 
 static void check_btf(void)
 {
-	if (!access("/sys/kernel/btf/vmlinux", R_OK))
+	if (!faccessat(AT_FDCWD, "/sys/kernel/btf/vmlinux", R_OK, AT_EACCESS))
 		say(MARK_GOOD, "BTF", "/sys/kernel/btf/vmlinux");
 	else
 		say(MARK_BAD, "BTF",
@@ -93,12 +94,12 @@ static void check_tracefs(void)
 	};
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-		if (!access(places[i], R_OK | X_OK)) {
+		if (!faccessat(AT_FDCWD, places[i], R_OK | X_OK, AT_EACCESS)) {
 			say(MARK_GOOD, "tracefs", "%s", places[i]);
 			return;
 		}
 	}
-	if (!access("/sys/kernel/tracing", F_OK))
+	if (!faccessat(AT_FDCWD, "/sys/kernel/tracing", F_OK, AT_EACCESS))
 		say(MARK_NOTE, "tracefs",
 		    "not mounted or not readable; the agent mounts it if it "
 		    "may (mount -t tracefs tracefs /sys/kernel/tracing)");
@@ -174,7 +175,7 @@ static void check_probe_kinds(void)
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
 		snprintf(path, sizeof(path), "/sys/bus/event_source/devices/%s",
 			 kinds[i]);
-		if (!access(path, F_OK))
+		if (!faccessat(AT_FDCWD, path, F_OK, AT_EACCESS))
 			say(MARK_GOOD, kinds[i], "offered by the kernel");
 		else
 			say(MARK_NOTE, kinds[i], "not in this kernel");

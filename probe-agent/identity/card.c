@@ -45,7 +45,7 @@ const char *card_root(void)
 
 	if (!stat("/proc/self/ns/mnt", &own) &&
 	    !stat("/proc/1/ns/mnt", &host) && own.st_ino != host.st_ino &&
-	    !access("/proc/1/root/", X_OK))
+	    !faccessat(AT_FDCWD, "/proc/1/root/", X_OK, AT_EACCESS))
 		return "/proc/1/root";
 	return "/";
 }
