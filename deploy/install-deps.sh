@@ -12,7 +12,7 @@ build="gcc make git ca-certificates clang-14 llvm-14 bpftool libbpf-dev libelf-d
 tests="libcmocka-dev libclang-rt-14-dev clang-format-14 shellcheck mandoc nginx-light
  gnutls-bin wget wrk jq xxd socat openssl python3 nodejs redis-server prometheus procps
  iproute2 libfaketime valgrind util-linux sqlite3 qemu-system-x86 busybox-static kmod
- zstd lz4"
+ zstd lz4 libnghttp2-dev python3-h2"
 
 command -v dpkg-query >/dev/null || {
 	echo "not a Debian system: install the packages named in $0 yourself" >&2

@@ -7,7 +7,8 @@ UNIT_LIBS_probe-agent := agent proto common
 UNIT_LIBS_aggregator := aggregator proto common
 UNIT_EXTRA_common := -lyaml
 UNIT_EXTRA_proto := $(LIBS_proto) -lm
-UNIT_EXTRA_probe-agent := $(LIBS_agent)
+# nghttp2: the oracle of our header compression, in tests only.
+UNIT_EXTRA_probe-agent := $(LIBS_agent) -lnghttp2
 UNIT_EXTRA_aggregator := $(LIBS_aggregator) -lnng
 UNIT_TESTS :=
 
@@ -34,7 +35,7 @@ $(FUZZERS): $(B)/%: $(B)/obj/%.o $(B)/libagent.a $(B)/libaggregator.a \
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) \
-		$(LIBS_agent) $(LIBS_aggregator) -o $@
+		$(LIBS_agent) $(LIBS_aggregator) -lnghttp2 -o $@
 
 # Small programs that drive the integration tests.
 DRIVERS := $(patsubst tests/integration/src/%.c,$(B)/tests/integration/%,\
