@@ -25,6 +25,11 @@ $(foreach f,common proto probe-agent aggregator,$(eval $(call unit_folder,$(f)))
 # The scripted kernel side that these feed the engine with.
 $(UNIT_probe-agent): $(B)/obj/tests/unit/probe-agent/tap_script.o
 
+# Conversations in HTTP/2, and the kernel side of them.
+$(filter %/test_h2 $(B)/tests/unit/probe-agent/http/test_h2_%,$(UNIT_probe-agent)): \
+		$(B)/obj/tests/unit/probe-agent/http/h2_script.o \
+		$(B)/obj/tests/unit/probe-agent/http/h2_kernel.o
+
 $(patsubst $(B)/%,$(B)/obj/%.o,$(UNIT_TESTS)): | $(PROTO_GEN).h $(BPF_SKELS)
 
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
