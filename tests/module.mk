@@ -87,8 +87,9 @@ lint: ## Check formatting, include rules, names, scripts, man pages
 .PHONY: bench bench-scrape bench-fold bench-ingest bench-growth bench-agent \
 	bench-build bench-instructions
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
-BENCHES_AGENT := $(B)/tests/bench/agent $(B)/tests/bench/hooks
+BENCHES_AGENT := $(B)/tests/bench/agent $(B)/tests/bench/hooks $(B)/tests/bench/h2
 $(BENCHES_AGENT): $(B)/obj/tests/unit/probe-agent/tap_script.o $(B)/libagent.a
+$(B)/tests/bench/h2: $(B)/obj/tests/unit/probe-agent/http/h2_kernel.o
 $(filter-out $(BENCHES_AGENT),$(BENCHES)): $(B)/%: $(B)/obj/%.o $(B)/libaggregator.a \
 		$(B)/libproto.a $(B)/libcommon.a
 	@mkdir -p $(@D)
@@ -100,7 +101,7 @@ $(BENCHES_AGENT): $(B)/%: $(B)/obj/%.o $(B)/libproto.a $(B)/libcommon.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $(filter %.o,$^) \
 		$(B)/libagent.a $(B)/libproto.a $(B)/libcommon.a \
-		-lcmocka $(LIBS_agent) -o $@
+		-lcmocka -lnghttp2 $(LIBS_agent) -o $@
 
 bench-build: $(BENCHES)
 
@@ -117,8 +118,9 @@ bench-ingest: $(B)/redtap-aggregator $(B)/redtap-agent ## Events a second, ackno
 bench-growth: $(B)/redtap-aggregator $(B)/redtap-agent ## The same by series and agents; restart, stalls, peers
 	@tests/bench/ingest.py --build=$(B) series agents crowd restart stalls peers
 
-bench-agent: $(B)/tests/bench/agent ## From a recorded tap to encoded batches
-	@$<
+bench-agent: $(B)/tests/bench/agent $(B)/tests/bench/h2 ## From a recorded tap to encoded batches; HTTP/2
+	@$(B)/tests/bench/agent
+	@$(B)/tests/bench/h2
 
 # WRITE=1 writes down what is, for later comparisons.
 WRITE ?=
