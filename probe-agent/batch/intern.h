@@ -47,7 +47,7 @@ struct intern {
 
 /* Numbers per row: columns of struct batch_resources and batch_series. */
 #define INTERN_RESOURCE_WIDTH 5
-#define INTERN_SERIES_WIDTH 10
+#define INTERN_SERIES_WIDTH 11
 
 /* 0 or -ENOMEM. String 0 is "". */
 int intern_init(struct intern *t);
