@@ -12,7 +12,7 @@ build="gcc make git ca-certificates clang-14 llvm-14 bpftool libbpf-dev libelf-d
 tests="libcmocka-dev libclang-rt-14-dev clang-format-14 shellcheck mandoc nginx-light
  gnutls-bin wget wrk jq xxd socat openssl python3 nodejs redis-server prometheus procps
  iproute2 libfaketime valgrind util-linux sqlite3 qemu-system-x86 busybox-static kmod
- zstd lz4"
+ zstd lz4 apache2-bin haproxy lighttpd varnish caddy"
 
 command -v dpkg-query >/dev/null || {
 	echo "not a Debian system: install the packages named in $0 yourself" >&2

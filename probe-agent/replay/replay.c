@@ -63,7 +63,8 @@ static const struct argp_option options[] = {
 	  1 },
 	{ "format", KEY_FORMAT, "NAME", 0,
 	  "Format of files that are not traces: auto (default), combined, "
-	  "combined+time, json, har",
+	  "combined+time, apache-D, ingress-nginx, traefik, caddy, envoy, "
+	  "alb, haproxy, w3c, json, har",
 	  2 },
 	{ "service", KEY_SERVICE, "NAME", 0,
 	  "Service of imported requests that name none (imported)", 2 },
@@ -185,56 +186,10 @@ static int each_batch(struct replay *r, struct trace_reader *reader)
 	return !err && replay_interrupted ? -EINTR : err;
 }
 
-static int import(struct replay *r, FILE *in, FILE *out)
+static uint64_t not_sent(const struct replay *r)
 {
-	struct trace_origin origin = { .created_by = "redtap-agent replay" };
-	struct trace_writer *w;
-	struct import_stats stats = { 0 };
-	int err = trace_writer_new(&w, &origin, trace_to_file, out);
-
-	if (err)
-		return err;
-	err = import_file(in, r->name, &r->import, w, &stats);
-	if (!err)
-		err = trace_end(w);
-	trace_writer_free(w);
-	if (err)
-		return err;
-	log_info("imported file=%s format=%s lines=%" PRIu64
-		 " requests=%" PRIu64 " bad=%" PRIu64,
-		 r->name, import_format_name(stats.format), stats.lines,
-		 stats.events, stats.bad);
-	return 0;
-}
-
-/* Opens the file as a trace, imported if needed. The caller closes *out. */
-static int open_trace(struct replay *r, FILE **out)
-{
-	FILE *f = fopen(r->name, "re"), *made;
-	struct trace_reader *reader;
-	int err;
-
-	if (!f)
-		return -errno;
-	err = trace_reader_new(&reader, f);
-	if (!err)
-		trace_reader_free(reader);
-	rewind(f);
-	if (err != -EPROTO) {
-		if (err)
-			fclose(f);
-		*out = f;
-		return err;
-	}
-	made = tmpfile();
-	err = made ? import(r, f, made) : -errno;
-	fclose(f);
-	if (err && made)
-		fclose(made);
-	if (!err)
-		rewind(made);
-	*out = made;
-	return err;
+	return r->plan.requests - r->requests - r->known_requests -
+	       r->refused_requests;
 }
 
 static void report(const struct replay *r)
@@ -250,9 +205,16 @@ static void report(const struct replay *r)
 	if (!r->backfill)
 		log_info("replayed file=%s requests=%" PRIu64
 			 " batches=%" PRIu64 " counted_before=%" PRIu64
-			 " refused=%" PRIu64,
+			 " refused=%" PRIu64 " not_sent=%" PRIu64,
 			 r->name, r->requests, r->batches, r->known_requests,
-			 r->refused_requests);
+			 r->refused_requests, not_sent(r));
+}
+
+/* A file that was not counted whole must show in the exit status. */
+static bool is_whole(const struct replay *r)
+{
+	return !r->plan.damage && r->plan.invalid == 0 &&
+	       r->refused_requests == 0 && (r->backfill || not_sent(r) == 0);
 }
 
 static int replay_file(struct replay *r, const char *name)
@@ -264,7 +226,7 @@ static int replay_file(struct replay *r, const char *name)
 	r->name = name;
 	r->batches = r->requests = r->known_batches = r->known_requests = 0;
 	r->refused_requests = 0;
-	err = open_trace(r, &f);
+	err = replay_open(r, &f);
 	if (err)
 		return err;
 	err = replay_streams_make(&r->plan, f, r->as);
@@ -278,8 +240,7 @@ static int replay_file(struct replay *r, const char *name)
 		replay_draw(r, true);
 		report(r);
 	}
-	/* A file that was not counted whole must show in the exit status. */
-	if (!err && (r->plan.damage || r->refused_requests > 0))
+	if (!err && !is_whole(r))
 		err = -EBADMSG;
 	trace_reader_free(reader);
 	replay_streams_fini(&r->plan);
@@ -287,8 +248,10 @@ static int replay_file(struct replay *r, const char *name)
 	return err;
 }
 
-static const char *explain(int err)
+static const char *explain(const struct replay *r, int err)
 {
+	if (r->problem && (err == -EPROTO || err == -ENODATA))
+		return r->problem;
 	switch (err) {
 	case -EINTR:
 		return "interrupted; the same command continues from here";
@@ -298,6 +261,8 @@ static const char *explain(int err)
 	case -EPROTO:
 		return "neither a trace nor in a known format: see "
 		       "--format";
+	case -E2BIG:
+		return "more agents and starts in the file than a replay takes";
 	case -ENOTSUP:
 		return "the trace is of a newer version";
 	case -EBADMSG:
@@ -315,7 +280,7 @@ static int replay_files(struct replay *r)
 		err = replay_file(r, r->file[i]);
 		if (err)
 			log_error("replay failed file=%s problem=\"%s\"",
-				  r->file[i], explain(err));
+				  r->file[i], explain(r, err));
 		if (err && worst == 0)
 			worst = err;
 		if (err == -ETIMEDOUT)
@@ -361,7 +326,8 @@ int cmd_replay(int argc, char **argv)
 		.doc = "Sends traces (from `redtap-aggregator export` or "
 		       "`redtap-agent run --record`), access logs, JSON lines "
 		       "or HAR files to an aggregator. A file that is sent again "
-		       "as the same agent is counted once.",
+		       "as the same agent is counted once. FILE - is standard "
+		       "input.",
 		.children = children,
 	};
 	struct replay r = {
