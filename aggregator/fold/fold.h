@@ -5,9 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/series.h"
-#include "aggregator/fold/views.h"
 #include "aggregator/fold/window.h"
+#include "aggregator/series/series.h"
+#include "aggregator/views/views.h"
 #include "proto/batch.h"
 
 /*
@@ -94,12 +94,11 @@ const struct cells *fold_cells(const struct fold *f, bool seconds);
 enum fold_target_field {
 	TARGET_JOB,
 	TARGET_INSTANCE,
-	TARGET_SERVICE,
-	TARGET_NAMESPACE,
-	TARGET_CONTAINER,
 	TARGET_NODE,
-	TARGET_EXECUTABLE,
-	TARGET_FIELDS,
+#define FIELD(name, text) TARGET_##name,
+	RESOURCE_ATTRIBUTES(FIELD)
+#undef FIELD
+		TARGET_FIELDS,
 };
 struct fold_target {
 	const struct interned *value[TARGET_FIELDS];
@@ -122,7 +121,7 @@ uint64_t fold_share(struct fold *f);
 /* No snapshot older than the generation `oldest` is left. */
 void fold_unshare(struct fold *f, uint64_t oldest);
 
-/* Adds one value to a span of a view in seconds. For graph_views.c. -ENOMEM. */
+/* Adds one value to a span of a view in seconds. For fold_edges.c. -ENOMEM. */
 int fold_add_us(struct fold *f, struct span **ref, uint64_t us);
 
 /* Events that were too far from their arrival (future_us, past_us), so far. */

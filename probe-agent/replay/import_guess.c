@@ -17,7 +17,7 @@ struct guess {
 	char *copy; /* of a line: readers write to theirs */
 };
 
-static int begin(struct guess *g, size_t len)
+static int begin_candidates(struct guess *g, size_t len)
 {
 	int err = 0;
 
@@ -35,7 +35,7 @@ static int begin(struct guess *g, size_t len)
 	return err;
 }
 
-static void end(struct guess *g)
+static void end_candidates(struct guess *g)
 {
 	for (unsigned f = 0; f < IMPORT_FORMATS; f++)
 		import_json_free(g->of[f].lines.json);
@@ -154,7 +154,7 @@ int import_guess(const char *text, size_t len, struct import_guess *out)
 		out->format = IMPORT_HAR;
 		return 0;
 	}
-	err = begin(g, len);
+	err = begin_candidates(g, len);
 	if (!err)
 		try_lines(g, text, len);
 	out->format = winner(g);
@@ -164,7 +164,7 @@ int import_guess(const char *text, size_t len, struct import_guess *out)
 						  : why_not(g, out->format);
 	if (!err && out->problem)
 		err = -EPROTO;
-	end(g);
+	end_candidates(g);
 	free(g);
 	return err;
 }

@@ -33,7 +33,7 @@ enum field {
 	F_PORT,
 	F_REQUEST, /* "GET /x HTTP/1.1", instead of method, target, version */
 	F_FLAGS, /* Envoy's: how it ended */
-	F_LOGGER, /* Caddy's: of which log a line is */
+	F_LOGGER, /* Caddy: the log that a line belongs to */
 	F_TLS, /* Caddy's: an object, if there was TLS */
 	FIELDS,
 };

@@ -171,7 +171,7 @@ static int begin_utf16(struct import_source *s, enum coding coding)
 	return 0;
 }
 
-static int begin(struct import_source *s)
+static int begin_source(struct import_source *s)
 {
 	/* What is converted must not outgrow the buffer for bytes. */
 	size_t n = read_bytes(s, s->text, RAW_BYTES);
@@ -200,7 +200,7 @@ int import_source_new(struct import_source **out, FILE *in)
 		return -ENOMEM;
 	s->in = in;
 	s->text = malloc((size_t)IMPORT_LINE_MAX + 1);
-	err = s->text ? begin(s) : -ENOMEM;
+	err = s->text ? begin_source(s) : -ENOMEM;
 	if (err) {
 		import_source_free(s);
 		return err;
