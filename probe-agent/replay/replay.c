@@ -160,6 +160,15 @@ static void on_signal(int sig)
 	replay_interrupted = 1;
 }
 
+/* An interrupt is waited for only while batches are sent; else it ends us. */
+static void catch_interrupts(bool on)
+{
+	struct sigaction sa = { .sa_handler = on ? on_signal : SIG_DFL };
+
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+}
+
 /* --- one file --- */
 
 static int each_batch(struct replay *r, struct trace_reader *reader)
@@ -226,6 +235,7 @@ static int replay_file(struct replay *r, const char *name)
 	r->name = name;
 	r->batches = r->requests = r->known_batches = r->known_requests = 0;
 	r->refused_requests = 0;
+	catch_interrupts(false);
 	err = replay_open(r, &f);
 	if (err)
 		return err;
@@ -234,8 +244,10 @@ static int replay_file(struct replay *r, const char *name)
 	if (!err)
 		err = trace_reader_new(&reader, f);
 	r->start_ns = clock_mono_ns();
-	if (!err)
+	if (!err) {
+		catch_interrupts(true);
 		err = each_batch(r, reader);
+	}
 	if (reader) {
 		replay_draw(r, true);
 		report(r);
@@ -262,7 +274,10 @@ static const char *explain(const struct replay *r, int err)
 		return "neither a trace nor in a known format: see "
 		       "--format";
 	case -E2BIG:
-		return "more agents and starts in the file than a replay takes";
+		return "more than 10000 agents and starts in one file";
+	case -EFBIG:
+		return "the file decompresses to much more than its requests "
+		       "need";
 	case -ENOTSUP:
 		return "the trace is of a newer version";
 	case -EBADMSG:
@@ -336,14 +351,11 @@ int cmd_replay(int argc, char **argv)
 		.wait_ms = WAIT_MS,
 		.import = { .agent = "import", .service = "imported" },
 	};
-	struct sigaction sa = { .sa_handler = on_signal };
 
 	argp_parse(&argp, argc, argv, 0, NULL, &r);
 	if (r.wait_ms < r.uplink_options.reply_timeout_ms)
 		r.uplink_options.reply_timeout_ms =
 			r.wait_ms > 0 ? (uint32_t)r.wait_ms : 1;
 	r.bar = isatty(STDERR_FILENO);
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
 	return run_replay(&r) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
