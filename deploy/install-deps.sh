@@ -34,9 +34,12 @@ build="
 	zlib1g-dev
 "
 tests="
+	apache2-bin
 	busybox-static
+	caddy
 	clang-format-14
 	gnutls-bin
+	haproxy
 	iproute2
 	jq
 	kmod
@@ -44,6 +47,7 @@ tests="
 	libcmocka-dev
 	libfaketime
 	libnghttp2-dev
+	lighttpd
 	lz4
 	mandoc
 	nginx-light
@@ -61,6 +65,7 @@ tests="
 	sqlite3
 	util-linux
 	valgrind
+	varnish
 	wget
 	wrk
 	xxd
