@@ -46,18 +46,20 @@ static int intern_filtered(struct fold *f, const struct labels_row *lr)
 }
 
 /*
- * A cache entry holds the slot in each view, then the slot in the window
- * series, a bit set of the views that count the label set, whether it is an
- * error, and whether its durations are unknown.
+ * A cache entry holds the slot in each view, then the slot in the window series
+ * with two flags, and a bit set of the views that count the label set. With the
+ * built-in views it is as long as a cache line.
  */
 #define AT_WINDOW(f) ((f)->n_views)
 #define AT_VIEWS(f) ((f)->n_views + 1)
-#define AT_ERROR(f) ((f)->n_views + 2)
-#define AT_UNTIMED(f) ((f)->n_views + 3)
+
+#define IS_ERROR (UINT32_C(1) << 31)
+#define IS_UNTIMED (UINT32_C(1) << 30) /* durations are unknown */
+#define WINDOW_SLOT (IS_UNTIMED - 1)
 
 size_t fold_row_words(size_t n_views)
 {
-	return n_views + 4;
+	return n_views + 2;
 }
 
 /* Finds or makes the slots of a label set that is not in the cache. */
@@ -80,10 +82,9 @@ static int resolve_slots(struct fold *f, const struct labels_row *lr,
 	at = series_resolve(&f->window_series, lr->label, now_us);
 	if (at < 0)
 		return (int)at;
-	slot[AT_WINDOW(f)] = (uint32_t)at;
+	slot[AT_WINDOW(f)] = (uint32_t)at | (lr->error ? IS_ERROR : 0) |
+			     (lr->untimed ? IS_UNTIMED : 0);
 	slot[AT_VIEWS(f)] = views;
-	slot[AT_ERROR(f)] = lr->error;
-	slot[AT_UNTIMED(f)] = lr->untimed;
 	return at == SERIES_OVERFLOW ? 0 : intern_filtered(f, lr);
 }
 
@@ -100,19 +101,19 @@ static int resolve_row(struct fold *f, size_t i, int64_t now_us,
 	return err < 0 ? err : labels_cache(f->labels, i, slot);
 }
 
-int fold_find_row(struct fold *f, const struct fold_input *fb, size_t i,
+int fold_find_row(struct fold *f, const struct fold_input *fb,
 		  struct fold_row *r)
 {
-	const uint32_t *slot = labels_cached(f->labels, i);
+	const uint32_t *slot = labels_cached(f->labels, &r->labels);
 	int err = 0;
 
 	if (!slot)
-		err = resolve_row(f, i, fb->received_us, &slot);
+		err = resolve_row(f, r->labels.row, fb->received_us, &slot);
 	if (err < 0)
 		return err;
-	r->window_key = slot[AT_WINDOW(f)];
-	r->error = slot[AT_ERROR(f)];
-	r->untimed = slot[AT_UNTIMED(f)];
+	r->window_key = slot[AT_WINDOW(f)] & WINDOW_SLOT;
+	r->error = slot[AT_WINDOW(f)] & IS_ERROR;
+	r->untimed = slot[AT_WINDOW(f)] & IS_UNTIMED;
 	r->n = 0;
 	for (uint32_t left = slot[AT_VIEWS(f)]; left; left &= left - 1) {
 		unsigned v = (unsigned)__builtin_ctz(left);

@@ -5,11 +5,33 @@
 #include <assert.h>
 
 #include "aggregator/series/labelset.h"
+#include "common/cache_line.h"
 #include "common/hash_index.h"
 
 /* Internals of the label sets, for labelset*.c only. */
 
 #define STATUS_MAX 1000u
+#define LINE_WORDS (CACHE_LINE / sizeof(uint32_t))
+
+/*
+ * The key of a cache entry, which determines all labels of a row: the ids of
+ * interned values, so that no text is compared, and small numbers as they are.
+ */
+enum labelset_word {
+	KEY_JOB,
+	KEY_INSTANCE,
+	KEY_NODE,
+	KEY_SERVICE,
+	KEY_METHOD,
+	KEY_ROUTE,
+	KEY_SCHEME,
+	KEY_ADDRESS,
+	KEY_PORT_STATUS,
+	KEY_ROLE_OUTCOME_VERSION,
+	KEY_WORDS,
+};
+static_assert(KEY_WORDS == LABELS_KEY_WORDS && KEY_WORDS % 2 == 0,
+	      "hashed two by two");
 
 struct labels {
 	struct intern *intern;
@@ -42,25 +64,6 @@ struct labels {
 	size_t stride, n, cap;
 	struct hash_index index; /* of entries */
 };
-
-/*
- * The key of a cache entry, which determines all labels of a row: the ids of
- * interned values, so that no text is compared, and small numbers as they are.
- */
-enum labelset_word {
-	KEY_JOB,
-	KEY_INSTANCE,
-	KEY_NODE,
-	KEY_SERVICE,
-	KEY_METHOD,
-	KEY_ROUTE,
-	KEY_SCHEME,
-	KEY_ADDRESS,
-	KEY_PORT_STATUS,
-	KEY_ROLE_OUTCOME_VERSION,
-	KEY_WORDS,
-};
-static_assert(KEY_WORDS % 2 == 0, "hashed two by two");
 
 #define ID_NONE UINT32_MAX /* not interned, or not looked up yet */
 
