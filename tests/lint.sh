@@ -137,7 +137,7 @@ rooms() {
 			grep -vE "^($allowed)\.(c|h):" |
 			sed "s#^#$allowed owns it: #"
 	done <<-'TABLE'
-	nng/ probe-agent/(outbox/uplink(_tls)?|synth/fleet)|aggregator/ingest/gate(_conn|_state|_tls)?
+	nng/ probe-agent/(outbox/uplink(_tls)?|synth/fleet)
 	sqlite3 probe-agent/outbox/outbox_disk|aggregator/store/store(_[a-z]+)?
 	microhttpd aggregator/web/web(_[a-z]+)?
 	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_tls)
@@ -149,6 +149,7 @@ rooms() {
 	curl/ aggregator/cli/client
 	zlib aggregator/expose/render(_stream)?
 	cap-ng probe-agent/(check|privileges)
+	nghttp2/ tests/[a-z_/]+
 	bpf/(libbpf|bpf)\.h probe-agent/(tap/(tap(_front(_list)?|_bpf_maps)?|bpf_attach)|tls/tls(_files|_programs)?)
 	[a-z_]*\.skel\.h probe-agent/(tap/(tap(_front(_list)?)?|bpf_attach)|tls/tls(_programs)?)
 	(proto/)?redtap\.pb-c proto/(batch|batch_[a-z]+|envelope)

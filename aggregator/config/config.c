@@ -52,10 +52,13 @@ static const cyaml_schema_field_t ingest_fields[] = {
 	TEXT("ca_file", struct aggregator_config, ingest.ca_file),
 	TEXT("cert_file", struct aggregator_config, ingest.cert_file),
 	TEXT("key_file", struct aggregator_config, ingest.key_file),
+	TEXT("shared_name", struct aggregator_config, ingest.shared_name),
 	BOOLEAN("allow_plaintext", struct aggregator_config,
 		ingest.allow_plaintext),
 	UINT("queue_bytes", struct aggregator_config, ingest.queue_bytes),
 	UINT("max_agents", struct aggregator_config, ingest.max_agents),
+	UINT("batches_per_s", struct aggregator_config, ingest.batches_per_s),
+	UINT("gather_max_ms", struct aggregator_config, ingest.gather_max_ms),
 	CYAML_FIELD_END,
 };
 
@@ -182,6 +185,8 @@ static int fill_defaults(struct aggregator_config *cfg)
 	default_u32(&cfg->graph.max_waiting, 262144);
 	default_u64(&cfg->ingest.queue_bytes, 64u << 20);
 	default_u32(&cfg->ingest.max_agents, 10000);
+	default_u32(&cfg->ingest.batches_per_s, 10000);
+	default_u32(&cfg->ingest.gather_max_ms, 5000);
 	if (!err)
 		err = default_text(&cfg->web.telemetry_path, "/metrics");
 	if (!err && !cfg->web.listen_count)
@@ -289,11 +294,11 @@ int aggregator_config_load(struct aggregator_config **out,
 			   const struct cli_settings *flags)
 {
 	struct aggregator_config *cfg = NULL;
-	const char *wrong;
+	const char *file = conffile_present(flags->cli.config_file), *wrong;
 	int err = 0;
 
-	if (flags->cli.config_file)
-		err = load_file(&cfg, flags->cli.config_file);
+	if (file)
+		err = load_file(&cfg, file);
 	/* For an empty file libcyaml makes no configuration. */
 	if (!err && !cfg) {
 		cfg = calloc(1, sizeof(*cfg));

@@ -49,9 +49,12 @@ struct aggregator_config {
 		char **listen; /* tcp://host:port, tls+tcp://host:port */
 		unsigned listen_count;
 		char *ca_file, *cert_file, *key_file; /* NULL: none */
+		char *shared_name; /* of agents' certificates; NULL: none */
 		bool allow_plaintext; /* allow tcp:// beyond loopback */
 		uint64_t queue_bytes; /* received, not yet answered */
 		uint32_t max_agents;
+		uint32_t batches_per_s; /* of all agents */
+		uint32_t gather_max_ms;
 	} ingest;
 };
 
