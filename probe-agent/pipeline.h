@@ -49,7 +49,8 @@ void pipeline_idle(struct pipeline *p);
 
 /* What the capture counted, since the agent started. */
 struct pipeline_tls {
-	uint64_t missed; /* see tls_missed() */
+	/* See struct tls_stats. */
+	uint64_t missed, refused, crowded, skipped;
 };
 struct pipeline_tap {
 	uint64_t kernel[TAP_C_MAX]; /* by enum tap_counter */

@@ -341,10 +341,17 @@ static int start(struct agent *a)
 static void flush_batch(struct agent *a, uint64_t now_ns)
 {
 	struct pipeline_tap tap = { 0 };
+	struct tls_stats tls;
 
 	if (!tap_counters(a->tap, tap.kernel)) {
 		if (a->tls) {
-			tap.tls.missed = tls_missed(a->tls);
+			tls_stats(a->tls, &tls);
+			tap.tls = (struct pipeline_tls){
+				.missed = tls.missed,
+				.refused = tls.refused,
+				.crowded = tls.crowded,
+				.skipped = tls.skipped,
+			};
 			tap.kernel[TAP_C_TLS_EVENTS_LOST] +=
 				tls_loads_lost(a->tls);
 		}
