@@ -253,7 +253,7 @@ static int set_up(struct pipeline *p)
 	outbox_epoch(p->opt.outbox, &p->epoch, &sequence);
 	err = identity_new(&p->identities, &io);
 	if (!err)
-		err = filter_new(&p->rules, cfg);
+		err = filter_new(&p->rules, &cfg->select);
 	if (!err)
 		err = route_new(&p->routes, &ro);
 	if (!err)
