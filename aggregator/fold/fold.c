@@ -14,7 +14,7 @@ static const enum view_key window_keys[] = { LABEL_JOB,	   LABEL_ROLE,
 					     LABEL_STATUS, LABEL_ERROR };
 #define N_WINDOW_KEYS (sizeof(window_keys) / sizeof(window_keys[0]))
 static_assert(N_WINDOW_KEYS == FOLD_WINDOW_LABELS,
-	      "readers of a window's labels know how many there are");
+	      "readers of window labels expect this many");
 
 /* --- construction --- */
 
@@ -105,7 +105,7 @@ static uint32_t filter_labels(const struct view *v)
 	return used;
 }
 
-/* Labels that make up the slots of rows with this role. */
+/* Labels that decide which slots count a row with this role. */
 static uint32_t used_labels(const struct views *views, unsigned role)
 {
 	uint32_t used = 0;
@@ -281,7 +281,7 @@ uint64_t fold_clamped(const struct fold *f)
 	return f->clamped;
 }
 
-/* FNV-1a over what decides where a value is counted. */
+/* FNV-1a over all that decides where a value is counted. */
 static uint64_t digest(uint64_t h, uint64_t v)
 {
 	for (unsigned i = 0; i < 64; i += 8)

@@ -10,49 +10,49 @@
 #include "proto/batch.h"
 
 /*
- * From the rows of a batch's series table to label values, and a bounded cache
- * from label sets to the slots of all views, so that a known label set costs
- * one look-up a batch. Not locked: the fold owns it.
+ * Turns the rows of a batch's series table into label values, and caches for
+ * each label set its slots in all views, so that a known label set costs one
+ * look-up per batch. The cache is bounded. Not locked: the fold owns it.
  */
 struct labels;
 
 #define LABELS_NO_SLOT UINT32_MAX
-#define LABELS_ROLES 3u /* by wire value; 0: any other */
+#define LABELS_ROLES 3u /* wire values of roles; 0 stands for unknown ones */
 
 /*
- * used: bit 1 << label_key for every label that some view of that role has (a
- * value that no series is made of is never interned, so it must not be part of
- * the key); n_slots: how many slots a cache entry holds. Borrows the intern
- * table. -ENOMEM.
+ * Sets *out, released by labels_free(). Borrows the intern table. used: for
+ * each role, bit 1 << label_key for every label that some view of this role
+ * has. Other labels are not part of the cache's key, as their values are never
+ * interned. n_slots: number of words per cache entry. -ENOMEM.
  */
 int labels_new(struct labels **out, struct intern *intern,
 	       const uint32_t used[LABELS_ROLES], size_t n_slots);
 void labels_free(struct labels *l); /* NULL is fine */
 
-/* Starts on a batch, borrowed until the next one. -ENOMEM. */
+/* Starts on a batch; borrows it until the next call. -ENOMEM. */
 int labels_begin(struct labels *l, const struct batch *b);
 
 struct labels_row {
 	uint32_t role;
 	bool error;
 	struct series_label
-		*label[LABEL_EVENT_KEYS]; /* never NULL; data may be */
+		*label[LABEL_EVENT_KEYS]; /* never NULL; their data may be */
 };
 
-/* Labels of row i of the series table. Valid until the next call. */
+/* Sets *out to the labels of row i of the series table, until the next call. */
 void labels_of(struct labels *l, size_t i, struct labels_row *out);
 
-/* error_type of a request, NULL on success. Static. */
+/* Returns the error_type of a request, NULL on success. Static. */
 const char *labels_error_name(uint32_t role, uint32_t status, uint32_t outcome);
 
-/* Labels of row i of the resources table. */
+/* The labels of row i of the resources table. */
 const struct series_label *labels_job(const struct labels *l, size_t i);
 const struct series_label *labels_instance(const struct labels *l, size_t i);
 
-/* The slots that were cached for row i, valid until the next call; or NULL. */
+/* Returns the cached slots of row i, until the next labels_cache(); or NULL. */
 const uint32_t *labels_cached(struct labels *l, size_t i);
 uint32_t *labels_scratch(struct labels *l); /* room for n_slots */
-/* Caches slots, if all labels in use are interned by now. -ENOMEM. */
+/* Caches the slots of row i if all its labels in use are interned. -ENOMEM. */
 int labels_cache(struct labels *l, size_t i, const uint32_t *slot);
 
 #endif /* AGGREGATOR_FOLD_LABELSET_H */

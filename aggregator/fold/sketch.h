@@ -7,11 +7,12 @@
 #include <stdint.h>
 
 /*
- * HyperLogLog (Flajolet et al. 2007): how many different hashes were added, in
- * 1 << bits bytes, to some 1.04 / sqrt(1 << bits): 3 % of 10 bits, 7 % of 8.
- * The caller's memory, zero at start. Pure.
+ * HyperLogLog (Flajolet et al. 2007): estimates the number of distinct hashes
+ * added. A sketch is 1 << bits bytes of the caller's memory, zero at the start.
+ * Its standard error is about 1.04 / sqrt(1 << bits): 3 % for 10 bits, 7 % for
+ * 8 bits. Pure.
  */
-/* True: the estimate changes. */
+/* Returns true if this changed the sketch, and with it the estimate. */
 bool sketch_add(uint8_t *sketch, unsigned bits, uint64_t hash);
 uint64_t sketch_estimate(const uint8_t *sketch, unsigned bits);
 

@@ -5,19 +5,22 @@
 #include <stdint.h>
 
 /*
- * Counts of neighbouring cells. A snapshot shares spans with the engine: one
- * that is older than the newest snapshot is copied before it is written to.
+ * The counts of a run of cells. Snapshots share spans with the engine: a span
+ * that the newest snapshot may refer to is copied before it is written to.
  */
 struct span {
-	uint64_t generation; /* when it was made, in snapshots */
+	uint64_t generation; /* number of snapshots taken before it was made */
 	uint16_t first, n; /* cells [first, first + n) */
 	uint64_t count[];
 };
 
-/* All zero. NULL: out of memory. free() releases. */
+/* Makes a span of zeros, released by free(). NULL: out of memory. */
 struct span *span_new(unsigned first, unsigned n, uint64_t generation);
 
-/* A wider one that has cells [low, high] and the counts of s (may be NULL). */
+/*
+ * Makes a span that has the cells [low, high] and those of s, with the counts
+ * of s. s may be NULL and is not freed. NULL: out of memory.
+ */
 struct span *span_widen(const struct span *s, unsigned low, unsigned high,
 			unsigned n_cells, uint64_t generation);
 

@@ -6,12 +6,12 @@
 #include <stdint.h>
 
 /*
- * Who asks a view for the most label sets that it has not: the heaviest of a
- * stream by Space-Saving (Metwally et al. 2005), but each counts how many
- * different sets it asked for, by a sketch. A newcomer takes the place of the
- * least and inherits its number, so who asks for more than a sixteenth of all
- * is always among them, however many others there are. Pure; the engine's
- * thread.
+ * The services that ask a view for the most label sets without a slot. Keeps
+ * the TOP_DENIED heaviest by Space-Saving (Metwally et al. 2005); each entry
+ * estimates by a sketch how many distinct sets its service asked for. A new
+ * service replaces the entry with the fewest and starts at its number, so a
+ * service with more than 1 / TOP_DENIED of all sets is always among the
+ * entries. Pure; for the engine's thread.
  */
 #define TOP_DENIED 16u
 #define TOP_DENIED_BITS 8
@@ -19,22 +19,22 @@
 
 struct top_denied_entry {
 	uint64_t hash; /* of the name */
-	uint64_t floor; /* inherited */
-	uint64_t sets; /* floor included */
+	uint64_t floor; /* inherited from the entry it replaced */
+	uint64_t sets; /* estimate, including floor */
 	uint8_t sketch[1 << TOP_DENIED_BITS];
 	char name[TOP_DENIED_NAME_BYTES];
 };
 
 struct top_denied {
 	struct top_denied_entry
-		*asker; /* TOP_DENIED of them; NULL: nobody asked */
+		*asker; /* array of TOP_DENIED; NULL: none yet */
 	unsigned n;
 };
 
-/* A set (by its hash) that was not there. Out of memory: nothing is kept. */
+/* Adds a label set, by its hash, for a service. Ignored if out of memory. */
 void top_denied_add(struct top_denied *a, const char *name, size_t len,
 		    uint64_t name_hash, uint64_t set_hash);
-/* The one with the most; NULL: nobody asked. */
+/* Returns the entry with the most sets; NULL: no entry. */
 const struct top_denied_entry *top_denied_worst(const struct top_denied *a);
 void top_denied_fini(struct top_denied *a);
 
