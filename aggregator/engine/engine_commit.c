@@ -51,6 +51,7 @@ static int log_items(struct engine *e, uint64_t *id)
 			.data = it->data,
 			.len = it->len,
 		};
+		fold_prepared_range(it->prepared, &row.first_s, &row.last_s);
 		err = store_put_log(e->store, &row);
 		e->pending.log_batches++;
 		e->pending.log_bytes += it->len;
@@ -73,12 +74,9 @@ static int put_ledger(struct engine *e)
 
 static int put_windows(struct engine *e)
 {
-	uint64_t merged = store_merged_windows(e->store);
-	int err = checkpoint_windows(e->checkpoint, e->last_id);
-
-	e->pending.windows += windows_count(fold_windows(e->fold));
-	e->pending.windows -= store_merged_windows(e->store) - merged;
-	return err;
+	e->pending.windows +=
+		windows_count(fold_windows(e->fold, WINDOW_REQUESTS));
+	return checkpoint_windows(e->checkpoint, e->last_id);
 }
 
 static int write_group(struct engine *e, const struct engine_due *due,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <string.h>
 
 #include "aggregator/fold/fold_state.h"
 #include "proto/buckets.h"
@@ -17,14 +18,21 @@ static void ask_for(const void *p)
 
 /* --- a row --- */
 
-static int find_window(struct fold *f, const struct fold_row *r,
-		       const struct fold_bin *b, struct window_delta **out)
+static int find_windows(struct fold *f, const struct fold_row *r,
+			const struct fold_bin *b,
+			struct window_delta *out[FOLD_ROW_WINDOWS])
 {
-	*out = NULL;
+	for (unsigned i = 0; i < FOLD_ROW_WINDOWS; i++)
+		out[i] = NULL;
 	if (!f->windows_on)
 		return 0;
-	*out = windows_get(f->windows, b->window_us / 1000000, r->window_key);
-	return *out ? 0 : -ENOMEM;
+	for (unsigned i = 0; i < FOLD_ROW_WINDOWS; i++) {
+		out[i] = windows_get(f->windows[i], b->window_us / 1000000,
+				     r->window_key[i]);
+		if (!out[i])
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 /*
@@ -53,9 +61,10 @@ static int approach_row(struct fold *f, const struct fold_input *fb,
 		}
 	}
 	r->n = n;
-	err = find_window(f, r, &f->now->bin[r->bin], &r->window);
-	if (r->window)
-		ask_for(r->window->span);
+	err = find_windows(f, r, &f->now->bin[r->bin], r->window);
+	for (unsigned i = 0; i < FOLD_ROW_WINDOWS; i++)
+		if (r->window[i])
+			ask_for(r->window[i]->span[WINDOW_DURATION]);
 	return err;
 }
 
@@ -74,18 +83,23 @@ static int count_window(struct fold *f, const struct fold_row *r,
 		return 0;
 	w->count += t->count;
 	w->errors += r->error ? t->count : 0;
-	w->duration_sum_us += t->sum[MEASURE_DURATION];
-	w->request_bytes_sum += t->sum[MEASURE_REQUEST_BYTES];
-	w->response_bytes_sum += t->sum[MEASURE_RESPONSE_BYTES];
-	return fold_add_events(f, MEASURE_DURATION, &w->span, e, n);
+	w->sum[WINDOW_DURATION] += t->sum[MEASURE_DURATION];
+	w->sum[WINDOW_REQUEST_BYTES] += t->sum[MEASURE_REQUEST_BYTES];
+	w->sum[WINDOW_RESPONSE_BYTES] += t->sum[MEASURE_RESPONSE_BYTES];
+	return fold_add_events(f, MEASURE_DURATION, &w->span[WINDOW_DURATION],
+			       e, n);
 }
 
 static int count_bin(struct fold *f, struct fold_row *r,
-		     const struct fold_bin *b, struct window_delta *w)
+		     const struct fold_bin *b,
+		     struct window_delta *const w[FOLD_ROW_WINDOWS])
 {
 	const struct fold_counted *e = f->now->counted + b->begin;
 	size_t n = b->end - b->begin;
-	int err = count_window(f, r, &b->tally, w, e, n);
+	int err = 0;
+
+	for (unsigned i = 0; i < FOLD_ROW_WINDOWS; i++)
+		err |= count_window(f, r, &b->tally, w[i], e, n);
 
 	for (unsigned k = 0; k < r->n; k++) {
 		enum fold_measure m = f->view[r->view[k]].measure;
@@ -152,9 +166,9 @@ static int count_row(struct fold *f, const struct fold_input *fb,
 	int err = count_bin(f, r, first, r->window);
 
 	for (uint32_t b = first->next; b; b = bin[b].next) {
-		struct window_delta *w;
+		struct window_delta *w[FOLD_ROW_WINDOWS];
 
-		err |= find_window(f, r, &bin[b], &w);
+		err |= find_windows(f, r, &bin[b], w);
 		err |= count_bin(f, r, &bin[b], w);
 		add_tally(&total, &bin[b].tally);
 	}
@@ -191,8 +205,7 @@ static int count_block(struct fold *f, const struct fold_input *fb, size_t from,
  * Adds entries [at, at + n) of a histogram to the row's slots and its window.
  */
 static int add_hist(struct fold *f, enum fold_measure m, struct fold_row *r,
-		    struct window_delta *w, const struct batch_rollup_hist *h,
-		    size_t at, size_t n)
+		    const struct batch_rollup_hist *h, size_t at, size_t n)
 {
 	int err = 0;
 
@@ -202,8 +215,12 @@ static int add_hist(struct fold *f, enum fold_measure m, struct fold_row *r,
 				     : bucket_bytes_upper(h->index[i]);
 		unsigned cell = cells_index(fold_cells_of(f, m), v);
 
-		if (w && m == MEASURE_DURATION)
-			err |= fold_add(f, m, &w->span, cell, h->count[i]);
+		for (unsigned k = 0; k < FOLD_ROW_WINDOWS; k++)
+			if (r->window[k] && m == MEASURE_DURATION)
+				err |= fold_add(
+					f, m,
+					&r->window[k]->span[WINDOW_DURATION],
+					cell, h->count[i]);
 		for (unsigned k = 0; k < r->n; k++) {
 			struct series_slot *s = r->slot[k];
 
@@ -241,7 +258,7 @@ static int fold_rollups(struct fold *f, const struct fold_input *fb)
 
 		r->bin = ro->series[i];
 		r->n = 0;
-		r->window = NULL;
+		memset(r->window, 0, sizeof(r->window));
 		if (any) {
 			struct fold_bin b = {
 				.window_us = f->now->rollup_window_us[i],
@@ -251,14 +268,14 @@ static int fold_rollups(struct fold *f, const struct fold_input *fb)
 			if (!err)
 				err = approach_row(f, fb, r);
 			if (!err)
-				err = find_window(f, r, &b, &r->window);
+				err = find_windows(f, r, &b, r->window);
 		}
 		for (unsigned m = 0; m < MEASURES && !err; m++) {
 			if (!hist[m])
 				continue;
 			if (any)
-				err = add_hist(f, m, r, r->window, hist[m],
-					       at[m], hist[m]->buckets[i]);
+				err = add_hist(f, m, r, hist[m], at[m],
+					       hist[m]->buckets[i]);
 			at[m] += hist[m]->buckets[i];
 		}
 	}

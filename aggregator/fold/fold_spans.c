@@ -140,13 +140,21 @@ int fold_add(struct fold *f, enum fold_measure m, struct span **ref,
 	return err;
 }
 
-int fold_add_us(struct fold *f, struct span **ref, uint64_t us)
+int fold_add_window_cell(struct fold *f, struct span **ref, unsigned cell)
+{
+	struct span *s = *ref;
+
+	if (!s || cell - s->first >= s->n)
+		return fold_add(f, MEASURE_DURATION, ref, cell, 1);
+	s->count[cell - s->first]++;
+	return 0;
+}
+
+int fold_add_cell(struct fold *f, struct span **ref, unsigned cell)
 {
 	int err = fold_own_span(f, ref);
 
-	return err < 0 ? err
-		       : fold_add(f, MEASURE_DURATION, ref,
-				  cells_index(&f->seconds, us), 1);
+	return err < 0 ? err : fold_add_window_cell(f, ref, cell);
 }
 
 int fold_add_events(struct fold *f, enum fold_measure m, struct span **ref,

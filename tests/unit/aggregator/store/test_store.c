@@ -19,6 +19,7 @@
 #include "aggregator/ledger/ledger.h"
 #include "aggregator/store/durations.h"
 #include "aggregator/store/migrations.h"
+#include "aggregator/store/durations.h"
 #include "aggregator/store/store.h"
 #include "proto/buckets.h"
 #include "tests/unit/aggregator/temp_dir.h"
@@ -291,6 +292,24 @@ static int see_window(void *arg, const struct store_window *w)
 	return 0;
 }
 
+static void put_window(struct store *st, struct pack_row *row,
+		       const struct store_bucket *b, size_t n)
+{
+	struct buf hist = { 0 }, pack = { 0 };
+	struct store_delta d = { .start_s = 1000, .rows = 1 };
+	struct pack_writer w;
+
+	durations_encode(&hist, b, n);
+	row->hist[0] = (struct pack_hist){ (void *)hist.data, hist.len };
+	pack_begin(&w, &pack);
+	pack_put(&w, row);
+	d.data = pack.data;
+	d.len = pack.len;
+	assert_int_equal(store_put_delta(st, &d), 0);
+	buf_fini(&hist);
+	buf_fini(&pack);
+}
+
 static void adds_late_windows_to_what_is_there(void **state)
 {
 	struct fixture *f = *state;
@@ -299,18 +318,23 @@ static void adds_late_windows_to_what_is_there(void **state)
 	};
 	const struct store_bucket first[] = { { BUCKET_ZERO, 1 }, { 0, 2 } };
 	const struct store_bucket late[] = { { 0, 2 }, { 40, 1 } };
-	struct window_delta d = {
-		.start_s = 1000, .key = 4, .count = 3, .errors = 1
-	};
+	struct pack_row d = { .key = 4, .count = 3, .errors = 1 };
+	struct store_packed packed;
 	struct store_reader *r;
 	struct store *st;
 	unsigned n = 0;
 
 	assert_int_equal(store_open(&st, f->dir), 0);
 	assert_int_equal(store_begin(st), 0);
-	assert_int_equal(store_put_window_key(st, 4, label), 0);
-	assert_int_equal(store_add_window(st, &d, first, 2), 0);
-	assert_int_equal(store_add_window(st, &d, late, 2), 0);
+	assert_int_equal(store_put_window_key(st, WINDOW_REQUESTS, 4, label),
+			 0);
+	put_window(st, &d, first, 2);
+	assert_int_equal(store_pack(st, 1000, SIZE_MAX, &packed), 0);
+	assert_int_equal(packed.rows, 0); /* the window is not closed yet */
+	assert_int_equal(store_pack(st, 1001, SIZE_MAX, &packed), 0);
+	put_window(st, &d, late, 2);
+	assert_int_equal(store_pack(st, 1001, SIZE_MAX, &packed), 0);
+	assert_int_equal(packed.rows, -1); /* two rows became one */
 	assert_int_equal(store_commit(st), 0);
 	assert_int_equal(store_reader_open(&r, f->path), 0);
 	assert_int_equal(store_reader_windows(r, 1000, 1001, see_window, &n),
