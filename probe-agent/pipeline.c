@@ -31,7 +31,7 @@ struct pipeline {
 	uint64_t tap[TAP_C_MAX]; /* as of the last flush */
 };
 
-/* RFC 9110 and RFC 5789; anything else is one label value. */
+/* The methods of RFC 9110 and RFC 5789; all others are one label value. */
 static const char *method_name(struct slice m)
 {
 	static const struct slice known[] = {
@@ -54,7 +54,7 @@ static void address_text(const struct endpoint *end, char out[HOST_MAX + 1])
 		out[0] = '\0';
 }
 
-/* What a host name may have, in small letters; 0 for what it may not. */
+/* Characters that a host name may have, in lower case; 0 for all others. */
 static const char host_chars[256] = {
 	['a'] = 'a', ['A'] = 'a', ['b'] = 'b', ['B'] = 'b', ['c'] = 'c',
 	['C'] = 'c', ['d'] = 'd', ['D'] = 'd', ['e'] = 'e', ['E'] = 'e',
@@ -73,8 +73,8 @@ static const char host_chars[256] = {
 };
 
 /*
- * The name that a client asked for: the Host header without its port, in small
- * letters. What can't be a host name is as good as none: then the address.
+ * The name that a client asked for: the Host header without its port, in lower
+ * case. If that can't be a host name, the server's address.
  */
 static void server_address(const struct exchange *x, char out[HOST_MAX + 1])
 {
@@ -182,7 +182,7 @@ static void on_exchange(void *arg, const struct exchange *x)
 	}
 	if (x->first_byte_ns > x->start_ns)
 		e.ttfb_us = us(x->first_byte_ns - x->start_ns);
-	/* The route is the server's; a client only knows where it went. */
+	/* Only servers have routes; a client only knows where it connected. */
 	if (x->role == ROLE_SERVER) {
 		e.route = route_template(p->routes, e.service, x->target.data,
 					 x->target.len);
@@ -259,7 +259,7 @@ static int set_up(struct pipeline *p)
 	if (!err)
 		err = packer_new(&p->packer, cfg->node, p->epoch);
 	if (!err) {
-		/* A durable outbox goes on where the last process ended. */
+		/* A durable outbox continues where the last process ended. */
 		outbox_losses(p->opt.outbox, &p->before);
 		packer_resume(p->packer, sequence, p->before.packed);
 	}
@@ -333,7 +333,7 @@ static void losses(struct pipeline *p, struct batch_losses *l)
 	l->dropped[LOSS_BUFFER] = cs.lost_buffer + p->lost;
 	l->captured = p->events + l->dropped[LOSS_RING] + cs.lost_gap +
 		      cs.lost_table + l->dropped[LOSS_BUFFER];
-	/* Packed, then lost: captured already. */
+	/* Packed before they were lost: in captured already. */
 	l->dropped[LOSS_OUTBOX] = os.dropped_events;
 	l->dropped[LOSS_REFUSED] = os.refused_events;
 	l->counters[AGENT_TAP_RECORDS] = p->records;
@@ -381,7 +381,7 @@ static int take_batch(struct pipeline *p)
 		err = outbox_push(p->opt.outbox, &data, len, p->epoch, sequence,
 				  events);
 	if (err) {
-		log_error("a batch of %zu events is lost: %s", events,
+		log_error("batch lost events=%zu error=\"%s\"", events,
 			  strerror(-err));
 		p->events -= events;
 		p->lost += events;

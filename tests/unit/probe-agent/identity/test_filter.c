@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "probe-agent/config/config.h"
 #include "probe-agent/identity/filter.h"
 
 #define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
