@@ -18,21 +18,33 @@ static void ask_for(const void *p)
 
 /* --- a row --- */
 
+/* Rows that follow each other are mostly of one instance. */
+static struct window_delta *find_instance(struct fold *f, uint32_t key,
+					  int64_t start_s)
+{
+	struct window_delta *w = f->instance;
+
+	if (!w || w->key != key || w->start_s != start_s)
+		w = windows_get(f->windows[WINDOW_INSTANCES], start_s, key);
+	f->instance = w;
+	return w;
+}
+
 static int find_windows(struct fold *f, const struct fold_row *r,
 			const struct fold_bin *b,
 			struct window_delta *out[FOLD_ROW_WINDOWS])
 {
-	for (unsigned i = 0; i < FOLD_ROW_WINDOWS; i++)
-		out[i] = NULL;
+	int64_t start_s;
+
+	out[WINDOW_REQUESTS] = out[WINDOW_INSTANCES] = NULL;
 	if (!f->windows_on)
 		return 0;
-	for (unsigned i = 0; i < FOLD_ROW_WINDOWS; i++) {
-		out[i] = windows_get(f->windows[i], b->window_us / 1000000,
-				     r->window_key[i]);
-		if (!out[i])
-			return -ENOMEM;
-	}
-	return 0;
+	start_s = b->window_us / 1000000;
+	out[WINDOW_REQUESTS] = windows_get(f->windows[WINDOW_REQUESTS], start_s,
+					   r->window_key[WINDOW_REQUESTS]);
+	out[WINDOW_INSTANCES] =
+		find_instance(f, r->window_key[WINDOW_INSTANCES], start_s);
+	return out[WINDOW_REQUESTS] && out[WINDOW_INSTANCES] ? 0 : -ENOMEM;
 }
 
 /*
@@ -62,9 +74,8 @@ static int approach_row(struct fold *f, const struct fold_input *fb,
 	}
 	r->n = n;
 	err = find_windows(f, r, &f->now->bin[r->bin], r->window);
-	for (unsigned i = 0; i < FOLD_ROW_WINDOWS; i++)
-		if (r->window[i])
-			ask_for(r->window[i]->span[WINDOW_DURATION]);
+	if (r->window[WINDOW_REQUESTS])
+		ask_for(r->window[WINDOW_REQUESTS]->span[WINDOW_DURATION]);
 	return err;
 }
 
@@ -75,19 +86,28 @@ static void add_tally(struct fold_tally *t, const struct fold_tally *more)
 		t->sum[m] += more->sum[m];
 }
 
-static int count_window(struct fold *f, const struct fold_row *r,
-			const struct fold_tally *t, struct window_delta *w,
-			const struct fold_counted *e, size_t n)
+/* The events of a bin, in the windows of their row and of its instance. */
+static int count_windows(struct fold *f, const struct fold_row *r,
+			 const struct fold_tally *t,
+			 struct window_delta *const w[FOLD_ROW_WINDOWS],
+			 const struct fold_counted *e, size_t n)
 {
-	if (!w)
+	struct window_delta *own = w[WINDOW_REQUESTS];
+	struct window_delta *instance = w[WINDOW_INSTANCES];
+	uint64_t errors = r->error ? t->count : 0;
+
+	if (!own)
 		return 0;
-	w->count += t->count;
-	w->errors += r->error ? t->count : 0;
-	w->sum[WINDOW_DURATION] += t->sum[MEASURE_DURATION];
-	w->sum[WINDOW_REQUEST_BYTES] += t->sum[MEASURE_REQUEST_BYTES];
-	w->sum[WINDOW_RESPONSE_BYTES] += t->sum[MEASURE_RESPONSE_BYTES];
-	return fold_add_events(f, MEASURE_DURATION, &w->span[WINDOW_DURATION],
-			       e, n);
+	own->count += t->count;
+	own->errors += errors;
+	own->sum[WINDOW_DURATION] += t->sum[MEASURE_DURATION];
+	own->sum[WINDOW_REQUEST_BYTES] += t->sum[MEASURE_REQUEST_BYTES];
+	own->sum[WINDOW_RESPONSE_BYTES] += t->sum[MEASURE_RESPONSE_BYTES];
+	instance->count += t->count;
+	instance->errors += errors;
+	instance->sum[WINDOW_DURATION] += t->sum[MEASURE_DURATION];
+	return fold_add_durations(f, &own->span[WINDOW_DURATION],
+				  &instance->span[WINDOW_DURATION], e, n);
 }
 
 static int count_bin(struct fold *f, struct fold_row *r,
@@ -96,10 +116,7 @@ static int count_bin(struct fold *f, struct fold_row *r,
 {
 	const struct fold_counted *e = f->now->counted + b->begin;
 	size_t n = b->end - b->begin;
-	int err = 0;
-
-	for (unsigned i = 0; i < FOLD_ROW_WINDOWS; i++)
-		err |= count_window(f, r, &b->tally, w[i], e, n);
+	int err = count_windows(f, r, &b->tally, w, e, n);
 
 	for (unsigned k = 0; k < r->n; k++) {
 		enum fold_measure m = f->view[r->view[k]].measure;
@@ -292,6 +309,7 @@ int fold_count(struct fold *f, const struct fold_input *fb,
 
 	f->turn++;
 	f->now = p;
+	f->instance = NULL; /* windows may have been cleared */
 	f->clamped += p->clamped;
 	f->windows_on = fb->log_id > f->windows_loaded;
 	err = labels_begin(f->labels, fb->batch);

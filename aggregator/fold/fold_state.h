@@ -138,6 +138,7 @@ struct fold {
 	uint32_t turn; /* its number since the start, to compare with slots' */
 	struct slowest *slowest;
 	const struct fold_prepared *now;
+	struct window_delta *instance; /* the window counted in last */
 	struct fold_row row[FOLD_BLOCK];
 
 	/* Batches that are prepared but not counted yet. */
@@ -176,6 +177,10 @@ int fold_add(struct fold *f, enum fold_measure m, struct span **ref,
 /* Adds measure m of n events to such a span. -ENOMEM. */
 int fold_add_events(struct fold *f, enum fold_measure m, struct span **ref,
 		    const struct fold_counted *e, size_t n);
+
+/* Adds the durations of n events to two spans that no snapshot has. -ENOMEM. */
+int fold_add_durations(struct fold *f, struct span **a, struct span **b,
+		       const struct fold_counted *e, size_t n);
 
 /* --- fold_events.c --- */
 

@@ -260,8 +260,8 @@ static void memory_stays_flat_and_totals_exact(void **state)
 						   : ROWS);
 		/* Windows are written out; here nobody takes them. */
 		for (unsigned k = 0; k < WINDOW_KINDS; k++)
-			windows_clear(fold_windows(a.fold,
-						   (enum window_kind)k));
+			windows_clear(
+				fold_windows(a.fold, (enum window_kind)k));
 		if (!early && a.n >= total / 4)
 			early = used_bytes();
 	}

@@ -93,41 +93,6 @@ static void check_windows(struct fold *a, struct fold *b)
 	check_kind(a, b, WINDOW_INSTANCES);
 }
 
-/* Both kinds count each request: their sums by job are the same. */
-static void instances_add_up_to_their_requests(void **state)
-{
-	struct traffic t = { .seed = 9, .services = 3, .routes = 5 };
-	struct fold *f = make(views_default());
-	uint64_t count[2] = { 0 }, errors[2] = { 0 }, us[2] = { 0 };
-	struct made m;
-
-	(void)state;
-	make_batch(&m, &t, 499);
-	fold(f, &m.batch, 1);
-	for (unsigned kind = 0; kind < 2; kind++) {
-		struct windows *w = fold_windows(f, (enum window_kind)kind);
-
-		for (size_t i = 0; i < windows_count(w); i++) {
-			const struct window_delta *d = windows_at(w, i);
-			const struct span *s = d->span[WINDOW_DURATION];
-			uint64_t cells = 0;
-
-			for (unsigned k = 0; k < s->n; k++)
-				cells += s->count[k];
-			assert_int_equal(cells, d->count);
-			count[kind] += d->count;
-			errors[kind] += d->errors;
-			us[kind] += d->sum[WINDOW_DURATION];
-		}
-	}
-	assert_int_equal(count[WINDOW_REQUESTS], 499);
-	assert_int_equal(count[WINDOW_INSTANCES], 499);
-	assert_int_equal(errors[0], errors[1]);
-	assert_int_equal(us[0], us[1]);
-	free_batch(&m);
-	fold_free(f);
-}
-
 static void check_equal(struct fold *a, struct fold *b)
 {
 	/* Edges follow from the order: see test_graph.c. */
@@ -342,8 +307,10 @@ static void far_off_times_count_as_now(void **state)
 		free_batch(&m);
 	}
 	assert_int_equal(fold_clamped(f), 4);
-	for (size_t i = 0; i < windows_count(fold_windows(f, WINDOW_REQUESTS)); i++) {
-		const struct window_delta *d = windows_at(fold_windows(f, WINDOW_REQUESTS), i);
+	for (size_t i = 0; i < windows_count(fold_windows(f, WINDOW_REQUESTS));
+	     i++) {
+		const struct window_delta *d =
+			windows_at(fold_windows(f, WINDOW_REQUESTS), i);
 
 		assert_true(d->start_s >= NOW / 1000000 - 40 &&
 			    d->start_s <= NOW / 1000000);
@@ -374,6 +341,41 @@ static void what_was_loaded_is_not_counted_again(void **state)
 		count += series_at(fold_series(f, 4), i)->count;
 	assert_int_equal(count, 31);
 	assert_true(windows_count(fold_windows(f, WINDOW_REQUESTS)) > 0);
+	free_batch(&m);
+	fold_free(f);
+}
+
+/* Both kinds count each request: their sums by job are the same. */
+static void instances_add_up_to_their_requests(void **state)
+{
+	struct traffic t = { .seed = 9, .services = 3, .routes = 5 };
+	struct fold *f = make(views_default());
+	uint64_t count[2] = { 0 }, errors[2] = { 0 }, us[2] = { 0 };
+	struct made m;
+
+	(void)state;
+	make_batch(&m, &t, 499);
+	fold(f, &m.batch, 1);
+	for (unsigned kind = 0; kind < 2; kind++) {
+		struct windows *w = fold_windows(f, (enum window_kind)kind);
+
+		for (size_t i = 0; i < windows_count(w); i++) {
+			const struct window_delta *d = windows_at(w, i);
+			const struct span *s = d->span[WINDOW_DURATION];
+			uint64_t cells = 0;
+
+			for (unsigned k = 0; k < s->n; k++)
+				cells += s->count[k];
+			assert_int_equal(cells, d->count);
+			count[kind] += d->count;
+			errors[kind] += d->errors;
+			us[kind] += d->sum[WINDOW_DURATION];
+		}
+	}
+	assert_int_equal(count[WINDOW_REQUESTS], 499);
+	assert_int_equal(count[WINDOW_INSTANCES], 499);
+	assert_int_equal(errors[0], errors[1]);
+	assert_int_equal(us[0], us[1]);
 	free_batch(&m);
 	fold_free(f);
 }

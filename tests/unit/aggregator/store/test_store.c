@@ -19,7 +19,6 @@
 #include "aggregator/ledger/ledger.h"
 #include "aggregator/store/durations.h"
 #include "aggregator/store/migrations.h"
-#include "aggregator/store/durations.h"
 #include "aggregator/store/store.h"
 #include "proto/buckets.h"
 #include "tests/unit/aggregator/temp_dir.h"

@@ -234,9 +234,9 @@ static int make_store(void **state)
 	assert_int_equal(store_begin(st), 0);
 	for (uint32_t k = 0; k < KEYS; k++)
 		if (k)
-			assert_int_equal(store_put_window_key(
-						 st, WINDOW_REQUESTS, k,
-						 label[k]),
+			assert_int_equal(store_put_window_key(st,
+							      WINDOW_REQUESTS,
+							      k, label[k]),
 					 0);
 	for (int w = 0; w < WINDOWS; w++) {
 		for (uint32_t k = 0; k < KEYS; k++)
