@@ -130,11 +130,7 @@ static __attribute__((noinline)) uint32_t find_bin(struct fold *f,
 
 int64_t fold_window_s(const struct fold *f, int64_t end_us, int64_t received_us)
 {
-	if (end_us < 0)
-		end_us = 0;
-	if (far_off(f, end_us, received_us))
-		end_us = received_us;
-	return end_us / WINDOW_US * WINDOW_SECONDS;
+	return window_start_s(end_us, received_us, f->future_us, f->past_us);
 }
 
 static inline bool in_window(int64_t window_us, int64_t end_us)

@@ -7,6 +7,7 @@
 
 #include "aggregator/fold/cells.h"
 #include "aggregator/fold/span.h"
+#include "proto/limits.h"
 
 /*
  * Counts per window of WINDOW_SECONDS and label set, since windows were last
@@ -42,6 +43,23 @@ struct window_delta {
 	uint64_t sum[WINDOW_VALUES];
 	struct span *span[WINDOW_VALUES]; /* duration cells; NULL: none yet */
 };
+
+/*
+ * The start of the window that an event counts in: that of its end, or of its
+ * arrival if that is further away than future_us or past_us.
+ */
+static inline int64_t window_start_s(int64_t end_us, int64_t received_us,
+				     uint64_t future_us, uint64_t past_us)
+{
+	if (end_us < 0)
+		end_us = 0;
+	if ((end_us > received_us &&
+	     (uint64_t)(end_us - received_us) > future_us) ||
+	    (end_us < received_us &&
+	     (uint64_t)(received_us - end_us) > past_us))
+		end_us = received_us;
+	return end_us / (WINDOW_SECONDS * INT64_C(1000000)) * WINDOW_SECONDS;
+}
 
 struct windows;
 

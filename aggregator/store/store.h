@@ -244,6 +244,30 @@ uint32_t store_reader_keys(const struct store_reader *r, enum window_kind kind);
 const char *const *store_reader_key(const struct store_reader *r,
 				    enum window_kind kind, uint32_t id);
 
+/*
+ * Ids of the log's batches, of at most up_to, that have events in windows with
+ * from_s <= start_s < to_s, newest first. *ids is malloc'd and the caller's.
+ * -EIO, -ENOMEM.
+ */
+int store_reader_log_ids(struct store_reader *r, int64_t from_s, int64_t to_s,
+			 uint64_t up_to, uint64_t **ids, size_t *n);
+/*
+ * One batch: that with this id, or the first after it. Borrowed until
+ * store_reader_log_done(), which must follow. -ENOENT, -EIO.
+ */
+int store_reader_log(struct store_reader *r, uint64_t id,
+		     struct store_log *row);
+int store_reader_log_after(struct store_reader *r, uint64_t id,
+			   struct store_log *row);
+void store_reader_log_done(struct store_reader *r);
+/* Ids of the oldest and the newest batch, and when the oldest came. 0: none. */
+struct store_log_bounds {
+	uint64_t first, last;
+	int64_t first_us;
+};
+int store_reader_log_bounds(struct store_reader *r,
+			    struct store_log_bounds *out);
+
 /* A histogram of a row as cells; cell has room for DURATIONS_MAX. */
 size_t store_reader_cells(const struct pack_hist *h, struct store_cell *cell);
 

@@ -2,37 +2,13 @@
 #include "aggregator/store/store.h"
 
 #include <errno.h>
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "aggregator/store/durations.h"
+#include "aggregator/store/store_reader_state.h"
 #include "proto/buckets.h"
-
-/* A label set: its texts lie behind the pointers, in one piece of memory. */
-struct key {
-	const char *value[STORE_WINDOW_LABELS];
-};
-
-struct keys {
-	struct key **at; /* by id; NULL: none */
-	uint32_t n, cap;
-};
-
-enum reading {
-	READ_PACKS,
-	READ_DELTAS,
-	READ_KEYS,
-	READ_FIRST,
-	READINGS,
-};
-
-struct store_reader {
-	sqlite3 *db;
-	sqlite3_stmt *stmt[READINGS];
-	struct keys keys[WINDOW_KINDS];
-};
 
 static const char *const sql[READINGS] = {
 	[READ_PACKS] = "SELECT start_s, data FROM window_pack WHERE kind = ?1"
@@ -44,6 +20,17 @@ static const char *const sql[READINGS] = {
 		      " WHERE kind = ?1 AND id >= ?2 ORDER BY id",
 	[READ_FIRST] = "SELECT min(start_s) FROM window_pack WHERE kind = ?1"
 		       " AND step_s = ?2",
+	[READ_LOG_IDS] = "SELECT id FROM log INDEXED BY log_windows"
+			 " WHERE first_s < ?2 AND last_s >= ?1 AND id <= ?3"
+			 " ORDER BY id DESC",
+	[READ_LOG_ROW] = "SELECT id, received_us, agent, epoch, sequence,"
+			 " requests, batch FROM log WHERE id = ?1",
+	[READ_LOG_NEXT] = "SELECT id, received_us, agent, epoch, sequence,"
+			  " requests, batch FROM log WHERE id > ?1"
+			  " ORDER BY id LIMIT 1",
+	[READ_LOG_BOUNDS] = "SELECT (SELECT min(id) FROM log),"
+			    " (SELECT max(id) FROM log), (SELECT received_us"
+			    " FROM log ORDER BY id LIMIT 1)",
 };
 
 int store_reader_open(struct store_reader **out, const char *path)
@@ -101,16 +88,16 @@ void store_reader_end(struct store_reader *r)
 
 /* --- label sets --- */
 
-static int reserve_keys(struct keys *k, uint32_t id)
+static int reserve_keys(struct store_keys *k, uint32_t id)
 {
 	uint32_t cap = k->cap ? k->cap : 1024;
-	struct key **at;
+	struct store_key **at;
 
 	if (id < k->cap)
 		return 0;
 	while (cap <= id)
 		cap *= 2;
-	at = realloc(k->at, cap * sizeof(struct key *));
+	at = realloc(k->at, cap * sizeof(struct store_key *));
 	if (!at)
 		return -ENOMEM;
 	k->at = at;
@@ -118,10 +105,10 @@ static int reserve_keys(struct keys *k, uint32_t id)
 	return 0;
 }
 
-static struct key *copy_key(sqlite3_stmt *s)
+static struct store_key *copy_key(sqlite3_stmt *s)
 {
-	size_t bytes = sizeof(struct key);
-	struct key *key;
+	size_t bytes = sizeof(struct store_key);
+	struct store_key *key;
 	char *text;
 
 	for (int i = 0; i < STORE_WINDOW_LABELS; i++)
@@ -145,7 +132,7 @@ static struct key *copy_key(sqlite3_stmt *s)
 
 int store_reader_update_keys(struct store_reader *r, enum window_kind kind)
 {
-	struct keys *k = &r->keys[kind];
+	struct store_keys *k = &r->keys[kind];
 	sqlite3_stmt *s = r->stmt[READ_KEYS];
 	int rc, err = 0;
 
@@ -179,7 +166,7 @@ uint32_t store_reader_keys(const struct store_reader *r, enum window_kind kind)
 const char *const *store_reader_key(const struct store_reader *r,
 				    enum window_kind kind, uint32_t id)
 {
-	const struct keys *k = &r->keys[kind];
+	const struct store_keys *k = &r->keys[kind];
 
 	return id < k->n && k->at[id] ? k->at[id]->value : NULL;
 }

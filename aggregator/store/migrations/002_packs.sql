@@ -40,6 +40,8 @@ INSERT INTO window_delta (kind, start_s, rows, data)
 		duration_sum_us, request_bytes_sum, response_bytes_sum, durations)
 	FROM window GROUP BY start_s;
 DROP TABLE window;
--- Windows that the batch's events are in; NULL: written before this was kept.
-ALTER TABLE log ADD COLUMN first_s INTEGER;
-ALTER TABLE log ADD COLUMN last_s INTEGER;
+-- Windows that the batch's events are in; as if in all, if it was written before
+-- this was kept. The index has all that a search by time needs.
+ALTER TABLE log ADD COLUMN first_s INTEGER NOT NULL DEFAULT -1;
+ALTER TABLE log ADD COLUMN last_s INTEGER NOT NULL DEFAULT 9223372036854775807;
+CREATE INDEX log_windows ON log (first_s, last_s);
