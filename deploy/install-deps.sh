@@ -8,9 +8,9 @@ set -eu
 build="gcc make git ca-certificates clang-14 llvm-14 bpftool libbpf-dev libelf-dev
  zlib1g-dev libzstd-dev libnng-dev libprotobuf-c-dev protobuf-c-compiler
  libmicrohttpd-dev libsqlite3-dev libcyaml-dev libjansson-dev libcap-ng-dev
- libcrypt-dev libcurl4-gnutls-dev curl"
+ libcrypt-dev libcurl4-gnutls-dev curl nodejs npm esbuild"
 tests="libcmocka-dev libclang-rt-14-dev clang-format-14 shellcheck mandoc nginx-light
- gnutls-bin wget wrk jq xxd socat openssl python3 nodejs redis-server prometheus procps
+ gnutls-bin wget wrk jq xxd socat openssl python3 redis-server chromium fonts-dejavu-core prometheus procps
  iproute2 libfaketime valgrind util-linux sqlite3 qemu-system-x86 busybox-static kmod
  zstd lz4"
 
@@ -29,6 +29,7 @@ have() {
 	case $1 in
 	nginx-light) installed nginx-core || installed nginx-full ||
 		installed nginx-extras || installed nginx ;;
+	npm) command -v npm >/dev/null ;; # nodejs of others brings it
 	*) false ;;
 	esac
 }

@@ -91,7 +91,7 @@ fi
 			sed "s#^#$allowed owns it: #"
 	done <<-'TABLE'
 	nng/ probe-agent/(outbox/uplink(_tls)?|synth/fleet)|aggregator/ingest/gate(_conn|_state|_tls)?
-	sqlite3 probe-agent/outbox/outbox_disk|aggregator/store/store(_[a-z]+)?
+	sqlite3 probe-agent/outbox/outbox_disk|aggregator/store/store(_[a-z_]+)?
 	microhttpd aggregator/web/web(_[a-z]+)?
 	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_tls)
 	crypt\.h aggregator/web/web_auth
@@ -100,7 +100,7 @@ fi
 	jansson aggregator/(web/api(_[a-z]+)?|cli/report)|probe-agent/replay/import_json
 	zstd proto/trace
 	curl/ aggregator/cli/client
-	zlib aggregator/expose/render(_stream)?
+	zlib aggregator/(expose/render(_stream)?|web/web_page)
 	cap-ng probe-agent/(check|privileges)
 	bpf/(libbpf|bpf)\.h probe-agent/(tap/(tap(_front(_list)?|_bpf_maps)?|bpf_attach)|tls/tls(_files|_programs)?)
 	[a-z_]*\.skel\.h probe-agent/(tap/(tap(_front(_list)?)?|bpf_attach)|tls/tls(_programs)?)

@@ -46,6 +46,9 @@ $(DRIVERS): $(B)/tests/integration/%: $(B)/obj/tests/integration/src/%.o
 $(B)/obj/tests/integration/src/push.o: | $(PROTO_GEN).h
 $(B)/tests/integration/push: $(B)/libproto.a $(B)/libcommon.a
 $(B)/tests/integration/push: DRIVER_LIBS := -lnng $(LIBS_proto)
+$(B)/obj/tests/integration/src/shop.o: | $(PROTO_GEN).h
+$(B)/tests/integration/shop: $(B)/libproto.a $(B)/libcommon.a
+$(B)/tests/integration/shop: DRIVER_LIBS := $(LIBS_proto) -lm
 
 # What changes a program from inside (LD_PRELOAD).
 PRELOADS := $(patsubst tests/integration/preload/%.c,$(B)/tests/integration/%.so,\

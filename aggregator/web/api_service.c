@@ -45,7 +45,7 @@ static bool wants(const struct service *s, const char *const *v)
 	       matches(v[AT_STATUS], s->status);
 }
 
-static bool same(const char *a, const char *b)
+static bool same_text(const char *a, const char *b)
 {
 	return a == b || (a && b && !strcmp(a, b));
 }
@@ -60,8 +60,8 @@ static uint32_t status_of(const struct service *s, const char *const *v)
 		const char *const *w = store_reader_key(
 			red->reader, WINDOW_REQUESTS, s->first_of[i]);
 
-		if (same(v[AT_STATUS], w[AT_STATUS]) &&
-		    same(v[AT_ERROR], w[AT_ERROR]))
+		if (same_text(v[AT_STATUS], w[AT_STATUS]) &&
+		    same_text(v[AT_ERROR], w[AT_ERROR]))
 			break;
 	}
 	return i;

@@ -84,10 +84,10 @@ function One({ d }: { d: Cardinality }) {
             ]}
           />
         </Panel>
-        <Panel title="Services that ask for most" note="label sets beyond the budget">
+        <Panel title="Services that ask for most" note="label sets, granted or not, estimated">
           {d.askers.job.length === 0 ? (
-            <Empty title="Nobody was refused">
-              <p>Every label set that was asked for has its series.</p>
+            <Empty title="No service asked yet">
+              <p>This metric has no label for services, or nothing that it counts was seen.</p>
             </Empty>
           ) : (
             <Table

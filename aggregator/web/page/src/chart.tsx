@@ -4,7 +4,7 @@
 
 import uPlot from 'uplot';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { clock, day, NONE, short } from './format';
+import { clock, day, NONE, short, tidy } from './format';
 import { calm, dark, go, here, utc } from './state';
 
 export interface Line {
@@ -15,6 +15,8 @@ export interface Line {
   area?: boolean;
   dash?: boolean;
 }
+
+const HEIGHT = 176;
 
 function token(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
@@ -45,14 +47,14 @@ function options(
 
   return {
     width,
-    height: 180,
+    height: HEIGHT,
     legend: { show: false },
     tzDate: (t) => (utc.peek() ? uPlot.tzDate(new Date(t * 1000), 'UTC') : new Date(t * 1000)),
     cursor: { y: false, points: { size: 7 }, drag: { x: true, y: false, setScale: false }, sync: { key: 'redtap' } },
     scales: { y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.08 : 1] } },
     axes: [
-      { stroke: text, grid: { show: false }, ticks: { ...grid, size: 4 }, font, values: timeLabels },
-      { stroke: text, grid, ticks: { show: false }, font, size: 62, values: (_u, v) => v.map((n) => format(n)) },
+      { stroke: text, grid: { show: false }, ticks: { ...grid, size: 4 }, font, size: 28, values: timeLabels },
+      { stroke: text, grid, ticks: { show: false }, font, size: 62, values: (_u, v) => v.map((n) => tidy(format(n))) },
     ],
     series: [
       {},
@@ -118,7 +120,7 @@ export function Chart(p: {
       el,
     );
     const watch = new ResizeObserver(() => {
-      if (el.clientWidth > 0) u.setSize({ width: Math.max(200, el.clientWidth), height: 180 });
+      if (el.clientWidth > 0) u.setSize({ width: Math.max(200, el.clientWidth), height: HEIGHT });
     });
 
     plot.current = u;

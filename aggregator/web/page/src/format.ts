@@ -15,11 +15,17 @@ export function count(n: number | null | undefined): string {
 export function digits(n: number): string {
   const abs = Math.abs(n);
 
-  if (abs >= 1000) return whole.format(n);
-  if (abs >= 100) return n.toFixed(0);
-  if (abs >= 10) return n.toFixed(1);
-  if (abs >= 0.01 || abs === 0) return trim(n.toFixed(2));
+  if (abs === 0) return '0';
+  if (abs >= 999.5) return whole.format(n);
+  if (abs >= 99.95) return n.toFixed(0);
+  if (abs >= 9.995) return n.toFixed(1);
+  if (abs >= 0.00995) return n.toFixed(2);
   return trim(n.toPrecision(1));
+}
+
+/** Without zeros at the end of a fraction, for axes: 1.50 s → 1.5 s. */
+export function tidy(text: string): string {
+  return text.replace(/(\.\d*?)0+(?!\d)/, '$1').replace(/\.(?!\d)/, '');
 }
 
 function trim(text: string): string {
@@ -85,7 +91,7 @@ export function change(now: number | null, before: number | null): string {
 
   if (Math.abs(p) < 0.5) return '±0%';
   if (p > 999) return '>+999%';
-  return (p > 0 ? '+' : '−') + digits(Math.abs(Math.round(p))) + '%';
+  return (p > 0 ? '+' : '−') + whole.format(Math.abs(Math.round(p))) + '%';
 }
 
 function zone(): 'UTC' | undefined {
@@ -95,6 +101,9 @@ function zone(): 'UTC' | undefined {
 export function clock(t: number, fraction = false): string {
   return new Date(t * 1000).toLocaleTimeString('en-GB', {
     timeZone: zone(),
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
     hour12: false,
     ...(fraction ? { fractionalSecondDigits: 3 } : {}),
   } as Intl.DateTimeFormatOptions);

@@ -4,11 +4,11 @@
 // requests. The arrow keys go from cell to cell.
 
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { clock, count, seconds } from './format';
+import { clock, count, seconds, tidy } from './format';
 import { dark, go, here, params, utc } from './state';
 import type { Cells } from './types';
 
-const ROW_PX = 11;
+const ROW_PX = 10;
 const LEFT_PX = 64;
 const BOTTOM_PX = 22;
 
@@ -98,7 +98,7 @@ export function Heatmap(p: { start: number[]; step: number; cells: Cells }) {
     const every = Math.max(1, Math.ceil(22 / ROW_PX));
     rows.forEach((row, r) => {
       if (r % every === 0 && row.at >= 0)
-        g.fillText(seconds(row.upper), LEFT_PX - 8, (rows.length - 1 - r) * ROW_PX + ROW_PX / 2);
+        g.fillText(tidy(seconds(row.upper)), LEFT_PX - 8, (rows.length - 1 - r) * ROW_PX + ROW_PX / 2);
     });
     g.textAlign = 'left';
     const ticks = Math.max(1, Math.ceil(70 / cellW));

@@ -186,6 +186,30 @@ function clip(name: string): string {
   return name.length > 27 ? name.slice(0, 26) + '…' : name;
 }
 
+const BAD = 0.01;
+
+/** Red from this share of failures on, amber below. */
+function toneOf(failed: number, total: number): string {
+  return failed === 0 ? '' : failed >= BAD * total ? 'bad' : 'some';
+}
+
+function Legend() {
+  const line = (tone: string) => (
+    <svg width="26" height="8" aria-hidden="true">
+      <path d="M1 4H25" class={'edge ' + tone} stroke-width="2.5" />
+    </svg>
+  );
+
+  return (
+    <p class="map-legend">
+      <span>{line('bad')} 1 % or more failed</span>
+      <span>{line('some')} some failed</span>
+      <span>{line('one-sided')} only one side is watched</span>
+      <span>The thicker, the more requests. A service leads to its neighbours.</span>
+    </p>
+  );
+}
+
 /** A smooth line through the points, bending halfway between each two. */
 function path(points: { x: number; y: number }[]): string {
   if (points.length < 2) return '';
@@ -246,7 +270,10 @@ function Picture({ d }: { d: Graph }) {
         note={`${many(d.total, 'request')}, ${many(d.total_nodes, 'node')}, ${many(d.total_edges, 'edge')}`}
       >
         {placed && placed.key === key ? (
-          <Drawing d={d} wanted={wanted} at={placed.at} hidden={hidden} byClient={byClient} />
+          <>
+            <Drawing d={d} wanted={wanted} at={placed.at} hidden={hidden} byClient={byClient} />
+            <Legend />
+          </>
         ) : (
           <Loading />
         )}
@@ -269,7 +296,7 @@ function Drawing(p: { d: Graph; wanted: Wanted; at: Placed; hidden: Set<number>;
     <div class="map-scroll" tabIndex={0} role="region" aria-label="Map of calls; the table below has the same">
       <svg class="map" viewBox={`0 0 ${at.width} ${at.height}`} width={at.width} height={at.height} role="group" aria-label="Map of calls" data-map>
         <defs>
-          {['', '-bad'].map((tone) => (
+          {['', '-some', '-bad'].map((tone) => (
             <marker key={tone} id={'arrow' + tone} viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto">
               <path d="M0 0L8 4L0 8Z" class={'arrow-head' + tone} />
             </marker>
@@ -278,7 +305,7 @@ function Drawing(p: { d: Graph; wanted: Wanted; at: Placed; hidden: Set<number>;
         {at.edges.map((points, k) => {
           const i = edges[k];
           const other = i === undefined;
-          const bad = !other && d.edges.failed[i] > 0;
+          const tone = other ? '' : toneOf(d.edges.failed[i], d.edges.count[i]);
           const ends = wanted.edges[k];
           const lit = hot !== null && (ends.from === hot || ends.to === hot);
 
@@ -286,9 +313,9 @@ function Drawing(p: { d: Graph; wanted: Wanted; at: Placed; hidden: Set<number>;
             <path
               key={k}
               d={path(points)}
-              class={'edge' + (bad ? ' bad' : '') + (other || d.edges.one_sided[i] ? ' one-sided' : '') + (hot && !lit ? ' dim' : '')}
+              class={'edge ' + tone + (other || d.edges.one_sided[i] ? ' one-sided' : '') + (hot && !lit ? ' dim' : '')}
               stroke-width={other ? 1 : 1.2 + 3.3 * Math.sqrt(d.edges.count[i] / most)}
-              marker-end={bad ? 'url(#arrow-bad)' : 'url(#arrow)'}
+              marker-end={tone ? `url(#arrow-${tone})` : 'url(#arrow)'}
             >
               <title>
                 {other
@@ -322,7 +349,7 @@ function Drawing(p: { d: Graph; wanted: Wanted; at: Placed; hidden: Set<number>;
           const focus = name === d.focus;
           const body = (
             <g
-              class={`node ${kind}${focus ? ' focus' : ''}${ratio > 0 ? ' bad' : ''}`}
+              class={`node ${kind}${focus ? ' focus' : ''} ${toneOf(d.nodes.errors[i], total)}`}
               transform={`translate(${left} ${top})`}
               onMouseEnter={() => setHot(n.id)}
               onMouseLeave={() => setHot(null)}

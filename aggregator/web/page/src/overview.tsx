@@ -8,8 +8,9 @@ import { here, link, params, rangeQuery } from './state';
 import type { Services } from './types';
 import { Choice, Empty, Filter, Link, Loading, More, Name, Panel, Ratio, serviceLink, Spark, Table, Toggle, Trouble } from './ui';
 
-export function Change(p: { now: number | null; before: number | null; bad?: boolean }) {
-  const text = change(p.now, p.before);
+/** Against the period before; `any`: whether there was a period before at all. */
+export function Change(p: { now: number | null; before: number | null; bad?: boolean; any?: boolean }) {
+  const text = p.before === 0 && !p.any ? '' : change(p.now, p.before);
   const up = (p.now ?? 0) > (p.before ?? 0);
 
   if (!text || text === '±0%') return <span class="change muted">{text}</span>;
@@ -239,7 +240,7 @@ function List({ d }: { d: Services }) {
             num: true,
             class: 'wide',
             title: 'Requests against the period before',
-            cell: (i) => <Change now={s.count[i]} before={s.count_before[i]} />,
+            cell: (i) => <Change now={s.count[i]} before={s.count_before[i]} any={d.sum.count_before > 0} />,
           },
           { key: 'errors', label: 'Failed', num: true, order: 'errors', cell: (i) => count(s.errors[i]) },
           { key: 'ratio', label: 'Error ratio', num: true, order: 'error_ratio', cell: (i) => <Ratio of={s.error_ratio[i]} /> },
@@ -248,7 +249,6 @@ function List({ d }: { d: Services }) {
           {
             key: 'worst',
             label: 'Worst instance',
-            order: 'worst',
             class: 'wide',
             title: 'The instance with the highest error ratio; if none has errors, the one with the highest p99',
             cell: (i) =>

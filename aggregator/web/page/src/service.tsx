@@ -228,7 +228,7 @@ function Routes({ d }: { d: Service }) {
           { key: 'spark', label: '', class: 'wide', cell: (i) => <Spark points={r.points[i]} errors={r.points_errors[i]} /> },
           { key: 'rate', label: 'Rate', num: true, order: 'count', cell: (i) => <span title={r.rate[i] + ' per second'}>{rate(r.rate[i])}</span> },
           { key: 'count', label: 'Requests', num: true, order: 'count', class: 'wide', cell: (i) => count(r.count[i]) },
-          { key: 'change', label: 'Change', num: true, class: 'wide', cell: (i) => <Change now={r.count[i]} before={r.count_before[i]} /> },
+          { key: 'change', label: 'Change', num: true, class: 'wide', cell: (i) => <Change now={r.count[i]} before={r.count_before[i]} any={d.sum.count_before > 0} /> },
           { key: 'errors', label: 'Failed', num: true, order: 'errors', cell: (i) => count(r.errors[i]) },
           { key: 'ratio', label: 'Error ratio', num: true, order: 'error_ratio', cell: (i) => <Ratio of={r.error_ratio[i]} /> },
           { key: 'p50', label: 'p50', num: true, order: 'p50', class: 'wide', cell: (i) => <span title={exact(r.p50[i])}>{seconds(r.p50[i])}</span> },
