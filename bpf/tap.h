@@ -136,20 +136,15 @@ enum tap_front {
 	TAP_FRONT_SOCKET = 6,
 };
 
-/* Indexes of the per-CPU counters. */
+/*
+ * Indexes of the per-CPU counters: requests whose first record found no room in
+ * the ring, then what proto/agent_counters.def says.
+ */
 enum tap_counter {
-	TAP_C_LOST_REQUESTS, /* requests whose first record found no room */
-	TAP_C_LOST_RECORDS, /* other records that found no room */
-	TAP_C_CONN_FULL, /* connections not followed: table full */
-	TAP_C_READ_FAULTS, /* bytes of the program that could not be read */
-	TAP_C_TRUNCATED, /* messages longer than the copy limit */
-	TAP_C_NOT_HTTP, /* connections given the verdict "not HTTP" */
-	TAP_C_TLS_CALLS, /* TLS calls that moved plain text */
-	TAP_C_TLS_UNKNOWN, /* of these, those whose socket is not known */
-	TAP_C_TLS_MOVED, /* TLS sessions seen on another socket than before */
-	/* program starts that were not reported to the agent */
-	TAP_C_TLS_EVENTS_LOST,
-	TAP_C_TLS_MISSED, /* counted by the agent: see tls_missed() */
+	TAP_C_LOST_REQUESTS,
+#define KERNEL_COUNTER(NAME, ...) TAP_C_##NAME,
+#define AGENT_COUNTER(...)
+#include "proto/agent_counters.def"
 	TAP_C_MAX,
 };
 

@@ -20,11 +20,11 @@ struct pipeline;
 struct pipeline_options {
 	const struct agent_config *cfg; /* borrowed for the pipeline's life */
 	struct outbox *outbox; /* borrowed likewise */
-	conn_ignore_fn ignore; /* see conn.h; may be NULL */
-	conn_progress_fn progress; /* see conn.h; may be NULL */
+	struct conn_source source; /* see conn.h */
+	const struct http_proto *const *protos; /* see conn.h; NULL: all */
 	/* Called with every batch before it goes to the outbox; may be NULL. */
 	void (*batch)(void *arg, const void *data, size_t len);
-	void *arg; /* passed to these callbacks */
+	void *arg; /* of batch() */
 };
 
 /* Sets *out, released by pipeline_free(). -EINVAL, -ENOMEM. */
@@ -44,12 +44,20 @@ int pipeline_feed(struct pipeline *p, const void *record, size_t len);
  */
 void pipeline_tick(struct pipeline *p, uint64_t now_ns, int64_t real_us);
 
+/* What the capture counted, since the agent started. */
+struct pipeline_tls {
+	uint64_t missed; /* see tls_missed() */
+};
+struct pipeline_tap {
+	uint64_t kernel[TAP_C_MAX]; /* by enum tap_counter */
+	struct pipeline_tls tls;
+};
+
 /*
  * Puts the pending events into the outbox as a batch; without any, a heartbeat.
- * tap holds the kernel's counters, by enum tap_counter. 0, or negative errno:
- * then the events count as lost.
+ * 0, or negative errno: then the events count as lost.
  */
-int pipeline_flush(struct pipeline *p, const uint64_t tap[TAP_C_MAX]);
+int pipeline_flush(struct pipeline *p, const struct pipeline_tap *tap);
 
 size_t pipeline_pending(const struct pipeline *p); /* events not flushed */
 uint64_t pipeline_events(const struct pipeline *p); /* packed, ever */

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/resource.gen.h"
+
 /*
  * The columnar batch, as both ends see it, and its envelope. Files that may use
  * protobuf-c: see tests/lint.sh. A decoded batch is validated: every column of
@@ -46,24 +48,11 @@ enum loss_stage {
 /* Returns "ring", "gap" …; static. NULL: out of range. */
 const char *loss_stage_name(unsigned stage);
 
-/* Counters of the agent. Wire numbers: append only; see envelope.c's names. */
+/* The agent's own counters, in the order of agent_counters.def. */
 enum agent_counter {
-	AGENT_TAP_RECORDS,
-	AGENT_TAP_LOST_RECORDS,
-	AGENT_TAP_CONN_FULL,
-	AGENT_TAP_READ_FAULTS,
-	AGENT_TAP_TRUNCATED,
-	AGENT_TAP_NOT_HTTP,
-	AGENT_MALFORMED,
-	AGENT_HTTP2,
-	AGENT_UPGRADED,
-	AGENT_ORPHANS,
-	AGENT_ROUTES_OVERFLOWED,
-	AGENT_TLS_CALLS,
-	AGENT_TLS_UNKNOWN,
-	AGENT_TLS_MOVED,
-	AGENT_TLS_EVENTS_LOST,
-	AGENT_TLS_MISSED,
+#define KERNEL_COUNTER(NAME, ...) AGENT_##NAME,
+#define AGENT_COUNTER(NAME, ...) AGENT_##NAME,
+#include "proto/agent_counters.def"
 	AGENT_COUNTERS,
 };
 /* Returns part of a metric's name, as "tap_records"; static. NULL: no such. */
@@ -75,10 +64,33 @@ struct batch_string {
 	uint32_t len;
 };
 
+/*
+ * The columns of a resource as members of a type, by name and by number: put
+ * into a struct, it gives x.service and x.column[RESOURCE_service].
+ */
+#define RESOURCE_NUMBER(name, text) RESOURCE_##name,
+enum { RESOURCE_COLUMNS(RESOURCE_NUMBER) RESOURCE_N };
+#define RESOURCE_INDEX(name, text) const uint32_t *name;
+#define RESOURCE_TEXT(name, text) const char *name;
+#define BATCH_RESOURCE_TEXTS                                                   \
+	union {                                                                \
+		struct {                                                       \
+			RESOURCE_COLUMNS(RESOURCE_TEXT)                        \
+		};                                                             \
+		const char *column[RESOURCE_N];                                \
+	}
+/* "service", "namespace" …; NULL if out of range. Static. */
+const char *batch_resource_name(unsigned column);
+
+/* Columns of string numbers. */
 struct batch_resources {
 	size_t n;
-	const uint32_t *service, *namespace_, *instance, *container,
-		*executable;
+	union {
+		struct {
+			RESOURCE_COLUMNS(RESOURCE_INDEX)
+		};
+		const uint32_t *column[RESOURCE_N];
+	};
 };
 
 struct batch_series {

@@ -56,7 +56,8 @@ fi
 {
 	for f in $(in_folder bpf); do
 		[[ $f == bpf/t[al][ps].h ]] || includes '[^"]*/' "$f" | grep -v '"bpf/'
-		[[ $f == bpf/t[al][ps].h ]] && includes '' "$f"
+		[[ $f == bpf/t[al][ps].h ]] && includes '' "$f" |
+			grep -v '"proto/agent_counters\.def"'
 	done
 	for f in $(in_folder common); do
 		includes '[^"]*/' "$f" | grep -v '"common/'
@@ -72,6 +73,52 @@ fi
 		includes '[^"]*/' "$f" | grep -vE '"(common|proto|aggregator)/'
 	done
 } | check "folders include only what they may"
+
+# ---- rooms: FOLDER and the folders of the same program that it may include. The
+# files beside the folders (main, run, serve …) may include any.
+rooms() {
+	cat <<-'TABLE'
+		probe-agent/tap
+		probe-agent/tls tap
+		probe-agent/http
+		probe-agent/identity http
+		probe-agent/batch
+		probe-agent/outbox batch
+		probe-agent/replay batch identity outbox
+		probe-agent/synth batch outbox
+		probe-agent/config identity
+		aggregator/ingest
+		aggregator/views
+		aggregator/series views
+		aggregator/ledger
+		aggregator/graph series
+		aggregator/fold graph series views
+		aggregator/store fold graph ledger
+		aggregator/snapshot fold graph ledger series views
+		aggregator/engine fold ingest ledger snapshot store views
+		aggregator/expose snapshot views
+		aggregator/web expose fold series snapshot store
+		aggregator/config expose views
+		aggregator/cli config engine snapshot web
+	TABLE
+}
+{
+	for f in "${ours[@]}"; do
+		room=${f%/*}
+		top=${f%%/*}
+		[[ $room == */* ]] || continue
+		may=$(rooms | awk -v r="$room" '$1 == r { $1 = ""; print "x" $0 }')
+		if [ -z "$may" ]; then
+			echo "$f: $room is not in the table of rooms"
+			continue
+		fi
+		may=$(tr ' ' '|' <<<"${may#x }")
+		includes "$top/[^\"]*" "$f" | grep -vE "\"($room|$top/($may))/[^/\"]+\""
+	done
+	rooms | awk '{ split($1, top, "/"); print $1, $1
+		for (i = 2; i <= NF; i++) print $1, top[1] "/" $i }' | tsort 2>&1 >/dev/null |
+		sed 's/$/   (a circle of rooms)/'
+} | check "rooms include only the rooms that they may, and there is no circle"
 
 # Not <…> for ours, and rooted at the repository.
 {
@@ -147,16 +194,17 @@ if [ ${#objects[@]} -gt 0 ]; then
 		main | cmd_* | "${base:0:6}"* | [a-z]*_"$base"_*) ;;
 		*) echo "$file.c exports $name" ;;
 		esac
-	done | grep -vE '^(common/cli|proto/)|exports (head_buf_|label_key_name)' | sort -u |
+	done | grep -vE '^(common/cli|proto/)|exports label_key_name' | sort -u |
 		check "modules export only under their own name"
 else
 	skip "modules export only under their own name" "nothing is built"
 fi
 
 # ---- types are named after their module, too. Left out: the wire's (proto/),
-# the kernel's own (bpf/kernel.h), and both programs' configurations.
+# the kernel's own (bpf/kernel.h), both programs' configurations, and the words
+# that parsers, protocols and the engine share (exchange.h).
 for f in $(printf '%s\n' "${ours[@]}" | grep '\.h$' |
-	grep -vE '^(proto/[a-uw-z]|bpf/kernel\.h|.*/config/config\.h)'); do
+	grep -vE '^(proto/[a-uw-z]|bpf/kernel\.h|.*/(config/config|http/exchange)\.h)'); do
 	base=${f##*/}
 	base=${base%%[_.]*}
 	grep -nE '^(struct|enum|union) [a-z0-9_]+ \{' "$f" |
@@ -183,6 +231,26 @@ grep -HoE '^static [a-z_0-9 *]+ \*?[a-z0-9]+\(' "${ours[@]}" | grep '\.c:' |
 		grep -vE '/\* --- .+[^-] --- \*/$' |
 		sed 's/$/   (a ruler is: --- name ---)/'
 } | sort -u | check "idioms are those of CONTRIBUTING"
+
+# ---- English: phrases that read as translated (CONTRIBUTING). The ceiling is
+# what is left, and may only fall.
+ceiling=0
+phrases='[Nn]obody|[Ss]omebody else|[Ww]ho (is|has|can|waits|asks|needs|gets|wants|sends|reads)'
+phrases+='|(is|are|was|were) to be|[Ss]o (many|long|much) (as|that|of)?|of which|looked at'
+phrases+='|(is|are|was|were|be) told( of)?|let go( of)?|[Tt]o him|[Hh]as to (come|go)'
+translated=$(git ls-files -co --exclude-standard '*.[ch]' '*.def' '*.proto' '*.py' '*.sh' '*.md' \
+	'*.[1-9]' Makefile '*.mk' | grep -vE '^(tests/fuzz/corpus/|docs/measurements/|CONTRIBUTING.md|tests/lint.sh)' |
+	while read -r f; do [ -f "$f" ] && echo "$f"; done |
+	xargs grep -HnowE "$phrases" | sort -u)
+n=$(printf '%s' "$translated" | grep -c .)
+{
+	[ "$n" -le "$ceiling" ] || {
+		echo "$n such phrases, the ceiling is $ceiling:"
+		printf '%s\n' "$translated"
+	}
+	[ "$n" -ge "$ceiling" ] ||
+		echo "$n such phrases are left: lower the ceiling in tests/lint.sh"
+} | check "no more phrases read as translated than before"
 
 # ---- scripts, man pages, units
 mapfile -t scripts < <(git ls-files -co --exclude-standard |

@@ -9,6 +9,7 @@
 
 #include "aggregator/config/config_flags.h"
 #include "aggregator/config/config_views.h"
+#include "aggregator/expose/metrics.h"
 #include "common/conffile.h"
 #include "common/conffile_fields.h"
 #include "common/log.h"
@@ -269,6 +270,14 @@ static int check_views(const struct aggregator_config *cfg)
 	int err = view_set_new(&views, cfg->views, cfg->n_views, why,
 			       sizeof(why));
 
+	for (unsigned i = 0; !err && i < cfg->n_views; i++)
+		if (metrics_has_name(cfg->views[i].name)) {
+			snprintf(why, sizeof(why),
+				 "view %s: a metric of "
+				 "redtap has this name",
+				 cfg->views[i].name);
+			err = -EINVAL;
+		}
 	if (err == -EINVAL)
 		log_error("wrong configuration error=\"%s\"", why);
 	view_set_free(views);

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "aggregator/fold/view_set.h"
+#include "aggregator/views/view_set.h"
 #include "common/cli.h"
 #include "common/log.h"
 

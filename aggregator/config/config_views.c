@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-#include "aggregator/fold/view_set.h"
+#include "aggregator/views/view_set.h"
 #include "common/log.h"
 
 #define N(array) (sizeof(array) / sizeof((array)[0]))

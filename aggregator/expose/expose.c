@@ -106,7 +106,7 @@ static void hex(char *to, const uint8_t *from, size_t n)
 }
 
 void expose_exemplar_labels(struct expose_exemplar *out,
-			    const struct snapshot_exemplar *e)
+			    const struct exemplar *e)
 {
 	static const uint8_t none[24];
 	char *end;

@@ -253,7 +253,7 @@ static void add_exemplars(struct expose_writer *w,
 			  const struct snapshot_series *s)
 {
 	for (size_t i = 0; i < s->n_exemplars; i++) {
-		const struct snapshot_exemplar *e = &s->exemplar[i];
+		const struct exemplar *e = &s->exemplar[i];
 		struct expose_exemplar x;
 		size_t at;
 

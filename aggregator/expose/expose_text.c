@@ -142,8 +142,7 @@ static void text_sample(struct expose_writer *w, const struct expose_label *l,
 	buf_putc(w->out, '\n');
 }
 
-static char *put_exemplar(char *to, const struct snapshot_exemplar *e,
-			  unsigned scale)
+static char *put_exemplar(char *to, const struct exemplar *e, unsigned scale)
 {
 	struct expose_exemplar x;
 

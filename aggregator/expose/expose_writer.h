@@ -81,6 +81,6 @@ struct expose_exemplar {
 	char trace_id[33], span_id[17], request_id[32];
 };
 void expose_exemplar_labels(struct expose_exemplar *out,
-			    const struct snapshot_exemplar *e);
+			    const struct exemplar *e);
 
 #endif /* AGGREGATOR_EXPOSE_EXPOSE_WRITER_H */

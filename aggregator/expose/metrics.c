@@ -123,6 +123,21 @@ static void doc_view(struct buf *out, const struct view *v)
 	}
 }
 
+bool metrics_has_name(const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < metrics_n; i++) {
+		const char *ours = metrics[i].name;
+
+		if (!strncmp(ours, name, n) &&
+		    (!ours[n] || !strcmp(ours + n, "_total") ||
+		     !strcmp(ours + n, "_info")))
+			return true;
+	}
+	return false;
+}
+
 int metrics_doc(struct buf *out, const struct views *views)
 {
 	buf_puts(out,

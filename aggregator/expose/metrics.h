@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/views.h"
+#include "aggregator/views/views.h"
 #include "common/buf.h"
 
 /*
@@ -96,6 +96,9 @@ struct metric {
 
 extern const struct metric metrics[];
 extern const size_t metrics_n;
+
+/* Whether a family of ours has this name, "_total" and "_info" aside. */
+bool metrics_has_name(const char *name);
 
 /* Returns "counter", "gauge", "info" or "histogram". Static. */
 const char *metric_type_name(enum metric_type type);

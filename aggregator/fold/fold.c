@@ -150,7 +150,7 @@ static int make_edges(struct fold *f, const struct fold_options *opt)
 		.max_waiting = opt->max_waiting,
 		.future_us = opt->future_us,
 	};
-	return graph_views_new(&f->edges, f, f->n_views, &f->edge_options);
+	return fold_edges_new(&f->edges, f, f->n_views, &f->edge_options);
 }
 
 static int make_windows(struct fold *f, size_t max)
@@ -181,9 +181,8 @@ int fold_new(struct fold **out, const struct fold_options *opt)
 	for (size_t i = 0; i < opt->views->n; i++)
 		f->filtered |= filter_labels(&opt->views->view[i]);
 	f->generation = 1;
-	f->target_table_cap = 1024;
-	f->target_table = calloc(f->target_table_cap, sizeof(uint32_t));
-	if (!f->target_table || fold_bins_init(&f->bins) < 0)
+	if (hash_index_init(&f->target_index, 1024) ||
+	    fold_bins_init(&f->bins) < 0)
 		goto fail;
 	err = intern_new(&f->intern);
 	if (err < 0)
@@ -220,7 +219,7 @@ void fold_free(struct fold *f)
 	for (size_t i = f->retired_head; i < f->n_retired; i++)
 		free(f->retired[i].memory);
 	free(f->retired);
-	graph_views_free(f->edges);
+	fold_edges_free(f->edges);
 	for (size_t i = 0; i < f->n_all; i++)
 		series_fini(&f->view[i].series);
 	free(f->view);
@@ -236,7 +235,7 @@ void fold_free(struct fold *f)
 	fold_bins_fini(&f->bins);
 	pool_fini(&f->pool);
 	free(f->target);
-	free(f->target_table);
+	hash_index_fini(&f->target_index);
 	free(f);
 }
 
@@ -274,7 +273,7 @@ size_t fold_event_views(const struct fold *f)
 
 struct graph *fold_graph(struct fold *f)
 {
-	return f->edges ? graph_views_graph(f->edges) : NULL;
+	return f->edges ? fold_edges_graph(f->edges) : NULL;
 }
 
 const struct view *fold_view(const struct fold *f, size_t view)

@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/series.h"
-#include "aggregator/fold/views.h"
 #include "aggregator/fold/window.h"
+#include "aggregator/series/series.h"
+#include "aggregator/views/views.h"
 #include "proto/batch.h"
 
 /*
@@ -100,12 +100,11 @@ const struct cells *fold_cells(const struct fold *f, bool seconds);
 enum fold_target_field {
 	TARGET_JOB,
 	TARGET_INSTANCE,
-	TARGET_SERVICE,
-	TARGET_NAMESPACE,
-	TARGET_CONTAINER,
 	TARGET_NODE,
-	TARGET_EXECUTABLE,
-	TARGET_FIELDS,
+#define FIELD(name, text) TARGET_##name,
+	RESOURCE_ATTRIBUTES(FIELD)
+#undef FIELD
+		TARGET_FIELDS,
 };
 struct fold_target {
 	const struct interned *value[TARGET_FIELDS];
@@ -129,7 +128,7 @@ uint64_t fold_share(struct fold *f);
 void fold_unshare(struct fold *f, uint64_t oldest);
 
 /*
- * For graph_views.c: adds one to a cell of a view's span, or of a window's,
+ * For fold_edges.c: adds one to a cell of a view's span, or of a window's,
  * which no snapshot has. -ENOMEM.
  */
 int fold_add_cell(struct fold *f, struct span **ref, unsigned cell);

@@ -321,7 +321,7 @@ int fold_count(struct fold *f, const struct fold_input *fb,
 	if (!err)
 		err = fold_note_targets(f, fb->batch);
 	if (!err && f->edges && fb->log_id > f->edges_loaded)
-		err = graph_views_batch(f->edges, fb, f->labels);
+		err = fold_edges_batch(f->edges, fb, f->labels);
 	return err ? -ENOMEM : 0;
 }
 

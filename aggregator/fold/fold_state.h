@@ -8,10 +8,11 @@
 #include <stdint.h>
 
 #include "aggregator/fold/fold.h"
-#include "aggregator/fold/labelset.h"
+#include "aggregator/fold/fold_edges.h"
 #include "aggregator/fold/pool.h"
 #include "aggregator/fold/slowest.h"
-#include "aggregator/graph/graph_views.h"
+#include "aggregator/series/labelset.h"
+#include "common/hash_index.h"
 
 /* Internals of the fold, for fold.c and fold_*.c only. */
 
@@ -120,7 +121,7 @@ struct fold {
 	size_t n_all;
 	size_t n_views; /* views of events; those of edges follow */
 	struct fold_view_state *view;
-	struct graph_views *edges; /* NULL: no view of edges */
+	struct fold_edges *edges; /* NULL: no view of edges */
 	uint64_t edges_loaded; /* log id; batches up to this one are joined */
 	struct graph_options edge_options; /* part of the views' digests */
 	struct cells seconds, bytes;
@@ -147,8 +148,7 @@ struct fold {
 
 	struct fold_target *target;
 	size_t n_targets, target_cap;
-	uint32_t *target_table; /* open addressing: index + 1 */
-	size_t target_table_cap;
+	struct hash_index target_index;
 
 	uint64_t generation; /* given to new spans */
 	uint64_t newest_shared; /* generation of the newest snapshot */

@@ -134,7 +134,7 @@ bool slowest_wins(const struct slowest *s, const struct slowest_row *r,
 }
 
 static void set_trace(const struct slowest_traces *t, uint32_t event,
-		      struct snapshot_exemplar *out)
+		      struct exemplar *out)
 {
 	size_t low = 0, high = t->n;
 
@@ -186,7 +186,7 @@ int slowest_merge(const struct slowest *s, const struct slowest_row *r,
 			continue;
 		if (make_room(ref, i, bucket) < 0)
 			return -ENOMEM;
-		(*ref)->at[i] = (struct snapshot_exemplar){
+		(*ref)->at[i] = (struct exemplar){
 			.bucket = bucket,
 			.value = value,
 			.time_us = b->end_us,

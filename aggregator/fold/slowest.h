@@ -8,10 +8,10 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "aggregator/fold/cells.h"
-#include "aggregator/fold/span.h"
-#include "aggregator/fold/views.h"
-#include "aggregator/snapshot/snapshot.h"
+#include "aggregator/series/cells.h"
+#include "aggregator/series/exemplar.h"
+#include "aggregator/series/span.h"
+#include "aggregator/views/views.h"
 #include "proto/batch.h"
 #include "proto/limits.h"
 
@@ -26,7 +26,7 @@
 struct slowest_exemplars {
 	uint64_t generation;
 	uint32_t n;
-	struct snapshot_exemplar at[]; /* ascending by bucket */
+	struct exemplar at[]; /* ascending by bucket */
 };
 
 /*

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/cells.h"
-#include "aggregator/fold/span.h"
+#include "aggregator/series/cells.h"
+#include "aggregator/series/span.h"
 #include "proto/limits.h"
 
 /*

@@ -8,6 +8,7 @@
 
 #include "aggregator/fold/window.h"
 #include "aggregator/store/pack.h"
+#include "proto/batch.h"
 
 /*
  * The SQLite file with log, ledger, checkpoint of the series, and windows. One
@@ -77,7 +78,9 @@ struct store_series {
 	size_t labels_len, state_len;
 };
 int store_put_series(struct store *st, const struct store_series *row);
-#define STORE_TARGET_FIELDS 7
+/* job, instance, node, then what RESOURCE_ATTRIBUTES has. */
+#define STORE_COUNT(name, text) +1
+#define STORE_TARGET_FIELDS (3 RESOURCE_ATTRIBUTES(STORE_COUNT))
 int store_put_target(struct store *st,
 		     const char *const value[STORE_TARGET_FIELDS]);
 #define STORE_WINDOW_LABELS 6
@@ -221,7 +224,7 @@ void store_reader_end(struct store_reader *r);
  * Calls fn for every row of a kind with from_s <= start_s < to_s, ascending by
  * start_s: packs of the tier (index of store_tiers), whose starts are multiples
  * of its seconds, and deltas, whose starts are multiples of WINDOW_SECONDS.
- * Several rows may be of one key and start: they are to be added. Returns 0,
+ * Several rows may be of one key and start: add them up. Returns 0,
  * what fn returned, -EIO or -EUCLEAN. Only between begin and end.
  */
 typedef int store_row_fn(void *arg, int64_t start_s,

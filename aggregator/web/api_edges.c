@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/graph/graph_views.h"
+#include "aggregator/fold/fold_edges.h"
 
 /* Labels of a key of WINDOW_EDGES. */
 enum {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/fold/labelset.h"
+#include "aggregator/series/labelset.h"
 #include "aggregator/web/api.h"
 
 /* --- the filter --- */

@@ -141,8 +141,8 @@ static const struct gap {
 	  AGENT_PAGE },
 	{ "outbox", SEVERITY_LOSS, gap_dropped, LOSS_OUTBOX,
 	  "The agent's outbox was full",
-	  "The aggregator could not be reached for so long that the agent had "
-	  "to drop batches.",
+	  "The aggregator was out of reach until the outbox was full, and the "
+	  "agent dropped its oldest batches.",
 	  "Raise outbox.cap_bytes, or keep it on disk; see why the aggregator "
 	  "was away.",
 	  AGENT_PAGE },
@@ -185,7 +185,7 @@ static const struct gap {
 	{ "tls_unknown", SEVERITY_GAP, gap_counter, AGENT_TLS_UNKNOWN,
 	  "TLS whose connection is not known",
 	  "A TLS library moved plain text that could not be matched with its "
-	  "connection, so it is not looked at.",
+	  "connection, so it is not inspected.",
 	  "Programs that pump TLS through buffers of their own are not seen; "
 	  "the manual lists which are.",
 	  AGENT_PAGE },
@@ -195,14 +195,14 @@ static const struct gap {
 	  "was attached.",
 	  "The next ones with the same library are seen from their start.",
 	  AGENT_PAGE },
-	{ "conn_full", SEVERITY_GAP, gap_counter, AGENT_TAP_CONN_FULL,
+	{ "conn_full", SEVERITY_GAP, gap_counter, AGENT_CONN_FULL,
 	  "The kernel's connection table was full",
 	  "Connections were pushed out of the kernel's table and met anew at "
 	  "their next call.",
 	  "Raise capture.max_connections.", AGENT_PAGE },
-	{ "read_faults", SEVERITY_GAP, gap_counter, AGENT_TAP_READ_FAULTS,
+	{ "read_faults", SEVERITY_GAP, gap_counter, AGENT_READ_FAULTS,
 	  "Buffers that could not be read",
-	  "Memory of a program was not there when it was to be copied.",
+	  "Memory of a program was not present when the probe copied it.",
 	  "A few are normal for programs that map files.", AGENT_PAGE },
 	{ "malformed", SEVERITY_NOTE, gap_counter, AGENT_MALFORMED,
 	  "Messages that began like HTTP and were not",
@@ -235,7 +235,7 @@ static const struct gap {
 	{ "tls_events_lost", SEVERITY_NOTE, gap_counter, AGENT_TLS_EVENTS_LOST,
 	  "Program starts that were missed",
 	  "Starts of programs came faster than they were read; all processes "
-	  "were looked at instead.",
+	  "were inspected instead.",
 	  "Nothing.", AGENT_PAGE },
 };
 #define N_GAPS (sizeof(gaps) / sizeof(gaps[0]))

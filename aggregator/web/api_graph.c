@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/graph/graph_views.h"
+#include "aggregator/fold/fold_edges.h"
 #include "aggregator/web/api_edges.h"
 
 #define NODES 150

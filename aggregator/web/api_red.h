@@ -39,7 +39,7 @@ struct api_red {
 	uint64_t *second;
 	size_t n_seconds;
 	struct api_group **chosen;
-	size_t n_chosen, n_listed; /* listed: of which there are chosen ones */
+	size_t n_chosen, n_listed; /* listed: before the limit */
 };
 
 /* Updates the keys and makes every key be in no group. -ENOMEM, -EIO. */

@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 /*
- * The page inside the binary: made by aggregator/web/page/build.sh, or empty if
- * the build was told PAGE=no. A name holds a hash of the content, so what a
+ * The page inside the binary: made by aggregator/web/page/build.sh, or empty
+ * after make PAGE=no. A name holds a hash of the content, so what a
  * path has never changes.
  */
 struct page_asset {

@@ -21,7 +21,7 @@
  */
 struct web;
 
-/* What is kept for how long, to be told. */
+/* Retention, as /api/v1/status reports it. */
 struct web_limits {
 	uint64_t log_age_s, log_bytes, windows_age_s, windows_bytes;
 };

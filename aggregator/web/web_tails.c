@@ -32,7 +32,7 @@ static uint64_t log_end(struct web_tails *s)
 	return store_reader_log_bounds(s->reader, &log) < 0 ? 0 : log.last;
 }
 
-/* Takes those out that are to be woken, under the lock. */
+/* Takes the tails to wake out of the list. Under the lock. */
 static struct web_tail *take_due(struct web_tails *s, uint64_t end, bool all)
 {
 	uint64_t now_ns = clock_mono_ns();

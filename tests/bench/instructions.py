@@ -4,7 +4,7 @@
 Instructions per event, counted by callgrind, against what was written down in
 instructions.txt: a way to catch what gets slower that no busy machine disturbs.
     instructions.py --build=DIR [--write]
-libc is told to do without the newer instruction sets, so that the same program
+libc must not use the newer instruction sets, so that the same program
 takes the same instructions on every machine of one architecture.
 """
 import argparse

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Files of other programs. The first byte says which format is claimed. What is
- * taken is a whole trace of valid batches, with as many requests as were told;
- * what is not is counted.
+ * taken is a whole trace of valid batches, with as many requests as the
+ * importer reports; what is not is counted.
  */
 #include <assert.h>
 #include <errno.h>

@@ -102,7 +102,7 @@ def own_name(w):
 
 
 def other_name(w):
-    """Nothing of it is counted, and it is told why."""
+    """Nothing of it is counted, and the reply says why."""
     before = w.refused()
     with w.agent("node-x", "node-a") as p:
         eventually("it is refused", lambda: w.refused() > before, 15)

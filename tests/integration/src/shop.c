@@ -207,9 +207,12 @@ static void write_batch(struct node *n)
 	n->captured += n->n_events;
 	b.n_strings = n->n_strings;
 	b.strings = n->string;
-	b.resources = (struct batch_resources){ n->n_resources, n->resource[0],
-						n->resource[1], n->resource[2],
-						none,		none };
+	b.resources.n = n->n_resources;
+	for (size_t i = 0; i < RESOURCE_N; i++)
+		b.resources.column[i] = none;
+	b.resources.service = n->resource[0];
+	b.resources.namespace_ = n->resource[1];
+	b.resources.instance = n->resource[2];
 	b.series = (struct batch_series){ .n = n->n_series,
 					  .resource = n->col[COL_RESOURCE],
 					  .role = n->col[COL_ROLE],

@@ -62,7 +62,7 @@ static const uint64_t sample_bucket_a[] = { 3, 0, 2, 1, 1 };
 static const uint64_t sample_native_a[100] = {
 	[0] = 3, [56] = 2, [77] = 1, [98] = 1
 };
-static const struct snapshot_exemplar sample_exemplar_a[] = {
+static const struct exemplar sample_exemplar_a[] = {
 	{ .value = 4001,
 	  .time_us = 1700000000123456,
 	  .trace = { 0x4b, 0xf9, 0x2f, 0x35, 0x77, 0xb3, 0x4d, 0xa6,
@@ -157,8 +157,12 @@ static const struct snapshot_agent sample_agents[] = {
 	  .dropped = { 1, 2, 3, 4, 5, 6 },
 	  .dropped_sequence_gap = 79,
 	  .dropped_expired = 80,
-	  .counters = { 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111,
-			112, 113, 114, 115, 116 },
+/* 101 and on, by number. */
+#define KERNEL_COUNTER(NAME, ...) [AGENT_##NAME] = 101 + AGENT_##NAME,
+#define AGENT_COUNTER(NAME, ...) [AGENT_##NAME] = 101 + AGENT_##NAME,
+	  .counters = {
+#include "proto/agent_counters.def"
+	  },
 	  .batches = 201,
 	  .duplicates = 202,
 	  .refused = 203,

@@ -95,10 +95,9 @@ void script_init(struct script *s, const struct conn_options *opt)
 	s->copy_max = SIZE_MAX;
 	s->piece_max = TAP_PIECE_MAX;
 	o.exchange = on_exchange;
-	o.ignore = on_ignore;
 	o.select = on_select;
-	o.progress = on_progress;
 	o.arg = s;
+	o.source = (struct conn_source){ on_ignore, on_progress, s };
 	assert_int_equal(conn_new(&s->table, &o), 0);
 }
 
@@ -233,7 +232,7 @@ static size_t head_part(struct script_conn *k, int dir, const uint8_t *data,
 	return len;
 }
 
-/* One call of which moved bytes were (or, at entry, may be) moved. */
+/* One call that moved (or, at entry, may move) `moved` bytes. */
 static void call(struct script_conn *k, int dir, int flags, const uint8_t *data,
 		 size_t len, uint64_t first_ns, uint64_t last_ns)
 {

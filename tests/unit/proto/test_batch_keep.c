@@ -32,7 +32,7 @@ static const uint64_t duration[] = { 11, 12, 13, 14, 15, 16 },
 		      tail[] = { 1, 2, 3, 4, 5, 6 }, bytes[6] = { 9 };
 static const uint32_t traced[] = { 1, 1, 3 };
 static uint8_t ids[3 * 24];
-/* The 2nd and 3rd connections are the other service's and nobody's. */
+/* The 2nd connection is the other service's, the 3rd has no owner. */
 static const uint32_t connection[] = { 4, 2, 0, 2, 1, 4 };
 static uint8_t local[4 * 18], remote[4 * 18];
 
@@ -52,7 +52,8 @@ static struct batch make(void)
 		.base_us = 1000000,
 		.n_strings = 8,
 		.strings = strings,
-		.resources = { 2, service, namespace_, none, none, none },
+		.resources = { 2,
+			       { { service, namespace_, none, none, none } } },
 		.series = { 3, resource, role, method, route, status, none,
 			    version, scheme, none, none },
 		.events = { .n = 6,

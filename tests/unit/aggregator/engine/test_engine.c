@@ -575,7 +575,7 @@ static void a_snapshot_stays_as_it_was(void **state)
 	check_snapshot(f);
 }
 
-/* Bucket sums, native sums and what agents are told to have counted agree. */
+/* Bucket sums, native sums and the counts shown per agent agree. */
 static void check_consistent(const struct snapshot *s)
 {
 	uint64_t requests = 0, counted = 0;

@@ -84,7 +84,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* n events, of which each third has a trace id that begins with its number. */
+/* n events; each third has a trace id that begins with its number. */
 static void fold_events(struct fixture *f, uint64_t log_id, size_t n)
 {
 	struct fold_input fb = { .log_id = log_id, .received_us = NOW };

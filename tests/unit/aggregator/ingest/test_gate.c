@@ -220,7 +220,7 @@ static void accept_as(struct fixture *f, struct gate_request *r, uint64_t n)
 	gate_reply(f->gate, r, &yes, false);
 }
 
-/* Waits for it without collecting: then nobody is told BUSY either. */
+/* Waits for it without collecting, so that no peer gets BUSY either. */
 static void wait_for_stats(struct fixture *f, uint64_t messages,
 			   uint64_t waited)
 {

@@ -227,7 +227,7 @@ static void a_gap_is_counted_in_requests_and_once(void **state)
 	offer_packed(l, 6, 67, 27);
 	assert_int_equal(totals(l)->gap_requests, 27);
 	assert_int_equal(totals(l)->told_late, 27);
-	/* This one is told in time. */
+	/* This loss is reported in time. */
 	offer_packed(l, 8, 100, 50);
 	assert_int_equal(totals(l)->gap_requests, 27);
 	assert_int_equal(totals(l)->told_late, 27);
@@ -299,7 +299,7 @@ static void a_batch_of_a_retired_epoch_is_named_and_not_counted(void **state)
 	(void)state;
 	ledger_retire(a, 12);
 	assert_int_equal(sum_of(l).counted, 20);
-	/* It was counted; it was not: nobody knows. */
+	/* It is unknown whether the batch was counted. */
 	assert_int_equal(offer(l, "a", 12, 1, 7, 99 * S), LEDGER_EXPIRED);
 	assert_int_equal(offer(l, "a", 5, 2, 3, 99 * S), LEDGER_EXPIRED);
 	ledger_abort(l);

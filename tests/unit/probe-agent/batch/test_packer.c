@@ -149,7 +149,7 @@ static void events_come_out_as_they_went_in(void **state)
 			*e = plain_event();
 			e->service = words[next_random(&x) % 5];
 			e->instance = words[next_random(&x) % 5];
-			/* In one round nothing is told of the texts. */
+			/* In one round the texts have no number. */
 			if (round != 2)
 				e->resource = resource_number(e);
 			e->route = words[next_random(&x) % 5];

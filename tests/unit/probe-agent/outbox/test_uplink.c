@@ -263,7 +263,7 @@ static void a_restarted_aggregator_is_found_within_a_second(void **state)
 		push(w, 1);
 		drain(w, 3000);
 		peer_close(&w->peer);
-		push(w, 1); /* sent to nobody */
+		push(w, 1); /* sent without a receiver */
 		usleep(300000);
 		peer_listen(&w->peer, URL, NULL);
 		ms = drain(w, 5000);
