@@ -59,10 +59,20 @@ $(PRELOADS): $(B)/tests/integration/%.so: tests/integration/preload/%.c
 	$(Q)$(CC) -D_GNU_SOURCE -O2 -g -fPIC -shared -Wall -Wextra \
 		$(if $(filter 1,$(WERROR)),-Werror) $< -o $@
 
+# The browser's driver of the page's tests, by its lock file.
+PAGE_TEST_MODULES := build/page-tests/node_modules
+.PHONY: page-tests
+page-tests: $(PAGE_TEST_MODULES)/.done
+$(PAGE_TEST_MODULES)/.done: tests/page/package.json tests/page/package-lock.json tests/page/.npmrc
+	@mkdir -p build/page-tests
+	$(call say,NPM,$(PAGE_TEST_MODULES))
+	$(Q)cp $^ build/page-tests && cd build/page-tests && npm ci --silent --no-fund --no-audit
+	$(Q)touch $@
+
 .PHONY: unit-build fuzz-build integration-build test unit integration lint fuzz
 unit-build: $(UNIT_TESTS)
 fuzz-build: $(FUZZERS)
-integration-build: $(DRIVERS) $(PRELOADS) $(B)/tests/crash/crash
+integration-build: $(DRIVERS) $(PRELOADS) page-tests $(B)/tests/crash/crash
 
 test: ## Install what is missing, build, run everything
 	@deploy/install-deps.sh

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * shop FILE KIND MINUTES [N [M]]: writes a trace file of a made fleet, for
- *tests and pictures of the page. The same arguments give the same file but for
- *its times, which end now. Prints the truth: per service "service NAME ROLE
- *COUNT ERRORS", per edge "edge CLIENT SERVER COUNT", and "total COUNT".
+ * tests and pictures of the page. The same arguments give the same file, but
+ * for its times, which end now. Prints the truth: per service the line "service
+ * NAME ROLE COUNT ERRORS", per edge "edge CLIENT SERVER COUNT ERRORS", then
+ * "total COUNT".
  *
- *	shop	a shop of twelve services on four nodes, one of which fails
- *lately wide	N services with M routes each; each route is asked in every
- *window names	services and routes whose names are markup, right to left or
- *long
+ * Kinds:
+ * - shop: twelve services on four nodes; lately one instance fails. Ends N
+ *   seconds ago.
+ * - wide: N services with M routes each, and every window has all routes.
+ * - names: services and routes with markup, right to left or long names.
+ * - idle: agents that saw no request.
  */
 #include <errno.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +38,7 @@ static void die(const char *what)
 	exit(1);
 }
 
+static bool idle;
 static uint64_t seed = 88172645463325252u;
 
 static uint64_t draw(uint64_t below)
@@ -175,10 +180,11 @@ static void write_batch(struct node *n)
 	void *data;
 	size_t len;
 
-	if (!n->n_events)
+	if (!n->n_events && !idle)
 		return;
 	qsort(n->event, n->n_events, sizeof(n->event[0]), by_end);
-	b.base_us = before = n->event[0].start_us;
+	b.base_us = before = n->n_events ? n->event[0].start_us
+					 : (int64_t)time(NULL) * 1000000;
 	for (size_t i = 0; i < n->n_events; i++) {
 		const struct event *e = &n->event[i];
 
@@ -611,8 +617,10 @@ int main(int argc, char **argv)
 	FILE *f;
 
 	if (argc < 4)
-		die("usage: shop FILE shop|wide|names MINUTES [N [M]]");
-	from_us = ((int64_t)time(NULL) - seconds) / 10 * 10 * 1000000;
+		die("usage: shop FILE shop|wide|names|idle MINUTES [N [M]]");
+	from_us = ((int64_t)time(NULL) - seconds -
+		   (!strcmp(argv[2], "shop") && argc > 4 ? atoi(argv[4]) : 0)) /
+		  10 * 10 * 1000000;
 	f = fopen(argv[1], "w");
 	if (!f || trace_writer_new(&writer, &origin, trace_to_file, f) < 0)
 		die("cannot write the file");
@@ -624,8 +632,12 @@ int main(int argc, char **argv)
 		open_wide(from_us, seconds,
 			  argc > 4 ? (unsigned)atoi(argv[4]) : 10,
 			  argc > 5 ? (unsigned)atoi(argv[5]) : 10);
-	else
+	else if (!strcmp(argv[2], "names"))
 		open_names(from_us);
+	else
+		idle = true;
+	for (unsigned i = 0; i < NODES; i++)
+		write_batch(&nodes[i]);
 	if (trace_end(writer) < 0 || fclose(f))
 		die("cannot write the file");
 	trace_writer_free(writer);

@@ -180,13 +180,14 @@ const KEYS: [string, string][] = [
 
 function Help() {
   const dialog = useRef<HTMLDialogElement>(null);
+  const open = help.value;
 
   useEffect(() => {
     const d = dialog.current!;
 
-    if (help.value && !d.open) d.showModal();
-    if (!help.value && d.open) d.close();
-  });
+    if (open && !d.open) d.showModal();
+    if (!open && d.open) d.close();
+  }, [open]);
   return (
     <dialog ref={dialog} aria-labelledby="help-title" onClose={() => (help.value = false)} onClick={(e) => e.target === dialog.current && (help.value = false)}>
       <div class="dialog">

@@ -376,7 +376,6 @@ function Drawing(p: { d: Graph; wanted: Wanted; at: Placed; hidden: Set<number>;
               data-node={name}
               data-at={x + ',' + y}
               href={kind === 'service' ? (focus ? serviceLink(name) : here({ focus: name, filter: '' })) : here({ by: '', focus: '', filter: name })}
-              aria-label={`${name}, ${rate(total / span)}, ${percent(ratio)} failed`}
             >
               {body}
             </a>

@@ -228,7 +228,7 @@ function List({ d }: { d: Services }) {
           },
           {
             key: 'spark',
-            label: '',
+            label: 'Trend',
             class: 'wide',
             cell: (i) => <Spark points={d.points.count[i]} errors={d.points.errors[i]} />,
           },

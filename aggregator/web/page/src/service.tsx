@@ -225,7 +225,7 @@ function Routes({ d }: { d: Service }) {
               </Link>
             ),
           },
-          { key: 'spark', label: '', class: 'wide', cell: (i) => <Spark points={r.points[i]} errors={r.points_errors[i]} /> },
+          { key: 'spark', label: 'Trend', class: 'wide', cell: (i) => <Spark points={r.points[i]} errors={r.points_errors[i]} /> },
           { key: 'rate', label: 'Rate', num: true, order: 'count', cell: (i) => <span title={r.rate[i] + ' per second'}>{rate(r.rate[i])}</span> },
           { key: 'count', label: 'Requests', num: true, order: 'count', class: 'wide', cell: (i) => count(r.count[i]) },
           { key: 'change', label: 'Change', num: true, class: 'wide', cell: (i) => <Change now={r.count[i]} before={r.count_before[i]} any={d.sum.count_before > 0} /> },

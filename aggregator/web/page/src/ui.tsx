@@ -74,7 +74,9 @@ export function Trouble(p: { error?: ApiError; again: () => void }) {
 
 export function Name(p: { of: string | null | undefined; overflow?: boolean }) {
   if (p.overflow) return <em title="Label sets beyond the budget are counted together here.">overflow</em>;
-  return <bdi>{p.of === null || p.of === undefined || p.of === '' ? NONE : p.of}</bdi>;
+  const text = p.of || NONE;
+
+  return <bdi title={text.length > 60 ? text : undefined}>{text}</bdi>;
 }
 
 export function Method(p: { of: string | null }) {
