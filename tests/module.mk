@@ -127,6 +127,10 @@ bench-growth: $(B)/redtap-aggregator $(B)/redtap-agent ## The same by series and
 bench-agent: $(B)/tests/bench/agent ## From a recorded tap to encoded batches
 	@$<
 
+.PHONY: bench-page
+bench-page: all integration-build ## What the page costs with 10,000 routes: answers, first paint, ingest beside it
+	@tests/bench/page.py
+
 # WRITE=1 writes down what is, for later comparisons.
 WRITE ?=
 bench-instructions: $(BENCHES) ## Instructions per event against tests/bench/instructions.txt (WRITE=1 renews it)

@@ -101,7 +101,9 @@ static void pack_delta(struct checkpoint *c, struct pack_writer *w,
 		size_t from = i ? end[i - 1] : 0;
 
 		row.hist[i].len = end[i] - from;
-		row.hist[i].data = (const uint8_t *)c->state.data + from;
+		if (row.hist[i].len)
+			row.hist[i].data =
+				(const uint8_t *)c->state.data + from;
 	}
 	pack_put(w, &row);
 }

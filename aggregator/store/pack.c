@@ -2,6 +2,7 @@
 #include "aggregator/store/pack.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "aggregator/store/durations.h"
@@ -17,9 +18,26 @@ void pack_begin(struct pack_writer *w, struct buf *out)
 	buf_append(out, &version, 1);
 }
 
+static size_t varint_bytes(uint64_t v)
+{
+	return (size_t)(64 - __builtin_clzll(v | 1) + 6) / 7;
+}
+
+static size_t row_bytes(const struct pack_row *row)
+{
+	size_t n = varint_bytes(row->count) + varint_bytes(row->errors);
+
+	for (size_t i = 0; i < PACK_SUMS; i++)
+		n += varint_bytes(row->sum[i]);
+	for (size_t i = 0; i < PACK_HISTS; i++)
+		n += varint_bytes(row->hist[i].len) + row->hist[i].len;
+	return n;
+}
+
 void pack_put(struct pack_writer *w, const struct pack_row *row)
 {
 	varint_put(w->out, (uint64_t)(row->key - w->last));
+	varint_put(w->out, row_bytes(row));
 	varint_put(w->out, row->count);
 	varint_put(w->out, row->errors);
 	for (size_t i = 0; i < PACK_SUMS; i++)
@@ -42,18 +60,45 @@ int pack_open(struct pack_reader *r, const void *data, size_t len)
 	return 0;
 }
 
-int pack_next(struct pack_reader *r, struct pack_row *row)
+static bool is_wanted(const struct pack_reader *r)
+{
+	const struct pack_wanted *w = r->wanted;
+
+	return !w || (r->last < w->n && w->of[r->last] != PACK_UNWANTED);
+}
+
+/* Moves to the next wanted row; *len is that of its body. */
+static int next_body(struct pack_reader *r, uint64_t *len)
 {
 	struct varint_reader v = { .at = r->at, .end = r->end };
-	uint64_t step;
 
-	if (r->at == r->end)
-		return 0;
-	step = varint_get(&v);
-	if (step == 0 || step > UINT32_MAX ||
-	    r->last + (int64_t)step > UINT32_MAX)
-		return -EUCLEAN;
-	r->last += (int64_t)step;
+	while (v.at < v.end) {
+		uint64_t step = varint_get(&v);
+
+		*len = varint_get(&v);
+		if (v.bad || step == 0 || step > UINT32_MAX ||
+		    r->last + (int64_t)step > UINT32_MAX ||
+		    *len > (size_t)(v.end - v.at))
+			return -EUCLEAN;
+		r->last += (int64_t)step;
+		r->at = v.at;
+		if (is_wanted(r))
+			return 1;
+		r->at = v.at += *len;
+	}
+	return 0;
+}
+
+int pack_next(struct pack_reader *r, struct pack_row *row)
+{
+	struct varint_reader v;
+	uint64_t len;
+	int n = next_body(r, &len);
+
+	if (n <= 0)
+		return n;
+	v = (struct varint_reader){ .at = r->at, .end = r->at + len };
+	r->at += len;
 	row->key = (uint32_t)r->last;
 	row->count = varint_get(&v);
 	row->errors = varint_get(&v);
@@ -67,8 +112,7 @@ int pack_next(struct pack_reader *r, struct pack_row *row)
 		row->hist[i].data = v.at;
 		v.at += row->hist[i].len;
 	}
-	r->at = v.at;
-	return v.bad ? -EUCLEAN : 1;
+	return v.bad || v.at != v.end ? -EUCLEAN : 1;
 }
 
 /* The sum of two rows of one key; the histograms are put into hist. */
@@ -100,8 +144,9 @@ static void put_sum(struct pack_writer *w, const struct pack_row *a,
 			sum.hist[i] = b->hist[i];
 		if (!a->hist[i].len || !b->hist[i].len)
 			continue;
-		sum.hist[i].data = (const uint8_t *)hist->data + from;
 		sum.hist[i].len = end[i] - from;
+		if (sum.hist[i].len)
+			sum.hist[i].data = (const uint8_t *)hist->data + from;
 	}
 	pack_put(w, &sum);
 }

@@ -13,11 +13,12 @@
  * stepping over twenty rows of a table. Pure.
  *
  *	version (one byte), then per row, all varints:
- *	step of the key from the row before, count, errors, three sums, and
- *	per histogram its length in bytes, then the histograms' bytes in the
- *	encoding of durations.h
+ *	step of the key from the row before, length of what follows in bytes,
+ *	count, errors, three sums, and per histogram its length in bytes, then
+ *	the histograms' bytes in the encoding of durations.h
  *
  * A step is at least 1, the first counts from -1, so the order cannot be wrong.
+ * By its length a row of no interest is skipped without reading it.
  */
 #define PACK_SUMS 3u
 #define PACK_HISTS 3u
@@ -46,12 +47,21 @@ void pack_put(struct pack_writer *w, const struct pack_row *row);
 struct pack_reader {
 	const uint8_t *at, *end;
 	int64_t last;
+	/* Which keys are of interest; may be changed after pack_open(). */
+	const struct pack_wanted *wanted; /* borrowed; NULL: all */
+};
+
+/* By key: PACK_UNWANTED for those to skip, as are all from n on. */
+#define PACK_UNWANTED UINT32_MAX
+struct pack_wanted {
+	const uint32_t *of;
+	uint32_t n;
 };
 
 /* -EUCLEAN: not a pack, or one of a newer version. */
 int pack_open(struct pack_reader *r, const void *data, size_t len);
 /*
- * Returns 1 and the next row, which borrows from the pack; 0 at the end.
+ * Returns 1 and the next wanted row, which borrows from the pack; 0 at the end.
  * -EUCLEAN: damaged.
  */
 int pack_next(struct pack_reader *r, struct pack_row *row);

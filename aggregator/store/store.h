@@ -221,17 +221,23 @@ int store_reader_begin(struct store_reader *r);
 void store_reader_end(struct store_reader *r);
 
 /*
- * Calls fn for every row of a kind with from_s <= start_s < to_s, ascending by
- * start_s: packs of the tier (index of store_tiers), whose starts are multiples
- * of its seconds, and deltas, whose starts are multiples of WINDOW_SECONDS.
- * Several rows may be of one key and start: add them up. Returns 0,
- * what fn returned, -EIO or -EUCLEAN. Only between begin and end.
+ * Calls fn for every wanted row of a kind with from_s <= start_s < to_s,
+ * ascending by start_s: packs of the tier (index of store_tiers), whose starts
+ * are multiples of its seconds, and deltas, whose starts are multiples of
+ * WINDOW_SECONDS. Several rows may be of one key and start: add them up.
+ * Returns 0, what fn returned, -EIO or -EUCLEAN. Only between begin and end.
  */
 typedef int store_row_fn(void *arg, int64_t start_s,
 			 const struct pack_row *row);
-int store_reader_rows(struct store_reader *r, enum window_kind kind,
-		      unsigned tier, int64_t from_s, int64_t to_s,
-		      store_row_fn *fn, void *arg);
+struct store_rows {
+	enum window_kind kind;
+	unsigned tier;
+	int64_t from_s, to_s;
+	const struct pack_wanted *wanted; /* NULL: all keys */
+	store_row_fn *fn;
+	void *arg;
+};
+int store_reader_rows(struct store_reader *r, const struct store_rows *q);
 
 /* The oldest start of a tier; INT64_MAX: none. Only between begin and end. */
 int store_reader_first(struct store_reader *r, enum window_kind kind,

@@ -10,6 +10,9 @@
 #include "aggregator/store/store_reader_state.h"
 #include "proto/buckets.h"
 
+/* Packs are read in place, not by a system call for each 8 KiB. */
+#define MAPPED_BYTES "1073741824"
+
 static const char *const sql[READINGS] = {
 	[READ_PACKS] = "SELECT start_s, data FROM window_pack WHERE kind = ?1"
 		       " AND start_s >= ?2 AND start_s < ?3 AND step_s = ?4"
@@ -45,7 +48,9 @@ int store_reader_open(struct store_reader **out, const char *path)
 	if (sqlite3_open_v2(path, &r->db,
 			    SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
 			    NULL) != SQLITE_OK ||
-	    sqlite3_busy_timeout(r->db, 2000) != SQLITE_OK)
+	    sqlite3_busy_timeout(r->db, 2000) != SQLITE_OK ||
+	    sqlite3_exec(r->db, "PRAGMA mmap_size = " MAPPED_BYTES, NULL, NULL,
+			 NULL) != SQLITE_OK)
 		goto fail;
 	for (size_t i = 0; i < READINGS; i++)
 		if (sqlite3_prepare_v3(r->db, sql[i], -1,
@@ -200,33 +205,32 @@ static int step_to(sqlite3_stmt *s, int64_t *start_s)
 	return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : -EIO;
 }
 
-static int each_row(sqlite3_stmt *s, int64_t start_s, store_row_fn *fn,
-		    void *arg)
+static int each_row(sqlite3_stmt *s, int64_t start_s,
+		    const struct store_rows *q)
 {
 	const void *data = sqlite3_column_blob(s, 1);
 	struct pack_reader r;
 	struct pack_row row;
 	int err = pack_open(&r, data, (size_t)sqlite3_column_bytes(s, 1));
 
+	r.wanted = q->wanted;
 	while (!err && (err = pack_next(&r, &row)) > 0)
-		err = fn(arg, start_s, &row);
+		err = q->fn(q->arg, start_s, &row);
 	return err;
 }
 
-int store_reader_rows(struct store_reader *r, enum window_kind kind,
-		      unsigned tier, int64_t from_s, int64_t to_s,
-		      store_row_fn *fn, void *arg)
+int store_reader_rows(struct store_reader *r, const struct store_rows *q)
 {
 	sqlite3_stmt *s[2] = { r->stmt[READ_PACKS], r->stmt[READ_DELTAS] };
 	int64_t start_s[2];
 	int has[2], err = 0;
 
 	for (unsigned i = 0; i < 2; i++) {
-		sqlite3_bind_int64(s[i], 1, kind);
-		sqlite3_bind_int64(s[i], 2, from_s);
-		sqlite3_bind_int64(s[i], 3, to_s);
+		sqlite3_bind_int64(s[i], 1, q->kind);
+		sqlite3_bind_int64(s[i], 2, q->from_s);
+		sqlite3_bind_int64(s[i], 3, q->to_s);
 	}
-	sqlite3_bind_int64(s[0], 4, store_tiers[tier]);
+	sqlite3_bind_int64(s[0], 4, store_tiers[q->tier]);
 	for (unsigned i = 0; i < 2; i++)
 		has[i] = step_to(s[i], &start_s[i]);
 	while (!err && (has[0] > 0 || has[1] > 0)) {
@@ -234,7 +238,7 @@ int store_reader_rows(struct store_reader *r, enum window_kind kind,
 
 		if (has[0] < 0 || has[1] < 0)
 			break;
-		err = each_row(s[i], start_s[i], fn, arg);
+		err = each_row(s[i], start_s[i], q);
 		if (!err)
 			has[i] = step_to(s[i], &start_s[i]);
 	}
@@ -303,14 +307,18 @@ int store_reader_windows(struct store_reader *r, int64_t from_s, int64_t to_s,
 			 store_window_fn *fn, void *arg)
 {
 	struct window_walk walk = { .reader = r, .fn = fn, .arg = arg };
+	const struct store_rows q = { .kind = WINDOW_REQUESTS,
+				      .from_s = from_s,
+				      .to_s = to_s,
+				      .fn = on_window_row,
+				      .arg = &walk };
 	int err = store_reader_begin(r);
 
 	if (err < 0)
 		return err;
 	err = store_reader_update_keys(r, WINDOW_REQUESTS);
 	if (!err)
-		err = store_reader_rows(r, WINDOW_REQUESTS, 0, from_s, to_s,
-					on_window_row, &walk);
+		err = store_reader_rows(r, &q);
 	store_reader_end(r);
 	return err;
 }

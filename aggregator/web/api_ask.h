@@ -8,6 +8,7 @@
 
 #include "aggregator/snapshot/snapshot.h"
 #include "aggregator/store/store.h"
+#include "aggregator/web/api.h"
 #include "common/buf.h"
 
 /*
@@ -17,7 +18,7 @@
  */
 
 /* A time-limited question needs at most this long. */
-#define API_BUDGET_MS 200u
+#define API_BUDGET_MS 80u
 
 struct api_options {
 	const char *store_path; /* NULL: there is no store. Borrowed. */
@@ -47,12 +48,6 @@ struct api;
 /* Sets *out, released by api_free(). Does not open the store yet. -ENOMEM. */
 int api_new(struct api **out, const struct api_options *opt);
 void api_free(struct api *a); /* NULL is fine */
-
-/* The arguments of a question. get() returns the decoded value or NULL. */
-struct api_query {
-	const char *(*get)(const void *arg, const char *key);
-	const void *arg;
-};
 
 /*
  * Each fills out with the answer, or with {"error": …}, and returns the HTTP

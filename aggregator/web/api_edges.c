@@ -96,6 +96,17 @@ static int on_edge(void *arg, int64_t start_s, const struct pack_row *row)
 	return 0;
 }
 
+static int walk_edges(struct api_edges *e, store_row_fn *fn)
+{
+	const struct store_rows q = { .kind = WINDOW_EDGES,
+				      .from_s = e->range->from_s,
+				      .to_s = e->range->to_s,
+				      .fn = fn,
+				      .arg = e };
+
+	return api_range_rows(e->reader, &q);
+}
+
 struct sorting {
 	const struct api_edge *edge;
 };
@@ -183,8 +194,7 @@ int api_edges_load(struct api_edges *e, struct store_reader *reader,
 	e->own = calloc(2 * (size_t)e->n_keys + 1, sizeof(*e->own));
 	if (!e->edge || !e->edge_of || !e->own)
 		return -ENOMEM;
-	err = api_range_rows(reader, WINDOW_EDGES, range->from_s, range->to_s,
-			     on_edge, e);
+	err = walk_edges(e, on_edge);
 	if (err < 0)
 		return err;
 	name_edges(e);
@@ -216,8 +226,7 @@ int api_edges_details(struct api_edges *e)
 			if (!e->edge[i].cell[k])
 				return -ENOMEM;
 		}
-	return api_range_rows(e->reader, WINDOW_EDGES, e->range->from_s,
-			      e->range->to_s, on_detail, e);
+	return walk_edges(e, on_detail);
 }
 
 void api_edges_fini(struct api_edges *e)

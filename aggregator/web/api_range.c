@@ -141,23 +141,22 @@ static int64_t end_of(unsigned tier, int64_t at, int64_t to_s)
 	return end;
 }
 
-int api_range_rows(struct store_reader *reader, enum window_kind kind,
-		   int64_t from_s, int64_t to_s, store_row_fn *fn, void *arg)
+int api_range_rows(struct store_reader *reader, const struct store_rows *q)
 {
-	int64_t at = round_down(from_s, WINDOW_SECONDS);
+	struct store_rows part = *q;
+	int64_t to_s = round_up(q->to_s, WINDOW_SECONDS);
 	int err = 0;
 
-	to_s = round_up(to_s, WINDOW_SECONDS);
-	while (at < to_s && !err) {
-		unsigned t = STORE_TIERS - 1;
-		int64_t end;
-
-		while (t > 0 &&
-		       (at % store_tiers[t] || at + store_tiers[t] > to_s))
-			t--;
-		end = end_of(t, at, to_s);
-		err = store_reader_rows(reader, kind, t, at, end, fn, arg);
-		at = end;
+	part.from_s = round_down(q->from_s, WINDOW_SECONDS);
+	while (part.from_s < to_s && !err) {
+		part.tier = STORE_TIERS - 1;
+		while (part.tier > 0 &&
+		       (part.from_s % store_tiers[part.tier] ||
+			part.from_s + store_tiers[part.tier] > to_s))
+			part.tier--;
+		part.to_s = end_of(part.tier, part.from_s, to_s);
+		err = store_reader_rows(reader, &part);
+		part.from_s = part.to_s;
 	}
 	return err;
 }

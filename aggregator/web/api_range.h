@@ -39,11 +39,11 @@ static inline size_t api_range_point(const struct api_range *r, int64_t start_s)
 }
 
 /*
- * All rows of [from_s, to_s), in as few packs as cover it exactly: hours where
- * whole ones are in it, then minutes, then 10 s. Errors as of the reader.
+ * The rows of [q->from_s, q->to_s), in as few packs as cover it exactly: hours
+ * where whole ones are in it, then minutes, then 10 s; q->tier is not used.
+ * Errors as of the reader.
  */
-int api_range_rows(struct store_reader *reader, enum window_kind kind,
-		   int64_t from_s, int64_t to_s, store_row_fn *fn, void *arg);
+int api_range_rows(struct store_reader *reader, const struct store_rows *q);
 
 /* from, to, step and now of an answer. */
 void api_range_put(const struct api_range *r, struct api_json *j);

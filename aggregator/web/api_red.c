@@ -134,6 +134,21 @@ void api_red_put(struct api_red *red, uint32_t key, const struct api_group *g)
 	red->group_of[key] = (uint32_t)(g - red->group);
 }
 
+int api_red_rows(const struct api_red *red, const uint32_t *of,
+		 store_row_fn *fn, void *arg)
+{
+	const struct pack_wanted wanted = { of, red->n_keys };
+	const struct store_rows q = { .kind = red->kind,
+				      .tier = red->range->tier,
+				      .from_s = red->range->from_s,
+				      .to_s = red->range->to_s,
+				      .wanted = &wanted,
+				      .fn = fn,
+				      .arg = arg };
+
+	return store_reader_rows(red->reader, &q);
+}
+
 /* --- the first walk: all sums --- */
 
 static int on_sum(void *arg, int64_t start_s, const struct pack_row *row)
@@ -177,15 +192,13 @@ static int make_cells(struct api_sum *s)
 
 static int sum_all(struct api_red *red, const struct api_choice *choice)
 {
-	const struct api_range *r = red->range;
 	int err = 0;
 
 	if (api_order_of_cells(choice->order))
 		for (size_t i = 0; i < red->n_groups && !err; i++)
 			err = make_cells(&red->group[i].sum);
 	if (!err)
-		err = store_reader_rows(red->reader, red->kind, r->tier,
-					r->from_s, r->to_s, on_sum, red);
+		err = api_red_rows(red, red->group_of, on_sum, red);
 	add_points(red);
 	return err;
 }
@@ -299,9 +312,42 @@ static int on_before(void *arg, int64_t start_s, const struct pack_row *row)
 	return 0;
 }
 
+/* Only keys of what was chosen. */
+static int walk_details(struct api_red *red, struct detail_walk *walk)
+{
+	uint32_t *wanted = malloc((red->n_keys + 1) * sizeof(*wanted));
+	int err;
+
+	if (!wanted)
+		return -ENOMEM;
+	for (uint32_t key = 0; key < red->n_keys; key++) {
+		uint32_t at = red->group_of[key];
+
+		wanted[key] = at != API_RED_NONE && red->group[at].points
+				      ? at
+				      : PACK_UNWANTED;
+	}
+	err = api_red_rows(red, wanted, on_detail, walk);
+	free(wanted);
+	return err;
+}
+
+static int walk_before(struct api_red *red)
+{
+	const struct pack_wanted wanted = { red->group_of, red->n_keys };
+	const struct api_range *r = red->range;
+	const struct store_rows q = { .kind = red->kind,
+				      .from_s = 2 * r->from_s - r->to_s,
+				      .to_s = r->from_s,
+				      .wanted = &wanted,
+				      .fn = on_before,
+				      .arg = red };
+
+	return api_range_rows(red->reader, &q);
+}
+
 int api_red_run(struct api_red *red, const struct api_choice *choice)
 {
-	const struct api_range *r = red->range;
 	struct detail_walk walk = {
 		.red = red, .cells = !api_order_of_cells(choice->order)
 	};
@@ -314,13 +360,8 @@ int api_red_run(struct api_red *red, const struct api_choice *choice)
 	if (!err)
 		err = make_details(red, !walk.cells);
 	if (!err)
-		err = store_reader_rows(red->reader, red->kind, r->tier,
-					r->from_s, r->to_s, on_detail, &walk);
-	if (!err)
-		err = api_range_rows(red->reader, red->kind,
-				     2 * r->from_s - r->to_s, r->from_s,
-				     on_before, red);
-	return err;
+		err = walk_details(red, &walk);
+	return err < 0 ? err : walk_before(red);
 }
 
 /* --- the answer --- */

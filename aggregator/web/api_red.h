@@ -20,7 +20,7 @@ struct api_group {
 	uint64_t *points, *errors; /* only if chosen */
 };
 
-#define API_RED_NONE UINT32_MAX /* this label set is in no group */
+#define API_RED_NONE PACK_UNWANTED /* this label set is in no group */
 
 struct api_red {
 	struct store_reader *reader; /* borrowed */
@@ -62,6 +62,10 @@ struct api_choice {
 /* Adds up, orders, chooses, and adds up the details. -ENOMEM or the reader's.
  */
 int api_red_run(struct api_red *red, const struct api_choice *choice);
+
+/* Calls fn for the rows of the range whose keys of[] has; others it skips. */
+int api_red_rows(const struct api_red *red, const uint32_t *of,
+		 store_row_fn *fn, void *arg);
 
 /* {"count": …, "p99_before": …} of the total. */
 void api_red_put_sum(const struct api_red *red, struct api_json *j,

@@ -68,31 +68,35 @@ static int on_instance(void *arg, int64_t start_s, const struct pack_row *row)
 	struct instances *in = arg;
 
 	(void)start_s;
-	if (row->key < in->red->n_keys && in->of[row->key].cell)
-		api_sum_add(&in->of[row->key], row, WINDOW_DURATION);
+	api_sum_add(&in->of[row->key], row, WINDOW_DURATION);
 	return 0;
 }
 
 static int sum_instances(struct services *s)
 {
 	struct instances *in = &s->instances;
-	const struct api_range *r = s->red.range;
+	uint32_t *wanted = malloc((s->red.n_keys + 1) * sizeof(*wanted));
+	int err = wanted ? 0 : -ENOMEM;
 
 	in->red = &s->red;
 	in->of = calloc(s->red.n_keys + 1, sizeof(*in->of));
 	if (!in->of)
-		return -ENOMEM;
-	for (uint32_t key = 0; key < s->red.n_keys; key++) {
+		err = -ENOMEM;
+	for (uint32_t key = 0; key < s->red.n_keys && !err; key++) {
 		uint32_t at = s->red.group_of[key];
 
+		wanted[key] = PACK_UNWANTED;
 		if (at == API_RED_NONE || !s->red.group[at].points)
 			continue;
+		wanted[key] = at;
 		in->of[key].cell = calloc(API_CELLS, sizeof(uint64_t));
 		if (!in->of[key].cell)
-			return -ENOMEM;
+			err = -ENOMEM;
 	}
-	return store_reader_rows(s->red.reader, WINDOW_INSTANCES, r->tier,
-				 r->from_s, r->to_s, on_instance, in);
+	if (!err)
+		err = api_red_rows(&s->red, wanted, on_instance, in);
+	free(wanted);
+	return err;
 }
 
 static bool worse(const struct api_sum *s, double p99, const struct worst *than)

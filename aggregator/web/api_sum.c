@@ -16,12 +16,17 @@ void api_sum_add_cells(uint64_t *cell, const struct pack_hist *h)
 		uint64_t count;
 		int64_t at;
 
-		native += varint_get_signed(&r);
+		/* As in durations_decode(). */
+		native = (int64_t)((uint64_t)native +
+				   (uint64_t)varint_get_signed(&r));
 		count = varint_get(&r);
+		if (r.bad || native < BUCKET_ZERO ||
+		    native > BUCKET_NATIVE_SECONDS_MAX)
+			return;
 		at = native == BUCKET_ZERO
 			     ? 0
 			     : native - BUCKET_NATIVE_SECONDS_MIN + 1;
-		if (r.bad || at < 0 || at >= API_CELLS)
+		if (at < 0)
 			return;
 		cell[at] += count;
 	}

@@ -111,13 +111,20 @@ static void run_quit(struct web_request *q)
 	web_say(q, 200, "stopping");
 }
 
+static const char *query_argument(const void *arg, const char *key)
+{
+	const struct web_request *q = arg;
+
+	return q->argument(q, key);
+}
+
 static void run_windows(struct web_request *q)
 {
-	q->status =
-		api_windows_step(&q->body, q->core->opt.store_path,
-				 q->argument(q, "from"), q->argument(q, "to"),
-				 q->argument(q, "by"), q->argument(q, "step"));
+	const struct api_query query = { query_argument, q };
+
+	q->status = api_windows_ask(&q->body, q->core->opt.store_path, &query);
 	q->type = "application/json";
+	web_page_finish(q);
 }
 
 static void run_trace(struct web_request *q)
@@ -136,13 +143,6 @@ static void run_request(struct web_request *q)
 }
 
 /* --- questions of the page --- */
-
-static const char *query_argument(const void *arg, const char *key)
-{
-	const struct web_request *q = arg;
-
-	return q->argument(q, key);
-}
 
 static void run_ask(struct web_request *q)
 {

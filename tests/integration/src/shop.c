@@ -76,12 +76,13 @@ struct node {
 	uint64_t epoch, sequence, captured;
 	struct batch_string string[STRINGS_MAX];
 	size_t n_strings;
-	uint32_t resource[3][256]; /* service, namespace, instance */
+	uint32_t resource[3][4000]; /* service, namespace, instance */
 	size_t n_resources;
 	uint32_t col[8][SERIES_MAX]; /* in the order of enum column */
 	size_t n_series;
 	struct event event[EVENTS_MAX];
 	size_t n_events;
+	uint32_t strings[131072], rows[131072]; /* see find_string() */
 };
 
 enum column {
@@ -98,13 +99,29 @@ enum column {
 static struct node nodes[NODES];
 static struct trace_writer *writer;
 
+/* Open addressing: index + 1 by hash, so that wide fleets take seconds. */
+#define TABLE 131072u
+
+static size_t hash_bytes(const void *data, size_t len)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ ((const uint8_t *)data)[i]) * 0x100000001b3;
+	return (size_t)(h ^ h >> 29);
+}
+
 static uint32_t find_string(struct node *n, const char *text)
 {
+	size_t at;
+
 	if (!text || !*text)
 		return 0;
-	for (size_t i = n->n_strings; i-- > 1;)
-		if (!strcmp(n->string[i].data, text))
-			return (uint32_t)i;
+	at = hash_bytes(text, strlen(text));
+	for (; n->strings[at % TABLE]; at++)
+		if (!strcmp(n->string[n->strings[at % TABLE]].data, text))
+			return n->strings[at % TABLE];
+	n->strings[at % TABLE] = (uint32_t)n->n_strings;
 	if (n->n_strings == STRINGS_MAX)
 		die("too many strings");
 	n->string[n->n_strings] =
@@ -129,14 +146,18 @@ static uint32_t find_resource(struct node *n, const char *space,
 
 static uint32_t find_series(struct node *n, const uint32_t v[8])
 {
-	for (size_t i = n->n_series; i-- > 0;) {
+	size_t at = hash_bytes(v, 8 * sizeof(*v));
+
+	for (; n->rows[at % TABLE]; at++) {
+		uint32_t i = n->rows[at % TABLE] - 1;
 		size_t k = 0;
 
 		while (k < 8 && n->col[k][i] == v[k])
 			k++;
 		if (k == 8)
-			return (uint32_t)i;
+			return i;
 	}
+	n->rows[at % TABLE] = (uint32_t)n->n_series + 1;
 	if (n->n_series == SERIES_MAX)
 		die("too many series");
 	for (size_t k = 0; k < 8; k++)
@@ -252,8 +273,12 @@ static void write_batch(struct node *n)
 	    trace_write(writer, data, len) < 0)
 		die("cannot write a batch");
 	free(data);
+	for (size_t i = 1; i < n->n_strings; i++)
+		free((char *)(uintptr_t)n->string[i].data);
 	n->n_events = n->n_series = n->n_resources = 0;
 	n->n_strings = 1;
+	memset(n->strings, 0, sizeof(n->strings));
+	memset(n->rows, 0, sizeof(n->rows));
 }
 
 /* --- the truth --- */
@@ -267,11 +292,15 @@ static size_t n_tally;
 
 static void count(const char *key, bool failed)
 {
-	size_t i = 0;
+	static uint32_t table[TABLE];
+	size_t at = hash_bytes(key, strlen(key)), i;
 
-	while (i < n_tally && strcmp(tally[i].key, key) != 0)
-		i++;
+	while (table[at % TABLE] &&
+	       strcmp(tally[table[at % TABLE] - 1].key, key) != 0)
+		at++;
+	i = table[at % TABLE] ? table[at % TABLE] - 1 : n_tally;
 	if (i == n_tally) {
+		table[at % TABLE] = (uint32_t)i + 1;
 		tally = realloc(tally, ++n_tally * sizeof(*tally));
 		memset(&tally[i], 0, sizeof(*tally));
 		snprintf(tally[i].key, sizeof(tally[i].key), "%s", key);
