@@ -6,7 +6,7 @@
 
 /* Deletes what is too old or beyond its bytes, a slice at a time. */
 
-#define RETENTION_ROWS 64u /* batches per transaction: about 5 MB */
+#define RETENTION_ROWS 64u /* of the log per transaction: about 5 MB */
 #define RETENTION_PACKS 32u /* of a tier and kind, per transaction */
 /* A window is closed this long after its start, but for late events. */
 #define PACK_AFTER_S 30
@@ -18,7 +18,7 @@
 
 /* What a turn of retention did. */
 struct expired {
-	uint64_t batches, packs;
+	uint64_t packs;
 	bool more; /* is left to do */
 };
 
@@ -73,7 +73,7 @@ static int expire(struct engine *e, struct expired *out)
 		now_us - (int64_t)atomic_load(&e->log_retention_s) * 1000000;
 	struct store_sizes sizes = { 0 };
 	struct store_packed packed;
-	uint64_t bytes = 0;
+	struct store_expired log;
 	int n, err = store_sizes(e->store, &sizes, false);
 
 	if (err < 0)
@@ -83,14 +83,13 @@ static int expire(struct engine *e, struct expired *out)
 		before_us = INT64_MAX;
 	n = store_expire_log(e->store, before_us,
 			     checkpoint_watermark(e->checkpoint),
-			     RETENTION_ROWS, &bytes);
+			     RETENTION_ROWS, &log);
 	if (n < 0)
 		return n;
-	out->batches = (uint64_t)n;
 	out->more = n == RETENTION_ROWS;
-	e->pending.log_batches -= (uint64_t)n;
-	e->pending.log_bytes -= bytes;
-	e->pending.retention_deleted_batches += out->batches;
+	e->pending.log_batches -= log.batches;
+	e->pending.log_bytes -= log.bytes;
+	e->pending.retention_deleted_batches += log.batches;
 	err = store_pack(e->store, now_us / 1000000 - PACK_AFTER_S, PACK_BYTES,
 			 &packed);
 	if (err < 0)
@@ -123,6 +122,7 @@ static void count_gate(struct engine *e)
 	e->pending.gate_busy = stats.busy;
 	e->pending.gate_cut_off = stats.cut_off;
 	e->pending.gate_waited = stats.waited;
+	e->pending.gate_rounds = stats.rounds;
 	e->pending.gate_turned_away = stats.turned_away;
 	e->pending.gate_connections = stats.connections;
 	e->pending.gate_held_bytes = stats.held_bytes;
@@ -131,7 +131,7 @@ static void count_gate(struct engine *e)
 void engine_retention(struct engine *e, uint64_t now_ns)
 {
 	struct retirement retired = { .n = 0 };
-	struct expired done = { .batches = 0 };
+	struct expired done = { .packs = 0 };
 	int err = store_begin(e->store);
 
 	count_gate(e);

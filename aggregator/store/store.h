@@ -52,16 +52,20 @@ void store_rollback(struct store *st);
 /* The text of the last error. */
 const char *store_error(const struct store *st);
 
+/* A batch in the log. */
 struct store_log {
 	uint64_t id; /* ascending */
 	int64_t received_us;
-	const char *agent;
-	uint64_t epoch, sequence, requests;
+	uint64_t requests;
 	/* Windows that its events ended in; -1: not known. */
 	int64_t first_s, last_s;
 	const void *data;
 	size_t len;
 };
+/*
+ * Small batches are kept and written together, the last with store_commit().
+ * Returns by how many bytes the log grows, or a negative errno.
+ */
 int store_put_log(struct store *st, const struct store_log *row);
 int store_put_ledger(struct store *st, const char *agent, uint64_t epoch,
 		     const struct ledger_state *state);
@@ -124,11 +128,14 @@ int store_put_state(struct store *st, const char *name, const void *data,
 
 /*
  * Deletes at most max rows older than before, the oldest first; of the log,
- * only rows with an id of at most keep_after, and sets *bytes to their size.
- * Returns the number deleted or a negative errno.
+ * only batches with an id of at most keep_after, and tells what was in the
+ * rows. Returns the number of rows deleted or a negative errno.
  */
+struct store_expired {
+	uint64_t batches, bytes;
+};
 int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
-		     unsigned max, uint64_t *bytes);
+		     unsigned max, struct store_expired *out);
 /*
  * Deletes at most max packs per kind of a tier (index of store_tiers), and sets
  * *rows to the rows of requests per 10 s that were in them. Returns how many.
@@ -254,20 +261,19 @@ const char *const *store_reader_key(const struct store_reader *r,
 				    enum window_kind kind, uint32_t id);
 
 /*
- * Ids of the log's batches, of at most up_to, that have events in windows with
- * from_s <= start_s < to_s, newest first. *ids is malloc'd and the caller's.
- * -EIO, -ENOMEM.
+ * Ids of the log's rows that have events in windows with from_s <= start_s <
+ * to_s, newest first, from the row with the batch up_to on. *ids is malloc'd
+ * and the caller's. -EIO, -ENOMEM.
  */
 int store_reader_log_ids(struct store_reader *r, int64_t from_s, int64_t to_s,
 			 uint64_t up_to, uint64_t **ids, size_t *n);
 /*
- * One batch: that with this id, or the first after it. Borrowed until
+ * Goes to the row with this batch, or to the first after it; next then returns
+ * 1 and the row's batches in turn, 0 at its end. What it borrows stays until
  * store_reader_log_done(), which must follow. -ENOENT, -EIO.
  */
-int store_reader_log(struct store_reader *r, uint64_t id,
-		     struct store_log *row);
-int store_reader_log_after(struct store_reader *r, uint64_t id,
-			   struct store_log *row);
+int store_reader_log(struct store_reader *r, uint64_t id);
+int store_reader_log_next(struct store_reader *r, struct store_log *batch);
 void store_reader_log_done(struct store_reader *r);
 /* Ids of the oldest and the newest batch, and when the oldest came. 0: none. */
 struct store_log_bounds {
@@ -299,9 +305,9 @@ struct store_log_reader;
 int store_log_open(struct store_log_reader **out, const char *path,
 		   int64_t from_us, int64_t to_us);
 void store_log_close(struct store_log_reader *r); /* NULL is fine */
-/* Returns 1 and a row, borrowed until the next call; 0 at the end; -EIO. */
+/* Returns 1 and a batch, borrowed until the next call; 0 at the end; -EIO. */
 int store_log_next(struct store_log_reader *r, struct store_log *row);
-/* Finds the row with this id; borrowed until the next call. -ENOENT, -EIO. */
+/* Finds the batch with this id; borrowed until the next call. -ENOENT, -EIO. */
 int store_log_find(struct store_log_reader *r, uint64_t id,
 		   struct store_log *row);
 

@@ -23,17 +23,17 @@ static const char *const sql[READINGS] = {
 		      " WHERE kind = ?1 AND id >= ?2 ORDER BY id",
 	[READ_FIRST] = "SELECT min(start_s) FROM window_pack WHERE kind = ?1"
 		       " AND step_s = ?2",
+	/* A row holds the batches up to its id. */
 	[READ_LOG_IDS] = "SELECT id FROM log INDEXED BY log_windows"
-			 " WHERE first_s < ?2 AND last_s >= ?1 AND id <= ?3"
-			 " ORDER BY id DESC",
-	[READ_LOG_ROW] = "SELECT id, received_us, agent, epoch, sequence,"
-			 " requests, batch FROM log WHERE id = ?1",
-	[READ_LOG_NEXT] = "SELECT id, received_us, agent, epoch, sequence,"
-			  " requests, batch FROM log WHERE id > ?1"
-			  " ORDER BY id LIMIT 1",
-	[READ_LOG_BOUNDS] = "SELECT (SELECT min(id) FROM log),"
-			    " (SELECT max(id) FROM log), (SELECT received_us"
-			    " FROM log ORDER BY id LIMIT 1)",
+			 " WHERE first_s < ?2 AND last_s >= ?1 AND id <="
+			 " (SELECT coalesce(min(id), ?3) FROM log"
+			 " WHERE id >= ?3) ORDER BY id DESC",
+	[READ_LOG_ROW] = "SELECT id, received_us, requests, batch, batches"
+			 " FROM log WHERE id >= ?1 ORDER BY id LIMIT 1",
+	[READ_LOG_BOUNDS] = "SELECT (SELECT id - max(batches, 1) + 1 FROM log"
+			    " ORDER BY id LIMIT 1), (SELECT max(id) FROM log),"
+			    " (SELECT received_us FROM log ORDER BY id"
+			    " LIMIT 1)",
 };
 
 int store_reader_open(struct store_reader **out, const char *path)

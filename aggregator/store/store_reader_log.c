@@ -4,7 +4,7 @@
 
 #include "aggregator/store/store_reader_state.h"
 
-/* Single batches of the log, for questions about single requests. */
+/* Single rows of the log, for questions about single requests. */
 
 int store_reader_log_ids(struct store_reader *r, int64_t from_s, int64_t to_s,
 			 uint64_t up_to, uint64_t **ids, size_t *n)
@@ -43,46 +43,40 @@ int store_reader_log_ids(struct store_reader *r, int64_t from_s, int64_t to_s,
 	return err;
 }
 
-static int read_log_row(sqlite3_stmt *s, struct store_log *row)
+int store_reader_log(struct store_reader *r, uint64_t id)
 {
-	int rc = sqlite3_step(s);
+	sqlite3_stmt *s = r->stmt[READ_LOG_ROW];
+	struct store_log row;
+	int rc;
 
+	sqlite3_bind_int64(s, 1, (sqlite3_int64)id);
+	rc = sqlite3_step(s);
 	if (rc != SQLITE_ROW) {
 		sqlite3_reset(s);
 		return rc == SQLITE_DONE ? -ENOENT : -EIO;
 	}
-	*row = (struct store_log){
+	row = (struct store_log){
 		.id = (uint64_t)sqlite3_column_int64(s, 0),
 		.received_us = sqlite3_column_int64(s, 1),
-		.agent = (const char *)sqlite3_column_text(s, 2),
-		.epoch = (uint64_t)sqlite3_column_int64(s, 3),
-		.sequence = (uint64_t)sqlite3_column_int64(s, 4),
-		.requests = (uint64_t)sqlite3_column_int64(s, 5),
-		.first_s = -1,
-		.last_s = -1,
-		.data = sqlite3_column_blob(s, 6),
-		.len = (size_t)sqlite3_column_bytes(s, 6),
+		.requests = (uint64_t)sqlite3_column_int64(s, 2),
+		.data = sqlite3_column_blob(s, 3),
+		.len = (size_t)sqlite3_column_bytes(s, 3),
 	};
+	store_bundle_read(&r->bundle, &row,
+			  (uint64_t)sqlite3_column_int64(s, 4));
 	return 0;
 }
 
-int store_reader_log(struct store_reader *r, uint64_t id, struct store_log *row)
+int store_reader_log_next(struct store_reader *r, struct store_log *batch)
 {
-	sqlite3_bind_int64(r->stmt[READ_LOG_ROW], 1, (sqlite3_int64)id);
-	return read_log_row(r->stmt[READ_LOG_ROW], row);
-}
+	int n = store_bundle_next(&r->bundle, batch);
 
-int store_reader_log_after(struct store_reader *r, uint64_t id,
-			   struct store_log *row)
-{
-	sqlite3_bind_int64(r->stmt[READ_LOG_NEXT], 1, (sqlite3_int64)id);
-	return read_log_row(r->stmt[READ_LOG_NEXT], row);
+	return n < 0 ? -EIO : n;
 }
 
 void store_reader_log_done(struct store_reader *r)
 {
 	sqlite3_reset(r->stmt[READ_LOG_ROW]);
-	sqlite3_reset(r->stmt[READ_LOG_NEXT]);
 }
 
 int store_reader_log_bounds(struct store_reader *r,

@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 
 #include "aggregator/store/store.h"
+#include "aggregator/store/store_bundle.h"
 
 /* The inside of a reader, for store_reader*.c only. */
 
@@ -25,7 +26,6 @@ enum store_reading {
 	READ_FIRST,
 	READ_LOG_IDS,
 	READ_LOG_ROW,
-	READ_LOG_NEXT,
 	READ_LOG_BOUNDS,
 	READINGS,
 };
@@ -34,6 +34,7 @@ struct store_reader {
 	sqlite3 *db;
 	sqlite3_stmt *stmt[READINGS];
 	struct store_keys keys[WINDOW_KINDS];
+	struct store_bundle_reader bundle; /* the row of the log in hand */
 };
 
 #endif /* AGGREGATOR_STORE_STORE_READER_STATE_H */

@@ -14,8 +14,8 @@ static const char *const sql[STATEMENTS] = {
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
 	[SQL_PUT_LOG] = "INSERT INTO log (id, received_us, agent, epoch,"
-			" sequence, requests, batch, first_s, last_s)"
-			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+			" sequence, requests, batch, batches, first_s, last_s)"
+			" VALUES (?1, ?2, '', 0, 0, ?3, ?4, ?5, ?6, ?7)",
 	[SQL_PUT_LEDGER] = "INSERT INTO ledger (agent, epoch, sequence,"
 			   " seen_us, skew_us, totals)"
 			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
@@ -67,12 +67,13 @@ static const char *const sql[STATEMENTS] = {
 	[SQL_PUT_STATE] = "INSERT OR REPLACE INTO state (name, value)"
 			  " VALUES (?1, ?2)",
 	[SQL_EXPIRE_LOG_SIZE] =
-		"SELECT max(id), count(*), sum(length(batch)) FROM"
-		" (SELECT id, batch FROM log WHERE id <= ?2"
+		"SELECT max(id), count(*), sum(length(batch)),"
+		" sum(max(batches, 1)) FROM"
+		" (SELECT id, batch, batches FROM log WHERE id <= ?2"
 		" AND received_us < ?1 ORDER BY id LIMIT ?3)",
 	[SQL_EXPIRE_LOG] = "DELETE FROM log WHERE id <= ?1",
-	[SQL_EACH_LOG] = "SELECT id, received_us, agent, epoch, sequence,"
-			 " requests, batch FROM log WHERE id > ?1 ORDER BY id",
+	[SQL_EACH_LOG] = "SELECT id, received_us, requests, batch, batches"
+			 " FROM log WHERE id > ?1 ORDER BY id",
 	[SQL_EACH_LEDGER] = "SELECT agent, epoch, sequence, seen_us, skew_us,"
 			    " totals FROM ledger",
 	[SQL_EACH_AGENT] = "SELECT name, version, kernel, capture, probes,"

@@ -186,13 +186,13 @@ int api_events_scan(struct api *a, const struct store_log *row,
 	bool *wanted, any = false;
 	int err;
 
-	if (f->node && strcmp(f->node, row->agent))
-		return 0;
 	err = batch_decode(a->arena, row->data, row->len, &b, NULL);
 	if (err == -EPROTO)
 		return 0;
 	if (err < 0)
 		return err;
+	if (f->node && strcmp(f->node, b.agent) != 0)
+		return 0;
 	e->scanned += b.events.n;
 	wanted = malloc(b.series.n + 1);
 	if (!wanted)

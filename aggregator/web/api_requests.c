@@ -16,10 +16,9 @@
 struct search {
 	struct api_filter filter;
 	struct api_events found;
-	struct api_event
-		*batch; /* matches of the batch in hand, as they come */
-	size_t n_batch, batch_cap;
-	uint64_t log_id; /* of it */
+	struct api_event *row; /* matches of the row in hand, as they come */
+	size_t n_row, row_cap;
+	uint64_t log_id; /* of the batch in hand */
 	bool slowest;
 	uint64_t before_id; /* the cursor: older than this event of it */
 	uint32_t before_event;
@@ -33,10 +32,11 @@ struct search {
 
 static bool before_cursor(const struct search *s, uint32_t event)
 {
-	return s->log_id < s->before_id || event < s->before_event;
+	return s->log_id < s->before_id ||
+	       (s->log_id == s->before_id && event < s->before_event);
 }
 
-/* Positions only: the last ones of the batch are the newest. */
+/* The last ones of the row are the newest. */
 static int on_newest(void *arg, const struct batch *b, uint32_t event,
 		     int64_t end_us)
 {
@@ -46,41 +46,39 @@ static int on_newest(void *arg, const struct batch *b, uint32_t event,
 		s->found.matched--;
 		return 0;
 	}
-	if (s->found.n + s->n_batch >= s->found.limit && s->n_batch > 0) {
-		/* Full: of this batch, its older events make room. */
-		api_event_free(&s->batch[0]);
-		memmove(s->batch, s->batch + 1,
-			--s->n_batch * sizeof(*s->batch));
+	if (s->found.n + s->n_row >= s->found.limit && s->n_row > 0) {
+		/* Full: of this row, its older events make room. */
+		api_event_free(&s->row[0]);
+		memmove(s->row, s->row + 1, --s->n_row * sizeof(*s->row));
 	} else if (s->found.n >= s->found.limit) {
 		return 0;
 	}
-	if (s->n_batch == s->batch_cap) {
-		size_t cap = s->batch_cap ? 2 * s->batch_cap : 64;
-		void *p = realloc(s->batch, cap * sizeof(*s->batch));
+	if (s->n_row == s->row_cap) {
+		size_t cap = s->row_cap ? 2 * s->row_cap : 64;
+		void *p = realloc(s->row, cap * sizeof(*s->row));
 
 		if (!p)
 			return -ENOMEM;
-		s->batch = p;
-		s->batch_cap = cap;
+		s->row = p;
+		s->row_cap = cap;
 	}
-	return api_event_copy(&s->batch[s->n_batch++], s->log_id, b, event,
-			      end_us);
+	return api_event_copy(&s->row[s->n_row++], s->log_id, b, event, end_us);
 }
 
-/* Moves the batch's matches to what was found, newest first. */
-static int take_batch(struct search *s)
+/* Moves the row's matches to what was found, newest first. */
+static int take_row(struct search *s)
 {
 	struct api_events *e = &s->found;
 	void *p;
 
-	if (!s->n_batch)
+	if (!s->n_row)
 		return 0;
-	p = realloc(e->at, (e->n + s->n_batch) * sizeof(*e->at));
+	p = realloc(e->at, (e->n + s->n_row) * sizeof(*e->at));
 	if (!p)
 		return -ENOMEM;
 	e->at = p;
-	while (s->n_batch)
-		e->at[e->n++] = s->batch[--s->n_batch];
+	while (s->n_row)
+		e->at[e->n++] = s->row[--s->n_row];
 	return 0;
 }
 
@@ -163,18 +161,19 @@ static int compare_slow(const void *pa, const void *pb)
 
 static int scan_row(struct api *a, struct search *s, uint64_t id)
 {
-	struct store_log row;
-	int err = store_reader_log(a->reader, id, &row);
+	struct store_log batch;
+	int err = store_reader_log(a->reader, id);
 
 	if (err == -ENOENT) /* retention took it meanwhile */
 		return 0;
-	s->log_id = id;
-	if (!err)
-		err = api_events_scan(a, &row, &s->filter, &s->found,
+	while (!err && (err = store_reader_log_next(a->reader, &batch)) > 0) {
+		s->log_id = batch.id;
+		err = api_events_scan(a, &batch, &s->filter, &s->found,
 				      s->slowest ? on_slow : on_newest, s);
+	}
 	store_reader_log_done(a->reader);
 	if (!err && !s->slowest)
-		err = take_batch(s);
+		err = take_row(s);
 	return err;
 }
 
@@ -193,8 +192,8 @@ static int search(struct api *a, struct search *s)
 	}
 	s->complete = i == n;
 	if (!s->complete && !s->next_id) {
-		s->next_id = ids[i - 1];
-		s->next_event = 0;
+		s->next_id = ids[i];
+		s->next_event = UINT32_MAX;
 	}
 	free(ids);
 	return err;
@@ -279,9 +278,9 @@ unsigned api_requests(struct api *a, const struct api_query *q, struct buf *out)
 		put_answer(&s, &range, out);
 		err = out->err;
 	}
-	for (size_t i = 0; i < s.n_batch; i++)
-		api_event_free(&s.batch[i]);
-	free(s.batch);
+	for (size_t i = 0; i < s.n_row; i++)
+		api_event_free(&s.row[i]);
+	free(s.row);
 	api_events_fini(&s.found);
 	return err < 0 ? api_failed(out, err) : 200;
 }

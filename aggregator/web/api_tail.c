@@ -24,6 +24,25 @@ static int on_match(void *arg, const struct batch *b, uint32_t event,
 	return api_events_add(&t->events, t->log_id, b, event, end_us);
 }
 
+/* Reads the batches of a row that are not read yet. */
+static int read_row(struct api *a, struct tail *t)
+{
+	struct store_log batch;
+	int err = store_reader_log(a->reader, t->next + 1);
+
+	while (!err && t->events.n < t->events.limit &&
+	       (err = store_reader_log_next(a->reader, &batch)) > 0) {
+		err = 0;
+		if (batch.id <= t->next)
+			continue;
+		t->log_id = t->next = batch.id;
+		err = api_events_scan(a, &batch, &t->filter, &t->events,
+				      on_match, t);
+	}
+	store_reader_log_done(a->reader);
+	return err;
+}
+
 /*
  * Reads on from after, until something matches and the time is up, or the log's
  * end. Batches are taken whole, so next needs no event.
@@ -34,18 +53,8 @@ static int read_on(struct api *a, struct tail *t)
 	int err = 0;
 
 	while (!err && t->events.n < t->events.limit &&
-	       clock_mono_ns() < until_ns) {
-		struct store_log row;
-
-		err = store_reader_log_after(a->reader, t->next, &row);
-		if (!err) {
-			t->log_id = row.id;
-			err = api_events_scan(a, &row, &t->filter, &t->events,
-					      on_match, t);
-			t->next = row.id;
-		}
-		store_reader_log_done(a->reader);
-	}
+	       clock_mono_ns() < until_ns)
+		err = read_row(a, t);
 	return err == -ENOENT ? 0 : err;
 }
 

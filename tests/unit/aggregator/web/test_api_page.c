@@ -59,8 +59,6 @@ static void add_batch(struct place *p, struct traffic *t, uint64_t *captured)
 	struct batch_arena *arena;
 	struct store_log row = { .id = ++p->last_id,
 				 .received_us = NOW,
-				 .agent = "node-a",
-				 .epoch = 1,
 				 .requests = EACH };
 	struct batch b;
 	struct fold_input in = { .batch = &b,
@@ -72,13 +70,12 @@ static void add_batch(struct place *p, struct traffic *t, uint64_t *captured)
 	traffic_batch(t, "node-a", 1, row.id, NOW, EACH, &p->truth, captured,
 		      &data, &row.len);
 	row.data = data;
-	row.sequence = row.id;
 	assert_int_equal(batch_decode(arena, data, row.len, &b, NULL), 0);
 	assert_int_equal(fold_prepare(p->fold, &b, NOW, &prepared), 0);
 	fold_prepared_range(prepared, &row.first_s, &row.last_s);
 	assert_int_equal(fold_count(p->fold, &in, prepared), 0);
 	fold_forget(p->fold);
-	assert_int_equal(store_put_log(p->store, &row), 0);
+	assert_true(store_put_log(p->store, &row) > 0);
 	free(data);
 	batch_arena_free(arena);
 }
