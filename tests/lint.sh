@@ -149,6 +149,7 @@ rooms() {
 	curl/ aggregator/cli/client
 	zlib aggregator/(expose/render(_stream)?|web/web_page)
 	cap-ng probe-agent/(check|privileges)
+	nghttp2/ tests/[a-z_/]+
 	bpf/(libbpf|bpf)\.h probe-agent/(tap/(tap(_front(_list)?|_bpf_maps)?|bpf_attach)|tls/tls(_files|_programs)?)
 	[a-z_]*\.skel\.h probe-agent/(tap/(tap(_front(_list)?)?|bpf_attach)|tls/tls(_programs)?)
 	(proto/)?redtap\.pb-c proto/(batch|batch_[a-z]+|envelope)

@@ -57,6 +57,7 @@ struct aggregator_config {
 		char **listen; /* tcp://host:port, tls+tcp://host:port */
 		unsigned listen_count;
 		char *ca_file, *cert_file, *key_file; /* NULL: none */
+		char *shared_name; /* of agents' certificates; NULL: none */
 		bool allow_plaintext; /* allow tcp:// beyond loopback */
 		uint64_t queue_bytes; /* received, not yet answered */
 		uint32_t max_agents;

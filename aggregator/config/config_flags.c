@@ -27,6 +27,7 @@ enum {
 	KEY_TLS_CA,
 	KEY_TLS_CERT,
 	KEY_TLS_KEY,
+	KEY_TLS_SHARED,
 	KEY_PLAINTEXT,
 	KEY_QUEUE,
 	KEY_AGENTS,
@@ -109,6 +110,8 @@ const struct argp_option config_options[] = {
 	  "Certificate of this aggregator", 4 },
 	{ "ingest.tls.key-file", KEY_TLS_KEY, "FILE", 0,
 	  "Private key of the certificate", 4 },
+	{ "ingest.tls.shared-name", KEY_TLS_SHARED, "NAME", 0,
+	  "A certificate of this name may speak for every node", 4 },
 	{ "ingest.allow-plaintext", KEY_PLAINTEXT, NULL, 0,
 	  "Allow tcp:// beyond loopback", 4 },
 	{ "ingest.queue", KEY_QUEUE, "BYTES", 0,
@@ -174,13 +177,17 @@ static int apply_text(struct aggregator_config *cfg, int key, const char *value)
 	case KEY_TELEMETRY_PATH:
 		return conffile_set_text(&cfg->web.telemetry_path, value);
 	case KEY_WEB_CONFIG:
-		return conffile_set_text(&cfg->web.config_file, value);
+		value = conffile_present(value);
+		return value ? conffile_set_text(&cfg->web.config_file, value)
+			     : 0;
 	case KEY_TLS_CA:
 		return conffile_set_text(&cfg->ingest.ca_file, value);
 	case KEY_TLS_CERT:
 		return conffile_set_text(&cfg->ingest.cert_file, value);
 	case KEY_TLS_KEY:
 		return conffile_set_text(&cfg->ingest.key_file, value);
+	case KEY_TLS_SHARED:
+		return conffile_set_text(&cfg->ingest.shared_name, value);
 	default:
 		return apply_listen(cfg, key, value);
 	}

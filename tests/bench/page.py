@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """
-What the page costs with 1,000 services of 10 routes each, all of which are asked
-every 10 s: the time of each answer, the first paint, and how much slower ingest
-is while five browsers look on. Prints `bench: NAME VALUE UNIT goal=G ok|short`.
+What the page costs with 1,000 services of 10 routes each, with requests to all
+of them every 10 s: the time of each answer, the first paint, and how much slower
+ingest is while five browsers watch. Prints `bench: NAME VALUE UNIT goal=G ok|short`.
 """
 
 import json

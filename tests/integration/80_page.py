@@ -327,7 +327,7 @@ def keys(rt, browser, span):
 
 
 def hidden(rt, browser, span):
-    """A tab that is not looked at asks nothing; it asks when it is again."""
+    """A hidden tab asks nothing; it asks when it is shown again."""
     browser.open()
     browser.goto("table.rows", refresh="2", **KEEP)
     set_hidden = """Object.defineProperty(document, 'hidden', {value: %s,
@@ -445,12 +445,12 @@ def empty_by_filter(rt, browser, span):
     browser.says("was served in this time", "Show the last 24 hours")
     browser.goto(".empty", v="service", service="shop/cart",
                  **{"from": 1000000, "to": 1003600})
-    browser.says("No requests in this time", "Nobody called it in this time",
-                 "It called nobody in this time")
+    browser.says("No requests in this time", "No client called it in this time",
+                 "It called no server in this time")
     browser.goto(".empty", v="agents", filter="no such")
     browser.says("No node matches", "Show all agents")
     browser.goto(".empty", v="map", focus="no such", **span)
-    browser.says("It called nobody, and nobody called it")
+    browser.says("No calls to or from it in this time")
     browser.goto(".empty", v="request", id="999999-0")
     browser.says("This request is no longer kept")
     browser.goto(".empty", v="tail")
@@ -555,7 +555,7 @@ def finish_edges(rt):
 def run(report, rt, browser):
     with report.case("without agents, every view says so and what to do"):
         empty_without_agents(rt, browser)
-    with report.case("agents without requests are told from no agents"):
+    with report.case("agents without requests are not the same as no agents"):
         empty_without_requests(rt, browser)
     truth = page.fleet(rt, "shop", 10, 40)
     finish_edges(rt)
@@ -588,7 +588,7 @@ def run(report, rt, browser):
              lambda: keys(rt, browser, span)),
             ("names with markup, right to left or very long stay text",
              lambda: names(rt, browser)),
-            ("a lost aggregator is told above the last answer",
+            ("a lost aggregator is named above the last answer",
              lambda: troubles(rt, browser, span)),
             ("the tail and the page can be switched off",
              lambda: switched_off(rt, browser))):

@@ -32,13 +32,13 @@ def push(rt, agent, lines):
 
 
 def lot():
-    """A thousand requests, every tenth of which failed."""
+    """A thousand requests; every tenth failed."""
     return [f"{1000 + i} {500 if i % (LOT // FAILED) == 0 else 200} 0\n"
             for i in range(LOT)]
 
 
 class Tail(threading.Thread):
-    """Follows the failures as a client does, also while nobody answers."""
+    """Follows the failures as a client does, also while no answer comes."""
 
     def __init__(self, rt):
         super().__init__(daemon=True)
@@ -78,7 +78,7 @@ def tail_through_a_crash(rt, browser):
             rt.aggregator.stop(signal.SIGKILL)
             rt.start_aggregator()
     want = LOTS * FAILED
-    eventually("all failures were told", lambda: client.shown + client.skipped
+    eventually("all failures arrived", lambda: client.shown + client.skipped
                >= want, timeout_s=20)
     client.stopping = True
     client.join(30)
@@ -125,7 +125,7 @@ def memory(rt):
 
 
 def crowd_of_tails(rt):
-    """200 browsers wait: as many as the cap says do, and nobody else does."""
+    """200 browsers ask to wait: as many as the cap allows do."""
     after = page.api(rt, "tail")["next"]
     before = memory(rt)
     waiting = [connect(rt, f"GET /api/v1/tail?after={after}&wait=5 "
@@ -218,7 +218,7 @@ def users(rt):
     equal("alice again", http_get(rt.web, "/", {**alice, **tag})[0], 304)
     equal("bob with alice's tag",
           http_get(rt.web, "/", {**bob, **tag})[0], 200)
-    equal("nobody with alice's tag", http_get(rt.web, "/", tag)[0], 401)
+    equal("alice's tag without a password", http_get(rt.web, "/", tag)[0], 401)
     rt.aggregator.stop()
     rt.aggregator_flags = []
     rt.start_aggregator()
@@ -288,7 +288,7 @@ def main():
         for sentence, fn in (
                 ("wrong arguments are refused by their names", refused),
                 ("hours, minutes and 10 seconds count the same", tiers),
-                ("slow readers hold up nobody", slow_readers),
+                ("slow readers do not hold up others", slow_readers),
                 ("a wrong password tells nothing, and tags are one user's",
                  users)):
             with report.case(sentence):

@@ -149,7 +149,7 @@ function NoEdges({ d }: { d: Graph }) {
       </Empty>
     );
   return (
-    <Empty title={d.focus ? 'It called nobody, and nobody called it' : 'No calls in this time'}>
+    <Empty title={d.focus ? 'No calls to or from it in this time' : 'No calls in this time'}>
       <p>
         An edge is a request whose connection an agent saw, at one end at least. The two ends are put together when both have arrived, and an
         end that stays alone becomes an edge 15 seconds after its time, with the next traffic.{' '}

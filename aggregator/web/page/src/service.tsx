@@ -363,7 +363,7 @@ function Neighbours({ name, e }: { name: string; e: Edges }) {
         {callers.length ? (
           <EdgeTable caption={'Clients of ' + name} rows={callers} e={e} name="client" />
         ) : (
-          <Empty title="Nobody called it in this time">
+          <Empty title="No client called it in this time">
             <p>An edge shows up when its requests have ended and both sides were matched, 15 seconds later at most.</p>
           </Empty>
         )}
@@ -372,7 +372,7 @@ function Neighbours({ name, e }: { name: string; e: Edges }) {
         {callees.length ? (
           <EdgeTable caption={'Servers that ' + name + ' calls'} rows={callees} e={e} name="server" />
         ) : (
-          <Empty title="It called nobody in this time">
+          <Empty title="It called no server in this time">
             <p>Only calls over HTTP that an agent sees are here; databases and queues are not.</p>
           </Empty>
         )}

@@ -178,7 +178,7 @@ static uint8_t *at_guard(const void *data, size_t n, void **page)
 	return memcpy(p + size - 4096 - n, data, n);
 }
 
-/* Rows that are whole come; what is cut off or changed is told, not read. */
+/* Rows that are whole come; what is cut off or changed is an error. */
 static void every_prefix_and_every_flip_is_safe(void **state)
 {
 	struct truth truth[KEYS] = { 0 };
