@@ -289,6 +289,13 @@ if [ -x build/redtap-agent ] && [ -x build/redtap-aggregator ]; then
 else
 	skip "man pages have the flags that --help has" "nothing is built"
 fi
+tsc=build/page/node_modules/typescript/bin/tsc
+if [ -e $tsc ]; then
+	node $tsc -p aggregator/web/page/tsconfig.json |
+		check "the page's types are right"
+else
+	skip "the page's types are right" "make has not built the page"
+fi
 python3 - <<-'PY' | check "python parses"
 	import ast, subprocess, sys
 	for f in subprocess.run(["git", "ls-files", "-co", "--exclude-standard",

@@ -135,6 +135,10 @@ bench-agent: $(B)/tests/bench/agent $(B)/tests/bench/h2 ## From a recorded tap t
 	@$(B)/tests/bench/agent
 	@$(B)/tests/bench/h2
 
+.PHONY: page-pictures
+page-pictures: all integration-build ## Make docs/pictures from a made fleet
+	@tests/page/pictures.py
+
 .PHONY: bench-page
 bench-page: all integration-build ## What the page costs with 10,000 routes: answers, first paint, ingest beside it
 	@tests/bench/page.py

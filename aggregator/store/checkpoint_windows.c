@@ -74,7 +74,9 @@ static int sort_deltas(struct checkpoint *c, struct windows *w)
 	}
 	for (size_t i = 0; i < n; i++)
 		c->sorted[i] = windows_at(w, i);
-	qsort(c->sorted, n, sizeof(struct window_delta *), compare_deltas);
+	if (n > 0)
+		qsort(c->sorted, n, sizeof(struct window_delta *),
+		      compare_deltas);
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 // Numbers and times as people read them. A dash stands for what is not there.
 
 import { utc } from './state';
+import type { Ranged } from './types';
 
 export const NONE = '–';
 
@@ -127,4 +128,15 @@ export function ago(then: number, now: number): string {
 /** One or more: 1 service, 2 services. */
 export function many(n: number, one: string, more = one + 's'): string {
   return count(n) + ' ' + (n === 1 ? one : more);
+}
+
+const SETTLE_S = 5;
+
+/** Counts per point as rates. A point that is not over counts for the time that it has, once it has enough. */
+export function rates(counts: number[], d: Ranged): (number | null)[] {
+  return counts.map((n, i) => {
+    const has = Math.min(d.step, d.now - d.from - i * d.step);
+
+    return has < SETTLE_S && counts.length > 1 ? null : n / Math.max(has, 1);
+  });
 }

@@ -6,7 +6,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { effect, signal } from '@preact/signals';
 import { AgentsView } from './agents';
 import { CardinalityView } from './cardinality';
-import { time } from './format';
+import { seconds, time } from './format';
 import { GapsView } from './gaps';
 import { MapView } from './map';
 import { Overview } from './overview';
@@ -146,7 +146,7 @@ function Range() {
             {text}
           </option>
         ))}
-        {!RANGES.some(([s]) => s === (p.range || '900')) && <option value={p.range}>Last {p.range} s</option>}
+        {!RANGES.some(([s]) => s === (p.range || '900')) && <option value={p.range}>Last {seconds(Number(p.range))}</option>}
       </select>
     </label>
   );

@@ -3,7 +3,7 @@
 
 import { useAsk, query } from './api';
 import { axis, Chart } from './chart';
-import { change, count, exact, many, percent, rate, seconds } from './format';
+import { change, count, exact, many, percent, rate, rates, seconds } from './format';
 import { here, link, params, rangeQuery } from './state';
 import type { Services } from './types';
 import { Choice, Empty, Filter, Link, Loading, More, Name, Panel, Ratio, serviceLink, Spark, Table, Toggle, Trouble } from './ui';
@@ -62,8 +62,8 @@ export function Overview() {
               step={d.step}
               format={axis.count}
               lines={[
-                { label: 'per second', color: 'blue', area: true, values: d.series.count.map((n) => n / d.step) },
-                { label: 'failed', color: 'bad', values: d.series.errors.map((n) => n / d.step) },
+                { label: 'per second', color: 'blue', area: true, values: rates(d.series.count, d) },
+                { label: 'failed', color: 'bad', values: rates(d.series.errors, d) },
               ]}
             />
             <Chart
@@ -230,7 +230,7 @@ function List({ d }: { d: Services }) {
             key: 'spark',
             label: 'Trend',
             class: 'wide',
-            cell: (i) => <Spark points={d.points.count[i]} errors={d.points.errors[i]} />,
+            cell: (i) => <Spark points={rates(d.points.count[i], d)} errors={rates(d.points.errors[i], d)} />,
           },
           { key: 'rate', label: 'Rate', num: true, order: 'count', cell: (i) => <span title={s.rate[i] + ' per second'}>{rate(s.rate[i])}</span> },
           { key: 'count', label: 'Requests', num: true, order: 'count', class: 'wide', cell: (i) => count(s.count[i]) },

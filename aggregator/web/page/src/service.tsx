@@ -4,7 +4,7 @@
 
 import { useAsk, query } from './api';
 import { axis, Chart } from './chart';
-import { count, exact, many, percent, rate, seconds } from './format';
+import { count, exact, many, percent, rate, rates, seconds } from './format';
 import { Heatmap } from './heatmap';
 import { Change, Tile, Tiles } from './overview';
 import { RequestTable } from './requests';
@@ -75,7 +75,7 @@ function statusLines(d: Service) {
     label,
     color: TONES[key],
     area: key === 's2',
-    values: sums[key].map((n) => n / d.step),
+    values: rates(sums[key], d),
   }));
 }
 
@@ -225,7 +225,7 @@ function Routes({ d }: { d: Service }) {
               </Link>
             ),
           },
-          { key: 'spark', label: 'Trend', class: 'wide', cell: (i) => <Spark points={r.points[i]} errors={r.points_errors[i]} /> },
+          { key: 'spark', label: 'Trend', class: 'wide', cell: (i) => <Spark points={rates(r.points[i], d)} errors={rates(r.points_errors[i], d)} /> },
           { key: 'rate', label: 'Rate', num: true, order: 'count', cell: (i) => <span title={r.rate[i] + ' per second'}>{rate(r.rate[i])}</span> },
           { key: 'count', label: 'Requests', num: true, order: 'count', class: 'wide', cell: (i) => count(r.count[i]) },
           { key: 'change', label: 'Change', num: true, class: 'wide', cell: (i) => <Change now={r.count[i]} before={r.count_before[i]} any={d.sum.count_before > 0} /> },

@@ -111,17 +111,18 @@ export function Ratio(p: { of: number; tone?: string }) {
   );
 }
 
-/** A line of counts with its errors in front, drawn to its own height. */
-export function Spark(p: { points: number[]; errors?: number[] }) {
-  const n = p.points.length;
+/** A line of rates, and where some failed; drawn to its own height. */
+export function Spark(p: { points: (number | null)[]; errors?: (number | null)[] }) {
+  const points = p.points.filter((v) => v !== null);
+  const n = points.length;
   const w = 120;
   const h = 26;
-  const most = Math.max(1, ...p.points);
+  const most = Math.max(...points) || 1;
   const x = (i: number) => (n < 2 ? w / 2 : (i * w) / (n - 1));
   const y = (v: number) => h - 1 - (v / most) * (h - 3);
-  const line = p.points.map((v, i) => (i ? 'L' : 'M') + x(i).toFixed(1) + ' ' + y(v).toFixed(1)).join('');
+  const line = points.map((v, i) => (i ? 'L' : 'M') + x(i).toFixed(1) + ' ' + y(v).toFixed(1)).join('');
   const bars = (p.errors || [])
-    .map((v, i) => (v > 0 ? 'M' + x(i).toFixed(1) + ' ' + h + 'V' + Math.min(h - 3, y(v)).toFixed(1) : ''))
+    .map((v, i) => (v ? 'M' + x(i).toFixed(1) + ' ' + h + 'V' + Math.min(h - 3, y(v)).toFixed(1) : ''))
     .join('');
 
   return (
