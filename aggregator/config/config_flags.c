@@ -86,7 +86,7 @@ const struct argp_option config_options[] = {
 	{ "retention.raw-bytes", KEY_RAW_BYTES, "BYTES", 0,
 	  "Keep at most this much of the log of batches (1GiB)", 2 },
 	{ "retention.windows-age", KEY_WINDOWS_AGE, "DURATION", 0,
-	  "Keep 10-second windows for this long (15d)", 2 },
+	  "Keep windows for this long (15d)", 2 },
 	{ "retention.windows-bytes", KEY_WINDOWS_BYTES, "BYTES", 0,
 	  "Keep at most this much in the store besides the log (1GiB)", 2 },
 	{ "web.listen-address", KEY_WEB_LISTEN, "ADDRESS", 0,
