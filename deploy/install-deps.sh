@@ -37,11 +37,14 @@ build="
 	zlib1g-dev
 "
 tests="
+	apache2-bin
 	busybox-static
+	caddy
 	chromium
 	clang-format-14
 	fonts-dejavu-core
 	gnutls-bin
+	haproxy
 	iproute2
 	jq
 	kmod
@@ -49,6 +52,7 @@ tests="
 	libcmocka-dev
 	libfaketime
 	libnghttp2-dev
+	lighttpd
 	lz4
 	mandoc
 	nginx-light
@@ -65,6 +69,7 @@ tests="
 	sqlite3
 	util-linux
 	valgrind
+	varnish
 	wget
 	wrk
 	xxd

@@ -144,7 +144,7 @@ rooms() {
 	crypt\.h aggregator/web/web_auth
 	cyaml probe-agent/config/config|aggregator/config/config(_[a-z]+)?
 	yaml\.h aggregator/web/web_config|common/conffile_ranges
-	jansson aggregator/(web/api(_[a-z]+)?|cli/report)|probe-agent/replay/import_json
+	jansson aggregator/(web/api(_[a-z]+)?|cli/report)
 	zstd proto/trace
 	curl/ aggregator/cli/client
 	zlib aggregator/(expose/render(_stream)?|web/web_page)

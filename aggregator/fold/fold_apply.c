@@ -100,11 +100,13 @@ static int count_windows(struct fold *f, const struct fold_row *r,
 		return 0;
 	own->count += t->count;
 	own->errors += errors;
-	own->sum[WINDOW_DURATION] += t->sum[MEASURE_DURATION];
 	own->sum[WINDOW_REQUEST_BYTES] += t->sum[MEASURE_REQUEST_BYTES];
 	own->sum[WINDOW_RESPONSE_BYTES] += t->sum[MEASURE_RESPONSE_BYTES];
 	instance->count += t->count;
 	instance->errors += errors;
+	if (r->untimed)
+		return 0;
+	own->sum[WINDOW_DURATION] += t->sum[MEASURE_DURATION];
 	instance->sum[WINDOW_DURATION] += t->sum[MEASURE_DURATION];
 	return fold_add_durations(f, &own->span[WINDOW_DURATION],
 				  &instance->span[WINDOW_DURATION], e, n);
@@ -233,7 +235,8 @@ static int add_hist(struct fold *f, enum fold_measure m, struct fold_row *r,
 		unsigned cell = cells_index(fold_cells_of(f, m), v);
 
 		for (unsigned k = 0; k < FOLD_ROW_WINDOWS; k++)
-			if (r->window[k] && m == MEASURE_DURATION)
+			if (r->window[k] && m == MEASURE_DURATION &&
+			    !r->untimed)
 				err |= fold_add(
 					f, m,
 					&r->window[k]->span[WINDOW_DURATION],

@@ -165,8 +165,11 @@ static int scan_events(const struct batch *b, const struct store_log *row,
 		int64_t end_us;
 
 		start += (uint64_t)ev->start_delta_us[i];
-		if (!wanted[ev->series[i]] || us > f->max_us ||
-		    (f->has_min && us <= f->min_us))
+		if (!wanted[ev->series[i]])
+			continue;
+		if (batch_series_untimed(&b->series, ev->series[i])
+			    ? f->has_min || f->max_us < UINT64_MAX
+			    : us > f->max_us || (f->has_min && us <= f->min_us))
 			continue;
 		end_us = (int64_t)(start + us);
 		if (!in_range(f, window_start_s(end_us, row->received_us,
@@ -274,6 +277,7 @@ int api_event_copy(struct api_event *to, uint64_t log_id, const struct batch *b,
 		.event = event,
 		.end_us = end_us,
 		.duration_us = us,
+		.untimed = batch_series_untimed(&b->series, row),
 		.first_us = us - (tail < us ? tail : us),
 		.request_bytes = ev->request_bytes[event],
 		.response_bytes = ev->response_bytes[event],
@@ -336,6 +340,15 @@ static void put_status(struct api_json *j, uint32_t status)
 		api_json_null(j);
 }
 
+static void put_duration(struct api_json *j, const struct api_event *x,
+			 uint64_t us)
+{
+	if (x->untimed)
+		api_json_null(j);
+	else
+		api_json_us(j, (int64_t)us);
+}
+
 static void put_id(struct api_json *j, const struct api_event *x)
 {
 	char id[48];
@@ -351,8 +364,8 @@ void api_events_put(const struct api_events *e, struct api_json *j)
 	api_json_open(j, '{');
 	COLUMN("id", put_id(j, x));
 	COLUMN("end", api_json_us(j, x->end_us));
-	COLUMN("duration", api_json_us(j, (int64_t)x->duration_us));
-	COLUMN("time_to_first_byte", api_json_us(j, (int64_t)x->first_us));
+	COLUMN("duration", put_duration(j, x, x->duration_us));
+	COLUMN("time_to_first_byte", put_duration(j, x, x->first_us));
 	COLUMN("service", api_json_text(j, x->service));
 	COLUMN("instance", api_json_text(j, x->instance));
 	COLUMN("node", api_json_text(j, x->node));

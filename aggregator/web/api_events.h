@@ -28,6 +28,7 @@ struct api_event {
 	uint32_t event;
 	int64_t end_us;
 	uint64_t duration_us, first_us, request_bytes, response_bytes;
+	bool untimed; /* duration_us and first_us are unknown */
 	uint32_t status;
 	unsigned role;
 	const char *error; /* static, or NULL */

@@ -79,7 +79,13 @@ double api_sum_quantile(const uint64_t *cell, double q)
 
 double api_sum_mean(const struct api_sum *s)
 {
-	return s->count ? (double)s->sum_us / 1e6 / (double)s->count : NAN;
+	uint64_t timed = 0;
+
+	for (size_t i = 0; i < API_CELLS && s->cell; i++)
+		timed += s->cell[i];
+	if (!s->cell)
+		timed = s->count;
+	return timed ? (double)s->sum_us / 1e6 / (double)timed : NAN;
 }
 
 double api_sum_ratio(const struct api_sum *s)

@@ -29,6 +29,7 @@ void api_sum_add_cells(uint64_t *cell, const struct pack_hist *h);
 
 /* In seconds; NaN if there are no values. */
 double api_sum_quantile(const uint64_t *cell, double q);
+/* Of the requests whose duration is known, if s has cells. */
 double api_sum_mean(const struct api_sum *s);
 double api_sum_ratio(const struct api_sum *s); /* of errors */
 

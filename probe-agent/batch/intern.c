@@ -295,8 +295,12 @@ int intern_tables(const struct intern *t, struct batch *b, void **memory)
 	b->series = (struct batch_series){
 		ns,	    s,		s + ns,	    s + 2 * ns,
 		s + 3 * ns, s + 4 * ns, s + 5 * ns, s + 6 * ns,
-		s + 7 * ns, s + 8 * ns, s + 9 * ns,
+		s + 7 * ns, s + 8 * ns, s + 9 * ns, NULL,
 	};
+	/* The last column is left out while it has nothing to say. */
+	for (size_t i = 0; i < ns && !b->series.untimed; i++)
+		if (s[10 * ns + i])
+			b->series.untimed = s + 10 * ns;
 	*memory = p;
 	return 0;
 }

@@ -5,7 +5,7 @@ import { useState } from 'preact/hooks';
 import { useAsk, query } from './api';
 import { bytes, count, exact, many, NONE, seconds, time } from './format';
 import { here, link, params, rangeQuery } from './state';
-import type { RequestColumns, Requests } from './types';
+import type { Num, RequestColumns, Requests } from './types';
 import { Choice, Crumbs, Empty, Link, Loading, Method, Name, Panel, serviceLink, Status, Table, Toggle, Trouble } from './ui';
 
 export function requestColumns(r: RequestColumns, withService: boolean) {
@@ -259,9 +259,9 @@ function Copy(p: { text: string; label: string }) {
 
 function Details({ d }: { d: One }) {
   const start = Number(d.start);
-  const duration = Number(d.duration);
-  const first = Number(d.time_to_first_byte);
-  const share = duration > 0 ? Math.max(0.5, (first / duration) * 100) : 100;
+  const duration = d.duration as Num;
+  const first = d.time_to_first_byte as Num;
+  const share = duration && first ? Math.max(0.5, (first / duration) * 100) : 100;
   const rows: [string, preact.ComponentChildren][] = [
     [
       'Service',
@@ -313,10 +313,14 @@ function Details({ d }: { d: One }) {
             <dd title={exact(duration)}>{seconds(duration)}</dd>
           </div>
         </dl>
-        <svg class="span-bar" viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label={'First byte after ' + seconds(first) + ' of ' + seconds(duration)}>
+        {duration == null ? (
+          <p class="muted">The log that it came from has no duration.</p>
+        ) : (
+          <svg class="span-bar" viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label={'First byte after ' + seconds(first) + ' of ' + seconds(duration)}>
           <rect width="100" height="6" rx="1" class="fill-blue-light" />
           <rect width={share} height="6" rx="1" class="fill-blue" />
         </svg>
+        )}
       </Panel>
       <Panel title="Request">
         <dl class="facts">

@@ -126,8 +126,8 @@ export interface Graph {
 export interface RequestColumns {
   id: string[];
   end: number[];
-  duration: number[];
-  time_to_first_byte: number[];
+  duration: Num[];
+  time_to_first_byte: Num[];
   service: Text[];
   instance: Text[];
   node: string[];
