@@ -17,7 +17,7 @@ import time
 import urllib.parse
 
 import page
-from harness import BUILD, Redtap, Report, Skip, check, equal, eventually, \
+from harness import AGENT, BUILD, Redtap, Report, Skip, check, equal, eventually, \
     http_get, note
 
 PORT = 21724
@@ -270,6 +270,37 @@ def tiers(rt):
     equal("a week", day["sum"]["count"], want)
 
 
+def unknown_durations(rt):
+    """Logs without durations: 7 requests; with them: 3 of 250 ms."""
+    now = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
+    line = f'10.0.0.1 - - [{now}] "GET /orders/1 HTTP/1.1" 200 12 "-" "c/1"'
+    for name, text, fmt, n in (("no.log", line, "combined", 7),
+                               ("yes.log", line + " 0.250",
+                                "combined+time", 3)):
+        file = rt.dir / name
+        file.write_text((text + "\n") * n)
+        subprocess.run([str(AGENT), "replay", f"--format={fmt}",
+                        "--service=untimed", f"--as={name}",
+                        f"--to=tcp://127.0.0.1:{rt.ingest}", str(file)],
+                       check=True, timeout=60, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+    eventually("windows have them", lambda: page.api(
+        rt, "services", filter="untimed")["sum"]["count"] == 10)
+    d = page.api(rt, "services", filter="untimed")["services"]
+    equal("requests", d["count"], [10])
+    equal("mean", d["mean"], [0.25])
+    check(0.2 < d["p50"][0] <= 0.3, f"the median is {d['p50']}")
+    r = page.api(rt, "requests", service="untimed")["requests"]
+    equal("durations", sorted(r["duration"], key=str),
+          [0.25] * 3 + [None] * 7)
+    equal("first bytes", r["time_to_first_byte"].count(None), 7)
+    for bounds in ({"min": 0.1}, {"max": 1}):
+        got = page.api(rt, "requests", service="untimed", **bounds)
+        equal(f"matched {bounds}", got["matched"], 3)
+    got = page.api(rt, "service", service="untimed", cells=1)
+    equal("mean of the service", got["sum"]["mean"], 0.25)
+
+
 def main():
     page.alone()
     report = Report()
@@ -288,6 +319,8 @@ def main():
         for sentence, fn in (
                 ("wrong arguments are refused by their names", refused),
                 ("hours, minutes and 10 seconds count the same", tiers),
+                ("requests of unknown duration count, but in no duration",
+                 unknown_durations),
                 ("slow readers do not hold up others", slow_readers),
                 ("a wrong password tells nothing, and tags are one user's",
                  users)):
