@@ -47,6 +47,10 @@ struct engine_options {
 	uint64_t edge_wait_us, edge_skew_us; /* [15 s, 0.1 s] */
 	size_t max_waiting; /* [262 144] */
 
+	/* See gather.h. */
+	uint32_t batches_per_s; /* of all agents [10 000] */
+	uint32_t gather_max_ms; /* [5 000] */
+
 	size_t max_agents; /* ids in the ledger [65 536] */
 	size_t max_window_series; /* label sets of windows [100 000] */
 	/* An event whose end is further off counts as if it ended now. */
@@ -72,7 +76,10 @@ int engine_start(struct engine *e);
  */
 int engine_save(struct engine *e);
 
-/* Applies opt's retention and series_idle_s, nothing else. Any thread. */
+/*
+ * Applies opt's retention, series_idle_s, batches_per_s and gather_max_ms,
+ * nothing else. Any thread.
+ */
 void engine_set_limits(struct engine *e, const struct engine_options *opt);
 
 /* Reads renewed TLS files, as gate_renew_tls() does. Any thread. */

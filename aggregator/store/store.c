@@ -277,6 +277,7 @@ void store_close(struct store *st)
 	if (st->lock_fd >= 0)
 		close(st->lock_fd);
 	buf_fini(&st->blob);
+	buf_fini(&st->bundle.blob);
 	free(st->path);
 	free(st->dir);
 	free(st);
@@ -323,12 +324,15 @@ const char *store_error(const struct store *st)
 
 int store_begin(struct store *st)
 {
+	store_bundle_reset(&st->bundle);
 	return store_sql_run(st, SQL_BEGIN);
 }
 
 int store_commit(struct store *st)
 {
-	return store_sql_run(st, SQL_COMMIT);
+	int err = store_flush_log(st);
+
+	return err < 0 ? err : store_sql_run(st, SQL_COMMIT);
 }
 
 void store_rollback(struct store *st)

@@ -6,13 +6,13 @@
 #include "aggregator/store/store_sql.h"
 
 int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
-		     unsigned max, uint64_t *bytes)
+		     unsigned max, struct store_expired *out)
 {
 	sqlite3_stmt *s = st->stmt[SQL_EXPIRE_LOG_SIZE];
 	uint64_t last = 0;
 	int n = 0, rc, err = 0;
 
-	*bytes = 0;
+	*out = (struct store_expired){ 0 };
 	store_sql_bind_u64(st, SQL_EXPIRE_LOG_SIZE, 1, (uint64_t)before_us);
 	store_sql_bind_u64(st, SQL_EXPIRE_LOG_SIZE, 2, keep_after);
 	store_sql_bind_u64(st, SQL_EXPIRE_LOG_SIZE, 3, max);
@@ -20,7 +20,8 @@ int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
 	if (rc == SQLITE_ROW) {
 		last = (uint64_t)sqlite3_column_int64(s, 0);
 		n = sqlite3_column_int(s, 1);
-		*bytes = (uint64_t)sqlite3_column_int64(s, 2);
+		out->bytes = (uint64_t)sqlite3_column_int64(s, 2);
+		out->batches = (uint64_t)sqlite3_column_int64(s, 3);
 	} else {
 		err = store_sql_fail(st, rc);
 	}
@@ -78,7 +79,7 @@ int store_sizes(struct store *st, struct store_sizes *out, bool count_rows)
 	out->free_bytes = page * unused;
 	if (err < 0 || !count_rows)
 		return err;
-	err = store_sql_ask_u64(st, "SELECT count(*) FROM log",
+	err = store_sql_ask_u64(st, "SELECT sum(max(batches, 1)) FROM log",
 				&out->log_batches);
 	if (!err)
 		err = store_sql_ask_u64(st,

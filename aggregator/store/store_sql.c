@@ -14,8 +14,8 @@ static const char *const sql[STATEMENTS] = {
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
 	[SQL_PUT_LOG] = "INSERT INTO log (id, received_us, agent, epoch,"
-			" sequence, requests, batch)"
-			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+			" sequence, requests, batch, batches)"
+			" VALUES (?1, ?2, '', 0, 0, ?3, ?4, ?5)",
 	[SQL_PUT_LEDGER] = "INSERT INTO ledger (agent, epoch, sequence,"
 			   " seen_us, skew_us, totals)"
 			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
@@ -57,15 +57,16 @@ static const char *const sql[STATEMENTS] = {
 	[SQL_PUT_STATE] = "INSERT OR REPLACE INTO state (name, value)"
 			  " VALUES (?1, ?2)",
 	[SQL_EXPIRE_LOG_SIZE] =
-		"SELECT max(id), count(*), sum(length(batch)) FROM"
-		" (SELECT id, batch FROM log WHERE id <= ?2"
+		"SELECT max(id), count(*), sum(length(batch)),"
+		" sum(max(batches, 1)) FROM"
+		" (SELECT id, batch, batches FROM log WHERE id <= ?2"
 		" AND received_us < ?1 ORDER BY id LIMIT ?3)",
 	[SQL_EXPIRE_LOG] = "DELETE FROM log WHERE id <= ?1",
 	[SQL_EXPIRE_WINDOWS] =
 		"DELETE FROM window WHERE (start_s, key) IN (SELECT start_s,"
 		" key FROM window WHERE start_s < ?1 LIMIT ?2)",
-	[SQL_EACH_LOG] = "SELECT id, received_us, agent, epoch, sequence,"
-			 " requests, batch FROM log WHERE id > ?1 ORDER BY id",
+	[SQL_EACH_LOG] = "SELECT id, received_us, requests, batch, batches"
+			 " FROM log WHERE id > ?1 ORDER BY id",
 	[SQL_EACH_LEDGER] = "SELECT agent, epoch, sequence, seen_us, skew_us,"
 			    " totals FROM ledger",
 	[SQL_EACH_AGENT] = "SELECT name, version, kernel, capture, probes,"

@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 
 #include "aggregator/store/store.h"
+#include "aggregator/store/store_bundle.h"
 #include "common/buf.h"
 
 /*
@@ -49,9 +50,13 @@ struct store {
 	int lock_fd;
 	bool set_aside;
 	struct buf blob;
+	struct store_bundle bundle; /* of this transaction, not written yet */
 	uint64_t merged; /* see store_merged_windows() */
 	char error[256];
 };
+
+/* Writes the batches that are kept. store_write.c */
+int store_flush_log(struct store *st);
 
 /* Prepares all statements. Errors of store_sql_fail(). */
 int store_sql_prepare(struct store *st);
