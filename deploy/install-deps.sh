@@ -7,14 +7,70 @@
 # this machine's: its libraries are installed beside, and a cross compiler.
 set -eu
 
-build="gcc make git ca-certificates clang-14 llvm-14 bpftool libbpf-dev libelf-dev
- zlib1g-dev libzstd-dev libnng-dev libprotobuf-c-dev protobuf-c-compiler
- libmicrohttpd-dev libsqlite3-dev libcyaml-dev libyaml-dev libgnutls28-dev libjansson-dev libcap-ng-dev
- libcrypt-dev libcurl4-gnutls-dev curl"
-tests="libcmocka-dev libclang-rt-14-dev clang-format-14 shellcheck mandoc nginx-light
- gnutls-bin wget wrk jq xxd socat openssl python3 nodejs redis-server prometheus procps
- iproute2 libfaketime valgrind util-linux sqlite3 qemu-system-x86 busybox-static kmod
- zstd lz4 runc"
+build="
+	bpftool
+	ca-certificates
+	clang-14
+	curl
+	gcc
+	git
+	libbpf-dev
+	libcap-ng-dev
+	libcrypt-dev
+	libcurl4-gnutls-dev
+	libcyaml-dev
+	libelf-dev
+	libgnutls28-dev
+	libjansson-dev
+	libmicrohttpd-dev
+	libnng-dev
+	libprotobuf-c-dev
+	libsqlite3-dev
+	libyaml-dev
+	libzstd-dev
+	llvm-14
+	make
+	protobuf-c-compiler
+	zlib1g-dev
+"
+tests="
+	apache2-bin
+	busybox-static
+	caddy
+	clang-format-14
+	gnutls-bin
+	haproxy
+	iproute2
+	jq
+	kmod
+	libclang-rt-14-dev
+	libcmocka-dev
+	libfaketime
+	libnghttp2-dev
+	lighttpd
+	lz4
+	mandoc
+	nginx-light
+	nodejs
+	openssl
+	procps
+	prometheus
+	python3
+	python3-h2
+	qemu-system-x86
+	redis-server
+	runc
+	shellcheck
+	socat
+	sqlite3
+	util-linux
+	valgrind
+	varnish
+	wget
+	wrk
+	xxd
+	zstd
+"
 
 command -v dpkg-query >/dev/null || {
 	echo "not a Debian system: install the packages named in $0 yourself" >&2

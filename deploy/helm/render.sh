@@ -9,7 +9,7 @@ out=${1:-.}
 mkdir -p "$out/deploy/kustomize/base" "$out/deploy/kustomize/overlays/tls" \
 	"$out/tests/golden/helm"
 
-# That files are links into deploy/ is told on standard error.
+# That files are links into deploy/ gets on standard error.
 render() {
 	"${HELM:-helm}" template redtap deploy/helm/redtap -n redtap "$@" 2>"$out/.said" ||
 		{ cat "$out/.said" >&2; return 1; }

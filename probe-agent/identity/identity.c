@@ -30,6 +30,7 @@ struct entry {
 	struct process process;
 	/* Columns of the resource, malloc'd; not before `named`. */
 	char *column[RESOURCE_N];
+	struct identity identity; /* with these columns; without a rule */
 	unsigned rule; /* first matching one without a port, or NO_RULE */
 	bool self, named;
 };
@@ -47,17 +48,11 @@ struct identity_table {
 
 /* The identity of every new process when memory runs out. */
 static const struct identity unknown = {
-	.service = "unknown",
-	.namespace_ = "",
-	.instance = "",
-	.container = "",
-	.executable = "",
-	.pod_uid = "",
-	.pod = "",
-	.k8s_namespace = "",
-	.container_name = "",
-	.image = "",
-	.labels = "",
+#define UNKNOWN(name, text)                                                    \
+	[RESOURCE_##name] =                                                    \
+		RESOURCE_##name == RESOURCE_service ? "unknown" : "",
+	.column = { RESOURCE_COLUMNS(UNKNOWN) },
+#undef UNKNOWN
 	.path = "",
 	.gone = true,
 };
@@ -222,6 +217,20 @@ static const char *card_text(const struct card *c, enum card_field f)
 	return c && c->text[f] ? c->text[f] : "";
 }
 
+/* What is known of a process before it is named. */
+static void answer_process(struct identity *out, const struct entry *e)
+{
+	*out = (struct identity){
+		.path = e->process.path,
+		.self = e->self,
+		.gone = e->process.gone,
+	};
+	for (size_t i = 0; i < RESOURCE_N; i++)
+		out->column[i] = "";
+	out->container = e->process.place.container;
+	out->executable = e->process.executable;
+}
+
 /* Fills in the columns of e. -ENOMEM: those that are there are not used. */
 static int name_process(struct identity_table *t, struct entry *e)
 {
@@ -257,6 +266,10 @@ static int name_process(struct identity_table *t, struct entry *e)
 		if (!e->column[i])
 			return -ENOMEM;
 	}
+	answer_process(&e->identity, e);
+	for (size_t i = 0; i < RESOURCE_N; i++)
+		e->identity.column[i] = e->column[i];
+	e->identity.number = e->number * (t->opt.n_rules + 1);
 	e->named = true;
 	return 0;
 }
@@ -311,19 +324,6 @@ find_rule(const struct identity_table *t, const struct entry *e, uint16_t port)
 	return NULL;
 }
 
-static void answer_process(struct identity_table *t, const struct entry *e)
-{
-	t->answer = (struct identity){
-		.path = e->process.path,
-		.self = e->self,
-		.gone = e->process.gone,
-	};
-	for (size_t i = 0; i < RESOURCE_N; i++)
-		t->answer.column[i] = "";
-	t->answer.container = e->process.place.container;
-	t->answer.executable = e->process.executable;
-}
-
 const struct identity *identity_process(struct identity_table *t,
 					const struct endpoint *end)
 {
@@ -331,7 +331,7 @@ const struct identity *identity_process(struct identity_table *t,
 
 	if (!e)
 		return &unknown;
-	answer_process(t, e);
+	answer_process(&t->answer, e);
 	return &t->answer;
 }
 
@@ -343,17 +343,14 @@ const struct identity *identity_lookup(struct identity_table *t,
 
 	if (!e || (!e->named && name_process(t, e)))
 		return &unknown;
-	answer_process(t, e);
-	for (size_t i = 0; i < RESOURCE_N; i++)
-		t->answer.column[i] = e->column[i];
-	t->answer.number = e->number * (t->opt.n_rules + 1);
 	rule = t->opt.n_rules ? find_rule(t, e, end->local_port) : NULL;
-	if (rule) {
-		t->answer.number += (size_t)(rule - t->opt.rules) + 1;
-		t->answer.service = rule->service;
-		if (rule->namespace_)
-			t->answer.namespace_ = rule->namespace_;
-	}
+	if (!rule)
+		return &e->identity;
+	t->answer = e->identity;
+	t->answer.number += (size_t)(rule - t->opt.rules) + 1;
+	t->answer.service = rule->service;
+	if (rule->namespace_)
+		t->answer.namespace_ = rule->namespace_;
 	return &t->answer;
 }
 

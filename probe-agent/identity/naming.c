@@ -116,8 +116,8 @@ static void from_workload(const struct naming_facts *f, struct answer *a)
 	snprintf(name, sizeof(name), "%s/%.255s", workload,
 		 card_text(f, CARD_NAME));
 	snprintf(whence, sizeof(whence),
-		 "%s of pod %.60s, of which this is not the main container",
-		 kind, pod.name);
+		 "%s of pod %.60s; this is not its main container", kind,
+		 pod.name);
 	say(a, name, whence);
 }
 

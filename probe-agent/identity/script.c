@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* How an interpreter is told what to run. */
+/* How an interpreter gets the program that it runs. */
 struct language {
 	const char *prefix; /* of the executable; a version may follow */
 	const char *values; /* options of one letter with an argument */
@@ -21,7 +21,7 @@ static const struct language languages[] = {
 	{ "java", "", NULL, NULL },
 };
 
-/* Servers that are told the application as MODULE:NAME. */
+/* Servers that take the application as MODULE:NAME. */
 static const char *const servers[] = { "gunicorn", "uvicorn", "hypercorn",
 				       "daphne",   "granian", "waitress-serve",
 				       "uwsgi",	   "waitress" };

@@ -11,7 +11,7 @@
  * What an interpreter runs, as a name: "server" of `node /srv/server.js`,
  * "shop" of `gunicorn shop.wsgi:app`, "orders" of `java -jar orders-1.4.jar`.
  * argv is what /proc/PID/cmdline has: arguments with a NUL each. False:
- * executable is no interpreter that is known, or what it runs can't be told.
+ * executable is no known interpreter, or its arguments do not name a program.
  * Pure; any thread.
  */
 bool script_name(const char *executable, const char *argv, size_t len,

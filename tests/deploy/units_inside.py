@@ -194,7 +194,7 @@ def starts():
 
 
 def private():
-    """Nobody else may read what was stored."""
+    """No other user may read what was stored."""
     for path in ("/var/lib/private/redtap", "/var/lib/private/redtap-agent"):
         for at in [pathlib.Path(path), *pathlib.Path(path).iterdir()]:
             mode = at.stat().st_mode & 0o077
@@ -239,7 +239,7 @@ def keys():
 
 def rotation():
     """
-    New keys: the agent reads them by itself; the aggregator is told by a reload
+    New keys: the agent reads them by itself; for the aggregator there is a reload
     that says what to do, and nothing is lost while it restarts.
     """
     old = served_serial()
@@ -252,7 +252,7 @@ def rotation():
     equal("state", show("redtap-aggregator", "ActiveState"), "active")
     ask(109)
     systemctl("stop", "redtap-aggregator")
-    ask(113)  # nobody to send them to
+    ask(113)  # no aggregator receives them
     since = time.time()
     systemctl("start", "redtap-aggregator")
     heard(since)

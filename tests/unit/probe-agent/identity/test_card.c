@@ -305,7 +305,7 @@ static void refuses_files_that_are_none_of_ours(void **state)
 	free(big);
 	assert_string_equal(text(f, CARD_NAME), "-");
 	assert_int_equal(stats(f).refused, 1);
-	/* A FIFO that nobody writes to must not stop us. */
+	/* A FIFO without a writer must not stop us. */
 	snprintf(path, sizeof(path), "%s%s", f->root, DOCKER);
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
