@@ -3,7 +3,7 @@
 """
 The demo of deploy/compose, run by real dockerd and docker-compose in a network
 namespace of its own, and its own check. Images are built here; Grafana, which no
-package brings, is left out, and what it would be told is read instead.
+package brings, is left out; its provisioning is read instead.
 """
 
 import contextlib
