@@ -77,7 +77,7 @@ CFLAGS_ALL += -Wno-cast-qual
 endif
 
 LIBS_proto := -lprotobuf-c -lzstd
-LIBS_agent := -lbpf -lelf -lz -lzstd -lnng -lsqlite3 -lcyaml -lyaml -lcap-ng -ljansson \
+LIBS_agent := -lbpf -lelf -lz -lzstd -lnng -lsqlite3 -lcyaml -lyaml -lcap-ng \
 	$(LIBS_proto) -lm
 LIBS_aggregator := -lmicrohttpd -lsqlite3 -lcyaml -lyaml -ljansson -lgnutls -lz -lzstd \
 	-lcrypt -lcurl $(LIBS_proto) -lm
@@ -135,7 +135,7 @@ FORCE:
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-12s %s\n", $$1, $$2}' \
 		Makefile */module.mk
-	@echo '  Variables: V=1 WERROR=1 SAN=address,undefined|thread STATE=DIR PORT=9470 DESTDIR= PREFIX=/usr'
+	@echo '  Variables: V=1 WERROR=1 SAN=address,undefined|thread PAGE=no STATE=DIR PORT=9470 DESTDIR= PREFIX=/usr'
 
 deps: ## Install the packages that are missing (apt, root)
 	@deploy/install-deps.sh

@@ -12,6 +12,7 @@ build="
 	ca-certificates
 	clang-14
 	curl
+	esbuild
 	gcc
 	git
 	libbpf-dev
@@ -30,13 +31,20 @@ build="
 	libzstd-dev
 	llvm-14
 	make
+	nodejs
+	npm
 	protobuf-c-compiler
 	zlib1g-dev
 "
 tests="
+	apache2-bin
 	busybox-static
+	caddy
+	chromium
 	clang-format-14
+	fonts-dejavu-core
 	gnutls-bin
+	haproxy
 	iproute2
 	jq
 	kmod
@@ -44,10 +52,10 @@ tests="
 	libcmocka-dev
 	libfaketime
 	libnghttp2-dev
+	lighttpd
 	lz4
 	mandoc
 	nginx-light
-	nodejs
 	openssl
 	procps
 	prometheus
@@ -61,6 +69,7 @@ tests="
 	sqlite3
 	util-linux
 	valgrind
+	varnish
 	wget
 	wrk
 	xxd
@@ -82,6 +91,7 @@ have() {
 	case $1 in
 	nginx-light) installed nginx-core || installed nginx-full ||
 		installed nginx-extras || installed nginx ;;
+	npm) command -v npm >/dev/null ;; # nodejs of others brings it
 	*) false ;;
 	esac
 }

@@ -43,6 +43,7 @@ enum loss_stage {
 	LOSS_BUFFER, /* head buffers or pipeline full */
 	LOSS_OUTBOX, /* outbox full, even after folding */
 	LOSS_REFUSED, /* the aggregator refused the batch */
+	LOSS_STOPPED, /* the agent stopped before it could be sent */
 	LOSS_STAGES,
 };
 /* Returns "ring", "gap" …; static. NULL: out of range. */
@@ -97,7 +98,15 @@ struct batch_series {
 	size_t n;
 	const uint32_t *resource, *role, *method, *route, *status, *outcome,
 		*version, *scheme, *address, *port;
+	/* Of each row: 1 if the durations are unknown. NULL: all are known. */
+	const uint32_t *untimed;
 };
+
+/* True if the durations of row i are unknown: they must not be used. */
+static inline bool batch_series_untimed(const struct batch_series *s, size_t i)
+{
+	return s->untimed && s->untimed[i];
+}
 
 struct batch_events {
 	size_t n;

@@ -31,8 +31,9 @@ struct known_key {
 	uint64_t resource;
 	const char *method, *route, *scheme;
 	uint32_t address, status, role, outcome, version, port;
+	uint64_t untimed;
 };
-static_assert(sizeof(struct known_key) == 56, "compared byte by byte");
+static_assert(sizeof(struct known_key) == 64, "compared byte by byte");
 
 /* A cache entry: the series of events with this key, in one batch. */
 struct known {
@@ -171,6 +172,7 @@ static int64_t look_up_series(struct packer *p, const struct packer_event *e,
 				     (uint32_t)scheme,
 				     (uint32_t)address,
 				     e->port,
+				     e->untimed,
 			     });
 }
 
@@ -194,6 +196,7 @@ static int64_t event_series(struct packer *p, const struct packer_event *e)
 		.outcome = e->outcome,
 		.version = e->version,
 		.port = e->port,
+		.untimed = e->untimed,
 	};
 	uint64_t batch = p->sequence + 1;
 	struct known *k;
@@ -259,7 +262,8 @@ int packer_add(struct packer *p, const struct packer_event *e)
 	c->series[i] = (uint32_t)series;
 	c->start_delta_us[i] = (int64_t)start_us - p->last_start_us;
 	p->last_start_us = (int64_t)start_us;
-	c->duration_us[i] = clamp(e->duration_us, LIMIT_DURATION_US);
+	c->duration_us[i] =
+		e->untimed ? 0 : clamp(e->duration_us, LIMIT_DURATION_US);
 	ttfb_us = e->ttfb_us;
 	if (ttfb_us == 0 || ttfb_us > c->duration_us[i])
 		ttfb_us = c->duration_us[i];

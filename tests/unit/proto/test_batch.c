@@ -57,7 +57,7 @@ static const struct batch full = {
 	.series = { 3, U32(0, 1, 0), U32(1, 2, 1), U32(6, 6, 6),
 		    U32(7, 9, 0), U32(200, 0, 503), U32(0, 2, 0),
 		    U32(11, 10, 11), U32(8, 8, 8), U32(0, 10, 0),
-		    U32(0, 65535, 80) },
+		    U32(0, 65535, 80), U32(0, 1, 0) },
 	.events = {
 		.n = 5,
 		.series = U32(0, 1, 2, 0, 1),
@@ -140,6 +140,9 @@ static void assert_tables_equal(const struct batch *a, const struct batch *b)
 	SAME(series, scheme, n);
 	SAME(series, address, n);
 	SAME(series, port, n);
+	assert_int_equal(!a->series.untimed, !b->series.untimed);
+	if (a->series.untimed)
+		SAME(series, untimed, n);
 }
 
 static void assert_events_equal(const struct batch *a, const struct batch *b)
@@ -439,6 +442,7 @@ static void many_probes(Redtap__Batch *m)
 	X(SE->n_scheme--, UNEQUAL("series"))                                   \
 	X(SE->n_address--, UNEQUAL("series"))                                  \
 	X(SE->n_port--, UNEQUAL("series"))                                     \
+	X(SE->n_untimed--, UNEQUAL("series"))                                  \
 	X(SE->resource[2] = 2, "series: index outside resources")              \
 	X(SE->method[0] = 11, STRINGS_INDEX("series"))                         \
 	X(SE->route[1] = 11, STRINGS_INDEX("series"))                          \
@@ -450,6 +454,7 @@ static void many_probes(Redtap__Batch *m)
 	X(SE->status[1] = 1000, "series: status over LIMIT_STATUS")            \
 	X(SE->version[1] = 256, "series: version over LIMIT_HTTP_VERSION")     \
 	X(SE->port[1] = 65536, "series: port over 65535")                      \
+	X(SE->untimed[0] = 2, "series: untimed is neither 0 nor 1")            \
 	X(many_events(m), "events: more than LIMIT_EVENTS")                    \
 	X(EV->n_series--, UNEQUAL("events"))                                   \
 	X(EV->n_start_delta_us--, UNEQUAL("events"))                           \
