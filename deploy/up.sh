@@ -69,6 +69,7 @@ for _ in $(seq 100); do
 done
 
 setsid build/redtap-agent run --to="tcp://127.0.0.1:$INGEST" \
+	--outbox.given-up="$STATE/agent-given-up" \
 	>"$agent_log" 2>&1 &
 agent=$!
 for _ in $(seq 100); do

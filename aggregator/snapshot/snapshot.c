@@ -184,6 +184,7 @@ static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
 	memcpy(out->counters, sum.counters, sizeof(out->counters));
 	take_off(&out->dropped[LOSS_OUTBOX], &sum.told_late);
 	take_off(&out->dropped[LOSS_REFUSED], &sum.told_late);
+	take_off(&out->dropped[LOSS_STOPPED], &sum.told_late);
 	out->dropped_sequence_gap = sum.gap_requests;
 	out->dropped_expired = sum.expired_requests;
 	out->batches = sum.batches;
