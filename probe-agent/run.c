@@ -467,6 +467,8 @@ int cmd_run(int argc, char **argv)
 	struct cli_settings flags = { 0 };
 	int err;
 
+	/* Outboxes and recordings have requests of others in them. */
+	umask(umask(0077) | 0027);
 	err = agent_config_main(&a.cfg, &flags,
 				"Watch this host's HTTP and report "
 				"one event per request.",
