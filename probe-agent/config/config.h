@@ -26,6 +26,7 @@ struct agent_config {
 	struct {
 		uint64_t cap_bytes;
 		char *path; /* NULL: in memory */
+		char *given_up; /* see last_words.h; NULL: not kept */
 	} outbox;
 	struct {
 		char *mode; /* auto, fentry, socket, syscall, kprobe */
