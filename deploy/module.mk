@@ -18,6 +18,11 @@ HELM ?= helm
 manifests: ## Render the chart into deploy/kustomize and tests/golden/helm (HELM=)
 	@HELM='$(HELM)' deploy/helm/render.sh
 
+.PHONY: chart
+chart: ## Package the chart with this version into build/chart (HELM=)
+	@mkdir -p build/chart
+	@'$(HELM)' package deploy/helm/redtap -d build/chart --version '$(VERSION)' --app-version '$(VERSION)'
+
 .PHONY: deb
 deb: ## Build the Debian packages into build/deb
 	@deploy/deb.sh '$(VERSION)' '$(REVISION)'
