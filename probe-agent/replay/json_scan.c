@@ -85,7 +85,7 @@ static void set_path(struct json_scan *s, const char *text, size_t len,
 	s->path[from + dot + len] = '\0';
 }
 
-static int report_item(struct json_scan *s, enum json_scan_kind kind)
+static int report_value(struct json_scan *s, enum json_scan_kind kind)
 {
 	struct json_scan_item it = { .kind = kind, .path = current_path(s) };
 
@@ -107,7 +107,7 @@ static void value_ended(struct json_scan *s)
 
 static int open_container(struct json_scan *s, bool object)
 {
-	int err = report_item(s, object ? JSON_SCAN_OBJECT : JSON_SCAN_ARRAY);
+	int err = report_value(s, object ? JSON_SCAN_OBJECT : JSON_SCAN_ARRAY);
 	unsigned d = s->depth;
 
 	if (err)
@@ -129,7 +129,7 @@ static int close_container(struct json_scan *s)
 	if (s->depth <= JSON_SCAN_NAMED_MAX && s->path_len[s->depth] != NO_PATH)
 		s->path[s->path_len[s->depth]] = '\0';
 	value_ended(s);
-	return report_item(s, JSON_SCAN_END);
+	return report_value(s, JSON_SCAN_END);
 }
 
 /* --- strings --- */
@@ -193,7 +193,7 @@ static int end_string(struct json_scan *s)
 	end_pair(s);
 	if (!s->is_key) {
 		value_ended(s);
-		return report_item(s, JSON_SCAN_STRING);
+		return report_value(s, JSON_SCAN_STRING);
 	}
 	s->state = COLON;
 	set_path(s, s->text, s->len, true);
@@ -298,7 +298,7 @@ static int end_number(struct json_scan *s)
 	if (s->cut || !number_valid(s->text))
 		return -EPROTO;
 	value_ended(s);
-	return report_item(s, JSON_SCAN_NUMBER);
+	return report_value(s, JSON_SCAN_NUMBER);
 }
 
 static int take_literal(struct json_scan *s, char c)
@@ -308,9 +308,9 @@ static int take_literal(struct json_scan *s, char c)
 	if (s->literal[++s->len] != '\0')
 		return 0;
 	value_ended(s);
-	return report_item(s, *s->literal == 't'   ? JSON_SCAN_TRUE
-			      : *s->literal == 'f' ? JSON_SCAN_FALSE
-						   : JSON_SCAN_NULL);
+	return report_value(s, *s->literal == 't'   ? JSON_SCAN_TRUE
+			       : *s->literal == 'f' ? JSON_SCAN_FALSE
+						    : JSON_SCAN_NULL);
 }
 
 /* --- from byte to byte --- */

@@ -201,7 +201,7 @@ static uint64_t not_sent(const struct replay *r)
 	       r->refused_requests;
 }
 
-static void report(const struct replay *r)
+static void report_replay(const struct replay *r)
 {
 	if (r->plan.damage)
 		log_warn(
@@ -250,7 +250,7 @@ static int replay_file(struct replay *r, const char *name)
 	}
 	if (reader) {
 		replay_draw(r, true);
-		report(r);
+		report_replay(r);
 	}
 	if (!err && !is_whole(r))
 		err = -EBADMSG;

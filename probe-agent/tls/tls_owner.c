@@ -25,7 +25,7 @@ static uint64_t hash_bytes(uint64_t h, const void *data, size_t len)
 	return h;
 }
 
-static uint64_t finish(uint64_t h)
+static uint64_t make_key(uint64_t h)
 {
 	return h == TLS_OWNER_HOST ? 1 : h;
 }
@@ -114,13 +114,13 @@ uint64_t tls_owner_key(const char *cgroup, size_t len, uint32_t uid,
 			continue;
 		n = container_of(path + 1, (size_t)(newline - path - 1));
 		if (n > 0)
-			return finish(hash_bytes(h, path + 1, n));
+			return make_key(hash_bytes(h, path + 1, n));
 	}
 	if (uid == 0 && same_mounts)
 		return TLS_OWNER_HOST;
 	if (uid >= UID_BLOCK)
 		uid -= uid % UID_BLOCK;
-	return finish(hash_bytes(h, &uid, sizeof(uid)));
+	return make_key(hash_bytes(h, &uid, sizeof(uid)));
 }
 
 /* Reads the beginning of a file. Returns its length, 0 after an error. */
