@@ -7,6 +7,7 @@
 #include "aggregator/store/store.h"
 #include "aggregator/store/store_bundle.h"
 #include "common/buf.h"
+#include "common/files.h"
 
 /*
  * Internals of the store, for store*.c only: the writer's connection and its
@@ -53,7 +54,7 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *stmt[STATEMENTS];
 	char *dir, *path;
-	int lock_fd;
+	struct files_lock lock;
 	bool set_aside;
 	struct buf blob;
 	struct store_bundle bundle; /* of this transaction, not written yet */
