@@ -83,6 +83,7 @@ done
 
 # The agent's log line that says what it captures and by which hooks.
 ready=$(sed -n 's/.*msg="\?\(ready[^"]*\).*/\1/p' "$agent_log" | tail -1)
+echo "page      http://127.0.0.1:$PORT/"
 echo "metrics   http://127.0.0.1:$PORT/metrics"
 echo "agent     ${ready:-no ready line yet, see $agent_log}"
 echo "state     $STATE (logs: aggregator.log, agent.log)"

@@ -34,7 +34,8 @@ int windows_new(struct windows **out)
 void windows_clear(struct windows *w)
 {
 	for (size_t i = 0; i < w->n; i++)
-		free(windows_at(w, i)->span);
+		for (unsigned k = 0; k < WINDOW_VALUES; k++)
+			free(windows_at(w, i)->span[k]);
 	while (w->n_chunks > KEEP_CHUNKS)
 		free(w->chunk[--w->n_chunks]);
 	w->n = 0;
@@ -109,8 +110,13 @@ void windows_ask_delta(const struct windows *w, int64_t start_s, uint32_t key)
 	size_t at = hash_window(start_s, key);
 	uint32_t i;
 
-	if (hash_index_next(&w->index, &at, &i))
-		__builtin_prefetch(&w->chunk[i / CHUNK][i % CHUNK], 1);
+	if (hash_index_next(&w->index, &at, &i)) {
+		const struct window_delta *d = &w->chunk[i / CHUNK][i % CHUNK];
+
+		__builtin_prefetch(d, 1);
+		__builtin_prefetch(&d->span[0],
+				   1); /* in the next line, mostly */
+	}
 }
 
 struct window_delta *windows_get(struct windows *w, int64_t start_s,

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/files.h"
 #include "common/log.h"
 
 #define NAME_BYTES 256
@@ -84,6 +85,7 @@ static int load_credentials(struct credentials *c,
 			  what, gnutls_strerror(err));
 		return -EINVAL;
 	}
+	files_check_secret(f->key_file);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "aggregator/store/store.h"
 #include "aggregator/store/store_bundle.h"
 #include "common/buf.h"
+#include "common/files.h"
 
 /*
  * Internals of the store, for store*.c only: the writer's connection and its
@@ -27,11 +28,17 @@ enum store_statement {
 	SQL_PUT_SERIES,
 	SQL_PUT_TARGET,
 	SQL_PUT_WINDOW_KEY,
-	SQL_ADD_WINDOW,
+	SQL_PUT_DELTA,
+	SQL_NEXT_DELTA,
+	SQL_WINDOW_DELTAS,
+	SQL_DROP_DELTAS,
+	SQL_GET_PACK,
+	SQL_PUT_PACK,
+	SQL_EXPIRE_PACKS_SIZE,
+	SQL_EXPIRE_PACKS,
 	SQL_PUT_STATE,
 	SQL_EXPIRE_LOG_SIZE,
 	SQL_EXPIRE_LOG,
-	SQL_EXPIRE_WINDOWS,
 	SQL_EACH_LOG,
 	SQL_EACH_LEDGER,
 	SQL_EACH_AGENT,
@@ -47,11 +54,10 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *stmt[STATEMENTS];
 	char *dir, *path;
-	int lock_fd;
+	struct files_lock lock;
 	bool set_aside;
 	struct buf blob;
 	struct store_bundle bundle; /* of this transaction, not written yet */
-	uint64_t merged; /* see store_merged_windows() */
 	char error[256];
 };
 
@@ -79,6 +85,8 @@ void store_sql_bind_blob(struct store *st, enum store_statement s, int i,
 const char *store_sql_text_at(sqlite3_stmt *s, int i);
 const char *store_sql_text_or_empty(sqlite3_stmt *s, int i);
 
+/* What the schema's steps need; see store_pack.c. */
+int store_sql_functions(struct store *st);
 int store_sql_exec(struct store *st, const char *text);
 /* Runs a query; its first column as text goes to out, "" without a row. */
 int store_sql_ask(struct store *st, const char *text, char *out, size_t size);

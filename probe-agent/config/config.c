@@ -69,6 +69,7 @@ static const cyaml_schema_field_t routes_fields[] = {
 static const cyaml_schema_field_t names_fields[] = {
 	BOOLEAN("labels", struct agent_config, names.labels),
 	BOOLEAN("scripts", struct agent_config, names.scripts),
+	TEXT("root", struct agent_config, names.root),
 	LIST("container_labels", struct agent_config, names.container_labels,
 	     &text_entry),
 	CYAML_FIELD_END,

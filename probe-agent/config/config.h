@@ -42,6 +42,7 @@ struct agent_config {
 	} routes;
 	struct {
 		bool labels, scripts; /* steps of naming.h that are opt-in */
+		char *root; /* of the node's files; NULL: card_root() */
 		char **container_labels; /* globs of keys for target_info */
 		unsigned container_labels_count;
 	} names;

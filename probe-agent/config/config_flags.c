@@ -35,6 +35,7 @@ enum {
 	KEY_NAMES_LABELS,
 	KEY_NAMES_SCRIPTS,
 	KEY_CONTAINER_LABEL,
+	KEY_NAMES_ROOT,
 };
 
 const struct conffile_range config_ranges[] = {
@@ -103,6 +104,9 @@ const struct argp_option config_options[] = {
 	  6 },
 	{ "names.scripts", KEY_NAMES_SCRIPTS, NULL, 0,
 	  "Name an interpreter's service by its script", 6 },
+	{ "names.root", KEY_NAMES_ROOT, "DIR", 0,
+	  "Where the node's files are (/proc/1/root in a container, else /)",
+	  6 },
 	{ "names.container-label", KEY_CONTAINER_LABEL, "GLOB", 0,
 	  "Show these labels of containers in target_info; may be repeated",
 	  6 },
@@ -203,6 +207,8 @@ int config_apply_flag(struct agent_config *cfg, int key, const char *value)
 	case KEY_NAMES_SCRIPTS:
 		cfg->names.scripts = true;
 		return 0;
+	case KEY_NAMES_ROOT:
+		return conffile_set_text(&cfg->names.root, value);
 	case KEY_ROUTES_CAP:
 		return set_number(&cfg->routes.cap, value);
 	case KEY_RECORD:
