@@ -11,7 +11,9 @@ static bool passes(const struct view *view, const struct labels_row *lr)
 {
 	if (!(view->roles >> lr->role & 1) ||
 	    (view->errors_only && !lr->error) ||
-	    (view_in_seconds(view->source) && lr->untimed))
+	    (view_in_seconds(view->source) && lr->untimed) ||
+	    (view->calls == VIEW_CALLS_NOT && lr->call) ||
+	    (view->calls == VIEW_CALLS_ONLY && !lr->call))
 		return false;
 	for (size_t i = 0; i < view->n_filters; i++) {
 		const struct view_filter *f = &view->filter[i];

@@ -19,7 +19,8 @@
 
 /* What a window counts, and its label set. Numbers are in the store. */
 enum window_kind {
-	WINDOW_REQUESTS, /* job, role, method, route, status, error */
+	/* job, role, method, route, status, error, rpc_system, rpc_status */
+	WINDOW_REQUESTS,
 	WINDOW_INSTANCES, /* job, instance, role */
 	WINDOW_EDGES, /* client, server, connection_type: of the graph */
 	WINDOW_KINDS,

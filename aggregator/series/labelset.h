@@ -37,6 +37,7 @@ struct labels_row {
 	uint32_t role;
 	bool error;
 	bool untimed; /* durations are unknown */
+	bool call; /* it has an rpc_system */
 	struct series_label
 		*label[LABEL_EVENT_KEYS]; /* never NULL; their data may be */
 };
@@ -44,8 +45,8 @@ struct labels_row {
 /* Sets *out to the labels of row i of the series table, until the next call. */
 void labels_of(struct labels *l, size_t i, struct labels_row *out);
 
-/* Returns the error_type of a request, NULL on success. Static. */
-const char *labels_error_name(uint32_t role, uint32_t status, uint32_t outcome);
+/* Returns the error_type of row i, NULL on success. Static. */
+const char *labels_error_name(const struct batch_series *s, size_t i);
 
 /* The labels of row i of the resources table. */
 const struct series_label *labels_job(const struct labels *l, size_t i);

@@ -76,9 +76,10 @@ static bool make_key(struct labels *l, size_t i, uint32_t *key)
 #undef WORD
 	key[KEY_PORT_STATUS] =
 		(used >> LABEL_PORT & 1 ? s->port[i] : 0) << 16 | s->status[i];
-	key[KEY_ROLE_OUTCOME_VERSION] =
-		(uint32_t)batch_series_untimed(s, i) << 31 | role << 16 |
-		s->outcome[i] << 8 | s->version[i];
+	key[KEY_SMALL] = (uint32_t)batch_series_untimed(s, i) << 31 |
+			 batch_series_rpc_status(s, i) << 24 |
+			 batch_series_rpc(s, i) << 18 | role << 16 |
+			 s->outcome[i] << 8 | s->version[i];
 	return known;
 }
 
