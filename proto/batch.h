@@ -29,7 +29,7 @@ enum outcome {
 	OUTCOME_ABORTED = 1, /* closed by either side before the end */
 	OUTCOME_RESET = 2, /* reset by either side */
 	OUTCOME_TIMEOUT = 3, /* the kernel gave up: ETIMEDOUT */
-	OUTCOME_MALFORMED = 4, /* not HTTP, or not 100 <= status <= 599 */
+	OUTCOME_MALFORMED = 4, /* not HTTP, or not 100 <= status <= 999 */
 	OUTCOMES,
 };
 /* Returns "aborted", "timeout" …; static. NULL: complete, or out of range. */
@@ -43,6 +43,8 @@ enum loss_stage {
 	LOSS_BUFFER, /* head buffers or pipeline full */
 	LOSS_OUTBOX, /* outbox full, even after folding */
 	LOSS_REFUSED, /* the aggregator refused the batch */
+	LOSS_UNSEEN, /* the kernel side did not see the request, only its answer
+		      */
 	LOSS_STAGES,
 };
 /* Returns "ring", "gap" …; static. NULL: out of range. */

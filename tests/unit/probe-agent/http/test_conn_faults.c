@@ -186,62 +186,76 @@ static void knows_that_a_chunk_has_not_ended(void **state)
 	finish(&f);
 }
 
-/* The eight bytes of struct tap_conn: the newest highest. */
-static uint64_t last_bytes(const char *text)
+/* The kernel side has followed the chunks up to ahead bytes from here. */
+static void answers_are_at(struct script_conn *k, enum tap_place place,
+			   uint32_t ahead)
 {
-	uint64_t last = 0;
-
-	for (; *text; text++)
-		last = last >> 8 | (uint64_t)(uint8_t)*text << 56;
-	return last;
+	k->answers.place = (uint8_t)place;
+	k->answers.due = k->done.tx_seq + ahead;
 }
 
-static void waits_for_the_end_that_the_last_bytes_lack(void **state)
+static void waits_for_the_end_of_chunks_that_the_kernel_follows(void **state)
 {
-	static const char *const inside[] = { "data: 1\n\n", "3e8\r\n",
-					      "a\r\n\r\n\r\n" };
-	static const char *const over[] = { "\r\n0\r\n\r\n",
-					    "X-Sum: 1\r\n\r\n" };
+	static const enum tap_place inside[] = { PLACE_SIZE_FIRST, PLACE_DATA,
+						 PLACE_TRAILER };
 	struct fixture f;
 
 	(void)state;
 	begin(&f);
-	for (size_t i = 0; i < 6; i++) {
+	f.s.times = true;
+	for (size_t i = 0; i < 3; i++) {
+		uint64_t start = f.k.now_ns;
+		char want[80];
+
 		READ(&f.k, GET("/a"));
 		WRITE(&f.k, "HTTP/1.1 200 OK\r\n"
 			    "Transfer-Encoding: chunked\r\n\r\n");
 		script_write_quietly(&f.k, 500);
-		f.k.last_bytes = last_bytes(inside[i / 2]);
+		answers_are_at(&f.k, inside[i], inside[i] == PLACE_DATA);
 		conn_tick(f.s.table, f.k.now_ns + 60 * SECOND_NS);
 		EXPECT(&f, "");
+		script_wait(&f.k, 2 * SECOND_NS);
 		script_write_quietly(&f.k, 500);
-		f.k.last_bytes = last_bytes(over[i % 2]);
-		conn_tick(f.s.table, f.k.now_ns + SECOND_NS);
-		EXPECT(&f, "server GET /a 200 complete 0 1000\n");
+		answers_are_at(&f.k, PLACE_MESSAGE, 0);
+		conn_tick(f.s.table, f.k.now_ns + 1);
+		snprintf(
+			want, sizeof(want),
+			"server GET /a 200 complete 0 1000 %llu+0+2000003000\n",
+			(unsigned long long)start + 1000);
+		EXPECT(&f, want);
 	}
 	finish(&f);
 }
 
-static void calls_what_stops_between_chunks_aborted(void **state)
+static void calls_what_stops_inside_of_chunks_aborted(void **state)
 {
 	static const struct {
-		const char *last, *outcome;
+		enum tap_place place;
+		uint32_t ahead;
+		const char *outcome;
 	} cases[] = {
-		{ "data: 1\n\n\r\n", "server GET /a 200 aborted 0 500\n" },
-		{ "\r\n0\r\n\r\n", "server GET /a 200 complete 0 500\n" },
-		{ "X-Sum: 1\r\n\r\n", "server GET /a 200 complete 0 500\n" },
-		{ "", "server GET /a 200 complete 0 500\n" },
+		{ PLACE_SIZE_FIRST, 0, "server GET /a 200 aborted 0 500\n" },
+		{ PLACE_DATA, 0, "server GET /a 200 aborted 0 500\n" },
+		{ PLACE_DATA, 9, "server GET /a 200 aborted 0 500\n" },
+		{ PLACE_TRAILER_CR, 0, "server GET /a 200 aborted 0 500\n" },
+		{ PLACE_MESSAGE, 0, "server GET /a 200 complete 0 500\n" },
+		/* Bytes have moved out of its sight. */
+		{ PLACE_DATA, (uint32_t)-9,
+		  "server GET /a 200 complete 0 500\n" },
+		{ PLACE_SIZE, (uint32_t)-1,
+		  "server GET /a 200 complete 0 500\n" },
+		{ PLACE_UNKNOWN, 0, "server GET /a 200 complete 0 500\n" },
 	};
 	struct fixture f;
 
 	(void)state;
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		begin(&f);
 		READ(&f.k, GET("/a"));
 		WRITE(&f.k, "HTTP/1.1 200 OK\r\n"
 			    "Transfer-Encoding: chunked\r\n\r\n");
 		script_write_quietly(&f.k, 500);
-		f.k.last_bytes = last_bytes(cases[i].last);
+		answers_are_at(&f.k, cases[i].place, cases[i].ahead);
 		script_close(&f.k, 0);
 		EXPECT(&f, cases[i].outcome);
 		finish(&f);
@@ -911,8 +925,9 @@ int main(void)
 			leaves_the_time_to_records_that_are_on_their_way),
 		cmocka_unit_test(ends_a_silent_chunked_response),
 		cmocka_unit_test(knows_that_a_chunk_has_not_ended),
-		cmocka_unit_test(waits_for_the_end_that_the_last_bytes_lack),
-		cmocka_unit_test(calls_what_stops_between_chunks_aborted),
+		cmocka_unit_test(
+			waits_for_the_end_of_chunks_that_the_kernel_follows),
+		cmocka_unit_test(calls_what_stops_inside_of_chunks_aborted),
 		cmocka_unit_test(follows_bodies_over_4_gib),
 		cmocka_unit_test(counts_rubbish_and_makes_no_event_of_it),
 		cmocka_unit_test(answers_that_are_not_http_are_malformed),
