@@ -22,7 +22,7 @@
  * whose end only the agent knows
  */
 
-#include "bpf/copy.bpf.h"
+#include "bpf/h2_find.bpf.h"
 
 /* The agent's process, which is never followed; 0: none. */
 const volatile __u32 tap_self_tgid = 0;
@@ -128,7 +128,8 @@ static __always_inline void is_tls(struct tap_conn *conn)
 static __always_inline bool
 is_opaque(struct tap_conn *conn, const struct tap_call *call, __u32 read_len)
 {
-	if (conn->verdict == VERDICT_HTTP || conn->verdict == VERDICT_OTHER)
+	if (conn->verdict == VERDICT_HTTP || conn->verdict == VERDICT_OTHER ||
+	    conn->verdict == VERDICT_H2)
 		return false;
 	if (tap_tls && tls_touched((__u64)call->sk, conn, read_len) &&
 	    conn->verdict == VERDICT_NEW)
@@ -255,6 +256,13 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 
 	dir &= 1;
 	*look = LOOK_NONE;
+	if (conn->verdict == VERDICT_H2) {
+		n = conn->h2 & (H2_EXPECTED | H2_SHAPED)
+			    ? h2_still(call, conn, dir, pos)
+			    : CALL_COPY;
+		if (conn->verdict == VERDICT_H2)
+			return n;
+	}
 	if (conn->verdict == VERDICT_OTHER) {
 		if (--conn->recheck)
 			return CALL_BODY;
@@ -266,6 +274,9 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 		*look = conn->place[dir] ? LOOK_NONE : LOOK_LATER;
 		return call->skip < call->len ? CALL_COPY : CALL_BODY;
 	}
+	if (place_is_head(conn->place[dir]) && conn->head_bytes[dir] < 4 &&
+	    h2_goes_on(call, conn, dir, pos))
+		return CALL_COPY;
 	if (conn->place[dir]) {
 		l = judge_place(call, conn, dir, pos);
 		if (l != CALL_UNKNOWN)
@@ -278,6 +289,8 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 	n = peek(call, &first);
 	if (n < 0)
 		return CALL_UNKNOWN;
+	if (h2_opens(conn, &first, n, dir, pos))
+		return CALL_COPY;
 	l = begins(conn, &first, n, dir, pos);
 	if (!is_message(l) && !brings_answers(conn, dir) &&
 	    !(conn->flags & CONN_STRAY)) {
@@ -292,6 +305,9 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 		*look = l;
 		return CALL_COPY;
 	}
+	if (l == LOOK_NONE && conn->verdict != VERDICT_HTTP &&
+	    h2_joins(call, conn, dir, pos))
+		return CALL_COPY;
 	strike(call, conn, dir, l);
 	if (conn->flags & CONN_PIPELINED ||
 	    (conn->flags & CONN_WHOLE_ONCE && conn->role != dir + 1))
@@ -315,6 +331,10 @@ static __always_inline void take(struct tap_call *call, struct tap_conn *conn,
 {
 	bool weak = cut->look == LOOK_WEAK;
 
+	if (conn->verdict == VERDICT_H2) {
+		h2_take(call, conn, cut);
+		return;
+	}
 	copy_call(call, conn, cut);
 	if (cut->look == LOOK_TLS)
 		looks_encrypted(call, conn, cut->dir);
@@ -329,15 +349,21 @@ static __always_inline void take(struct tap_call *call, struct tap_conn *conn,
 		count_lost(conn, cut->lost);
 }
 
-/* The place in the direction of the answers. */
+/* The place in the direction of the answers; of HTTP/2, the last records. */
 static __always_inline void fill_place(struct tap_rec_place *p,
 				       const struct tap_conn *conn)
 {
 	__u32 dir = brings_answers(conn, TAP_RX) ? TAP_RX : TAP_TX;
 
+	p->pad[0] = p->pad[1] = p->pad[2] = 0;
+	if (conn->verdict == VERDICT_H2) {
+		p->h2_seq[TAP_RX] = conn->walk[TAP_RX].seq;
+		p->h2_seq[TAP_TX] = conn->walk[TAP_TX].seq;
+		p->place = PLACE_UNKNOWN;
+		return;
+	}
 	p->due = conn->due[dir];
 	p->place = conn->place[dir];
-	p->pad[0] = p->pad[1] = p->pad[2] = 0;
 }
 
 /*
@@ -418,14 +444,19 @@ __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 static __always_inline void tap_passed(struct sock *sk, struct tap_conn *conn,
 				       int dir, __u32 ahead)
 {
-	if (conn->verdict != VERDICT_HTTP)
+	__u32 seq;
+
+	if (conn->verdict != VERDICT_HTTP && conn->verdict != VERDICT_H2)
 		return;
+	seq = dir == TAP_TX ? sock_tx_seq(sk) + ahead : sock_rx_seq(sk);
+	if (conn->verdict == VERDICT_H2)
+		h2_passed(conn, (__u64)sk, dir, seq, 0);
 	if (dir == TAP_TX) {
 		conn->tx_entry_ns = 0;
-		conn->done.tx_seq = sock_tx_seq(sk) + ahead;
+		conn->done.tx_seq = seq;
 		conn->done.tx_ns = bpf_ktime_get_ns();
 	} else {
-		conn->done.rx_seq = sock_rx_seq(sk);
+		conn->done.rx_seq = seq;
 		conn->done.rx_ns = bpf_ktime_get_ns();
 	}
 }

@@ -12,8 +12,12 @@
  * Records which batches were accepted: per agent and epoch the last sequence
  * number, and totals. An offer changes a pending copy; ledger_commit() makes it
  * the committed one, after the store has committed it, and ledger_abort()
- * discards it. No clock and no I/O, but for the log. Not locked: the engine's
- * thread owns it and changes committed totals only under the engine's lock.
+ * discards it. A row is a fold over the log, as the series are: batches with
+ * requests change it in a way that ledger_replay() repeats. Only what is not
+ * logged, such as a heartbeat or a duplicate, must be stored by the transaction
+ * that it is answered after. No clock and no I/O, but for log lines. Not
+ * locked: the engine's thread owns it and changes committed totals only under
+ * the engine's lock.
  */
 struct ledger;
 
@@ -48,6 +52,11 @@ struct ledger_epoch {
 	uint64_t epoch;
 	struct ledger_state committed, pending;
 	bool dirty;
+	/* The pending change is in no log: its transaction must store the row.
+	 */
+	bool must_store;
+	bool unstored; /* committed, but the store's row is older than the log
+			*/
 	struct ledger_epoch *next_dirty;
 	struct ledger_epoch *older; /* next lower epoch of the agent */
 };
@@ -79,6 +88,7 @@ struct ledger_agent {
 	uint32_t *attached;
 	size_t n_probes;
 	bool info_dirty;
+	bool info_queued; /* the engine will store it */
 };
 
 /* Sets *out, released by ledger_free(). max_agents 0: 65 536. -ENOMEM. */
@@ -107,6 +117,13 @@ enum ledger_verdict {
  */
 int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 		 int64_t sent_us, int64_t now_us, struct ledger_epoch **row);
+
+/*
+ * Applies a batch of the log, in its order, to rows that may be older than the
+ * log; does nothing if the row has it already. For loading. -ENOMEM, -ENOSPC.
+ */
+int ledger_replay(struct ledger *l, const struct batch *b, uint64_t requests,
+		  int64_t received_us);
 
 /* Returns the first row with pending changes; next_dirty links the others. */
 struct ledger_epoch *ledger_dirty(const struct ledger *l);
