@@ -478,7 +478,8 @@ __noinline int weak_lost(const struct copy *c)
 	       v >> 8 == (EIGHT("HTTP/1. ") & ~0ull >> 8);
 }
 
-/* No room in the ring for what is not classified yet: does so without a copy. */
+/* No room in the ring for what is not classified yet: does so without a copy.
+ */
 static __always_inline void settle_lost(struct copy *c, struct tap_conn *conn)
 {
 	struct classify_beginning b[2] = {}; /* and room behind it */
@@ -487,9 +488,9 @@ static __always_inline void settle_lost(struct copy *c, struct tap_conn *conn)
 
 	if (n > TAP_PEEK)
 		n = TAP_PEEK;
-	if (n == TAP_PEEK ? bpf_probe_read_user(b, TAP_PEEK, c->from)
-			  : bpf_probe_read_user(b, n & (TAP_PEEK - 1),
-						c->from)) {
+	if (n == TAP_PEEK
+		    ? bpf_probe_read_user(b, TAP_PEEK, c->from)
+		    : bpf_probe_read_user(b, n & (TAP_PEEK - 1), c->from)) {
 		c->look = LOOK_NONE;
 		return;
 	}

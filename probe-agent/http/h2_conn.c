@@ -228,8 +228,8 @@ static void settle(struct h2_conn *hc, const struct tap_rec_place *last)
 	for (int dir = TAP_RX; dir <= TAP_TX; dir++) {
 		const struct conn_moved *m = &hc->c.moved[dir];
 
-		h2_moved(hc->h, dir, (uint32_t)m->seen,
-			 last->h2_seq[dir], m->seen_ns);
+		h2_moved(hc->h, dir, (uint32_t)m->seen, last->h2_seq[dir],
+			 m->seen_ns);
 	}
 }
 

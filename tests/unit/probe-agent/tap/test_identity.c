@@ -78,9 +78,20 @@ static bool plain; /* bodies that don't look like messages */
 
 #define PLAIN_BITS 10
 static const char *const bits[] = {
-	"u", "\r\n", "\n", "0\r\n\r\n", "5\r\n", "a;b", "data: 1\n\n", "ffff",
-	" ", "x,1,2.5\r\n", "POST ", "\r\n\r\n",
-	"HTTP/1.1 200 OK\r\n\r\n", "GET /no HTTP/1.1\r\n\r\n",
+	"u",
+	"\r\n",
+	"\n",
+	"0\r\n\r\n",
+	"5\r\n",
+	"a;b",
+	"data: 1\n\n",
+	"ffff",
+	" ",
+	"x,1,2.5\r\n",
+	"POST ",
+	"\r\n\r\n",
+	"HTTP/1.1 200 OK\r\n\r\n",
+	"GET /no HTTP/1.1\r\n\r\n",
 };
 
 static void put_stuff(struct buf *b, size_t len)
@@ -203,7 +214,8 @@ static void put_request(struct side *k, bool first, unsigned number,
 	plan->early = plan->body && !plan->expect && one_in(4);
 	put_prefix(k, first);
 	buf_printf(b, "%s%s/%u%s HTTP/1.1\r\n", plan->method,
-		   !plain && one_in(8) ? "  " : " ", number, one_in(8) ? "?q=a b" : "");
+		   !plain && one_in(8) ? "  " : " ", number,
+		   one_in(8) ? "?q=a b" : "");
 	put_fields(b);
 	if (plan->expect)
 		buf_puts(b, "Expect: 100-continue\r\n");
@@ -571,7 +583,7 @@ static void one_flood(struct world *w)
 	struct core_options core = { .record = on_record, .arg = w };
 	struct conn_stats s;
 	uint64_t found, lost, doubted = 0;
-		uint32_t often = 1 + below(40), conns = 1 + below(CONNS);
+	uint32_t often = 1 + below(40), conns = 1 + below(CONNS);
 
 	core.ring_bytes = 1024 + 8 * below(one_in(2) ? 400 : 4000);
 	opt.source = (struct conn_source){ core_ignore, core_progress, NULL };
@@ -583,7 +595,7 @@ static void one_flood(struct world *w)
 	assert_int_equal(conn_new(&w->table, &opt), 0);
 	core_begin(&core);
 	for (unsigned i = 0; i < 1500; i++) {
-				step(w, &w->side[below(conns)]);
+		step(w, &w->side[below(conns)]);
 		if (below(often))
 			continue;
 		turn(w);
