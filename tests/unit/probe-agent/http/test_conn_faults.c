@@ -301,14 +301,14 @@ static void rubbish_is_an_event_only_if_it_is_answered(void **state)
 		CASE("GET /a\0\r\n\r\n", 1,
 		     "server GET /a 400 complete 0 0 v10\n"),
 		CASE("GET / HTTP/1.1\r\nA: \0\r\n\r\n", 1,
-		     "server GET / 400 complete 0 0\n"),
+		     "server GET / 400 complete 0 0 v10\n"),
 		CASE("GET / HTTP/3.0\r\n\r\n", 1,
 		     "server GET / 400 complete 0 0 v10\n"),
 		CASE("POST\r\n\r\n", 0, NULL),
 		CASE("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n", 0, NULL),
 		CASE("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 0, NULL),
 		CASE("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-		     "AAAAAAAAAAAAAAAAAAAA /",
+		     "AAAAAAAAAAAAAAAAAAAA\r\n",
 		     0, NULL),
 #undef CASE
 	};
