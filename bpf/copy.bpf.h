@@ -25,8 +25,8 @@
 /* Bytes copied behind a request's head whose body's length is not known. */
 #define TAP_BODY_MAX (16 * 1024)
 /*
- * Calls of copy_step() for one call, at most: for each piece, buffer, chunk (of
- * which each takes four), and eight bytes of a lost head.
+ * Calls of copy_step() for one call, at most: one for a piece, a buffer, and
+ * eight bytes of a lost head; four for a chunk.
  */
 #define TAP_STEPS_MAX 4096
 /* The same without bpf_loop() (before 5.17): the verifier walks each step. */
@@ -359,8 +359,9 @@ static __always_inline int settle_stray(struct copy *c, struct tap_conn *conn,
 
 /*
  * What the first line of data says of a call that is weakly a request: 1 it is
- * one, 0 it is none. A line that does not end in these n bytes is one, if it
- * has no more than its method, or something like a target behind it.
+ * one, 0 it is none, 2 it may be one. A line that does not end in these n bytes
+ * may be, if it has no more than its method, or something like a target behind
+ * it.
  */
 static __always_inline int weak_line(const __u8 *data, __u32 n, const __u32 cap)
 {
@@ -388,11 +389,11 @@ static __always_inline int weak_line(const __u8 *data, __u32 n, const __u32 cap)
 	}
 	graph = zero_bytes(v ^ ONES * ' ');
 	if (!graph)
-		return n < TAP_PEEK;
+		return n < TAP_PEEK ? 2 : 0;
 	/* The first byte behind the blanks. */
 	graph = HIGHS & ~graph & ~((graph & -graph) - 1);
 	at += graph ? first_byte(graph) : 8;
-	return at >= n || data[at & 15] - 0x21u < 0x5e;
+	return at >= n || data[at & 15] - 0x21u < 0x5e ? 2 : 0;
 }
 
 /* Global, so that the verifier checks each once: see copy_call(). */
@@ -413,8 +414,11 @@ static __always_inline void settle_weak(struct copy *c, struct tap_conn *conn,
 					: weak_large((const void *)data, n);
 
 	c->look = is ? LOOK_REQUEST_BODY : LOOK_NONE;
-	if (is)
-		message_begins(conn, c->dir, c->look, c->pos);
+	if (!is)
+		return;
+	message_begins(conn, c->dir, c->look, c->pos);
+	if (is == 2 && !(c->flags & TAP_F_FRAMED))
+		conn->flags |= CONN_UNSURE;
 }
 
 /*
@@ -449,9 +453,8 @@ static __always_inline int settle(struct copy *c, struct tap_conn *conn,
 }
 
 /*
- * As weak_line(), in the program's memory: n bytes from from on, of which no
- * more than TAP_PIECE_MAX are searched for the line's end. Global: see
- * copy_call().
+ * As weak_line(), in the program's memory at c->from, where at most
+ * TAP_PIECE_MAX bytes are searched for the line's end. Global: see copy_call().
  */
 __noinline int weak_lost(const struct copy *c)
 {

@@ -5,7 +5,7 @@
 /*
  * Follows bodies, so that the place of the next message is known although bytes
  * that only have a length are not copied: those of a length that the head
- * gives, and chunks, of which only the lines between them are read. What may
+ * gives, and chunks, where only the lines between them are read. What may
  * precede a message is passed in the same way: line ends, and the header of the
  * PROXY protocol. Works on the eight bytes at a position; conn->place says what
  * stands there, conn->due is the position, or the end of data that begins
@@ -24,7 +24,7 @@ static __always_inline bool place_is_head(__u8 place)
 	return place >= PLACE_HEAD && place < PLACE_MESSAGE;
 }
 
-/* The flag for an open head of which a part found no room in the ring. */
+/* The flag for an open head that has lost a part: the ring had no room. */
 static __always_inline __u16 losing(__u32 dir)
 {
 	return dir & 1 ? CONN_LOSING_TX : CONN_LOSING_RX;

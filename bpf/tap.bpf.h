@@ -228,7 +228,7 @@ judge_place(struct tap_call *call, struct tap_conn *conn, __u32 dir, __u32 pos)
 	return ahead < (__s32)call->len ? CALL_COPY : CALL_BODY;
 }
 
-/* What may come before a request, of which n bytes are known. */
+/* What may come before a request: b has its first n bytes. */
 static __always_inline int prefix_of(const struct tap_conn *conn,
 				     const struct classify_beginning *b, int n)
 {

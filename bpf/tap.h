@@ -76,14 +76,15 @@ enum tap_flag {
  */
 enum tap_place {
 	PLACE_UNKNOWN, /* where the next message begins is not known */
-	/* An open head: … */
-	PLACE_HEAD,
-	PLACE_HEAD_BODY, /* of a method that usually comes with a body */
-	PLACE_HEAD_LENGTH, /* that has given a length, which is in due */
-	PLACE_HEAD_CODED, /* that has given a transfer coding */
+	PLACE_HEAD, /* an open head */
+	PLACE_HEAD_BODY, /* an open head of a method that usually comes with a
+			    body */
+	PLACE_HEAD_LENGTH, /* an open head that has given a length, which is in
+			      due */
+	PLACE_HEAD_CODED, /* an open head that has given a transfer coding */
 	PLACE_MESSAGE, /* the next message; due may be ahead */
 	PLACE_BODY, /* a body; chunked, if it begins with a size */
-	/* Of a chunked body: … */
+	/* Inside of a chunked body. */
 	PLACE_SIZE_FIRST, /* the first digit of a size */
 	PLACE_SIZE,
 	PLACE_EXTENSION, /* behind a size, up to the end of the line */
@@ -92,7 +93,7 @@ enum tap_place {
 	PLACE_TRAILER, /* a line after the last chunk */
 	PLACE_TRAILER_CR, /* behind a CR that began such a line */
 	PLACE_TRAILER_LINE, /* inside such a line */
-	/* Before a message: … */
+	/* Before a message. */
 	PLACE_BLANK, /* line ends */
 	PLACE_PROXY, /* the line of the PROXY protocol */
 	PLACE_PROXY2, /* its binary header */
@@ -259,7 +260,7 @@ enum tap_conn_flag {
 	CONN_AGAIN = 1 << 9,
 	/* The role is that of a lone H: HEAD, or HTTP/ if that was wrong. */
 	CONN_GUESSED = 1 << 10,
-	/* Line ends are passed where a request was due by its turn only. */
+	/* What is followed began where a request was due by its turn only. */
 	CONN_UNSURE = 1 << 11,
 	/* The body of the last request may be left out: Expect. */
 	CONN_EXPECTS = 1 << 12,

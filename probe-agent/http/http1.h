@@ -59,9 +59,9 @@ int http1_parse_response_cut(const char *buf, size_t len,
 			     struct http1_head *out);
 
 /*
- * What can be told of bytes that stand where a request was due and are none, if
- * a server answers them: a first word as the method, the next as the target;
- * each is empty if it is not there. Never fails.
+ * Takes bytes that are no request, but stand where one was due and are answered
+ * by a server: the first word as the method, the next one as the target; each
+ * is empty if it is not there. Never fails.
  */
 void http1_parse_request_odd(const char *buf, size_t len,
 			     struct http1_head *out);
