@@ -413,11 +413,14 @@ static __always_inline void settle_weak(struct copy *c, struct tap_conn *conn,
 	int is = cap == TAP_PIECE_SMALL ? weak_small((const void *)data, n)
 					: weak_large((const void *)data, n);
 
+	bool by_turn =
+		conn->verdict == VERDICT_HTTP && !(c->flags & TAP_F_FRAMED);
+
 	c->look = is ? LOOK_REQUEST_BODY : LOOK_NONE;
 	if (!is)
 		return;
 	message_begins(conn, c->dir, c->look, c->pos);
-	if (is == 2 && !(c->flags & TAP_F_FRAMED))
+	if (is == 2 && by_turn)
 		conn->flags |= CONN_UNSURE;
 }
 
