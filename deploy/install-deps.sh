@@ -8,10 +8,10 @@ set -eu
 build="gcc make git ca-certificates clang-14 llvm-14 bpftool libbpf-dev libelf-dev
  zlib1g-dev libzstd-dev libnng-dev libprotobuf-c-dev protobuf-c-compiler
  libmicrohttpd-dev libsqlite3-dev libcyaml-dev libjansson-dev libcap-ng-dev
- libcrypt-dev libcurl4-gnutls-dev curl"
+ libcrypt-dev libcurl4-gnutls-dev curl libpcre2-dev"
 tests="libcmocka-dev libclang-rt-14-dev clang-format-14 shellcheck mandoc nginx-light
  wrk jq xxd socat openssl python3 nodejs redis-server prometheus procps
- iproute2 libfaketime valgrind util-linux sqlite3"
+ iproute2 pci.ids libfaketime valgrind util-linux sqlite3"
 
 command -v dpkg-query >/dev/null || {
 	echo "not a Debian system: install the packages named in $0 yourself" >&2

@@ -2,7 +2,13 @@
 AGENT_MAIN := $(wildcard probe-agent/main.c)
 $(eval $(call library,agent,$(filter-out $(AGENT_MAIN),$(wildcard probe-agent/*.c probe-agent/*/*.c))))
 
-$(OBJS_agent): | $(BPF_SKELS) $(PROTO_GEN).h
+$(OBJS_agent): | $(BPF_SKELS) $(PROTO_GEN).h $(GEN)/programs/syscalls.gen.h
+
+# Names of system calls by number, as this architecture's headers have them.
+$(GEN)/programs/syscalls.gen.h: probe-agent/programs/syscalls.awk
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)printf '#include <asm/unistd.h>\n' | $(CC) -E -dM - | awk -f $< >$@
 
 ifneq ($(AGENT_MAIN),)
 BINARIES += $(B)/redtap-agent

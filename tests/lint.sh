@@ -96,7 +96,8 @@ fi
 	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_tls)
 	crypt\.h aggregator/web/web_auth
 	cyaml probe-agent/config/config|aggregator/config/config(_[a-z]+)?
-	yaml\.h aggregator/web/web_config|common/conffile_ranges
+	yaml\.h aggregator/web/web_config|common/conffile_ranges|probe-agent/programs/spec_yaml
+	pcre2 probe-agent/programs/decode_regexp
 	jansson aggregator/(web/api(_[a-z]+)?|cli/report)|probe-agent/replay/import_json
 	zstd proto/trace
 	curl/ aggregator/cli/client
