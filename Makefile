@@ -5,7 +5,7 @@
 # build/, sanitizer variants (SAN=…) under build/san-*; generated code is shared
 # by all variants. V=1 shows whole command lines, WERROR=1 makes warnings errors.
 
-VERSION_BASE := 0.1.0
+VERSION_BASE := 0.2.0
 
 CC ?= gcc
 ifeq ($(origin CC),default)

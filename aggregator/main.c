@@ -2,8 +2,8 @@
 #include "common/cli.h"
 
 /*
- * Each subcommand is one file. Weak, so that a build without one of them links
- * and does not list it.
+ * Each subcommand is one file. The symbols are weak, so a build that lacks a
+ * file still links, and cli_main() does not list that subcommand.
  */
 int cmd_serve(int argc, char **argv) __attribute__((weak));
 int cmd_rebuild(int argc, char **argv) __attribute__((weak));
@@ -14,11 +14,14 @@ int cmd_query(int argc, char **argv) __attribute__((weak));
 int main(int argc, char **argv)
 {
 	const struct cli_command table[] = {
-		{ "serve", cmd_serve, "Count what agents send, expose it" },
-		{ "rebuild", cmd_rebuild, "Fold the log again" },
+		{ "serve", cmd_serve,
+		  "Receive batches from agents, expose metrics" },
+		{ "rebuild", cmd_rebuild,
+		  "Recompute metrics from the stored batches" },
 		{ "export", cmd_export, "Write stored batches to a file" },
 		{ "top", cmd_top, "Show the busiest services" },
-		{ "query", cmd_query, "RED per window from the store" },
+		{ "query", cmd_query,
+		  "Show rates, errors and durations over time" },
 	};
 
 	return cli_main(table, sizeof(table) / sizeof(*table), argc, argv);

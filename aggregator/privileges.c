@@ -17,7 +17,7 @@ int privileges_drop_all(void)
 	};
 	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
 
-	/* Without CAP_SETPCAP this fails, and there is nothing to bound. */
+	/* Fails without CAP_SETPCAP; then no_new_privs below is enough. */
 	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
 		prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
@@ -25,7 +25,8 @@ int privileges_drop_all(void)
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
 		int err = -errno;
 
-		log_error("privileges can't be dropped: %s", strerror(-err));
+		log_error("cannot drop privileges error=\"%s\"",
+			  strerror(-err));
 		return err;
 	}
 	return 0;

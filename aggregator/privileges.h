@@ -3,10 +3,10 @@
 #define AGGREGATOR_PRIVILEGES_H
 
 /*
- * Gives up all capabilities and the right to ever gain any, for this thread
- * and those it starts later: call it before any thread is started. Whoever
- * starts the aggregator as root needs a store and files that root owns. 0 or
- * negative errno, said in the log.
+ * Drops all capabilities, and the right to gain any, for this thread and the
+ * threads that it creates later; so call it before creating any. Without
+ * CAP_DAC_OVERRIDE an aggregator that runs as root can use only a store and
+ * files that belong to root. Returns 0 or a negative errno, which is logged.
  */
 int privileges_drop_all(void);
 

@@ -24,19 +24,19 @@
 int cmd_serve(int argc, char **argv);
 
 static const char doc[] =
-	"Receive batches from agents, count every request once, and expose the "
-	"metrics of the whole fleet on one endpoint.";
+	"Receive batches from agents, count every request exactly once, and "
+	"expose the metrics of the whole fleet on one endpoint.";
 
 struct serve {
 	struct cli_settings flags;
-	struct aggregator_config *config; /* what it was started with */
+	struct aggregator_config *config; /* as at start */
 	struct view_set *views;
 	struct engine *engine;
 	struct web *web;
-	pthread_mutex_t reload_mutex; /* one at a time */
+	pthread_mutex_t reload_mutex; /* one reload at a time */
 };
 
-/* --- what the web asks for --- */
+/* --- callbacks for the web threads --- */
 
 static const struct snapshot *web_take(void *arg)
 {
@@ -70,7 +70,7 @@ static void set_log_level(const struct aggregator_config *c)
 					   : LOG_LEVEL_INFO);
 }
 
-/* What can change while it runs does; what can't is told, not ignored. */
+/* Applies what can change at run time; logs the keys that need a restart. */
 static void apply(struct serve *s, const struct aggregator_config *fresh)
 {
 	struct engine_options o = limits(fresh);
@@ -80,11 +80,10 @@ static void apply(struct serve *s, const struct aggregator_config *fresh)
 	engine_set_limits(s->engine, &o);
 	aggregator_config_needs_restart(s->config, fresh, what, sizeof(what));
 	if (*what)
-		log_warn("configuration read again, but these need a restart: "
-			 "%s",
+		log_warn("configuration reloaded, restart needed keys=\"%s\"",
 			 what);
 	else
-		log_info("configuration read again and in force");
+		log_info("configuration reloaded");
 }
 
 static int web_reload(void *arg, char *why, size_t why_size)
@@ -94,7 +93,7 @@ static int web_reload(void *arg, char *why, size_t why_size)
 	int err;
 
 	pthread_mutex_lock(&s->reload_mutex);
-	snprintf(why, why_size, "the configuration is wrong: see the log");
+	snprintf(why, why_size, "invalid configuration, see the log");
 	err = aggregator_config_load(&fresh, &s->flags);
 	if (!err && fresh->web.config_file)
 		err = web_config_check(fresh->web.config_file, why, why_size);
@@ -105,7 +104,8 @@ static int web_reload(void *arg, char *why, size_t why_size)
 	if (!err)
 		apply(s, fresh);
 	else
-		log_error("the configuration stays as it was: %s", why);
+		log_error("reload failed, old configuration kept reason=\"%s\"",
+			  why);
 	aggregator_config_free(fresh);
 	pthread_mutex_unlock(&s->reload_mutex);
 	return err;
@@ -119,7 +119,7 @@ static void web_quit(void *arg)
 
 /* --- start and end --- */
 
-/* mkdir -p, for us alone: the log holds paths and addresses. */
+/* As mkdir -p; closed to others, since the log has request paths and peers. */
 static int make_dir(const char *path)
 {
 	char *copy = strdup(path);
@@ -140,13 +140,13 @@ static int make_dir(const char *path)
 			break;
 	}
 	if (err < 0)
-		log_error("cannot make the folder %s: %s", path,
+		log_error("cannot create the folder path=%s error=\"%s\"", path,
 			  strerror(-err));
 	free(copy);
 	return err;
 }
 
-/* Each agent is a connection. */
+/* Each agent needs a file descriptor for its connection. */
 static void raise_fd_limit(void)
 {
 	struct rlimit r;
@@ -225,7 +225,7 @@ static void wait_for_end(struct serve *s, const sigset_t *set)
 	while (sigwait(set, &sig) == 0 && sig != SIGTERM && sig != SIGINT)
 		if (sig == SIGHUP)
 			reload_by_signal(s);
-	log_info("stopping: %s", strsignal(sig));
+	log_info("stopping signal=%s", strsignal(sig));
 }
 
 static int serve(struct serve *s, const sigset_t *set)
@@ -235,9 +235,9 @@ static int serve(struct serve *s, const sigset_t *set)
 	if (!err)
 		err = start_web(s);
 	if (err < 0) {
-		log_error("cannot start: %s", strerror(-err));
+		log_error("cannot start error=\"%s\"", strerror(-err));
 	} else {
-		log_info("redtap-aggregator %s is up", version_string());
+		log_info("started version=%s", version_string());
 		notify_send("READY=1");
 		wait_for_end(s, set);
 		notify_send("STOPPING=1");
@@ -251,8 +251,9 @@ static int serve(struct serve *s, const sigset_t *set)
 }
 
 /*
- * Messages of some 70 KiB come and go. By default glibc gives the memory back
- * to the system again and again, which costs a page fault for each 4 KiB.
+ * Messages of about 70 KiB are allocated and freed all the time. By default
+ * glibc returns that memory to the system each time, and getting it back costs
+ * one page fault per 4 KiB.
  */
 static void keep_memory(void)
 {
@@ -270,7 +271,7 @@ int cmd_serve(int argc, char **argv)
 	if (err)
 		return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	signal(SIGPIPE, SIG_IGN);
-	/* A file size limit is a full disk to us: an error, not an end. */
+	/* Beyond RLIMIT_FSIZE, write() must fail as on a full disk. */
 	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);

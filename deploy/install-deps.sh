@@ -10,8 +10,9 @@ build="gcc make git ca-certificates clang-14 llvm-14 bpftool libbpf-dev libelf-d
  libmicrohttpd-dev libsqlite3-dev libcyaml-dev libjansson-dev libcap-ng-dev
  libcrypt-dev libcurl4-gnutls-dev curl libpcre2-dev"
 tests="libcmocka-dev libclang-rt-14-dev clang-format-14 shellcheck mandoc nginx-light
- wrk jq xxd socat openssl python3 nodejs redis-server prometheus procps
- iproute2 pci.ids libfaketime valgrind util-linux sqlite3"
+ gnutls-bin wget wrk jq xxd socat openssl python3 nodejs redis-server prometheus procps
+ iproute2 pci.ids libfaketime valgrind util-linux sqlite3 qemu-system-x86 busybox-static kmod
+ zstd lz4"
 
 command -v dpkg-query >/dev/null || {
 	echo "not a Debian system: install the packages named in $0 yourself" >&2
@@ -56,7 +57,7 @@ log=$(mktemp)
 trap 'rm -f "$log"; [ -z "$guard" ] || rm -f /usr/sbin/policy-rc.d' EXIT
 # shellcheck disable=SC2086 # a list of names
 install() {
-	apt-get install -y -q --no-install-recommends $missing >"$log" 2>&1
+	apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends $missing >"$log" 2>&1
 }
 if ! install; then
 	apt-get update -q >/dev/null 2>&1 || true

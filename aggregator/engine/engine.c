@@ -10,7 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define CONNECTIONS_MORE 1024u /* than twice as many as agents */
+#define CONNECTIONS_MORE 1024u /* on top of two connections per agent */
 
 bool engine_ready(struct engine *e, char *why, size_t why_bytes)
 {
@@ -144,7 +144,7 @@ static int open_state(struct engine *e)
 		return err;
 	drop_state(e);
 	e->last_id = 0;
-	err = store_set_aside(&e->store, "its content makes no sense");
+	err = store_set_aside(&e->store, "its content is inconsistent");
 	return err < 0 ? err : load_state(e);
 }
 

@@ -8,10 +8,10 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-/* One transaction for a group; then it is counted, shown and acknowledged. */
+/* Commits a group in one transaction; then counts, shows, acknowledges it. */
 
 #define BUSY_RETRY_MS 1000u
-#define PROBE_MS 500u /* between tries while commits fail */
+#define PROBE_MS 500u /* between attempts while commits fail */
 
 static void set_ready(struct engine *e, const char *why)
 {
@@ -23,12 +23,13 @@ static void set_ready(struct engine *e, const char *why)
 	snprintf(e->why, sizeof(e->why), "%s", why ? why : "");
 	pthread_mutex_unlock(&e->ready_mutex);
 	if (why && was)
-		log_error("cannot commit, so nothing is acknowledged: %s", why);
+		log_error("cannot commit, nothing is acknowledged error=\"%s\"",
+			  why);
 	if (!why && !was)
 		log_info("commits work again");
 }
 
-/* The log holds what was counted; a heartbeat only moves its ledger row. */
+/* Batches with requests go to the log; heartbeats only change the ledger. */
 static int log_items(struct engine *e, uint64_t *id)
 {
 	int err = 0;
@@ -120,13 +121,13 @@ static void group_failed(struct engine *e, int err)
 		struct engine_item *it = &e->item[i];
 
 		if (!it->row)
-			continue; /* refused whatever happens */
+			continue; /* not accepted anyway: its reply stays */
 		engine_refuse(it, REPLY_BUSY, "cannot commit");
 		it->reply.retry_ms = BUSY_RETRY_MS;
 	}
 }
 
-/* Lets snapshots that wait go first: a mutex alone is not fair. */
+/* Lets waiting snapshots go first, since a mutex alone is not fair. */
 static void lock_state(struct engine *e)
 {
 	pthread_mutex_lock(&e->mutex);
@@ -135,8 +136,8 @@ static void lock_state(struct engine *e)
 }
 
 /*
- * The batches are committed, so there is no way back: if one can't be counted,
- * what is shown would be wrong until a new start folds the log again.
+ * The batches are committed already. If one could not be counted, the metrics
+ * would be wrong until the next start folds the log again; so abort.
  */
 static void fold_or_die(struct engine *e, const struct engine_item *it)
 {
@@ -145,8 +146,8 @@ static void fold_or_die(struct engine *e, const struct engine_item *it)
 				 .received_us = it->request.received_us };
 
 	if (fold_count(e->fold, &fb, it->prepared) < 0) {
-		log_error("out of memory while counting; the log has it all: "
-			  "start again");
+		log_error("out of memory while counting, aborting: the next "
+			  "start counts again from the log");
 		abort();
 	}
 }
@@ -188,7 +189,6 @@ void engine_reply(struct engine *e)
 	fold_forget(e->fold);
 }
 
-/* One transaction for the group and what else is due. */
 int engine_commit(struct engine *e, const struct engine_due *due)
 {
 	uint64_t id = e->last_id, start = clock_mono_ns(), took;
@@ -205,7 +205,8 @@ int engine_commit(struct engine *e, const struct engine_due *due)
 	e->pending.commit_us_total += took / CLOCK_NS_PER_US;
 	if (wants_round || due->windows)
 		e->pending.checkpoint_us_total += took / CLOCK_NS_PER_US;
-	pthread_mutex_lock(&e->mutex); /* snapshots copy the slots' marks too */
+	pthread_mutex_lock(
+		&e->mutex); /* it changes slots, which snapshots copy */
 	checkpoint_committed(e->checkpoint);
 	pthread_mutex_unlock(&e->mutex);
 	e->pending.checkpoints = checkpoint_rounds(e->checkpoint);

@@ -5,12 +5,12 @@
 #include "aggregator/engine/engine_state.h"
 #include "common/varint.h"
 
-/* The engine's own counters, which a restart must not take back. */
+/* Stores the engine's own counters, so that they survive a restart. */
 
 #define LASTING_MAX 24u
 #define STATE_COUNTERS "engine_counters"
 
-/* Those that must not go back with a restart, in the order they are stored. */
+/* Collects the counters that survive a restart, in the stored order. */
 static size_t lasting(struct snapshot_engine *c, uint64_t *out[LASTING_MAX])
 {
 	size_t n = 0;

@@ -9,8 +9,8 @@
 #include "proto/limits.h"
 
 /*
- * From a message to a batch that the ledger takes, or an answer that says why
- * not. Nothing is counted yet.
+ * Turns a message into a batch that the ledger accepts, or into a reply with
+ * the reason why not. Counts no requests yet.
  */
 
 #define BUSY_RETRY_MS 1000u
@@ -57,7 +57,7 @@ static void judge(struct engine *e, struct engine_item *it,
 	int verdict;
 
 	it->requests = fold_requests(&it->batch);
-	pthread_mutex_lock(&e->mutex); /* may add an agent */
+	pthread_mutex_lock(&e->mutex); /* an agent may be added */
 	verdict = ledger_offer(e->ledger, &it->batch, it->requests, p->sent_us,
 			       it->request.received_us, &it->row);
 	pthread_mutex_unlock(&e->mutex);
@@ -70,7 +70,7 @@ static void judge(struct engine *e, struct engine_item *it,
 		e->pending.events += it->requests;
 		e->pending.rollup_events += it->requests - it->batch.events.n;
 		if (note_info(e, it->row->agent, &it->batch.info) < 0)
-			log_warn("out of memory: who %s is was not kept",
+			log_warn("out of memory, info not stored agent=%s",
 				 it->batch.agent);
 		break;
 	case LEDGER_DUPLICATE:
@@ -83,7 +83,7 @@ static void judge(struct engine *e, struct engine_item *it,
 		break;
 	case LEDGER_OVERLAP:
 		engine_refuse(it, REPLY_REFUSED,
-			      "some of it is counted already");
+			      "overlaps with batches already counted");
 		e->pending.refused++;
 		break;
 	case LEDGER_EXPIRED:
@@ -92,7 +92,7 @@ static void judge(struct engine *e, struct engine_item *it,
 		break;
 	case LEDGER_CROWDED:
 		engine_refuse(it, REPLY_BUSY, "too many starts of this agent");
-		e->next_retention_ns = 0; /* makes room */
+		e->next_retention_ns = 0; /* retires epochs soon */
 		break;
 	case LEDGER_FULL:
 		engine_refuse(it, REPLY_REFUSED, "too many agents");
@@ -109,7 +109,7 @@ static void judge(struct engine *e, struct engine_item *it,
 				     : 0;
 }
 
-/* Moves the batch to our time if the agent's clock is off. */
+/* Moves the batch's times to our clock if the agent's is off. */
 static int correct_clock(struct engine_item *it, const struct push *p)
 {
 	int64_t shift_us =
@@ -122,14 +122,15 @@ static int correct_clock(struct engine_item *it, const struct push *p)
 		it->data = it->moved;
 		return 0;
 	}
-	it->moved = NULL; /* counted all the same, where it says */
+	it->moved = NULL; /* then its times are taken as they are */
 	return batch_decode(it->arena, p->batch, p->batch_len, &it->batch,
 			    NULL);
 }
 
 /*
- * Reads the events. Their columns are needed after the commit only to join the
- * service graph: else the next batch takes their memory, which is near.
+ * Prepares the events for the fold. Only the service graph needs their columns
+ * after the commit: then the item keeps the arena. Else the next batch reuses
+ * it while it is still in the CPU's cache.
  */
 static int prepare_events(struct engine *e, struct engine_item *it)
 {
@@ -145,11 +146,10 @@ static int prepare_events(struct engine *e, struct engine_item *it)
 			    &it->prepared);
 }
 
-/* Decodes, validates and asks the ledger; the reply is ready but not sent. */
 void engine_examine(struct engine *e, struct engine_item *it)
 {
 	struct push p;
-	const char *reason = "not a push";
+	const char *reason = "not a push message";
 	int err;
 
 	it->reply = (struct reply){ .protocol = PROTOCOL_VERSION };
@@ -161,7 +161,8 @@ void engine_examine(struct engine *e, struct engine_item *it)
 	err = push_decode(it->request.data, it->request.len, &p);
 	if (!err &&
 	    (p.protocol < PROTOCOL_OLDEST || p.protocol > PROTOCOL_VERSION)) {
-		engine_refuse(it, REPLY_VERSION, "protocol not spoken here");
+		engine_refuse(it, REPLY_VERSION,
+			      "unsupported protocol version");
 		e->pending.refused++;
 		return;
 	}
@@ -183,17 +184,17 @@ void engine_examine(struct engine *e, struct engine_item *it)
 			      reason ? reason : "not a batch");
 		it->rubbish = true;
 		e->pending.refused++;
-		log_warn("refused a message: %s", it->reply.reason);
+		log_warn("refused a message reason=\"%s\"", it->reply.reason);
 		return;
 	}
 	if (!gate_may_be(e->gate, &it->request, it->batch.agent)) {
-		/* Not lost: whoever set it up wrong can still put it right. */
+		/* CONFLICT: the agent keeps it until the setup is corrected. */
 		engine_refuse(it, REPLY_CONFLICT,
 			      "the certificate is not this agent's");
 		it->rubbish = true;
 		e->pending.refused++;
-		log_warn("refused a message: the certificate of its sender is "
-			 "not that of agent %s",
+		log_warn("refused a message, its sender's certificate is for "
+			 "another name agent=%s",
 			 it->batch.agent);
 		return;
 	}

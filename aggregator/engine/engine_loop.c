@@ -3,13 +3,13 @@
 #include "common/clock.h"
 
 /*
- * The engine's thread: collect a group, commit it, and what is due along with
- * it.
+ * The engine's thread: collects a group and commits it, together with windows
+ * and checkpoint slices that are due.
  */
 
-#define WINDOWS_PENDING_MAX 100000u /* deltas held before a flush */
-#define WORTH_A_COMMIT ((size_t)256 << 10) /* bytes */
-#define IDLE_MS 100u /* between looks at what else is due */
+#define WINDOWS_PENDING_MAX 100000u /* deltas in memory that force a flush */
+#define WORTH_A_COMMIT ((size_t)256 << 10) /* bytes that can end a pause */
+#define IDLE_MS 100u /* between checks for due work without messages */
 
 static struct engine_due what_is_due(struct engine *e, uint64_t now)
 {
@@ -28,7 +28,7 @@ static struct engine_due what_is_due(struct engine *e, uint64_t now)
 	return due;
 }
 
-/* A flush may take a tenth of the time, so its length sets the next one. */
+/* Flushing windows may take a tenth of the time, so wait ten times as long. */
 static void windows_flushed(struct engine *e, uint64_t started)
 {
 	uint64_t now = clock_mono_ns();
@@ -40,9 +40,9 @@ static void windows_flushed(struct engine *e, uint64_t started)
 }
 
 /*
- * Commits are as frequent as the disk makes them cheap: the time between them
- * is at least three times what one takes, up to the configured interval, or
- * until a transaction's worth of bytes waits, or all who may have more do.
+ * Sets the time of the next commit: after a pause of three times what a commit
+ * takes, but at most the configured interval. wait_for_group() may end the
+ * pause earlier.
  */
 static void pace(struct engine *e)
 {
@@ -54,10 +54,11 @@ static void pace(struct engine *e)
 }
 
 /*
- * Until the next commit is due and there is something for it. An agent waits
- * for its answer, so when as many batches wait as were answered together last
- * time, no more will come: without this, few but busy agents would get one
- * batch each per interval.
+ * Waits until the next commit is due, or is worthwhile earlier; then up to
+ * IDLE_MS for a first message. An agent sends its next batch only after the
+ * reply, so once as many messages are queued as the last group had, more are
+ * unlikely: if they have WORTH_A_COMMIT bytes, the pause ends. Else a few busy
+ * agents would get only one batch each per interval.
  */
 static void wait_for_group(struct engine *e)
 {

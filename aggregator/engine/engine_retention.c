@@ -4,13 +4,13 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-/* What is too old or too much goes, a slice at a time. */
+/* Deletes what is too old or beyond its bytes, a slice at a time. */
 
-#define RETENTION_ROWS 64u /* batches deleted at once: some 5 MB */
+#define RETENTION_ROWS 64u /* batches per transaction: about 5 MB */
 #define RETENTION_WINDOWS 2000u
 #define EPOCH_LATE_S 86400u
 #define VACUUM_PAGES 256u
-/* Free space that new batches will soon take is not worth moving pages for. */
+/* New batches soon reuse this much free space: not worth moving pages for. */
 #define VACUUM_SLACK_BYTES ((uint64_t)4 << 20)
 
 static int expire(struct engine *e, uint64_t *batches, uint64_t *windows)
@@ -54,7 +54,7 @@ static int expire(struct engine *e, uint64_t *batches, uint64_t *windows)
 		       : 0;
 }
 
-/* Late: nothing that was on its way then can still come, replays apart. */
+/* Batches sent before this time cannot arrive any more, except by replay. */
 static int64_t late_before_us(struct engine *e)
 {
 	uint64_t late_s = atomic_load(&e->log_retention_s);
@@ -92,7 +92,8 @@ void engine_retention(struct engine *e, uint64_t now_ns)
 	if (!err)
 		err = store_commit(e->store);
 	if (err < 0) {
-		log_warn("retention failed: %s", store_error(e->store));
+		log_warn("retention failed error=\"%s\"",
+			 store_error(e->store));
 		store_rollback(e->store);
 		e->pending = e->counters;
 	} else {
@@ -101,7 +102,7 @@ void engine_retention(struct engine *e, uint64_t now_ns)
 		e->counters = e->pending;
 		pthread_mutex_unlock(&e->mutex);
 	}
-	/* More to do: soon again, but ingest goes in between. */
+	/* If more is left, continue soon, with ingest in between. */
 	e->next_retention_ns =
 		now_ns +
 		ms_ns(!err && (batches == RETENTION_ROWS ||

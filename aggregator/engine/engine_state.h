@@ -14,14 +14,14 @@
 #include "common/buf.h"
 #include "common/clock.h"
 
-/* The inside of the engine, for engine*.c and snapshot*.c only. */
+/* Internals of the engine, for engine*.c and snapshot*.c only. */
 
 #define GROUP_MAX 256u
 
-/* Slots of a view by label values; labels never change, so it only grows. */
+/* A view's slots sorted by label values. Labels never change: it only grows. */
 struct engine_slot_order {
 	uint32_t *slot;
-	uint32_t n; /* slots [1, n) are in it */
+	uint32_t n; /* slots [1, n) are in it; 0: none */
 };
 
 struct engine_live_snapshot {
@@ -29,15 +29,15 @@ struct engine_live_snapshot {
 	struct engine_live_snapshot *next; /* newer */
 };
 
-/* One request of the group that shares a transaction. */
+/* One message of a group; a group is committed in one transaction. */
 struct engine_item {
 	struct gate_request request;
 	struct batch_arena *arena;
-	struct batch_arena *columns; /* of events that are still looked at */
+	struct batch_arena *columns; /* of events that the graph will join */
 	struct batch batch;
-	const void *data; /* the batch as it is logged */
+	const void *data; /* the batch's bytes for the log */
 	size_t len;
-	void *moved; /* owns data if the agent's clock was off, or NULL */
+	void *moved; /* owns data if its times were corrected, else NULL */
 	uint64_t requests, log_id; /* log_id 0: nothing to log */
 	const struct fold_prepared *prepared; /* NULL: no requests */
 	struct ledger_epoch *row;
@@ -60,34 +60,35 @@ struct engine {
 	atomic_bool stop;
 
 	/*
-	 * Guards what snapshots copy: fold, committed ledger, counters, live.
-	 * The engine holds it while a committed group becomes visible.
+	 * Guards what snapshots copy (fold, committed ledger, counters) and
+	 * their list. The engine holds it while it makes a committed group
+	 * visible.
 	 */
 	pthread_mutex_t mutex;
-	pthread_cond_t served;
+	pthread_cond_t served; /* a waiting snapshot is done */
 	atomic_uint waiting; /* snapshots that want the mutex */
-	/* What can change while it runs: see engine_set_limits(). */
+	/* Set by engine_set_limits() at any time. */
 	atomic_uint_fast64_t series_idle_s, log_retention_s,
 		log_retention_bytes, window_retention_s, window_retention_bytes;
 	struct engine_live_snapshot *oldest, *newest;
-	struct snapshot_engine counters; /* committed */
+	struct snapshot_engine counters; /* committed values */
 
-	pthread_mutex_t order_mutex; /* leaf */
+	pthread_mutex_t order_mutex; /* guards order; leaf */
 	struct engine_slot_order *order; /* by view */
 
 	pthread_mutex_t ready_mutex; /* leaf: taken after mutex or alone */
 	bool ready;
 	char why[256];
 
-	/* The engine's thread only. */
+	/* Only for the engine's thread. */
 	struct engine_item item[GROUP_MAX];
 	size_t n_items;
-	struct batch_arena *columns; /* of the batch that was decoded last */
-	size_t n_answered; /* with the last group */
+	struct batch_arena *columns; /* events of the batch decoded last */
+	size_t n_answered; /* size of the last group */
 	struct snapshot_engine pending;
-	struct ledger_agent **info; /* agents to write to the store */
+	struct ledger_agent **info; /* agents whose row must be written */
 	size_t n_info, info_cap;
-	uint64_t last_id; /* of the log; all up to it are folded */
+	uint64_t last_id; /* log id up to which all is folded */
 	uint64_t next_checkpoint_ns, next_windows_ns, next_retention_ns,
 		next_probe_ns, next_commit_ns;
 	uint64_t commit_ns; /* moving mean */
@@ -101,19 +102,19 @@ static inline uint64_t ms_ns(uint64_t ms)
 
 /* --- engine_examine.c --- */
 
-/* Decodes, validates and asks the ledger; the reply is ready but not sent. */
+/* Decodes, validates, offers to the ledger; fills the reply, unsent. */
 void engine_examine(struct engine *e, struct engine_item *it);
 void engine_refuse(struct engine_item *it, enum reply_status status,
 		   const char *why);
 
 /* --- engine_commit.c --- */
 
-/* What goes along with the group. */
+/* Work that the group's transaction also does. */
 struct engine_due {
 	bool windows, checkpoint;
 };
 
-/* One transaction for the group and what else is due; then shows it. */
+/* Commits the group and the due work in one transaction, then shows it. */
 int engine_commit(struct engine *e, const struct engine_due *due);
 void engine_reply(struct engine *e);
 

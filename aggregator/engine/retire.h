@@ -10,10 +10,10 @@
 #include "aggregator/store/store.h"
 
 /*
- * Keeps the ledger bounded however often agents start: epochs that may go
- * (ledger_retirable()) leave the store in one transaction and the memory once
- * it is committed. A fixed number at a time, so that ingest goes in between.
- * The engine's thread only, between groups.
+ * Keeps the ledger bounded however often agents start: deletes retirable epochs
+ * (ledger_retirable()) from the store in a transaction, and from memory once it
+ * is committed. Limited per transaction, so that ingest continues in between.
+ * Only for the engine's thread, between groups.
  */
 #define RETIRE_EPOCHS 1024u
 #define RETIRE_AGENTS 64u
@@ -24,13 +24,13 @@ struct retirement {
 		size_t n;
 	} list[RETIRE_AGENTS];
 	size_t n, epochs;
-	bool more; /* than fit into one transaction */
+	bool more; /* epochs are left for another transaction */
 };
 
-/* Within a transaction. Fills *out; errors as of store_put_agent(). */
+/* Within a transaction. Fills *out. Errors of store_put_agent(). */
 int retire_put(struct store *st, struct ledger *l, int64_t before_us,
 	       struct retirement *out);
-/* After its commit. How many epochs went. */
+/* After that transaction's commit. Returns the number of epochs removed. */
 size_t retire_done(struct retirement *r);
 
 #endif /* AGGREGATOR_ENGINE_RETIRE_H */

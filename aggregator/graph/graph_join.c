@@ -8,11 +8,11 @@
 #include "aggregator/graph/graph_state.h"
 
 #define TRACE_BYTES 24u
-#define ROUNDING_US 1000u /* and what the wall clock is moved meanwhile */
-#define LOOKED_AT_MAX 256u /* that wait on one connection */
+#define ROUNDING_US 1000u /* also covers small clock adjustments */
+#define LOOKED_AT_MAX 256u /* waiting sides compared per event */
 #define TIME_MAX (INT64_C(1) << 54) /* so that differences never overflow */
 
-/* --- what a batch's rows and connections are --- */
+/* --- rows and connections of a batch --- */
 
 static uint32_t mix_hash(uint32_t h, uint64_t v)
 {
@@ -21,7 +21,7 @@ static uint32_t mix_hash(uint32_t h, uint64_t v)
 	return (uint32_t)(x ^ x >> 32);
 }
 
-/* The same in every process, as it is in the checkpoint. */
+/* Unseeded, since checkpoints store it: the same in every process. */
 static uint32_t text_hash(const char *s, size_t len)
 {
 	uint32_t h = 0x811c9dc5;
@@ -118,9 +118,10 @@ static uint64_t over(int64_t later, int64_t than)
 }
 
 /*
- * By how much the server's time sticks out of the client's. One clock saw both
- * if they are of a node: then it began within, but may end after, as its write
- * returns when it is scheduled again.
+ * Returns by how much the server's time sticks out of the client's. On one node
+ * both have the same clock, so a server that starts outside of the client's
+ * time does not fit (more than skew_us). It may end later, since its write()
+ * returns only when it is scheduled again.
  */
 static uint64_t misfit(const struct graph *g, const struct graph_side *client,
 		       const struct graph_side *server)
@@ -133,7 +134,7 @@ static uint64_t misfit(const struct graph *g, const struct graph_side *client,
 	return begin + over(server->end_us, client->end_us);
 }
 
-/* The side that fits s best of those that wait; 0: none. */
+/* Returns the waiting side that fits s best; 0: none. */
 static uint32_t find_other(const struct graph *g, const struct graph_side *s)
 {
 	unsigned other = s->role == GRAPH_CLIENT ? GRAPH_SERVER : GRAPH_CLIENT;
@@ -147,7 +148,7 @@ static uint32_t find_other(const struct graph *g, const struct graph_side *s)
 						       : misfit(g, o, s);
 		uint64_t cost = out;
 
-		/* Those that come now only stick out more. */
+		/* Sides further on in the list stick out more. */
 		if (out > least || o->start_us > s->end_us + (int64_t)skew)
 			break;
 		if (out > skew)
@@ -199,7 +200,7 @@ static void forget(struct graph *g, uint32_t i)
 	graph_drop_side(g, i);
 }
 
-/* The side stays alone. */
+/* Makes the side an edge with one side. */
 static int give_up(struct graph *g, const struct graph_batch *gb, uint32_t i)
 {
 	const struct graph_side *s = &g->side[i];
@@ -245,7 +246,7 @@ static int join(struct graph *g, const struct graph_batch *gb,
 	return err;
 }
 
-/* The link of a connection as one role sees it. */
+/* Sets *out to the link of a connection of the batch, seen from this role. */
 static int find_link(struct graph *g, const struct graph_batch *gb,
 		     uint32_t connection, unsigned role, uint32_t *out)
 {
@@ -298,7 +299,7 @@ static int join_event(struct graph *g, const struct graph_batch *gb, size_t i,
 			s.evidence = mix_hash(
 				s.evidence,
 				text_hash((const char *)trace, TRACE_BYTES));
-		s.evidence |= 1; /* 0: not known */
+		s.evidence |= 1; /* 0 means unknown */
 	}
 	if (s.end_us < latest)
 		latest = s.end_us;
@@ -350,11 +351,11 @@ static int expire(struct graph *g, const struct graph_batch *gb)
 
 static void end_batch(struct graph *g, const struct batch *b)
 {
-	g->stamp++; /* so that links without a side go */
+	g->stamp++; /* so that graph_tidy_link() removes links without sides */
 	for (size_t i = 0; i < 2 * b->events.n_connections; i++) {
 		uint32_t link = g->of[i];
 
-		/* Two rows may be the same connection: tidied once. */
+		/* Two rows may have the same link: tidy it only once. */
 		if (link && g->link[link].stamp == g->stamp - 1) {
 			g->link[link].stamp = g->stamp - 2;
 			graph_tidy_link(g, link);

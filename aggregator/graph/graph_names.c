@@ -10,7 +10,7 @@
 struct graph_names {
 	const struct intern *intern;
 	struct graph_name *chain[CHAINS];
-	struct graph_name *other; /* always there */
+	struct graph_name *other; /* "_OTHER" */
 	uint32_t serial, n;
 	size_t bytes;
 };
@@ -97,7 +97,7 @@ struct graph_name *graph_names_hold(struct graph_names *t,
 		    n->label.len == label->len &&
 		    !memcmp(n->text, label->data, label->len))
 			return graph_name_again(n);
-	/* What is held decides, so that a restart decides alike. */
+	/* Only names in use count, so that a restart gives the same names. */
 	if (no_room(t, label->len))
 		sweep(t);
 	if (no_room(t, label->len))

@@ -8,18 +8,18 @@
 #include "aggregator/fold/series.h"
 
 /*
- * Names of the sides that wait for their other side. Peers choose some of
- * them, so they are not interned until a series was granted to them; a name
- * that nobody holds goes when the table is full. Not locked: the graph's.
+ * Reference-counted names of waiting sides. Remote peers choose some of them,
+ * so a name is interned only once a series was granted for it. When the table
+ * is full, names without references are freed. Not locked: the graph owns it.
  */
 #define GRAPH_NAMES_MAX 65536u
 #define GRAPH_NAMES_BYTES ((size_t)16 << 20)
 
 struct graph_name {
 	struct series_label label;
-	uint32_t serial; /* never used again */
+	uint32_t serial; /* unique: never reused */
 	uint32_t refs;
-	struct graph_name *next; /* of its chain */
+	struct graph_name *next; /* in its hash chain */
 	char text[];
 };
 
@@ -30,8 +30,8 @@ int graph_names_new(struct graph_names **out, const struct intern *intern);
 void graph_names_free(struct graph_names *t); /* NULL is fine */
 
 /*
- * The name, held by the caller. "_OTHER" if there is no room; NULL: out of
- * memory.
+ * Returns the name with a reference for the caller; "_OTHER" if the table is
+ * full. NULL: out of memory.
  */
 struct graph_name *graph_names_hold(struct graph_names *t,
 				    const struct series_label *label);

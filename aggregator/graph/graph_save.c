@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What waits, as bytes: version 1, event time, four counts, how many sides,
- * and these from the oldest on. Varints; what is written as text is length + 1
- * and the text, 0 for none.
+ * Encodes the waiting sides: version 1, event time, four counters, the number
+ * of sides, then these, the oldest first. Numbers are varints. A name is 1 more
+ * than its length and its bytes, or 0 for none.
  *
  *   role | failed << 1   start   duration   due   evidence   node
  *   name   peer   client (18 bytes)   server (18 bytes)   scope
@@ -55,7 +55,7 @@ int graph_save(const struct graph *g, struct buf *out)
 	return out->err;
 }
 
-/* *out is held; NULL if none was written. */
+/* Sets *out to the name with a reference, or to NULL if none was stored. */
 static int get_name(struct graph *g, struct varint_reader *r,
 		    struct graph_name **out)
 {

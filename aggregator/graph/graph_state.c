@@ -49,7 +49,7 @@ void graph_stats(const struct graph *g, struct graph_stats *out)
 	*out = g->stats;
 }
 
-/* Takes an entry of a pool. 0: out of memory. */
+/* Returns a new entry at the end of a pool. 0: out of memory. */
 static uint32_t take_entry(void **pool, uint32_t *n, uint32_t *cap, size_t size)
 {
 	if (*n >= *cap) {
@@ -173,7 +173,6 @@ int graph_add_side(struct graph *g, const struct graph_side *s)
 	return 0;
 }
 
-/* The names are the caller's then. */
 void graph_drop_side(struct graph *g, uint32_t i)
 {
 	struct graph_side *s = &g->side[i];

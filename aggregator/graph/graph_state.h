@@ -6,46 +6,47 @@
 
 #include "aggregator/graph/graph_join.h"
 
-/* The inside of the graph, for graph*.c only. Index 0 of a pool is nobody. */
+/* Internals of the graph, for graph*.c only. Index 0 of a pool means none. */
 
 #define GRAPH_END_BYTES 18u
 
 struct graph_key {
 	uint8_t client[GRAPH_END_BYTES], server[GRAPH_END_BYTES];
 	uint32_t pad;
-	uint64_t scope; /* of the node's own addresses; else 0 */
+	uint64_t scope; /* 0, or of the agent, for addresses per node */
 };
-static_assert(sizeof(struct graph_key) == 48, "no holes: it is compared");
+static_assert(sizeof(struct graph_key) == 48,
+	      "no holes: compared with memcmp()");
 
 enum graph_role {
 	GRAPH_CLIENT,
 	GRAPH_SERVER,
 };
 
-/* A connection on which sides wait. */
+/* A connection with waiting sides, or one of the current batch. */
 struct graph_link {
 	struct graph_key key;
 	uint64_t hash;
-	uint32_t chain; /* next of the same bucket, or of the free ones */
-	uint32_t stamp; /* of the batch that has it at hand */
-	uint32_t first[2], last[2]; /* sides by enum graph_role, as they came */
+	uint32_t chain; /* next in its bucket, or in the free list */
+	uint32_t stamp; /* of the last batch that used it */
+	uint32_t first[2], last[2]; /* by enum graph_role, in arrival order */
 };
 
-/* A side that waits. */
+/* A waiting side. */
 struct graph_side {
 	int64_t start_us, end_us;
-	int64_t due_us; /* event time at which it stays alone */
-	struct graph_name *name, *peer; /* peer: whom a client asked for */
+	int64_t due_us; /* event time at which it expires */
+	struct graph_name *name, *peer; /* peer: address a client called */
 	uint32_t link;
-	uint32_t next, before; /* on the connection */
-	uint32_t newer, older; /* of all; next of the free ones: newer */
-	uint32_t evidence; /* what both sides see alike */
-	uint32_t node;
+	uint32_t next, before; /* of its role on the connection */
+	uint32_t newer, older; /* of all sides; newer: next free one */
+	uint32_t evidence; /* hash of what both sides see; 0: unknown */
+	uint32_t node; /* hash of the agent's id */
 	uint8_t role; /* enum graph_role */
 	bool failed;
 };
 
-/* What all events of a row of the batch have in common. */
+/* What all events of one series row of the batch share. */
 struct graph_row {
 	struct graph_name *name, *peer;
 	uint32_t evidence;
@@ -63,27 +64,30 @@ struct graph {
 	uint32_t n_links, link_cap, free_link, live_links;
 	uint32_t *bucket;
 	uint32_t n_buckets; /* a power of two */
-	int64_t now_us; /* event time */
+	int64_t now_us; /* event time: the latest end so far */
 	struct graph_stats stats;
 
-	/* Of the batch. */
+	/* Of the current batch. */
 	uint32_t stamp;
 	struct graph_row *row;
 	size_t row_cap;
-	uint32_t *of; /* link by connection and role */
+	uint32_t *of; /* link, by connection and role; 0: not found yet */
 	size_t of_cap;
 	uint64_t scope;
 	uint32_t node;
 };
 
-/* A side at the end of what waits; its link is made if need be. -ENOMEM. */
+/* Returns the link of this key, or 0. */
 uint32_t graph_find_link(const struct graph *g, const struct graph_key *key,
 			 uint64_t hash);
+/* Adds a link without sides. -ENOMEM. */
 int graph_add_link(struct graph *g, const struct graph_key *key, uint64_t hash,
 		   uint32_t *out);
+/* Adds a copy of s as the newest side, on link s->link. -ENOMEM. */
 int graph_add_side(struct graph *g, const struct graph_side *s);
+/* Removes the side; the caller owns its references to names then. */
 void graph_drop_side(struct graph *g, uint32_t i);
-/* Unless somebody waits on it or the batch has it at hand. */
+/* Removes the link unless a side waits on it or the current batch uses it. */
 void graph_tidy_link(struct graph *g, uint32_t i);
 
 #endif /* AGGREGATOR_GRAPH_GRAPH_STATE_H */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CACHE_MAX 65536u /* edges; beyond, the next batch starts again */
+#define CACHE_MAX 65536u /* entries; then the next batch empties it */
 #define NO_SLOT UINT32_MAX
 
 enum {
@@ -14,12 +14,12 @@ enum {
 	EDGE_FAILED = 2,
 };
 
-/* The slots of an edge. Serials are never used again, so none goes stale. */
+/* Caches an edge's slots; never stale, since names' serials are not reused. */
 struct entry {
 	uint32_t client, server, flags;
-	uint32_t due; /* bit by view: this batch is to be counted there */
-	uint64_t log_id; /* the batch that it was last counted in */
-	uint32_t slot[]; /* by view; NO_SLOT: never counted there */
+	uint32_t due; /* bit by view: count the current batch there */
+	uint64_t log_id; /* the last batch that had this edge */
+	uint32_t slot[]; /* by view; NO_SLOT: not counted there */
 };
 static_assert(VIEWS_MAX <= 32, "a bit for each view");
 
@@ -86,7 +86,7 @@ struct graph *graph_views_graph(struct graph_views *e)
 	return e->graph;
 }
 
-/* --- from an edge to its slots --- */
+/* --- slots of an edge --- */
 
 static int resolve_edge(struct graph_views *e, const struct graph_edge *g,
 			struct entry *x)
@@ -103,7 +103,7 @@ static int resolve_edge(struct graph_views *e, const struct graph_edge *g,
 		x->slot[v] = NO_SLOT;
 		if (view->errors_only && !g->failed)
 			continue;
-		/* A side that is not there has no time. */
+		/* A missing side has no duration to count. */
 		if ((view->source == VIEW_EDGE_CLIENT &&
 		     g->client_us == GRAPH_UNKNOWN_US) ||
 		    (view->source == VIEW_EDGE_SERVER &&
@@ -177,7 +177,7 @@ static int add_entry(struct graph_views *e, const struct graph_edge *g,
 	return resolve_edge(e, g, *out);
 }
 
-/* For the first time in a batch: which slots do not have the batch yet. */
+/* At an edge's first time in a batch: finds views that must count the batch. */
 static int begin_entry(struct graph_views *e, struct entry *x)
 {
 	x->log_id = e->fb->log_id;
@@ -248,7 +248,7 @@ static uint64_t value_of(const struct graph_edge *g, enum view_source source)
 	}
 }
 
-/* The batch's slots are marked, and are then no longer to be counted in. */
+/* Marks the batch's slots as having counted it. */
 static void end_entries(struct graph_views *e)
 {
 	for (uint32_t i = 0; i < e->n_touched; i++) {

@@ -9,21 +9,24 @@
 #include "aggregator/graph/graph_join.h"
 
 /*
- * Counts the edges that a batch completes in the views of edges, once each.
- * Part of the fold, which owns it and locks for it.
+ * Counts each edge that a batch completes, once in every view of edges. Part of
+ * the fold, which owns it. Not locked: the fold's caller locks.
  */
 struct graph_views;
 
-/* views: the first of them is view number first of f. -ENOMEM. */
+/*
+ * The views of edges are those of f from number first on. Sets *out, released
+ * by graph_views_free(). -ENOMEM.
+ */
 int graph_views_new(struct graph_views **out, struct fold *f, size_t first,
 		    const struct graph_options *opt);
 void graph_views_free(struct graph_views *e); /* NULL is fine */
 
-/* Names of those that are not watched. */
-#define EDGES_USER "user" /* a client */
-#define EDGES_VIRTUAL "virtual_node" /* connection_type of such an edge */
+/* Label values of edges with one side. */
+#define EDGES_USER "user" /* the client, if it is not watched */
+#define EDGES_VIRTUAL "virtual_node" /* the label connection_type */
 
-/* labels: begun with the batch. -ENOMEM. */
+/* labels: after labels_begin() with this batch. -ENOMEM. */
 int graph_views_batch(struct graph_views *e, const struct fold_input *fb,
 		      struct labels *labels);
 

@@ -11,8 +11,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define ACCEPT_AGAIN_MS 100 /* out of files or memory */
-#define RUBBISH_MAX 8u /* of such messages, then a peer is cut off */
+#define ACCEPT_AGAIN_MS 100 /* pause after accept() failed */
+#define RUBBISH_MAX 8u /* invalid messages, then the connection is closed */
 #define WAIT_MS 5000u
 #define BODY_MS 15000u
 #define CONNECTIONS_MAX 65536u
@@ -95,12 +95,13 @@ static int listen_on(struct gate *g, const struct gate_options *opt,
 	if (rv < 0)
 		return rv;
 	if (!tls && strncmp(url, "tcp://", 6) != 0) {
-		log_error("%s: neither tcp:// nor tls+tcp://", url);
+		log_error("ingest address needs tcp:// or tls+tcp:// url=%s",
+			  url);
 		return -EINVAL;
 	}
 	if (!tls && !is_loopback(url) && !opt->allow_plaintext) {
-		log_error("%s: plain TCP beyond loopback needs "
-			  "--ingest.allow-plaintext",
+		log_error("plain TCP beyond loopback refused, use tls+tcp:// "
+			  "or --ingest.allow-plaintext url=%s",
 			  url);
 		return -EINVAL;
 	}
@@ -112,10 +113,11 @@ static int listen_on(struct gate *g, const struct gate_options *opt,
 	if (rv == 0)
 		rv = nng_stream_listener_listen(l->listener);
 	if (rv != 0) {
-		log_error("cannot listen on %s: %s", url, nng_strerror(rv));
+		log_error("cannot listen url=%s error=\"%s\"", url,
+			  nng_strerror(rv));
 		return from_nng(rv);
 	}
-	/* Peers whose machine went away are noticed some day. */
+	/* Finds peers whose machine disappeared without closing. */
 	nng_stream_listener_set_bool(l->listener, NNG_OPT_TCP_KEEPALIVE, true);
 	return 0;
 }
@@ -166,7 +168,7 @@ int gate_renew_tls(struct gate *g, const char *cert_file, const char *key_file,
 	return 0;
 }
 
-/* From here on nobody comes, and nobody is let on. */
+/* From here on no connection is accepted and no room is granted. */
 static void close_listeners(struct gate *g)
 {
 	pthread_mutex_lock(&g->mutex);

@@ -9,10 +9,11 @@
 #include "proto/batch.h"
 
 /*
- * Where agents knock: the reply side of nng's request and reply. A message is
- * only received when there is room for it; until then its bytes stay in the
- * kernel, and with the agent. Who waits for long is told BUSY. One thread
- * collects and replies. Only gate*.c see nng.
+ * The server that agents connect to: the REP side of nng's REQ/REP protocol.
+ * The body of a message is read only when the queue has room for it; until then
+ * its bytes stay in the kernel and with the agent. A message that waits too
+ * long is answered BUSY. One thread, the engine's, collects messages and
+ * replies. Which files may include nng: see tests/lint.sh.
  */
 struct gate;
 
@@ -21,73 +22,79 @@ struct gate_options {
 	size_t n_urls;
 	bool allow_plaintext;
 	const char *cert_file, *key_file, *ca_file;
-	size_t queue_bytes; /* of messages, until they are answered */
+	size_t queue_bytes; /* limit of all messages not answered yet */
 	size_t max_connections; /* 0: 65 536 */
-	/* For room, and for all of a message, at most; 0: 5 s, 15 s. */
+	/* Time-outs for room in the queue [5 s] and for the body [15 s]. */
 	uint32_t wait_ms, body_ms;
 };
 
-/* One message, of the gate until gate_reply(). */
+/* One message; the gate owns its data until gate_reply(). */
 struct gate_request {
 	const void *data;
 	size_t len;
-	int64_t received_us; /* wall clock, of its beginning */
+	int64_t received_us; /* wall clock, when its head had arrived */
 	void *handle;
 };
 
 /*
- * Listens. Sets *out, released by gate_close(). -EINVAL: a URL, or plain TCP
- * beyond loopback; -EADDRINUSE; -ENOMEM. Logged.
+ * Starts to listen. Sets *out, released by gate_close(). -EINVAL: bad URL,
+ * plain TCP beyond loopback, or TLS files that cannot be used; -EADDRINUSE;
+ * -EACCES; -ENOMEM. Errors are logged.
  */
 int gate_open(struct gate **out, const struct gate_options *opt);
 /*
- * Reads renewed TLS files, for connections from now on; nothing if no URL is
- * tls+tcp. -EINVAL, said in the log: the old ones stay. Any thread.
+ * Reads renewed TLS files for new connections; does nothing if no URL is
+ * tls+tcp. -EINVAL: cannot be used, which is logged, and the old ones stay in
+ * force; -ENOMEM. Any thread.
  */
 int gate_renew_tls(struct gate *g, const char *cert_file, const char *key_file,
 		   const char *ca_file);
-void gate_close(struct gate *g); /* NULL is fine; drops what is queued */
+void gate_close(struct gate *g); /* NULL is fine; drops queued messages */
 
-/* So many messages of so many bytes in all, or most_bytes in any number. */
+/* Enough: messages and bytes are both reached, or most_bytes is. */
 struct gate_enough {
 	size_t messages, bytes, most_bytes;
 };
 
-/* Sleeps until so much is queued, or until then. The collecting thread. */
+/*
+ * Sleeps until enough is queued, until_ns (CLOCK_MONOTONIC) or gate_wake(). The
+ * collecting thread.
+ */
 void gate_wait(struct gate *g, const struct gate_enough *enough,
 	       uint64_t until_ns);
 /*
- * Moves what is queued into out, up to max requests or max_bytes (at least
- * one). How many.
+ * Moves queued messages into out: at most max, and at most max_bytes in all,
+ * but the first one whatever its size. Returns their number. The collecting
+ * thread.
  */
 size_t gate_collect(struct gate *g, struct gate_request *out, size_t max,
 		    size_t max_bytes);
-/* Messages queued now, and their bytes. Any thread. */
+/* Returns the number of queued messages and sets their bytes. Any thread. */
 size_t gate_queued(struct gate *g, size_t *bytes);
-/* Ends a gate_wait(), or the next one. Any thread. */
+/* Makes the current gate_wait(), or else the next one, return. Any thread. */
 void gate_wake(struct gate *g);
-/* From now on every new message is answered BUSY. Any thread. */
+/* From now on answers every newly received message BUSY. Any thread. */
 void gate_stop(struct gate *g);
 
 /*
- * The sender may speak for this agent: its certificate is of that name, or it
- * came without TLS, where anybody may.
+ * True if the sender may send for this agent: its certificate has that name, or
+ * the connection has no TLS, where every sender may.
  */
 bool gate_may_be(struct gate *g, const struct gate_request *r,
 		 const char *agent);
 
 /*
- * Answers and gives the message back. rubbish: it was not one of ours; a peer
- * that keeps sending such is cut off.
+ * Sends the reply and frees the message. rubbish: the message was invalid; a
+ * connection that brings too many of those is closed.
  */
 void gate_reply(struct gate *g, struct gate_request *r,
 		const struct reply *reply, bool rubbish);
 
 struct gate_stats {
 	uint64_t messages, bytes, busy, cut_off;
-	uint64_t waited; /* messages, for room */
-	uint64_t turned_away; /* connections, of which there were too many */
-	uint64_t connections, held_bytes; /* now */
+	uint64_t waited; /* messages that had to wait for room */
+	uint64_t turned_away; /* connections refused beyond the maximum */
+	uint64_t connections, held_bytes; /* current values */
 };
 void gate_stats(struct gate *g, struct gate_stats *out);
 

@@ -8,20 +8,21 @@
 #include "proto/limits.h"
 
 /*
- * The reply side of nng's request and reply, by hand: nng's own reads a message
- * of each connection before anybody can say whether there is room for it.
+ * The REP side of nng's REQ/REP protocol, written by hand, because nng's own
+ * reads a message from each connection before the program can tell it whether
+ * there is room.
  *
- *	hello    0 'S' 'P' 0, protocol (16 bits), 0 0: one each way
- *	message  length (64 bits), words (32 bits) up to the one whose first
- *	         bit is set, which is the request's id; the body
+ *	hello    0 'S' 'P' 0, protocol (16 bits), 0 0; each side sends one
+ *	message  length (64 bits), ids (32 bits each), body. The id with its
+ *	         first bit set is the last one and names the request
  *
- * All in network order. The answer begins with the words of its request.
+ * All in network order. A reply begins with the ids of its request.
  */
 
 #define HELLO_MS 10000
 #define REPLY_MS 10000
 #define DISCARD_BYTES ((size_t)16 << 10)
-#define BUSY_RETRY_MS 200u /* when stopped: for the next aggregator */
+#define BUSY_RETRY_MS 200u /* when stopped: a successor may be up soon */
 #define CROWDED_RETRY_MS 2000u
 
 static const uint8_t our_hello[] = { 0, 'S', 'P', 0, 0, 0x31, 0, 0 };
@@ -52,7 +53,7 @@ static void next_message(struct gate_conn *c)
 	receive_head(c);
 }
 
-/* What is left of the time for the body; whoever is slower asks again. */
+/* Time left for the body; a slower connection closes, its agent resends. */
 static int body_timeout_ms(const struct gate_conn *c)
 {
 	uint64_t took_ns = clock_mono_ns() - c->since_ns;
@@ -80,9 +81,9 @@ void gate_conn_receive(struct gate_conn *c)
 	c->since_ns = clock_mono_ns();
 	c->body = malloc(c->len + 1);
 	if (!c->body)
-		gate_conn_die(c); /* the agent comes again */
+		gate_conn_die(c); /* the agent will send it again */
 	else
-		body_arrived(c); /* nothing of it yet: there may be none */
+		body_arrived(c); /* starts to read; the body may be empty */
 }
 
 /* --- answers --- */
@@ -112,7 +113,7 @@ static uint64_t get_length(const uint8_t *p)
 	return len;
 }
 
-/* c->reply becomes the message. */
+/* Makes c->reply the message to send. -ENOMEM. */
 static int compose(struct gate_conn *c, const struct reply *reply)
 {
 	size_t words = c->n_head - GATE_LENGTH_BYTES, len;
@@ -175,7 +176,7 @@ static void answered(struct gate_conn *c)
 		body_arrived(c);
 }
 
-/* --- what arrives --- */
+/* --- reading --- */
 
 static void head_arrived(struct gate_conn *c)
 {
@@ -285,11 +286,11 @@ static void on_aio(void *arg)
 	case GATE_WAITING:
 	case GATE_QUEUED:
 	case GATE_HELD:
-		break; /* nothing is under way */
+		break; /* no operation is under way */
 	}
 }
 
-/* --- life --- */
+/* --- start and end --- */
 
 void gate_conn_start(struct gate *g, nng_stream *stream, bool tls)
 {
@@ -322,7 +323,7 @@ void gate_conn_die(struct gate_conn *c)
 	if (c->discard)
 		gate_queue_discarded(g, c);
 	nng_stream_close(c->stream);
-	gate_queue_mark_dead(g, c); /* from here on it may be freed */
+	gate_queue_mark_dead(g, c); /* c may be freed from here on */
 	if (leased)
 		gate_queue_release(g, len);
 }

@@ -4,8 +4,8 @@
 #include "aggregator/ingest/gate_state.h"
 #include "common/clock.h"
 
-#define REAP_MAX 64u /* at once: ingest goes in between */
-#define DISCARDING_MAX 256u /* at 16 KiB each */
+#define REAP_MAX 64u /* frees per call, not to delay ingest */
+#define DISCARDING_MAX 256u /* each has a buffer of 16 KiB */
 
 static void append(struct gate_list *l, struct gate_conn *c)
 {
@@ -24,7 +24,7 @@ static struct gate_conn *pop(struct gate_list *l)
 	return c;
 }
 
-/* One always has room, however big. */
+/* A single message always fits, however big. */
 static bool fits(const struct gate *g, const struct gate_conn *c)
 {
 	return !g->leased_bytes || g->leased_bytes + c->len <= g->max_bytes;
@@ -54,7 +54,7 @@ bool gate_queue_lease(struct gate *g, struct gate_conn *c)
 	bool room;
 
 	pthread_mutex_lock(&g->mutex);
-	/* Who comes behind those who wait, waits: big ones get their turn. */
+	/* First come, first served: else a big one might never fit. */
 	room = !g->waiting.head && fits(g, c) && !g->closing;
 	if (room) {
 		g->leased_bytes += c->len;
@@ -136,7 +136,7 @@ void gate_queue_mark_dead(struct gate *g, struct gate_conn *c)
 	pthread_mutex_unlock(&g->mutex);
 }
 
-/* One that waited too long, or NULL. */
+/* Takes a connection that waited for room too long, or NULL. */
 static struct gate_conn *overdue(struct gate *g, uint64_t now_ns)
 {
 	struct gate_conn *c = NULL;

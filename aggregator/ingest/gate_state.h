@@ -8,29 +8,31 @@
 #include "aggregator/ingest/gate.h"
 
 /*
- * The inside of the gate: gate.c listens and is what the engine sees,
- * gate_conn.c talks with one peer, gate_queue.c says who may go on.
+ * Internals of the gate, for gate*.c only: gate.c listens and has the public
+ * functions, gate_conn.c speaks the protocol with one peer, gate_queue.c grants
+ * room to connections and keeps their lists.
  */
 
 #define GATE_LENGTH_BYTES 8u
 #define GATE_WORD_BYTES 4u
-#define GATE_WORDS_MAX 8u /* the request's id behind those of forwarders */
+#define GATE_WORDS_MAX 8u /* ids of forwarders, then the request's id */
 
 enum gate_conn_state {
 	GATE_HELLO_OUT,
 	GATE_HELLO_IN,
-	GATE_HEAD, /* waits for a message, and for who asks */
-	GATE_WAITING, /* for room for its body */
+	GATE_HEAD, /* reads a message's length and ids */
+	GATE_WAITING, /* for room for the body */
 	GATE_BODY,
 	GATE_QUEUED,
-	GATE_HELD, /* collected, not answered yet */
+	GATE_HELD, /* the engine has the message, not answered yet */
 	GATE_REPLY,
-	GATE_DISCARD, /* answered before its body was read */
+	GATE_DISCARD, /* reads and drops the body of a message answered BUSY */
 };
 
 /*
- * One operation at a time: who is called back, or takes it from a list, has it
- * for himself.
+ * A connection. It has one operation under way at a time, or is in one list.
+ * The callback of that operation, or the thread that takes it off the list,
+ * then owns it and needs no lock.
  */
 struct gate_conn {
 	struct gate *gate;
@@ -42,14 +44,14 @@ struct gate_conn {
 	uint8_t head[GATE_LENGTH_BYTES + GATE_WORDS_MAX * GATE_WORD_BYTES];
 	size_t n_head, want_head;
 	uint8_t *body;
-	size_t len, got; /* of the body */
-	uint64_t since_ns; /* it waits, or its body is awaited */
-	int64_t received_us; /* when its head was here */
+	size_t len, got; /* of the body: bytes expected, bytes read */
+	uint64_t since_ns; /* start of the wait for room, or of the body */
+	int64_t received_us; /* wall clock, when the head had arrived */
 	uint8_t *reply;
 	size_t reply_len, n_sent;
-	unsigned rubbish;
-	struct gate_conn *next; /* in the list where it is */
-	struct gate_conn *newer, *older; /* of all */
+	unsigned rubbish; /* invalid messages so far */
+	struct gate_conn *next; /* in its gate_list */
+	struct gate_conn *newer, *older; /* all connections */
 };
 
 struct gate_list {
@@ -68,47 +70,50 @@ struct gate {
 	size_t n_listeners;
 	uint64_t wait_ns, body_ns;
 	size_t max_bytes, max_conns;
-	pthread_mutex_t mutex; /* what is below */
+	pthread_mutex_t mutex; /* guards all that follows */
 	pthread_cond_t arrived;
 	struct gate_conn *newest;
 	struct gate_list waiting, queued, dead;
-	size_t leased_bytes; /* given to bodies, until they are answered */
+	size_t leased_bytes; /* room granted to bodies, until answered */
 	size_t queued_bytes, n_queued, n_conns, n_discarding;
-	struct gate_enough enough; /* what gate_wait() waits for */
+	struct gate_enough enough; /* ends gate_wait() */
 	bool stopped, woken, closing;
 	struct gate_stats stats;
 };
 
 /* --- gate_conn.c --- */
 
-/* Takes the stream, whatever happens. */
+/* Owns the stream from here on, even when it fails. */
 void gate_conn_start(struct gate *g, nng_stream *stream, bool tls);
-/* Goes on with the body of one that was granted room. */
+/* Reads the body, once room for it has been granted. */
 void gate_conn_receive(struct gate_conn *c);
-/* Sends the answer, then listens again. */
+/* Sends the reply, then reads the next message. */
 void gate_conn_answer(struct gate_conn *c, const struct reply *reply);
-/* Says BUSY to one that waited too long, and throws its message away. */
+/* Answers BUSY to a message that waited too long, and drops its body. */
 void gate_conn_turn_away(struct gate_conn *c);
-/* The end: gate_queue_tend() gives it to gate_conn_free(). */
+/* Closes the connection; gate_queue_tend() frees it later. */
 void gate_conn_die(struct gate_conn *c);
-/* Not in a callback of its own. */
+/* Waits for the callback of c, so must not be called from it. */
 void gate_conn_free(struct gate_conn *c);
 
 /* --- gate_queue.c --- */
 
-/* -ENOSPC: there are too many; counted. */
+/* Registers c. -ENOSPC: too many connections, which is counted. */
 int gate_queue_add(struct gate *g, struct gate_conn *c);
-/* True: its body may be received. Or it waits for gate_conn_receive(). */
+/*
+ * True: room is granted, the caller receives the body. False: c is in the list
+ * of the waiting, and gate_conn_receive() is called when there is room.
+ */
 bool gate_queue_lease(struct gate *g, struct gate_conn *c);
-/* Gives the body's room to those who wait. */
+/* Returns the room of a body and grants it to waiting connections. */
 void gate_queue_release(struct gate *g, size_t len);
-/* Its message is whole. False: the gate is stopped. */
+/* Queues the complete message. False: the gate is stopped, nothing queued. */
 bool gate_queue_push(struct gate *g, struct gate_conn *c);
-/* With the mutex held. */
+/* The caller holds the mutex. */
 bool gate_queue_has_enough(const struct gate *g);
 void gate_queue_discarded(struct gate *g, struct gate_conn *c);
 void gate_queue_mark_dead(struct gate *g, struct gate_conn *c);
-/* What is due now and then: those who waited too long, and the dead. */
+/* Periodic work: answers messages that waited too long, frees the dead. */
 void gate_queue_tend(struct gate *g);
 
 #endif /* AGGREGATOR_INGEST_GATE_STATE_H */

@@ -15,14 +15,14 @@
 #define NAME_BYTES 256
 #define NAMES_MAX 8
 
-/* What the files hold; shared by the connections that began with it. */
+/* The files' content; shared by the connections that started with it. */
 struct credentials {
 	gnutls_certificate_credentials_t cert;
 	unsigned users;
 };
 
 static struct {
-	pthread_mutex_t mutex; /* current, and users of all */
+	pthread_mutex_t mutex; /* guards current, and users of all */
 	struct credentials *current;
 	bool registered;
 } tls = { .mutex = PTHREAD_MUTEX_INITIALIZER };
@@ -35,7 +35,7 @@ struct nng_tls_engine_conn {
 	void *stream;
 	struct credentials *credentials;
 	gnutls_session_t session;
-	bool done; /* shaken hands; the names are valid */
+	bool done; /* handshake complete, names valid */
 	unsigned n_names;
 	char name[NAMES_MAX][NAME_BYTES];
 };
@@ -76,7 +76,7 @@ static int load_credentials(struct credentials *c,
 	int err = gnutls_certificate_set_x509_trust_file(c->cert, f->ca_file,
 							 GNUTLS_X509_FMT_PEM);
 
-	if (err > 0) { /* how many it holds */
+	if (err > 0) { /* number of certificates */
 		what = f->cert_file;
 		err = gnutls_certificate_set_x509_key_file(
 			c->cert, f->cert_file, f->key_file,
@@ -87,7 +87,8 @@ static int load_credentials(struct credentials *c,
 	if (err == GNUTLS_E_MEMORY_ERROR)
 		return -ENOMEM;
 	if (err < 0) {
-		log_error("ingest TLS: %s: %s", what, gnutls_strerror(err));
+		log_error("ingest TLS file cannot be used file=%s error=\"%s\"",
+			  what, gnutls_strerror(err));
 		return -EINVAL;
 	}
 	return 0;
@@ -175,7 +176,7 @@ static int from_gnutls(int err)
 	}
 }
 
-/* DNS names; the common name only where there is none, as browsers do. */
+/* Takes the DNS names; without any, the common name (RFC 6125). */
 static void take_names(struct nng_tls_engine_conn *c)
 {
 	const gnutls_datum_t *chain;
@@ -226,12 +227,13 @@ static int conn_handshake(struct nng_tls_engine_conn *c)
 	}
 	if (!gnutls_error_is_fatal(err))
 		return NNG_EAGAIN;
-	log_warn("an agent's TLS handshake failed: %s", gnutls_strerror(err));
+	log_warn("TLS handshake with an agent failed error=\"%s\"",
+		 gnutls_strerror(err));
 	gnutls_alert_send_appropriate(c->session, err);
 	return from_gnutls(err);
 }
 
-/* nng 1.5 may read and write before the handshake is done: that comes first. */
+/* nng 1.5 may read or write before the handshake, so complete that first. */
 static int conn_recv(struct nng_tls_engine_conn *c, uint8_t *data, size_t *len)
 {
 	int rv = conn_handshake(c);
@@ -266,9 +268,9 @@ static int conn_send(struct nng_tls_engine_conn *c, const uint8_t *data,
 }
 
 /*
- * nng asks this in the thread of nng_stream_get_bool(), the only way from a
- * stream to its connection: so this is where the name that we look for is
- * compared.
+ * The name that gate_tls_peer_is() wants. nng_stream_get_bool() is the only way
+ * from a stream to its connection; nng calls conn_verified() for it in the same
+ * thread, so the name is passed in a thread variable and compared there.
  */
 static __thread const char *wanted;
 
@@ -293,7 +295,7 @@ bool gate_tls_peer_is(nng_stream *stream, const char *name)
 	return is;
 }
 
-/* --- the engine; its configuration is ours, not nng's --- */
+/* --- the engine; gate_tls_use() configures it, nng's calls do not --- */
 
 static int config_init(struct nng_tls_engine_config *cfg, nng_tls_mode mode)
 {
@@ -400,7 +402,7 @@ int gate_tls_use(const struct gate_tls_files *files)
 	if (!err && !tls.registered) {
 		nng_tls_config *any;
 
-		/* nng registers its own with the first use: ours comes last. */
+		/* nng registers its own on first use; the last one wins. */
 		if (nng_tls_config_alloc(&any, NNG_TLS_MODE_SERVER) == 0)
 			nng_tls_config_free(any);
 		err = nng_tls_engine_register(&engine) == 0 ? 0 : -EINVAL;

@@ -6,24 +6,24 @@
 #include <stdbool.h>
 
 /*
- * Mutual TLS for the gate: GnuTLS as nng's TLS engine, since the one that comes
- * with nng 1.5 neither tells the names of a peer's certificate nor reads its
- * files again. One for the process; servers only.
+ * Mutual TLS for the gate: GnuTLS as nng's TLS engine, because the one of nng
+ * 1.5 neither gives the names in a peer's certificate nor reads its files
+ * again. One engine per process, servers only.
  */
 struct gate_tls_files {
 	const char *cert_file, *key_file;
-	const char *ca_file; /* who vouches for agents */
+	const char *ca_file; /* CAs that sign agents' certificates */
 };
 
 /*
- * Reads the files and makes nng use them for all connections from now on;
- * those that are there go on with what they began with. Call again to read
- * files that were renewed. -EINVAL: a file, said in the log, and what was in
- * force stays; -ENOMEM.
+ * Reads the files and makes nng use them for new connections; existing ones
+ * keep the credentials they started with. Call it again to read renewed files.
+ * -EINVAL: a file cannot be used, which is logged, and the old credentials stay
+ * in force; -ENOMEM.
  */
 int gate_tls_use(const struct gate_tls_files *files);
 
-/* The peer's certificate is of this name. False without TLS. Any thread. */
+/* The peer's certificate has this name; false without TLS. Any thread. */
 bool gate_tls_peer_is(nng_stream *stream, const char *name);
 
 #endif /* AGGREGATOR_INGEST_GATE_TLS_H */

@@ -9,7 +9,7 @@
 #include "proto/limits.h"
 
 #define AGENTS_MAX 65536u
-/* What an agent that ended may have had on its way, when the next began. */
+/* Batches of an older epoch that may still arrive after a restart. */
 #define STRIKES 1u
 #define ALIVE_US ((int64_t)3 * HEARTBEAT_MS * 1000)
 
@@ -264,9 +264,10 @@ static void take_losses(struct ledger_totals *t, const struct batch_losses *l)
 }
 
 /*
- * What the agent has packed is here, or it says where it was lost; what is left
- * was in the numbers that were left out. An agent may say where only later:
- * that is not another loss then.
+ * Of the requests that the agent has packed, each was counted here, or dropped
+ * as the agent reports, or lost in skipped sequence numbers. The agent may
+ * report a drop only after its gap was counted: told_late keeps that from
+ * counting twice.
  */
 static void take_gap(struct ledger_totals *t, uint64_t batches)
 {
@@ -284,10 +285,10 @@ static void take_gap(struct ledger_totals *t, uint64_t batches)
 }
 
 /*
- * An agent has one epoch at a time, so an older one that has something new to
- * say while the newer one is alive too is another agent with the same id. The
- * one message that was on its way at a restart looks like that too: an agent
- * has one outstanding, so the second is the earliest that tells.
+ * An agent has one epoch at a time. So a new batch of an older epoch while the
+ * newer one is alive means that another agent uses the same id. One such batch
+ * may have been on its way when the agent restarted; since an agent sends one
+ * at a time, a second one proves the conflict.
  */
 static bool in_conflict(struct ledger_agent *a, uint64_t epoch, bool begins,
 			int64_t now_us)
@@ -308,12 +309,12 @@ static bool in_conflict(struct ledger_agent *a, uint64_t epoch, bool begins,
 		return false;
 	}
 	if (!a->conflict)
-		log_warn("two agents use the same id: %s", a->name);
+		log_warn("two agents use the same id agent=%s", a->name);
 	a->conflict = true;
 	return true;
 }
 
-/* Told in the newest row, which is never retired. */
+/* Counts it in the newest epoch's row, which is never retired. */
 static int expired(struct ledger *l, struct ledger_agent *a, uint64_t requests,
 		   struct ledger_epoch **row)
 {
@@ -325,8 +326,7 @@ static int expired(struct ledger *l, struct ledger_agent *a, uint64_t requests,
 		e->pending.totals.expired_requests += requests;
 		*row = e;
 	}
-	log_warn("a batch of an epoch that is forgotten is not counted: "
-		 "agent=%s requests=%llu",
+	log_warn("refused a batch of a forgotten epoch agent=%s requests=%llu",
 		 a->name, (unsigned long long)requests);
 	return LEDGER_EXPIRED;
 }
@@ -368,7 +368,7 @@ int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 		s->totals.conflicts++;
 		return LEDGER_CONFLICT;
 	}
-	/* A rollup stands for a range of numbers. */
+	/* A rollup replaces batches of a range of sequence numbers. */
 	first = b->first_sequence > 0 ? b->first_sequence : b->sequence;
 	if (first <= s->sequence) {
 		s->totals.refused++;
@@ -407,7 +407,7 @@ void ledger_totals_add(struct ledger_totals *a, const struct ledger_totals *b)
 	memcpy(a, x, sizeof(x));
 }
 
-/* --- who an agent is --- */
+/* --- what an agent reports about itself --- */
 
 static bool same_info(const struct ledger_agent *a, const struct batch_info *in)
 {

@@ -9,35 +9,35 @@
 #include "proto/batch.h"
 
 /*
- * Which batches are in: per agent and epoch the last sequence number, and the
- * totals that go with it. Offers change a pending copy; ledger_commit() makes
- * it the committed one, after the store has it, and ledger_abort() takes it
- * back. Pure. Not locked: the engine's thread owns it, and committed totals
- * change under the engine's lock only.
+ * Records which batches were accepted: per agent and epoch the last sequence
+ * number, and totals. An offer changes a pending copy; ledger_commit() makes it
+ * the committed one, after the store has committed it, and ledger_abort()
+ * discards it. No clock and no I/O, but for the log. Not locked: the engine's
+ * thread owns it and changes committed totals only under the engine's lock.
  */
 struct ledger;
 
-/* Sums over batches; never go back. All uint64_t: stored as an array. */
+/* Sums over batches, never decreasing. All uint64_t: stored as an array. */
 struct ledger_totals {
-	/* As the agent last said: cumulative since its epoch began. */
+	/* As the agent last reported: cumulative since its epoch began. */
 	uint64_t captured, packed, rolled_up;
 	uint64_t dropped[LOSS_STAGES];
 	uint64_t counters[AGENT_COUNTERS];
 	/* As counted here. */
 	uint64_t counted; /* requests */
 	uint64_t batches, duplicates, refused, conflicts;
-	uint64_t gap_batches; /* numbers that were left out */
-	uint64_t gap_requests; /* in them, as far as nothing else says so */
-	uint64_t told_late; /* dropped[] that gap_requests has already */
-	/* Of epochs that were retired; said by the newest epoch's row. */
+	uint64_t gap_batches; /* skipped sequence numbers */
+	uint64_t gap_requests; /* lost in them and not yet in dropped[] */
+	uint64_t told_late; /* of gap_requests: reported in dropped[] later */
+	/* Batches of retired epochs; counted in the newest epoch's row. */
 	uint64_t expired_batches, expired_requests;
 };
 #define LEDGER_TOTALS_N (sizeof(struct ledger_totals) / sizeof(uint64_t))
 
 struct ledger_state {
-	uint64_t sequence; /* last one that is in */
-	int64_t seen_us; /* our wall clock */
-	int64_t skew_us; /* theirs - ours, when last seen */
+	uint64_t sequence; /* last one accepted */
+	int64_t seen_us; /* our wall clock at the last new batch */
+	int64_t skew_us; /* agent's clock minus ours at that time */
 	struct ledger_totals totals;
 };
 
@@ -49,13 +49,15 @@ struct ledger_epoch {
 	struct ledger_state committed, pending;
 	bool dirty;
 	struct ledger_epoch *next_dirty;
-	struct ledger_epoch *older; /* of the same agent */
+	struct ledger_epoch *older; /* next lower epoch of the agent */
 };
 
 /*
- * An agent that starts often must not fill the memory. So many epochs always
- * stay; more, until they have been silent for long; yet more are retired at
- * once, lowest first; and when that lags behind, new ones have to wait.
+ * Bounds on the epochs of one agent, so that one that restarts often cannot
+ * fill the memory. The newest KEPT always stay. Older ones stay until they have
+ * been silent for long, but at most MAX in all: beyond that the lowest are
+ * retired at once. At CROWD, which means that retiring lags behind, a new epoch
+ * is answered BUSY.
  */
 #define LEDGER_EPOCHS_KEPT 8u
 #define LEDGER_EPOCHS_MAX 64u
@@ -66,12 +68,12 @@ struct ledger_agent {
 	uint64_t hash;
 	struct ledger_epoch *newest; /* list by epoch, descending */
 	size_t n_epochs;
-	struct ledger_totals retired; /* of epochs that were retired */
-	uint64_t retired_epoch; /* greatest of them; 0: none */
-	int64_t newest_heard_us; /* last offer of the newest epoch */
+	struct ledger_totals retired; /* sum over retired epochs */
+	uint64_t retired_epoch; /* the highest of them; 0: none */
+	int64_t newest_heard_us; /* last batch of newest, no duplicate */
 	uint32_t strikes; /* batches of older epochs since the newest began */
-	bool conflict;
-	/* Who it is; "" if not said. info_dirty: the store's is older. */
+	bool conflict; /* two agents use this id now */
+	/* Reported by the agent; "": not. info_dirty: not in the store yet. */
 	char *version, *kernel, *capture;
 	char **probes;
 	uint32_t *attached;
@@ -84,27 +86,29 @@ int ledger_new(struct ledger **out, size_t max_agents);
 void ledger_free(struct ledger *l); /* NULL is fine */
 
 enum ledger_verdict {
-	LEDGER_NEW, /* to be logged, counted, acknowledged */
-	LEDGER_DUPLICATE, /* is in, or will be with this group */
-	LEDGER_OVERLAP, /* stands for numbers of which some are in already */
-	LEDGER_CONFLICT, /* somebody else with this id is alive */
+	LEDGER_NEW, /* accepted: log, count and acknowledge it */
+	LEDGER_DUPLICATE, /* accepted before: acknowledge it only */
+	LEDGER_OVERLAP, /* a range of numbers, some accepted before */
+	LEDGER_CONFLICT, /* another agent with this id is alive */
 	/*
-	 * Of an epoch that is retired, or older: nobody knows any more whether
-	 * it was counted, so it is not, and told as a loss (expired_requests).
+	 * Its epoch is retired, or lower than a retired one. The ledger cannot
+	 * tell whether it was counted, so it is refused and its requests count
+	 * as lost (expired_requests).
 	 */
 	LEDGER_EXPIRED,
 	LEDGER_FULL, /* too many agents */
-	LEDGER_CROWDED, /* too many epochs of this agent: later */
+	LEDGER_CROWDED, /* too many epochs of this agent: retry later */
 };
 
 /*
- * What to do with a batch; counts it in the pending state. requests: what it
- * holds. Negative errno: -ENOMEM. *row gets its row where there is one.
+ * Decides about a batch with this many requests, and counts it in the pending
+ * state. Returns an enum ledger_verdict or -ENOMEM. Sets *row to the row that
+ * changed, or NULL.
  */
 int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 		 int64_t sent_us, int64_t now_us, struct ledger_epoch **row);
 
-/* First of the rows with pending changes, linked by next_dirty. */
+/* Returns the first row with pending changes; next_dirty links the others. */
 struct ledger_epoch *ledger_dirty(const struct ledger *l);
 void ledger_commit(struct ledger *l);
 void ledger_abort(struct ledger *l);
@@ -113,31 +117,32 @@ size_t ledger_agents(const struct ledger *l);
 struct ledger_agent *ledger_at(const struct ledger *l, size_t i);
 
 /*
- * Retiring: an epoch's row goes, its totals join the agent's. Between groups
- * only, when nothing is pending. How many of the agent's lowest epochs may go
- * now: a newer one is known and they were silent since before_us, or there are
- * over LEDGER_EPOCHS_MAX.
+ * Retiring an epoch deletes its row and adds its totals to the agent's. Only
+ * between groups, when nothing is pending. Returns how many of the agent's
+ * epochs, from the lowest up, may be retired now: those below the
+ * LEDGER_EPOCHS_KEPT newest that have been silent since before_us, and all
+ * below the LEDGER_EPOCHS_MAX newest.
  */
 size_t ledger_retirable(const struct ledger_agent *a, int64_t before_us);
 /*
- * For the store, before it happens: the agent's row once its n lowest epochs
- * are gone (*out borrows all else from a), and which these are.
+ * For the store, before retiring: sets *out to the agent as it will be without
+ * its n lowest epochs (borrowing all pointers from a), and epochs to those n.
  */
 void ledger_retire_preview(const struct ledger_agent *a, size_t n,
 			   struct ledger_agent *out, uint64_t *epochs);
-/* Takes them out, once the store has. */
+/* Retires the n lowest epochs in memory, once the store has committed. */
 void ledger_retire(struct ledger_agent *a, size_t n);
 
 /* Adds all of b to a. */
 void ledger_totals_add(struct ledger_totals *a, const struct ledger_totals *b);
 
-/* For loading. -ENOMEM. */
+/* For loading: adds or replaces an epoch. -ENOMEM, -ENOSPC. */
 int ledger_restore(struct ledger *l, const char *agent, uint64_t epoch,
 		   const struct ledger_state *state);
-/* Finds or adds. -ENOMEM, -ENOSPC. */
+/* Finds or adds the agent. -ENOSPC: max_agents reached; -ENOMEM. */
 int ledger_agent_get(struct ledger *l, const char *name,
 		     struct ledger_agent **out);
-/* Copies. -ENOMEM leaves the old one. */
+/* Copies info and sets info_dirty if it changed. -ENOMEM: nothing changed. */
 int ledger_agent_set_info(struct ledger_agent *a,
 			  const struct batch_info *info);
 

@@ -6,7 +6,7 @@
 
 size_t ledger_retirable(const struct ledger_agent *a, int64_t before_us)
 {
-	size_t i = 0, n = 0; /* n: how many in a row, up to the lowest */
+	size_t i = 0, n = 0; /* n: retirable without a gap, to the lowest */
 
 	for (const struct ledger_epoch *e = a->newest; e; e = e->older, i++) {
 		if (i >= LEDGER_EPOCHS_MAX ||
@@ -19,7 +19,7 @@ size_t ledger_retirable(const struct ledger_agent *a, int64_t before_us)
 	return n;
 }
 
-/* The link to the highest of the n lowest epochs. */
+/* Returns the link to the highest of the n lowest epochs. */
 static struct ledger_epoch **tail(struct ledger_agent *a, size_t n)
 {
 	struct ledger_epoch **at = &a->newest;

@@ -43,8 +43,8 @@ void snapshot_count_edges(struct snapshot_engine *to, struct fold *f)
 /* --- under the lock --- */
 
 /*
- * Room for the slots there are and some more, written to now: the first touch
- * of each page would otherwise cost its time under the lock.
+ * Makes room for this many chunks and writes to it, so that the page faults of
+ * the first write do not happen under the lock.
  */
 static int reserve_view(struct snapshot_taken *t, struct snapshot_raw_view *raw,
 			size_t chunks)
@@ -131,7 +131,7 @@ static int copy_targets(struct snapshot_taken *t, struct fold *f)
 	return 0;
 }
 
-/* One loss is shown once: where it was seen first. */
+/* Subtracts late losses from dropped: gap_requests shows them already. */
 static void take_off(uint64_t *dropped, uint64_t *late)
 {
 	uint64_t n = *late < *dropped ? *late : *dropped;
@@ -155,7 +155,7 @@ static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
 		out->skew_us = last->skew_us;
 		out->up = clock_real_us() - last->seen_us < UP_US;
 	}
-	/* Nobody heard what a forgotten epoch captured, but in its batches. */
+	/* An expired batch's requests were captured, but no epoch says so. */
 	out->captured = sum.captured + sum.expired_requests;
 	out->counted = sum.counted;
 	out->rolled_up = sum.rolled_up;
@@ -197,7 +197,7 @@ static int copy_agent(struct snapshot_taken *t, const struct ledger_agent *a,
 	return 0;
 }
 
-/* An agent that never had a batch committed is not there yet. */
+/* An agent without any committed batch is not shown yet. */
 static bool is_committed(const struct ledger_agent *a)
 {
 	for (const struct ledger_epoch *e = a->newest; e; e = e->older)
@@ -237,7 +237,7 @@ static int copy_state(struct snapshot_taken *t, struct engine *e)
 	return err;
 }
 
-/* A start loads them in another order than they came. */
+/* Sorted, since a restart loads them in another order than they came. */
 static int compare_targets(const void *pa, const void *pb)
 {
 	const struct snapshot_target *a = pa, *b = pb;
@@ -265,7 +265,7 @@ static int build(struct snapshot_taken *t, struct engine *e)
 	return err;
 }
 
-/* The engine lets those who wait go first. */
+/* Registers as waiting, as the engine lets waiting snapshots go first. */
 static void lock_as_snapshot(struct engine *e)
 {
 	atomic_fetch_add(&e->waiting, 1);
@@ -301,7 +301,7 @@ static int reserve(struct snapshot_taken *t, struct engine *e)
 	return err;
 }
 
-/* Registers the snapshot, so that the engine leaves its spans alone. */
+/* Copies and registers the snapshot, so the engine keeps its spans. */
 static int enter(struct snapshot_taken *t, struct engine *e)
 {
 	uint64_t start;
@@ -338,7 +338,7 @@ static void free_taken(struct snapshot_taken *t)
 	free(t);
 }
 
-/* taken is what it was made as, and was never const. */
+/* Casting const away is fine: the object is a struct snapshot_taken. */
 static struct snapshot_taken *taken_of(const struct snapshot *s)
 {
 	return (struct snapshot_taken *)(uintptr_t)s;
@@ -400,7 +400,7 @@ const struct snapshot *snapshot_take(struct engine *e)
 			snapshot_rele(s);
 			return NULL;
 		}
-	if (s) { /* all are there, and stay */
+	if (s) { /* every view is loaded, and stays so */
 		taken_of(s)->pub.load = NULL;
 		taken_of(s)->pub.unload = NULL;
 	}

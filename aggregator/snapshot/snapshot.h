@@ -10,43 +10,44 @@
 #include "proto/batch.h"
 
 /*
- * What a scrape sees: an immutable, consistent copy of everything committed,
- * taken by the engine and read by any thread. Series are in a fixed order
- * (by view, then by label values), so the same log gives the same bytes.
+ * What a scrape sees: an immutable, consistent copy of everything committed.
+ * Any thread takes it, under the engine's lock, and any thread may read it.
+ * Series are ordered by view and label values, so the same log gives the same
+ * output.
  */
 
-/* Label values parallel to view->labels; NULL: the label is absent. */
+/* Values in the order of view->labels; NULL: the label is absent. */
 struct snapshot_labels {
 	const char *value[LABEL_KEYS];
-	bool overflow; /* the view's one overflow series; values all NULL */
+	bool overflow; /* the view's overflow series; all values are NULL */
 };
 
 /*
  * Native histogram, exponential buckets of schema 3 (8 per power of two) over
- * the exposed unit (seconds, bytes): bucket i holds 2^((i-1)/8) < v <=
- * 2^(i/8), as Prometheus counts indexes. Dense between first and first + n.
+ * the exposed unit (seconds, bytes): bucket i holds 2^((i-1)/8) < v <= 2^(i/8),
+ * with Prometheus's indexes. count has buckets [first, first + n).
  */
 struct snapshot_native {
 	int32_t first;
 	uint32_t n;
 	const uint64_t *count;
-	uint64_t zero; /* values that are 0 */
+	uint64_t zero; /* how many values are 0 */
 };
 
 struct snapshot_exemplar {
-	uint32_t bucket; /* the classic bucket it is in */
-	uint32_t event;
-	uint64_t value; /* in the source's integer unit */
+	uint32_t bucket; /* index of its classic bucket */
+	uint32_t event; /* index in its batch */
+	uint64_t value; /* in the source's unit, µs or bytes */
 	int64_t time_us;
 	uint8_t trace[24]; /* trace id, span id; all zero: none */
-	uint64_t log_id; /* with event: the request id "log_id-event" */
-	uint64_t generation; /* the engine's */
+	uint64_t log_id; /* the request's id is "log_id-event" */
+	uint64_t generation; /* for the fold only */
 };
 
 struct snapshot_series {
 	struct snapshot_labels labels;
-	uint64_t count; /* requests; the value of a counter */
-	uint64_t sum; /* histogram: exact, in the source's integer unit */
+	uint64_t count; /* requests; a counter's value */
+	uint64_t sum; /* of a histogram: exact, in µs or bytes */
 	const uint64_t *bucket; /* n_bounds + 1 counts, not cumulative */
 	struct snapshot_native native;
 	size_t n_exemplars;
@@ -57,24 +58,23 @@ struct snapshot_series {
 /* Distinct values of one label of a view. */
 struct snapshot_values {
 	uint64_t n, limit;
-	uint64_t demand; /* ever asked for, granted or not, estimated */
+	uint64_t demand; /* estimated distinct values, granted or not */
 };
 
 struct snapshot_view {
 	const struct view *view;
 	size_t n;
 	const struct snapshot_series *series;
-	uint64_t demand; /* distinct label sets ever asked for, estimated */
-	uint64_t overflowed; /* requests that went to the overflow series */
-	uint64_t idle; /* series not shown because nothing came for long */
-	const struct snapshot_values *values; /* n_labels of view, or NULL */
-	/* Who asked for most sets that were not there, and how many; or NULL.
-	 */
+	uint64_t demand; /* estimated distinct label sets, granted or not */
+	uint64_t overflowed; /* requests counted in the overflow series */
+	uint64_t idle; /* series hidden for lack of events */
+	const struct snapshot_values *values; /* view->n_labels, or NULL */
+	/* The job with the most label sets beyond the budget; or NULL. */
 	const char *worst_job;
 	uint64_t worst_job_sets;
 };
 
-/* job and instance pairs, for target_info. */
+/* One pair of job and instance, for target_info. */
 struct snapshot_target {
 	const char *job, *instance, *service, *namespace_, *container, *node,
 		*executable;
@@ -82,14 +82,14 @@ struct snapshot_target {
 
 struct snapshot_agent {
 	const char *node, *version, *kernel, *capture;
-	bool up; /* heard of within three heartbeats */
-	int64_t last_seen_us; /* wall clock */
-	int64_t skew_us; /* agent clock - ours, last heard */
-	/* All of these are sums over the agent's epochs: they never go back. */
+	bool up; /* a new batch came within three heartbeats */
+	int64_t last_seen_us; /* our wall clock at the last new batch */
+	int64_t skew_us; /* agent's clock minus ours at that time */
+	/* Sums over all of the agent's epochs, so they never decrease. */
 	uint64_t captured, counted, rolled_up;
 	uint64_t dropped[LOSS_STAGES];
-	uint64_t dropped_sequence_gap; /* requests that never came */
-	uint64_t dropped_expired; /* of epochs that are forgotten */
+	uint64_t dropped_sequence_gap; /* in batches that never arrived */
+	uint64_t dropped_expired; /* in refused batches of retired epochs */
 	uint64_t counters[AGENT_COUNTERS];
 	uint64_t batches, duplicates, refused, conflicts;
 	size_t n_probes;
@@ -97,7 +97,7 @@ struct snapshot_agent {
 	const uint32_t *probe_attached;
 };
 
-/* The aggregator's own counters and gauges that the engine knows. */
+/* The engine's own counters and gauges. */
 struct snapshot_engine {
 	uint64_t batches, duplicates, events, rollup_events;
 	uint64_t refused, bytes_received;
@@ -106,20 +106,20 @@ struct snapshot_engine {
 	uint64_t log_batches, log_bytes, store_bytes, windows;
 	uint64_t retention_deleted_batches, retention_deleted_windows;
 	uint64_t stores_set_aside; /* damaged files found at start */
-	uint64_t retired_epochs; /* whose rows joined their agent's */
-	uint64_t corrected; /* batches whose times were moved by the skew */
-	/* Since the process's start; the last two: now. */
+	uint64_t retired_epochs; /* see ledger_retire() */
+	uint64_t corrected; /* batches with corrected times: see skew.h */
+	/* Since the process started. */
 	uint64_t gate_busy, gate_cut_off, gate_waited, gate_turned_away;
-	uint64_t gate_connections, gate_held_bytes;
-	uint64_t series; /* all views */
+	uint64_t gate_connections, gate_held_bytes; /* current values */
+	uint64_t series; /* in all views */
 	uint64_t fold_ns_total;
-	/* Of the service graph: see struct graph_stats. */
+	/* The service graph's, see struct graph_stats. */
 	uint64_t edges_waiting, edges_joined, edges_expired, edges_evicted,
 		edges_clamped_us;
 };
 
 struct fold;
-/* Takes over what the fold's graph has counted. */
+/* Copies the counters of the fold's service graph. */
 void snapshot_count_edges(struct snapshot_engine *to, struct fold *f);
 
 struct snapshot {
@@ -132,11 +132,11 @@ struct snapshot {
 	struct snapshot_engine engine;
 	bool ready; /* commits work */
 	char not_ready_why[256];
-	uint64_t locked_ns; /* that the engine had to wait */
+	uint64_t locked_ns; /* how long it held the engine's lock */
 	/*
-	 * NULL: every view has its series. Else it has them, their number and
-	 * that of the idle ones from load() on, and the series until unload():
-	 * so that memory is that of one view. For one thread. -ENOMEM.
+	 * NULL: every view has its series. Else load() builds a view's series,
+	 * n and idle, and unload() frees the series, so that memory is needed
+	 * for one view at a time. One thread at a time. -ENOMEM.
 	 */
 	int (*load)(const struct snapshot *s, size_t view);
 	void (*unload)(const struct snapshot *s, size_t view);
@@ -144,12 +144,12 @@ struct snapshot {
 
 struct engine;
 /*
- * A consistent copy of what is committed. Waits for the engine to reach a
- * point between two batches, never longer than one of them. Any thread. NULL
- * if out of memory. Released by snapshot_rele().
+ * Returns a consistent copy of what is committed, with the series of all views.
+ * Waits while the engine makes a group of batches visible, at most one group.
+ * NULL: out of memory. Released by snapshot_rele(). Any thread.
  */
 const struct snapshot *snapshot_take(struct engine *e);
-/* The same, but views are to be loaded. */
+/* The same, but the caller must load() each view that it reads. */
 const struct snapshot *snapshot_open(struct engine *e);
 void snapshot_rele(const struct snapshot *s); /* NULL is fine */
 

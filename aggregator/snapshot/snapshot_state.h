@@ -7,9 +7,9 @@
 #include "aggregator/engine/engine_state.h"
 #include "aggregator/snapshot/snapshot.h"
 
-/* The inside of a snapshot, for snapshot*.c only. */
+/* Internals of a snapshot, for snapshot*.c only. */
 
-/* The beginning of a series_slot. */
+/* A copy of the first SERIES_COPIED bytes of a struct series_slot. */
 struct snapshot_raw_slot {
 	uint64_t count, sum;
 	const struct span *span;
@@ -24,40 +24,40 @@ static_assert(sizeof(struct snapshot_raw_slot) == SERIES_COPIED &&
 /* A view as copied under the lock: slots by value, the rest by reference. */
 struct snapshot_raw_view {
 	const struct series
-		*series; /* keys and cells only: they never change */
+		*series; /* only keys and cells, which never change */
 	uint32_t n;
 	struct snapshot_raw_slot *slot;
-	const struct interned ***label; /* chunks */
-	size_t chunks; /* that slot and label have room for */
+	const struct interned ***label; /* in chunks */
+	size_t chunks; /* room in slot and label */
 	uint8_t sketch[1 << SERIES_SKETCH_BITS];
-	struct series_values *values; /* seen is the engine's */
+	struct series_values *values; /* without seen, the engine's */
 	const char *worst_job; /* NULL: none */
 	uint64_t worst_job_sets;
 };
 
-/* Memory that goes with the snapshot. */
+/* Memory that lives as long as the snapshot. */
 struct snapshot_block {
 	struct snapshot_block *next;
 	max_align_t data[];
 };
 
 struct snapshot_taken {
-	struct snapshot pub; /* first: snapshot_rele() gets this */
+	struct snapshot pub; /* first, as taken_of() casts it back */
 	struct engine *engine;
 	struct engine_live_snapshot live;
 	struct snapshot_block *blocks;
-	struct snapshot_block *loaded; /* of views that can be unloaded */
+	struct snapshot_block *loaded; /* freed by unload() */
 	struct snapshot_raw_view *raw;
 	struct snapshot_view *views;
 	struct snapshot_target *targets;
 };
 
-/* Zeroed, and gone with the snapshot. NULL: out of memory. */
+/* Returns zeroed memory, freed with the snapshot. NULL: out of memory. */
 void *snapshot_memory(struct snapshot_taken *t, size_t n, size_t size);
 
-/* Numbers and label values of a view, without its series. -ENOMEM. */
+/* Fills in a view's numbers, without its series. -ENOMEM. */
 int snapshot_begin_view(struct snapshot_taken *t, size_t view);
-/* Its series too. -ENOMEM. */
+/* Builds a view's series. -ENOMEM. */
 int snapshot_build_view(struct snapshot_taken *t, size_t view);
 
 #endif /* AGGREGATOR_SNAPSHOT_SNAPSHOT_STATE_H */

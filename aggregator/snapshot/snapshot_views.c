@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From what was copied to what is shown; no lock is held. */
+/* Builds what a scrape shows from the copied state, without any lock. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +42,7 @@ static int compare_slots(const void *pa, const void *pb, void *arg)
 	return 0;
 }
 
-/* Adds slots [o->n, raw->n) to the order: sorts those, then merges. */
+/* Adds slots [o->n, raw->n) to the order: sorts them, then merges. */
 static int extend_order(struct engine_slot_order *o,
 			struct snapshot_raw_view *raw)
 {
@@ -74,8 +74,9 @@ static int extend_order(struct engine_slot_order *o,
 }
 
 /*
- * The slots by label values, the overflow series (slot 0) last; how many. A
- * snapshot that is older than the order leaves out what it does not have.
+ * Sets out to the slots sorted by label values, the overflow series last if it
+ * has requests, and *n to their number. The order may be newer than the
+ * snapshot and have slots that raw does not have: those are skipped.
  */
 static int order_slots(struct engine *e, size_t view,
 		       struct snapshot_raw_view *raw, uint32_t *out, size_t *n)
@@ -136,12 +137,12 @@ static void fill_classic(uint64_t *bucket, const struct view *v,
 	}
 }
 
-/* How many native buckets a span may need. */
+/* Returns how many native buckets a span may need. */
 static size_t native_room(const struct cells *cells, const struct span *s)
 {
 	if (!s || s->n == 0)
 		return 0;
-	/* [0] is the zero cell: its number says nothing. */
+	/* Cell 0 is the zero cell, whose native index means nothing. */
 	return (size_t)(cells->native[s->first + s->n - 1] -
 			cells->native[s->first ? s->first : 1]) +
 	       2;
@@ -213,7 +214,7 @@ static int build_values(struct snapshot_taken *t,
 	return 0;
 }
 
-/* Takes out what nothing was counted in for long; it keeps its value. */
+/* Removes idle series from the order; they keep their values. */
 static size_t leave_idle_out(const struct engine *e,
 			     const struct snapshot_raw_view *raw,
 			     uint32_t *order, size_t n)

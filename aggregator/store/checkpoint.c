@@ -83,7 +83,7 @@ static void encode_labels(struct buf *b, const struct series *s, uint32_t slot)
 	}
 }
 
-/* Only the cells that are not zero at either end. */
+/* Leaves out the zero cells at both ends. */
 static void encode_state(struct buf *b, const struct series_slot *slot)
 {
 	const struct span *s = slot->span;

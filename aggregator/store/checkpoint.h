@@ -11,40 +11,42 @@
 #include "aggregator/store/store.h"
 
 /*
- * The fold's state to the store and back. Series are written in slices, so
- * that no transaction is long: a row is exact up to its own log id, and when
- * all that had changed are written, the views' watermark moves to where the
- * round began. Loading folds the log after the watermarks again, leaving out
- * per row what it has. Not locked: the engine's thread owns it.
+ * Writes the fold's state to the store and loads it. A round writes all series
+ * that changed, in slices, so that no transaction is long. Each row has the log
+ * id up to which it counts; when a round is complete, the views' watermark
+ * moves to the log id at which it began. Loading folds the log after the
+ * watermarks again, and skips per row what that row has counted. Not locked:
+ * the engine's thread owns it.
  */
 struct checkpoint;
 
-/* Borrows fold and store (which may change: checkpoint_set_store()). */
+/* Borrows fold and store. Sets *out, released by checkpoint_free(). -ENOMEM. */
 int checkpoint_new(struct checkpoint **out, struct fold *f, struct store *st);
 void checkpoint_free(struct checkpoint *c); /* NULL is fine */
 
-/* checkpoint_load() is to fold every view from the log, changed or not. */
+/* Makes checkpoint_load() fold every view from the log, changed or not. */
 void checkpoint_fold_all(struct checkpoint *c);
 
 /*
- * Loads ledger, series, targets and label sets, and folds the log. *last_id
- * gets the last log id in use. -EUCLEAN: it makes no sense; then fold and
- * ledger are to be thrown away.
+ * Loads ledger, series, targets and window label sets, then folds the log after
+ * them. Sets *last_id to the highest log id in use. -EUCLEAN: the content is
+ * inconsistent, and the caller must discard fold and ledger. Other errors are
+ * those of the store.
  */
 int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id);
 
-/* Starts a round; everything up to log id now has been folded. */
+/* Starts a round, if none is active. now: log id up to which all is folded. */
 void checkpoint_begin(struct checkpoint *c, uint64_t now);
 bool checkpoint_active(const struct checkpoint *c);
-/* Within a transaction: writes up to max series. */
+/* Within a transaction: writes at most max series of the round. */
 int checkpoint_step(struct checkpoint *c, uint64_t now, unsigned max);
-/* Within a transaction: adds the windows' deltas to the store. */
+/* Within a transaction: adds the deltas of all windows to the store. */
 int checkpoint_windows(struct checkpoint *c, uint64_t now);
-/* What became of the transaction. */
+/* The caller must report how the transaction ended. */
 void checkpoint_committed(struct checkpoint *c);
 void checkpoint_aborted(struct checkpoint *c);
 
-/* The log is needed after this id. */
+/* Rows of the log after this id are still needed. */
 uint64_t checkpoint_watermark(const struct checkpoint *c);
 /* Rounds completed. */
 uint64_t checkpoint_rounds(const struct checkpoint *c);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the store back to the state, and what of the log is after it. */
+/* Loads the fold's state from the store and folds the log after it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 
 /* --- one series --- */
 
-/* Reads n counts into the cells of now. */
+/* Reads n counts, from stored cell first on, into current cells. */
 static int decode_cells(const struct checkpoint *c, const struct cells *cells,
 			struct varint_reader *r, uint64_t first, uint64_t n,
 			struct series_slot *slot)
@@ -58,7 +58,7 @@ static int decode_state(const struct checkpoint *c, struct series_slot *slot,
 	return r.bad ? -EUCLEAN : 0;
 }
 
-/* The labels of a stored series, borrowed from data. */
+/* Decodes a stored series's labels; they are borrowed from data. */
 static int decode_labels(const struct checkpoint *c, const struct series *s,
 			 const void *data, size_t len,
 			 struct series_label label[LABEL_KEYS])
@@ -124,7 +124,7 @@ struct view_search {
 	struct checkpoint *c;
 	struct view_row *row; /* by view */
 	uint32_t max_id;
-	uint32_t gone[VIEWS_MAX]; /* ids of views that are no more */
+	uint32_t gone[VIEWS_MAX]; /* stored views that are not configured */
 	size_t n_gone;
 };
 
@@ -145,15 +145,16 @@ static int load_view_row(void *arg, uint32_t id, const char *name,
 			found = true;
 		}
 	if (!found && search->n_gone < VIEWS_MAX) {
-		log_info("view %s is no more: its series are dropped", name);
+		log_info("view was removed, deleting its series view=%s", name);
 		search->gone[search->n_gone++] = id;
 	}
 	return 0;
 }
 
 /*
- * The log does not wait for a view that is not folded, so what is stored of it
- * would have a hole if it came back: then it is folded from the log again.
+ * Deletes the stored series of removed views. Retention deletes log rows that a
+ * removed view has not counted, so its series would be incomplete if the view
+ * returned; without them it is then folded from the log.
  */
 static int drop_gone(struct checkpoint *c, const struct view_search *search)
 {
@@ -168,7 +169,7 @@ static int drop_gone(struct checkpoint *c, const struct view_search *search)
 	return err;
 }
 
-/* --- which cells the stored spans are of --- */
+/* --- the cells that stored spans refer to --- */
 
 static int put_cells(struct checkpoint *c)
 {
@@ -187,9 +188,11 @@ static int put_cells(struct checkpoint *c)
 }
 
 /*
- * A bound that another view gained or lost cuts cells anew. What a stored cell
- * counted goes to the cell that has its upper end: that is in the same native
- * bucket, and in the same bucket of every view whose own bounds are as before.
+ * Reads the stored cells and maps them to the current ones, which differ if any
+ * view gained or lost a bound. A stored cell's count goes to the cell that
+ * contains its upper end. That is in the same native bucket, and in the same
+ * classic bucket of each view whose own bounds have not changed; so views stay
+ * exact.
  */
 static int map_cells(struct checkpoint *c, struct varint_reader *r,
 		     bool seconds, bool *same)
@@ -226,7 +229,7 @@ static void forget_cells(struct checkpoint *c)
 	}
 }
 
-/* *same: stored spans, if any, can be read as they are. */
+/* Sets *same if stored spans, if any, have the current cells. */
 static int load_cells(struct checkpoint *c, bool *same)
 {
 	struct varint_reader r;
@@ -249,7 +252,10 @@ static int load_cells(struct checkpoint *c, bool *same)
 	return err;
 }
 
-/* One transaction, as rows of both kinds could not be told apart. */
+/*
+ * Writes all spans with the current cells. In one transaction, since a row does
+ * not say which cells it has.
+ */
 static int store_cells_anew(struct checkpoint *c)
 {
 	int err = store_begin(c->store);
@@ -299,8 +305,8 @@ static int load_view(struct checkpoint *c, size_t v, const struct view_row *row)
 	if (!row->found || c->fold_all ||
 	    row->digest != fold_view_digest(c->fold, v)) {
 		if (row->found && !c->fold_all)
-			log_info("view %s has changed: it is folded again from "
-				 "the log",
+			log_info("view has changed, folding it from the log "
+				 "view=%s",
 				 fold_view(c->fold, v)->name);
 		return rebuild_view(c, v);
 	}
@@ -338,9 +344,9 @@ static int load_views(struct checkpoint *c)
 }
 
 /*
- * What waited goes with the edges that were counted by then: if a view of them
- * is folded anew, the join begins with the log, and the others leave out what
- * they have.
+ * Loads the sides that waited when the checkpoint's round began. They fit only
+ * if all views of edges are at that round. Else the join starts with the oldest
+ * log row, and views that have counted a row skip it.
  */
 static int load_graph(struct checkpoint *c)
 {
@@ -419,7 +425,8 @@ static int replay_row(void *arg, const struct store_log *row)
 	int err = batch_decode(c->arena, row->data, row->len, &b, &reason);
 
 	if (err < 0) {
-		log_error("logged batch %llu cannot be read: %s",
+		log_error("cannot decode a logged batch log_id=%llu "
+			  "reason=\"%s\"",
 			  (unsigned long long)row->id, reason ? reason : "");
 		return err == -ENOMEM ? err : -EUCLEAN;
 	}

@@ -6,7 +6,7 @@
 #include "common/buf.h"
 #include "proto/batch.h"
 
-/* The inside of the checkpoint, for checkpoint*.c only. */
+/* Internals of the checkpoint, for checkpoint*.c only. */
 
 #define STATE_WINDOWS "windows_log_id"
 #define STATE_CELLS "cells"
@@ -15,19 +15,19 @@
 struct checkpoint {
 	struct fold *fold;
 	struct store *store;
-	uint32_t *id; /* of the views in the store */
-	uint64_t *view_mark; /* committed watermark of each view */
-	uint64_t window_mark;
+	uint32_t *id; /* by view: its id in the store */
+	uint64_t *view_mark; /* by view: committed watermark */
+	uint64_t window_mark; /* committed watermark of the windows */
 	uint32_t keys_stored; /* window label sets in the store */
 
 	bool fold_all;
-	bool active; /* a round is on its way */
-	uint64_t round; /* its watermark */
-	size_t view; /* cursor */
+	bool active; /* a round is under way */
+	uint64_t round; /* log id at which it began */
+	size_t view; /* next to write, once committed: view and slot */
 	uint32_t slot;
-	uint64_t rounds;
+	uint64_t rounds; /* completed */
 
-	/* In the current transaction. */
+	/* Of the current transaction. */
 	struct series_slot **written;
 	size_t n_written, written_cap;
 	size_t next_view;
@@ -38,8 +38,8 @@ struct checkpoint {
 	uint32_t next_keys;
 
 	struct buf labels, state;
-	struct buf graph; /* as the round began */
-	/* While loading, by seconds: cell of now by stored cell; NULL: same. */
+	struct buf graph; /* saved when the round began */
+	/* While loading, by seconds: stored cell to current; NULL: the same. */
 	uint16_t *cell_of[2];
 	size_t stored_cells[2];
 	struct batch_arena *arena;
@@ -48,10 +48,10 @@ struct checkpoint {
 	int err;
 };
 
-/* Writes next_slot of next_view, as of log id now. */
+/* Writes slot next_slot of view next_view, which counts up to log id now. */
 int checkpoint_put_slot(struct checkpoint *c, uint64_t now);
 
-/* Windows themselves stay in the store. -EUCLEAN, -ENOMEM. */
+/* Loads the windows' label sets and watermark. -EUCLEAN, -ENOMEM, -EIO. */
 int checkpoint_load_windows(struct checkpoint *c);
 
 #endif /* AGGREGATOR_STORE_CHECKPOINT_STATE_H */

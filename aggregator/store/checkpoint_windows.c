@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The windows' label sets from the store, and how far its windows go. */
+/* Loads the windows' label sets and watermark; windows stay in the store. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

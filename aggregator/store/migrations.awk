@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# SQL files named NNN_name.sql -> the C array that migrations.h declares.
+# Turns SQL files named NNN_name.sql into the C array that migrations.h declares.
 function start(file,    base) {
 	base = file
 	sub(/.*\//, "", base)

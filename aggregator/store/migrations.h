@@ -5,9 +5,9 @@
 #include <stddef.h>
 
 /*
- * The steps that make the store's schema, generated at build time from
- * aggregator/store/migrations/NNN_name.sql. Append-only: a released step never
- * changes. Numbers are 1, 2, 3 … without gaps.
+ * The steps that create the store's schema, generated at build time from
+ * aggregator/store/migrations/NNN_name.sql. Append-only: a released step must
+ * never change. Numbers are 1, 2, 3 … without gaps.
  */
 struct migration {
 	int number;

@@ -16,7 +16,7 @@
 #include "aggregator/store/store_wal.h"
 #include "common/log.h"
 
-/* durations_add(a, b): the sum of two sparse histograms. */
+/* SQL function durations_add(a, b): the sum of two sparse histograms. */
 static void sql_durations_add(sqlite3_context *ctx, int argc,
 			      sqlite3_value **argv)
 {
@@ -53,8 +53,8 @@ static int migrate(struct store *st)
 	if (err < 0)
 		return err;
 	if (version > migrations_count) {
-		log_error("%s was written by a newer version of redtap: "
-			  "schema %llu, this one knows %zu",
+		log_error("store was written by a newer version of redtap "
+			  "path=%s schema=%llu supported=%zu",
 			  st->path, (unsigned long long)version,
 			  migrations_count);
 		return -EPROTO;
@@ -93,10 +93,10 @@ static int check_database(struct store *st)
 }
 
 /*
- * The first two only take effect before the first table is made. A page costs
- * two system calls on its way out of the WAL, so twice the usual size makes
- * ingest faster; more would gain little and write more of each small commit.
- * store_wal.h relies on synchronous = FULL.
+ * page_size and auto_vacuum take effect only before the first table is made.
+ * Copying a page out of the WAL costs two system calls, so twice the default
+ * size makes ingest faster; a larger one would gain little and make small
+ * commits write more. store_wal.h relies on synchronous = FULL.
  */
 static int setup(struct store *st)
 {
@@ -158,7 +158,7 @@ static int rename_aside(struct store *st)
 
 	gmtime_r(&now, &tm);
 	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
-	do /* never over one that was kept before */
+	do /* never overwrite a file set aside before */
 		snprintf(to, sizeof(to), "%s.damaged-%s-%u", st->path, stamp,
 			 ++again);
 	while (access(to, F_OK) == 0);
@@ -169,8 +169,8 @@ static int rename_aside(struct store *st)
 		if (rename(from, to) < 0 && errno != ENOENT)
 			return -errno;
 		if (i == 0)
-			log_error("the store is damaged (%s): set aside as "
-				  "%s, starting empty",
+			log_error("store is damaged, starting an empty one "
+				  "error=\"%s\" renamed_to=%s",
 				  st->error, to);
 	}
 	st->set_aside = true;
@@ -188,7 +188,7 @@ static int open_or_set_aside(struct store *st)
 	return err < 0 ? err : open_db(st);
 }
 
-/* SQLite's own locks come and go; this one says that we are running. */
+/* SQLite locks only during transactions; this lock lasts while we run. */
 static int lock_dir(struct store *st)
 {
 	char path[4096 + 16];
@@ -198,11 +198,12 @@ static int lock_dir(struct store *st)
 	st->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (st->lock_fd < 0) {
 		err = -errno;
-		log_error("cannot open the store %s: %s", path, strerror(-err));
+		log_error("cannot open the store path=%s error=\"%s\"", path,
+			  strerror(-err));
 		return err;
 	}
 	if (flock(st->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		log_error("another process uses the store in %s", st->dir);
+		log_error("another process uses the store dir=%s", st->dir);
 		return -EBUSY;
 	}
 	return 0;
@@ -227,8 +228,8 @@ int store_open(struct store **out, const char *dir)
 	err = open_or_set_aside(st);
 	if (err < 0) {
 		if (err != -EPROTO)
-			log_error("cannot open the store %s: %s", st->path,
-				  st->error);
+			log_error("cannot open the store path=%s error=\"%s\"",
+				  st->path, st->error);
 		goto fail;
 	}
 	*out = st;
@@ -305,7 +306,7 @@ void store_rollback(struct store *st)
 	char kept[sizeof(st->error)];
 
 	if (sqlite3_get_autocommit(st->db))
-		return; /* SQLite has rolled back by itself */
+		return; /* SQLite has rolled back itself */
 	memcpy(kept, st->error, sizeof(kept));
 	store_sql_run(st, SQL_ROLLBACK);
 	memcpy(st->error, kept, sizeof(kept));

@@ -7,9 +7,10 @@
 #include <stdint.h>
 
 /*
- * The SQLite file: log, ledger, checkpoint of the series, windows. The only
- * file that sees sqlite3. One writer (the engine's thread) and any number of
- * readers, each with a connection of its own, in WAL mode: nobody waits.
+ * The SQLite file with log, ledger, checkpoint of the series, and windows. One
+ * writer (the engine's thread) and any number of readers, each with a
+ * connection of its own, in WAL mode, so that neither waits for the other.
+ * Which files may include sqlite3: see tests/lint.sh.
  */
 
 struct ledger_state;
@@ -21,29 +22,31 @@ struct window_delta;
 struct store;
 
 /*
- * Opens or makes dir/redtap.db and brings its schema up to date. A damaged
+ * Opens or creates dir/redtap.db and brings its schema up to date. A damaged
  * file is renamed, with the time, and an empty one takes its place. Sets *out,
- * released by store_close(). -EBUSY: another process has it; -EPROTO: a newer
- * version wrote it; -EIO, -ENOSPC, -EROFS, -EACCES, -ENOMEM. All are logged.
+ * released by store_close(). -EBUSY: another process uses it; -EPROTO: a newer
+ * version wrote it; -EIO, -ENOSPC, -EROFS, -EACCES, -ENOMEM. Errors are logged.
  */
 int store_open(struct store **out, const char *dir);
 void store_close(struct store *st); /* NULL is fine */
 const char *store_path(const struct store *st);
-bool store_was_set_aside(const struct store *st); /* by this store_open() */
+/* A damaged file was set aside, by store_open() or store_set_aside(). */
+bool store_was_set_aside(const struct store *st);
 /*
- * For who finds out later that what it holds makes no sense: closes, sets the
- * file aside and opens an empty one. *st is NULL after a failure.
+ * For a caller that finds the content inconsistent: closes the file, renames it
+ * as store_open() does and opens an empty one. *st is NULL after a failure.
  */
 int store_set_aside(struct store **st, const char *why);
 
 /*
- * Everything below happens in a transaction. Errors: -ENOSPC, -EROFS, -EIO,
- * -EUCLEAN (damaged), -ENOMEM; then store_rollback(), and nothing happened.
+ * The writes below must be between store_begin() and store_commit(). Errors:
+ * -ENOSPC, -EROFS, -EIO, -EUCLEAN (damaged), -EBUSY, -EACCES, -ENOMEM. After
+ * one call store_rollback(), which undoes the whole transaction.
  */
 int store_begin(struct store *st);
-int store_commit(struct store *st); /* on disk when this returns 0 */
+int store_commit(struct store *st); /* 0: it is on disk */
 void store_rollback(struct store *st);
-/* What the last error was, for people. */
+/* The text of the last error. */
 const char *store_error(const struct store *st);
 
 struct store_log {
@@ -66,7 +69,7 @@ int store_drop_view(struct store *st, uint32_t id); /* and its series */
 struct store_series {
 	uint32_t view, slot;
 	uint64_t log_id;
-	const void *labels, *state; /* checkpoint.c's encoding */
+	const void *labels, *state; /* encoded by checkpoint.c */
 	size_t labels_len, state_len;
 };
 int store_put_series(struct store *st, const struct store_series *row);
@@ -77,8 +80,8 @@ int store_put_target(struct store *st,
 int store_put_window_key(struct store *st, uint32_t id,
 			 const char *const value[STORE_WINDOW_LABELS]);
 /*
- * Adds to what the window has. durations: pairs of native bucket (over seconds,
- * BUCKET_ZERO for 0) and count, ascending.
+ * Adds d and the n durations to the window's row, which is made if need be.
+ * durations: native buckets over seconds (BUCKET_ZERO for 0), ascending.
  */
 struct store_bucket {
 	int32_t native;
@@ -86,38 +89,42 @@ struct store_bucket {
 };
 int store_add_window(struct store *st, const struct window_delta *d,
 		     const struct store_bucket *durations, size_t n);
-/* How many of all that were added were there already, since the start. */
+/* How many store_add_window() calls found a row, since store_open(). */
 uint64_t store_merged_windows(const struct store *st);
 int store_put_state(struct store *st, const char *name, const void *data,
 		    size_t len);
 
 /*
- * Deletes up to max of the oldest rows that are older than before, but of the
- * log none after keep_after. The number deleted, or a negative errno.
+ * Deletes at most max rows older than before, the oldest first; of the log,
+ * only rows with an id of at most keep_after, and sets *bytes to their size.
+ * Returns the number deleted or a negative errno.
  */
 int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
 		     unsigned max, uint64_t *bytes);
 int store_expire_windows(struct store *st, int64_t before_s, unsigned max);
-/* Gives up to pages of free space back to the file system. */
+/* Returns up to this many free pages to the file system. */
 int store_vacuum(struct store *st, unsigned pages);
 
 struct store_sizes {
 	uint64_t file_bytes, free_bytes;
-	uint64_t log_batches, log_bytes; /* of batches */
+	uint64_t log_batches, log_bytes; /* only with count_rows */
 	uint64_t first_log_id, last_log_id;
-	uint64_t windows; /* rows */
+	uint64_t windows; /* rows; only with count_rows */
 	int64_t first_log_us, first_window_s; /* 0: none */
 };
 int store_sizes(struct store *st, struct store_sizes *out, bool count_rows);
 
-/* Loading: calls fn for each row; 0, fn's answer if not 0, or an error. */
+/*
+ * Loading: these call fn for each row. They return 0, what fn returned if that
+ * was not 0, or a negative errno. Rows are borrowed until fn returns.
+ */
 typedef int store_log_fn(void *arg, const struct store_log *row);
 int store_each_log(struct store *st, uint64_t after_id, store_log_fn *fn,
 		   void *arg);
 typedef int store_ledger_fn(void *arg, const char *agent, uint64_t epoch,
 			    const struct ledger_state *state);
 int store_each_ledger(struct store *st, store_ledger_fn *fn, void *arg);
-/* name, version, kernel, capture, retired_epoch; probes and retired filled. */
+/* Fills in a's name, info (version to n_probes), retired and retired_epoch. */
 typedef int store_agent_fn(void *arg, const struct ledger_agent *a);
 int store_each_agent(struct store *st, store_agent_fn *fn, void *arg);
 typedef int store_view_fn(void *arg, uint32_t id, const char *name,
@@ -129,50 +136,51 @@ int store_each_series(struct store *st, uint32_t view, store_series_fn *fn,
 typedef int store_strings_fn(void *arg, uint32_t id, const char *const *value);
 int store_each_target(struct store *st, store_strings_fn *fn, void *arg);
 int store_each_window_key(struct store *st, store_strings_fn *fn, void *arg);
-/* Bytes of the value, malloc'd into *data; -ENOENT. */
+/* Sets *data to the value, malloc'd and owned by the caller. -ENOENT: none. */
 int store_get_state(struct store *st, const char *name, void **data,
 		    size_t *len);
 
-/* --- reader: for one thread at a time --- */
+/* --- reader of windows: for one thread at a time --- */
 
 struct store_reader;
 
-/* Read-only. Sets *out, released by store_reader_close(). -ENOENT, -EIO. */
+/* Sets *out, released by store_reader_close(). -ENOENT, -EIO, -ENOMEM. */
 int store_reader_open(struct store_reader **out, const char *path);
 void store_reader_close(struct store_reader *r); /* NULL is fine */
 
-/* So many values were in (lower_us, upper_us]; 0 has 0 for both. */
+/* count values were in (lower_us, upper_us]; for values of 0 both are 0. */
 struct store_cell {
 	uint64_t lower_us, upper_us;
 	uint64_t count;
 };
 
-/* One label set in one window. Borrowed until the callback returns. */
+/* One label set in one window. Borrowed until fn returns. */
 struct store_window {
 	int64_t start_s; /* unix time, multiple of WINDOW_SECONDS */
-	uint32_t key; /* the same label set has the same key in every window */
-	/* NULL: absent. All NULL and overflow set: beyond the budget. */
+	uint32_t key; /* of the label set, the same in every window */
+	/* NULL: absent. All NULL, overflow set: sets beyond the budget. */
 	const char *job, *role, *method, *route, *status, *error;
 	bool overflow;
 	uint64_t count, errors;
 	uint64_t duration_sum_us, request_bytes_sum, response_bytes_sum;
-	const struct store_cell *cells; /* durations; ascending, none empty */
+	const struct store_cell *cells; /* durations, ascending, none empty */
 	size_t n_cells;
 };
 
-/* Not 0 ends the query, which then returns it. */
+/* Returning other than 0 ends the query, which returns the same. */
 typedef int store_window_fn(void *arg, const struct store_window *w);
 
 /*
  * Calls fn for every window with from_s <= start_s < to_s, ascending by start.
- * An event belongs to the window in which it ended. 0, fn's answer, or -EIO.
+ * An event belongs to the window in which it ended. Returns 0, what fn
+ * returned, or -EIO.
  */
 int store_reader_windows(struct store_reader *r, int64_t from_s, int64_t to_s,
 			 store_window_fn *fn, void *arg);
 
 /*
- * The q-quantile (0..1) in µs of cells (ascending by upper_us, as above), by
- * interpolation within the cell it falls in; 0 if they are empty.
+ * Returns the q-quantile (0..1) in µs of cells (ascending by upper_us),
+ * linearly interpolated within its cell; 0 if all cells are empty.
  */
 double store_cells_quantile_us(const struct store_cell *cells, size_t n,
 			       double q);
@@ -182,16 +190,16 @@ double store_cells_quantile_us(const struct store_cell *cells, size_t n,
 struct store_log_reader;
 
 /*
- * The batches that were received in [from_us, to_us), in the order in which
- * they were counted. Rows that retention removes meanwhile are left out. Sets
- * *out, released by store_log_close(). -ENOENT, -EIO, -ENOMEM.
+ * Reads the batches received in [from_us, to_us), in the order in which they
+ * were counted. Skips rows that retention deletes meanwhile. Sets *out,
+ * released by store_log_close(). -ENOENT, -EIO, -ENOMEM.
  */
 int store_log_open(struct store_log_reader **out, const char *path,
 		   int64_t from_us, int64_t to_us);
 void store_log_close(struct store_log_reader *r); /* NULL is fine */
-/* 1, and a row borrowed until the next call; 0 at the end; -EIO. */
+/* Returns 1 and a row, borrowed until the next call; 0 at the end; -EIO. */
 int store_log_next(struct store_log_reader *r, struct store_log *row);
-/* The row with this id, for as long as store_log_next() has. -ENOENT, -EIO. */
+/* Finds the row with this id; borrowed until the next call. -ENOENT, -EIO. */
 int store_log_find(struct store_log_reader *r, uint64_t id,
 		   struct store_log *row);
 

@@ -9,7 +9,7 @@
 #include "aggregator/store/store_sql.h"
 #include "common/varint.h"
 
-/* Ledger and agents, to the store and back. */
+/* Writes and loads the ledger and the agents. */
 
 static void put_totals(struct buf *b, const struct ledger_totals *t)
 {
@@ -22,7 +22,7 @@ static void put_totals(struct buf *b, const struct ledger_totals *t)
 		varint_put(b, v[i]);
 }
 
-/* Written by a version that knew fewer stages or counters: the rest is 0. */
+/* An older version may have stored fewer stages or counters: the rest is 0. */
 static int get_totals(struct ledger_totals *t, const void *data, size_t len)
 {
 	struct varint_reader r = { .at = data, .end = NULL };
@@ -142,7 +142,7 @@ static void free_strings(char **s, size_t n)
 	free(s);
 }
 
-/* The agent's probes; the caller frees them. */
+/* Decodes the agent's probes, which the caller frees, also after an error. */
 static int get_probes(struct ledger_agent *a, const void *data, size_t len)
 {
 	struct varint_reader r = { .at = data, .end = NULL };

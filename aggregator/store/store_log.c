@@ -8,13 +8,14 @@
 #include <unistd.h>
 
 /*
- * The log for readers, a row at a time: a query that stayed open while a slow
- * client reads would keep SQLite's write-ahead log from being reused.
+ * Reads the log with one query per row. A single query, open while a slow
+ * client reads, would keep SQLite from reusing its write-ahead log, which then
+ * grows.
  */
 struct store_log_reader {
 	sqlite3 *db;
 	sqlite3_stmt *next;
-	uint64_t at, last; /* ids: done up to at */
+	uint64_t at, last; /* ids: of the last row read, of the last to read */
 	int64_t from_us, to_us;
 };
 

@@ -155,7 +155,7 @@ void store_sql_bind_text(struct store *st, enum store_statement s, int i,
 void store_sql_bind_blob(struct store *st, enum store_statement s, int i,
 			 const void *v, size_t len)
 {
-	/* A NULL pointer would bind NULL. */
+	/* SQLite would bind a NULL pointer as SQL's NULL. */
 	sqlite3_bind_blob64(st->stmt[s], i, v ? v : "", len, SQLITE_STATIC);
 }
 

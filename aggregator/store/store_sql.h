@@ -8,8 +8,8 @@
 #include "common/buf.h"
 
 /*
- * The inside of the store: its writer's connection and prepared statements, for
- * store*.c only. Not locked: the engine's thread.
+ * Internals of the store, for store*.c only: the writer's connection and its
+ * prepared statements. Not locked: only the engine's thread uses them.
  */
 
 enum store_statement {
@@ -49,33 +49,33 @@ struct store {
 	int lock_fd;
 	bool set_aside;
 	struct buf blob;
-	uint64_t merged; /* windows that were there already */
+	uint64_t merged; /* see store_merged_windows() */
 	char error[256];
 };
 
-/* Prepares all statements. A negative errno, kept with its words. */
+/* Prepares all statements. Errors of store_sql_fail(). */
 int store_sql_prepare(struct store *st);
 void store_sql_finalize(struct store *st);
 
-/* Keeps SQLite's words, and turns its code into a negative errno. */
+/* Keeps SQLite's message in st->error; returns its code as negative errno. */
 int store_sql_fail(struct store *st, int rc);
-/* Runs a statement that gives no rows, with what was bound to it. */
+/* Runs a statement without result rows, with the values bound to it. */
 int store_sql_run(struct store *st, enum store_statement s);
-/* Steps to the next row: 1, 0 at the end, negative errno. */
+/* Steps to the next row. Returns 1, 0 at the end, or a negative errno. */
 int store_sql_next_row(struct store *st, enum store_statement s);
-/* Values are borrowed until the statement has run. */
+/* Bound text and blobs are borrowed until the statement has run. */
 void store_sql_bind_u64(struct store *st, enum store_statement s, int i,
 			uint64_t v);
 void store_sql_bind_text(struct store *st, enum store_statement s, int i,
 			 const char *v);
 void store_sql_bind_blob(struct store *st, enum store_statement s, int i,
 			 const void *v, size_t len);
-/* Of a row; text_at: NULL for NULL. */
+/* A column of the current row. For SQL's NULL, text_at() returns NULL. */
 const char *store_sql_text_at(sqlite3_stmt *s, int i);
 const char *store_sql_text_or_empty(sqlite3_stmt *s, int i);
 
 int store_sql_exec(struct store *st, const char *text);
-/* One integer or text answer, into out as text. */
+/* Runs a query; its first column as text goes to out, "" without a row. */
 int store_sql_ask(struct store *st, const char *text, char *out, size_t size);
 int store_sql_ask_u64(struct store *st, const char *text, uint64_t *out);
 

@@ -7,20 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROOM ((size_t)120 << 10) /* SQLite's files take at most 2^17 - 1 */
+#define ROOM ((size_t)120 << 10) /* SQLite's VFS writes at most 2^17 - 1 */
 
-#define FRAME_HEAD 24 /* bytes before each page */
+#define FRAME_HEAD 24 /* bytes of header before each page */
 
-/* SQLite's memory, of szOsFile bytes; the real file is behind it. */
+/* szOsFile bytes, allocated by SQLite: this, then the default VFS's file. */
 struct wal {
 	sqlite3_file file;
 	sqlite3_file *real;
-	char *waiting; /* ROOM bytes; NULL: no memory, nothing waits */
-	sqlite3_int64 at; /* where in the file */
-	size_t n;
-	/* What was read ahead, once it is clear that more will be asked for. */
-	char *ahead; /* ROOM bytes; NULL as above */
-	sqlite3_int64 ahead_at, next_at;
+	char *waiting; /* ROOM bytes; NULL: out of memory, so no buffering */
+	sqlite3_int64 at; /* file offset of waiting */
+	size_t n; /* bytes waiting */
+	/* Bytes read ahead, once reads follow one another. */
+	char *ahead; /* ROOM bytes; NULL: out of memory, no reading ahead */
+	sqlite3_int64 ahead_at, next_at; /* offsets: of ahead, after a read */
 	size_t n_ahead;
 };
 #define REAL_AT ((sizeof(struct wal) + 15) / 16 * 16)
@@ -31,8 +31,8 @@ static struct wal *wal_of(sqlite3_file *f)
 }
 
 /*
- * What can't be written is of a transaction that will be rolled back, so it is
- * forgotten: SQLite writes other pages there next.
+ * Writes the waiting bytes, and forgets them even if that fails: SQLite then
+ * rolls the transaction back and writes other pages there.
  */
 static int write_out(struct wal *w)
 {
@@ -60,7 +60,7 @@ static bool is_ahead(const struct wal *w, int n, sqlite3_int64 at)
 	       at + n <= w->ahead_at + (sqlite3_int64)w->n_ahead;
 }
 
-/* False: n bytes are not there, or can't be read: not an error yet. */
+/* False: n bytes cannot be read ahead; the caller reads them itself. */
 static bool read_ahead(struct wal *w, int n, sqlite3_int64 at)
 {
 	const sqlite3_io_methods *m = w->real->pMethods;
@@ -78,7 +78,7 @@ static bool read_ahead(struct wal *w, int n, sqlite3_int64 at)
 	return true;
 }
 
-/* A checkpoint reads page by page, mostly each behind the one before. */
+/* A checkpoint reads page by page, mostly in order. */
 static int on_read(sqlite3_file *f, void *out, int n, sqlite3_int64 at)
 {
 	struct wal *w = wal_of(f);
@@ -185,7 +185,7 @@ static int on_device(sqlite3_file *f)
 }
 
 static const sqlite3_io_methods methods = {
-	.iVersion = 1, /* a log is neither mapped nor shared memory */
+	.iVersion = 1, /* the log needs neither mmap nor shared memory */
 	.xClose = on_close,
 	.xRead = on_read,
 	.xWrite = on_write,
@@ -230,7 +230,7 @@ static void make_vfs(void)
 
 	if (!real)
 		return;
-	/* Its other functions look at their arguments only, not at the VFS. */
+	/* The default VFS's other functions do not use their VFS argument. */
 	vfs_of_store = *real;
 	vfs_of_store.pNext = NULL;
 	vfs_of_store.zName = "redtap";

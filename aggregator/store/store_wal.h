@@ -3,17 +3,17 @@
 #define AGGREGATOR_STORE_STORE_WAL_H
 
 /*
- * SQLite's own way to files, but for the write-ahead log: SQLite writes it page
- * by page, and each page's head apart, two system calls and two small pieces of
- * the page cache for 8 KiB. Here they are put together and written when that is
- * due: when they are synced or read, or enough of them wait. And what a
- * checkpoint reads is read ahead.
+ * An SQLite VFS that passes everything to the default one but buffers the
+ * write-ahead log. SQLite writes it page by page, and each page's header apart:
+ * two system calls per 8 KiB. This VFS collects the writes and does them at the
+ * next sync or read, or when the buffer is full. And it reads ahead for
+ * checkpoints, which read the log in order.
  *
  * Only for a connection that syncs the log with each commit (synchronous =
- * FULL): then nothing waits between two transactions, and nobody else sees a
- * difference.
+ * FULL). Then the buffer is empty between two transactions, and other
+ * connections see no difference.
  *
- * The name of the VFS, for sqlite3_open_v2(); NULL: the default must do.
+ * Returns the name of the VFS, for sqlite3_open_v2(). NULL: use the default.
  * Any thread.
  */
 const char *store_wal_vfs(void);

@@ -51,7 +51,7 @@ def one_id(port):
         newer = agent(w, "twin", "newer")
         eventually("the conflict shows", lambda: w.look().sum(
             "redtap_agent_conflicts_total", node="twin"), 20)
-        check("two agents use the same id: twin" in w.aggregator.tail(),
+        check("two agents use the same id agent=twin" in w.aggregator.tail(),
               "the log does not name it")
         wait_s(2, w.look)
         sent = end(w, newer, "newer")

@@ -74,7 +74,7 @@ def reloads(rt, path):
                     + "log: {level: debug}\n", encoding="ascii")
     os.kill(rt.aggregator.pid, signal.SIGHUP)
     eventually("a good one is taken", lambda: reload_status(rt) == "1")
-    check("these need a restart: views" in rt.aggregator.tail(),
+    check(r'restart needed keys=\"views\"' in rt.aggregator.tail(),
           "what needs a restart is not told:\n" + rt.aggregator.tail())
 
 

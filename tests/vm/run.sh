@@ -31,7 +31,7 @@ need() {
 	done
 	[ -z "$missing" ] && return
 	# shellcheck disable=SC2086 # a list of names
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -q \
 		--no-install-recommends $missing >/dev/null 2>&1
 }
 
@@ -81,7 +81,7 @@ run() {
 			"than 6.12 here (backports would)"
 		return 0
 	fi
-	local command=(tests/vm/suite.sh "$1" "$2") clock=turns smp=1
+	local command=(env "PART=${PART:-}" tests/vm/suite.sh "$1" "$2") clock=turns smp=1
 	if [ -n "${BENCH:-}" ]; then
 		clock=${CLOCK:-turns}
 		command=(tests/bench/capture.py "--capture=${2:-fentry}")

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The batches as they came: the truth that everything else is a fold of.
+-- The accepted batches. All counters can be computed again from them.
 CREATE TABLE log (
 	id INTEGER PRIMARY KEY,
 	received_us INTEGER NOT NULL,
@@ -10,7 +10,7 @@ CREATE TABLE log (
 	batch BLOB NOT NULL
 );
 CREATE INDEX log_received ON log (received_us);
--- Which batches are in; totals is an array of varints, see store.c.
+-- Last accepted sequence; totals is an array of varints, see store_ledger.c.
 CREATE TABLE ledger (
 	agent TEXT NOT NULL,
 	epoch INTEGER NOT NULL,
@@ -29,8 +29,8 @@ CREATE TABLE agent (
 	retired_epoch INTEGER NOT NULL,
 	retired BLOB NOT NULL
 ) WITHOUT ROWID;
--- Checkpoint of the series: each row is exact up to its own log_id, and all
--- of a view's rows are at least up to the view's.
+-- Checkpoint of the series. A row counts the log up to its own log_id or its
+-- view's, whichever is higher.
 CREATE TABLE view (
 	id INTEGER PRIMARY KEY,
 	name TEXT NOT NULL UNIQUE,
@@ -55,7 +55,8 @@ CREATE TABLE target (
 	executable TEXT,
 	PRIMARY KEY (job, instance)
 ) WITHOUT ROWID;
--- RED per 10 s; NULL labels are absent, all NULL is the overflow.
+-- Rate, errors, duration per 10 s. A NULL label is absent; a key with only NULL
+-- labels is the overflow series.
 CREATE TABLE window_key (
 	id INTEGER PRIMARY KEY,
 	job TEXT,
@@ -76,7 +77,7 @@ CREATE TABLE window (
 	durations BLOB NOT NULL,
 	PRIMARY KEY (start_s, key)
 ) WITHOUT ROWID;
--- Watermarks and our own counters.
+-- Log positions of what is stored, and the engine's own counters.
 CREATE TABLE state (
 	name TEXT PRIMARY KEY,
 	value BLOB NOT NULL
