@@ -42,7 +42,7 @@ static const struct snapshot *web_take(void *arg)
 {
 	struct serve *s = arg;
 
-	return snapshot_open(s->engine);
+	return snapshot_open(engine_snapshots(s->engine));
 }
 
 static bool web_ready(void *arg, char *why, size_t why_size)

@@ -17,7 +17,7 @@ enum {
 	KEY_VERSION,
 };
 
-/* What --log.* said; log_init() is called once per flag, so order is free. */
+/* Values of the --log flags; log_init() applies them when parsing ends. */
 static enum log_level wanted_level = LOG_LEVEL_INFO;
 static bool level_said;
 static enum log_format wanted_format = LOG_FORMAT_LOGFMT;
@@ -92,7 +92,7 @@ static const struct argp_option log_options[] = {
 	{ "log.format", KEY_LOG_FORMAT, "FORMAT", 0, "logfmt (default) or json",
 	  -2 },
 	{ "version", KEY_VERSION, NULL, 0, "Print the version", -1 },
-	/* argp knows --help and -? on its own. */
+	/* argp adds --help and -? on its own. */
 	{ NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1 },
 	{ 0 },
 };
@@ -103,9 +103,10 @@ const struct argp cli_log_argp = {
 };
 
 static const struct argp_option options[] = {
-	{ "config.file", KEY_CONFIG_FILE, "FILE", 0, "YAML configuration", -2 },
+	{ "config.file", KEY_CONFIG_FILE, "FILE", 0, "YAML configuration file",
+	  -2 },
 	{ "config.check", KEY_CONFIG_CHECK, NULL, 0,
-	  "Only check the configuration", -2 },
+	  "Check the configuration and exit", -2 },
 	{ 0 },
 };
 
@@ -134,7 +135,7 @@ static void print_commands(FILE *f, const char *program,
 		first = false;
 	}
 	fprintf(f, "  %-10s Print the version\n", "version");
-	fprintf(f, "\n%s COMMAND --help tells the flags of a command.\n",
+	fprintf(f, "\n%s COMMAND --help shows the flags of a command.\n",
 		program);
 }
 
@@ -208,7 +209,7 @@ struct unit {
 	uint64_t factor;
 };
 
-/* A whole number and one of the units. */
+/* Parses a whole number followed by one of the units. */
 static int parse_with_unit(const char *text, const struct unit *units, size_t n,
 			   uint64_t *out)
 {

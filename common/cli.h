@@ -8,8 +8,9 @@
 #include <stdint.h>
 
 /*
- * What both programs' command lines share: the subcommand table, the flags
- * that every subcommand takes, and how amounts are written. Main thread only.
+ * The parts of a command line that both programs share: the table of
+ * subcommands, the flags of every subcommand, and the parsing of amounts. Main
+ * thread only.
  */
 
 /* Keys of options without a short form; each argp counts from its own base. */
@@ -21,7 +22,7 @@ enum {
 
 struct cli_command {
 	const char *name;
-	/* NULL: not in this build; then it is not listed either. */
+	/* NULL: not in this build, and not listed. */
 	int (*run)(int argc, char **argv);
 	const char *help;
 };
@@ -29,7 +30,8 @@ struct cli_command {
 /*
  * Runs the subcommand that argv[1] names, else the first of the table, and
  * returns its exit status. argv[0] becomes "program command". -h/--help and
- * --version before a subcommand's name are answered here.
+ * --version in place of a subcommand are handled here. Returns 2: no such
+ * subcommand.
  */
 int cli_main(const struct cli_command *table, size_t n, int argc, char **argv);
 
@@ -42,15 +44,15 @@ struct cli_flags {
 /*
  * --config.file --config.check --log.level --log.format --version, as a child
  * of a subcommand's argp; its input is a struct cli_flags. Sets up the log
- * when parsing ends. --help and errors leave the program, as argp does.
+ * when parsing ends. --help and errors exit the program, as usual in argp.
  */
 extern const struct argp cli_argp;
 
 /*
  * The flags of a subcommand that has a configuration: those of cli_argp, and
- * what is set on the command line, in its order, to be applied to what the file
- * says. Filled by an argp of the program's own whose parser and children are
- * these and whose keys lie between CLI_KEY_CONFIG and CLI_KEY_COMMAND.
+ * the settings of the command line in order, which override the file. Filled by
+ * an argp of the program with this parser and these children; its keys are at
+ * least CLI_KEY_CONFIG and below CLI_KEY_COMMAND.
  */
 #define CLI_SETTINGS_MAX 128
 struct cli_settings {
@@ -64,13 +66,13 @@ struct cli_settings {
 error_t cli_settings_parse(int key, char *arg, struct argp_state *state);
 extern const struct argp_child cli_settings_children[];
 
-/* The name of the option with that key. */
+/* Returns the name of the option with a key. "?": none. */
 const char *cli_option_name(const struct argp_option *of, int key);
 
 /* Only the log flags and --version: for subcommands without configuration. */
 extern const struct argp cli_log_argp;
 
-/* --- log.level was given, so that a file does not change it. --- */
+/* True if --log.level was given: then the file must not change the level. */
 bool cli_log_level_said(void);
 
 /* "90s" "15m" "36h" "7d" "250ms", a plain number is seconds. -EINVAL. */

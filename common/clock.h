@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* The clocks as integers. None of these fails. Any thread. */
+/* Reads clocks as integers. None of these can fail. Any thread. */
 
 #define CLOCK_NS_PER_US UINT64_C(1000)
 #define CLOCK_NS_PER_MS UINT64_C(1000000)
@@ -15,8 +15,8 @@ uint64_t clock_boot_ns(void); /* CLOCK_BOOTTIME, as process start times */
 int64_t clock_real_ns(void); /* wall clock since 1970 */
 int64_t clock_real_us(void);
 /*
- * The wall clock as it was at the process's first call of this, and from there
- * on by CLOCK_BOOTTIME: it never jumps, whoever sets the wall clock.
+ * The wall clock at the first call in this process, plus what CLOCK_BOOTTIME
+ * has advanced since. Never jumps, even if the wall clock is set.
  */
 int64_t clock_steady_us(void);
 

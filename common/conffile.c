@@ -33,7 +33,7 @@ static int fail(struct conffile_error *e, const char *text, const char *at,
 	return -EINVAL;
 }
 
-/* at is behind "${", end its '}'. */
+/* Expands one variable: at is behind its "${", end at its '}'. */
 static int expand_one(struct buf *out, const char *text, const char *at,
 		      const char *end, struct conffile_error *e)
 {
@@ -64,7 +64,7 @@ int conffile_expand(struct buf *out, const char *text, size_t len,
 		    struct conffile_error *e)
 {
 	const char *p = text, *stop = text + len;
-	bool comment = false, blank = true; /* blank: nothing yet on the line */
+	bool comment = false, blank = true; /* blank: only blanks so far */
 
 	while (p < stop) {
 		size_t left = (size_t)(stop - p);
@@ -139,8 +139,8 @@ int conffile_read(struct buf *out, const char *path, struct conffile_error *e)
 }
 
 /*
- * libcyaml 1.3 gives the place of what it read last, which is the value before
- * a key that it does not know. The key comes next after it.
+ * Finds the place of an unknown key. libcyaml 1.3 reports the place of the
+ * value before it, so the search starts there.
  */
 static void find_key(struct conffile_error *e, const char *text, size_t len,
 		     const char *key)

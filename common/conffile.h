@@ -8,11 +8,11 @@
 #include "common/buf.h"
 
 /*
- * A configuration file as text: reading it, expanding ${ENV}, and turning what
- * the YAML library complains about into one message with line and column.
+ * A configuration file as text: reads it, expands variables, and turns the
+ * messages of the YAML library into one with line and column.
  *
  *   ${NAME}           the environment variable; an error if it is not set
- *   ${NAME:-default}  likewise, or the default if it is unset or empty
+ *   ${NAME:-default}  the variable, or the default if it is unset or empty
  *   $${               a literal ${
  *
  * Any other '$' is itself. Comment lines are left alone. A value may not
@@ -26,24 +26,24 @@ struct conffile_error {
 	char what[256];
 };
 
-/* Appends text to *out, expanded. -EINVAL fills *e; -ENOMEM. */
+/* Appends text to *out, expanded. -EINVAL: *e says what and where. -ENOMEM. */
 int conffile_expand(struct buf *out, const char *text, size_t len,
 		    struct conffile_error *e);
 
-/* Reads and expands a file into *out. Negative errno; *e says what. */
+/* Reads and expands a file into *out. Negative errno: *e says what. */
 int conffile_read(struct buf *out, const char *path, struct conffile_error *e);
 
 /*
- * Takes one message of the YAML library (the first says what is wrong, the
- * next ones where) and makes *e of them; text is what is being parsed.
+ * Adds one message of the YAML library to *e: the first says what is wrong, the
+ * next ones where. text is the text being parsed.
  */
 void conffile_complaint(struct conffile_error *e, const char *text, size_t len,
 			const char *fmt, va_list ap)
 	__attribute__((format(printf, 4, 0)));
 
 /*
- * What a flag does to a loaded configuration: replaces a malloc'd text, or adds
- * a copy to a malloc'd list. -ENOMEM: nothing has changed.
+ * Apply a flag to a loaded configuration: replace a malloc'd text by a copy of
+ * value, or add a copy to a malloc'd list. -ENOMEM: nothing has changed.
  */
 int conffile_set_text(char **to, const char *value);
 int conffile_add_text(char ***list, unsigned *count, const char *value);

@@ -3,9 +3,9 @@
 #define COMMON_CONFFILE_FIELDS_H
 
 /*
- * How both programs write down the fields of their configuration, for the YAML
- * library; its header comes first. All are optional: what is not given stays 0
- * and gets its default later.
+ * Macros that describe the fields of a configuration to the YAML library, whose
+ * header must be included first. All fields are optional: one that is not given
+ * stays 0 and gets its default later.
  */
 
 #define TEXT(key, type, member)                                                \
@@ -18,7 +18,7 @@
 	CYAML_FIELD_UINT(key, CYAML_FLAG_OPTIONAL, type, member)
 #define BOOLEAN(key, type, member)                                             \
 	CYAML_FIELD_BOOL(key, CYAML_FLAG_OPTIONAL, type, member)
-/* A mapping whose fields count their offsets from the whole structure. */
+/* A mapping whose fields have offsets from the start of the whole structure. */
 #define GROUP(name, type, fields)                                              \
 	{                                                                      \
 		.key = name, .data_offset = 0,                                 \

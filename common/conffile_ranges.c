@@ -11,7 +11,7 @@
 
 #define DEPTH_MAX 16u
 
-/* A mapping or a sequence that is open, in the path of keys to it. */
+/* An open mapping or sequence; path_len: length of the keys that lead to it. */
 struct level {
 	size_t path_len;
 	bool mapping, wants_key;
@@ -26,7 +26,7 @@ struct walk {
 	unsigned depth;
 };
 
-/* What is allowed, for people. */
+/* Writes what is allowed, for a message. */
 static void range_text(const struct conffile_range *r, char *out, size_t size)
 {
 	snprintf(out, size, "a %s from %" PRIu64 " to %" PRIu64,
@@ -86,7 +86,7 @@ int conffile_check_flag(const struct conffile_range *ranges, size_t n,
 	return -EINVAL;
 }
 
-/* As the YAML library reads numbers, but without a sign. */
+/* Reads a number as the YAML library does, but without a sign. */
 static bool parse_number(const char *text, uint64_t *out)
 {
 	char *end;
@@ -151,7 +151,7 @@ static int scalar(struct walk *w, const yaml_event_t *event)
 	return err;
 }
 
-/* False: nothing of ours is as deep, or has such a key. */
+/* Opens a level. False: no configuration is this deep, or has such a key. */
 static bool begins(struct walk *w, bool mapping)
 {
 	struct level *l = w->depth ? &w->level[w->depth - 1] : NULL;
@@ -170,7 +170,7 @@ static void ends(struct walk *w)
 	value_ends(w);
 }
 
-/* 1: go on. */
+/* Handles an event. Returns 1: continue; 0: the end. -EINVAL. */
 static int step(struct walk *w, const yaml_event_t *event)
 {
 	int err;

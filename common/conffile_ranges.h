@@ -9,18 +9,17 @@
 #include "common/conffile.h"
 
 /*
- * Which numbers a configuration may hold. The YAML library checks only that
- * they fit their type, and takes -5 for a large one; it does not keep where in
- * the file they were either, so the text is gone through by itself.
+ * The range of a number in a configuration. The YAML library only checks that a
+ * number fits its type, reads -5 as a large number, and does not keep its place
+ * in the file. So the text is checked separately.
  */
 struct conffile_range {
-	const char *key; /* "store.commit_ms"; of lists: "services.port" */
+	const char *key; /* "store.commit_ms"; in a list: "services.port" */
 	uint64_t min, max;
 	bool power_of_two;
-	/* Where it is in the structure; size 0: in a list, only checked there.
-	 */
+	/* Place in the structure; size 0: in a list, only the text counts. */
 	size_t offset, size;
-	int flag; /* its key on the command line; 0: none */
+	int flag; /* key of its command-line option; 0: none */
 };
 
 #define RANGE(name, type, member, lowest, highest, flag_key)                   \
@@ -31,22 +30,23 @@ struct conffile_range {
 	}
 
 /*
- * Every number of the text that has a range is in it; -EINVAL: *e says which is
- * not, where, and what is allowed. What is no YAML is left to others. -ENOMEM.
+ * Checks every number in the text that has a range. -EINVAL: one is outside; *e
+ * says which, where, and what is allowed. -ENOMEM. Text that is not YAML
+ * passes, since the YAML library reports it.
  */
 int conffile_check_ranges(const struct conffile_range *ranges, size_t n,
 			  const char *text, size_t len,
 			  struct conffile_error *e);
 
 /*
- * The first range that a number in the structure is not in, among those of that
- * flag, or of all if it is 0. NULL: none.
+ * Returns the first range whose number in the structure is outside; with a flag
+ * other than 0, only among the ranges of this flag. NULL: none.
  */
 const struct conffile_range *
 conffile_out_of_range(const struct conffile_range *ranges, size_t n,
 		      const void *config, int flag);
 
-/* The same of one flag, to be said to people: -EINVAL fills e->what. */
+/* The same for one flag. -EINVAL: outside; e->what says what is allowed. */
 int conffile_check_flag(const struct conffile_range *ranges, size_t n,
 			const void *config, int flag, struct conffile_error *e);
 

@@ -67,7 +67,7 @@ int log_format_parse(const char *name, enum log_format *out)
 	return 0;
 }
 
-/* True if the site may write; *told gets what it kept back before. */
+/* True if the site may write; *told: the lines it dropped before. */
 static bool site_admit(struct log_site *site, uint32_t *told)
 {
 	uint64_t second = clock_mono_ns() / CLOCK_NS_PER_S + 1;
@@ -90,7 +90,7 @@ static bool site_admit(struct log_site *site, uint32_t *told)
 	return admit;
 }
 
-/* Keeps room for the closing quote, brace and newline. */
+/* Bytes of a line kept for the closing quote, "suppressed" and newline. */
 #define LINE_RESERVE 40
 
 static void put_text(struct line *l, const char *s)
@@ -103,7 +103,7 @@ static void put_text(struct line *l, const char *s)
 	}
 }
 
-/* Both formats quote alike: \" \\ \n and \u00XX are common to them. */
+/* Both formats quote alike: they share \" \\ \n and \u00XX. */
 static void put_quoted(struct line *l, const char *s)
 {
 	char esc[8];
@@ -178,7 +178,7 @@ void log_write(struct log_site *site, enum log_level level, const char *file,
 	snprintf(caller, sizeof(caller), "%s:%d", base ? base + 1 : file, line);
 	compose(&l, atomic_load(&current_format) == LOG_FORMAT_JSON, level,
 		caller, msg, told);
-	/* Nobody to tell if stderr is gone. */
+	/* If stderr is closed, this cannot be reported. */
 	if (write(STDERR_FILENO, l.text, l.len) < 0)
 		goto out;
 out:

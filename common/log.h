@@ -5,10 +5,10 @@
 #include <stdint.h>
 
 /*
- * Lines for people and for log collectors on stderr, logfmt or JSON. Each call
- * is one write(), so lines of different threads do not mix. A call site may
- * write LOG_BURST lines a second; what it drops is told in its next line
- * ("suppressed=N"). Any thread.
+ * Writes log lines to stderr, as logfmt or JSON. Each call is one write(), so
+ * lines of different threads do not mix. A call site may write LOG_BURST lines
+ * per second; its next line counts those it dropped ("suppressed=N"). Any
+ * thread.
  */
 
 enum log_level {
@@ -25,16 +25,16 @@ enum log_format {
 
 #define LOG_BURST 10
 
-/* What a call site remembers; zero at start. Use the macros below. */
+/* State of a call site; zero at start. Use the macros below. */
 struct log_site {
 	uint64_t second; /* of CLOCK_MONOTONIC, + 1; 0: never */
 	uint32_t lines; /* in that second */
-	uint32_t suppressed; /* not told of yet */
+	uint32_t suppressed; /* dropped since its last line */
 };
 
-/* Call before other threads start; level can be changed at any time. */
+/* Call before other threads start; the level can be changed at any time. */
 void log_init(enum log_level level, enum log_format format);
-/* -EINVAL if name is none of debug info warn error; logfmt json. */
+/* -EINVAL: not one of debug, info, warn, error; of logfmt, json. */
 int log_level_parse(const char *name, enum log_level *out);
 int log_format_parse(const char *name, enum log_format *out);
 enum log_level log_level(void);

@@ -3,9 +3,10 @@
 #define COMMON_NOTIFY_H
 
 /*
- * Tells the service manager (systemd's sd_notify protocol) how we are:
- * "READY=1", "STOPPING=1", "RELOADING=1", "STATUS=…", "WATCHDOG=1", several
- * with newlines between. 0 if there is no service manager. Any thread.
+ * Reports a state to the service manager by systemd's sd_notify protocol:
+ * "READY=1", "STOPPING=1", "RELOADING=1", "STATUS=…", "WATCHDOG=1", or several
+ * with newlines between. Any thread. Returns 0, also without a service manager.
+ * Negative errno.
  */
 int notify_send(const char *state);
 

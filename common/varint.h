@@ -9,8 +9,8 @@
 #include "common/buf.h"
 
 /*
- * Integers of the store's blobs: seven bits a byte, least first, the top bit
- * says that more follow. Signed ones are zigzag coded.
+ * Integers in the blobs of the store: seven bits per byte, lowest first; the
+ * top bit says that more follow. Signed ones are zigzag coded.
  */
 static inline int varint_put(struct buf *b, uint64_t v)
 {
@@ -33,7 +33,7 @@ static inline int varint_put_signed(struct buf *b, int64_t v)
 
 struct varint_reader {
 	const uint8_t *at, *end;
-	bool bad; /* sticks: cut off, or over 64 bits */
+	bool bad; /* sticks: cut off, or over ten bytes */
 };
 
 static inline uint64_t varint_get(struct varint_reader *r)

@@ -2,7 +2,7 @@
 #ifndef COMMON_VERSION_H
 #define COMMON_VERSION_H
 
-/* What was built: "1.2.3" or "0.1.0-dev", and its commit. Static strings. */
+/* The version ("1.2.3" or "0.1.0-dev") and commit of the build. Static. */
 const char *version_string(void);
 const char *version_revision(void);
 

@@ -17,8 +17,8 @@
 /* --- checks; each returns NULL or the static reason of a refusal --- */
 
 /*
- * protobuf-c hides NULs inside a string, but asks for exactly one byte more
- * than its length.
+ * Length of a string with any NULs in it, which strlen() would stop at:
+ * protobuf-c allocates exactly one byte more than the length.
  */
 static size_t string_len(const char *s)
 {
@@ -142,8 +142,8 @@ static const char *take_series(const Redtap__Series *m, struct batch *b)
 }
 
 /*
- * Every running time in [0, LIMIT_TIME_US): then no sum of deltas overflows
- * either. Unsigned, so that rubbish wraps and is seen in the bits.
+ * True if every start is in [0, LIMIT_TIME_US), so that no sum of deltas
+ * overflows. Unsigned: a bad value wraps and shows in the high bits.
  */
 static bool times_fit(const int64_t *delta, size_t n, int64_t base)
 {
@@ -156,7 +156,10 @@ static bool times_fit(const int64_t *delta, size_t n, int64_t base)
 	return bits < LIMIT_TIME_US;
 }
 
-/* All of max are known to be below 2^63: a difference below 0 shows there. */
+/*
+ * True if no v[i] is above max[i]. All of max are known to be below 2^63, so a
+ * negative difference shows in the top bit.
+ */
 static bool none_above(const uint64_t *v, const uint64_t *max, size_t n)
 {
 	uint64_t bits = 0;
@@ -261,7 +264,7 @@ static void take_losses(const Redtap__Losses *m, struct batch_losses *l)
 	l->captured = m->captured;
 	l->packed = m->packed;
 	l->rolled_up = m->rolled_up;
-	/* A peer of another age knows fewer stages or more. */
+	/* An older or newer peer may know fewer or more stages. */
 	for (size_t i = 0; i < LOSS_STAGES && i < m->n_dropped; i++)
 		l->dropped[i] = m->dropped[i];
 	for (size_t i = 0; i < AGENT_COUNTERS && i < m->n_counters; i++)
@@ -350,7 +353,7 @@ static const char *take_columns(struct batch_arena *a, const Redtap__Batch *m,
 
 #define BATCH_EVENTS_FIELD 8u
 
-/* Where the events are, if there is one field of them. */
+/* Finds the field of the events. False: none, several, or malformed. */
 static bool find_events(const uint8_t *data, size_t len, const uint8_t **start,
 			struct wire_field *out)
 {
@@ -375,8 +378,8 @@ static bool find_events(const uint8_t *data, size_t len, const uint8_t **start,
 }
 
 /*
- * The events by our own decoder and what is around them by protobuf-c. NULL:
- * protobuf-c must look at all of it.
+ * Decodes the events with our own decoder, and the rest with protobuf-c. NULL:
+ * protobuf-c must decode the whole batch.
  */
 static Redtap__Batch *unpack_quickly(struct batch_arena *a,
 				     struct batch_arena *columns,

@@ -7,14 +7,14 @@
 #include <stdint.h>
 
 /*
- * The columnar batch, as both ends see it. batch.c is the only file that knows
- * protobuf-c. A decoded batch is validated: every column of a table has the
- * same length, every index is inside its table, every limit of limits.h holds,
- * strings are valid UTF-8 without NUL, strings[0] is "". So who walks one needs
- * no checks. Stateless; any thread.
+ * The columnar batch, as both ends see it, and its envelope. Files that may use
+ * protobuf-c: see tests/lint.sh. A decoded batch is validated: every column of
+ * a table has the same length, every index is inside its table, every limit of
+ * limits.h holds, strings are valid UTF-8 without NUL, strings[0] is "". So
+ * code that reads a batch needs no checks. Stateless; any thread.
  */
 
-/* The side of a request that an event tells of. Wire numbers: append only. */
+/* The side of a request that an event reports. Wire numbers: append only. */
 enum role {
 	ROLE_SERVER = 1, /* the request was read */
 	ROLE_CLIENT = 2, /* the request was written */
@@ -30,7 +30,7 @@ enum outcome {
 	OUTCOME_MALFORMED = 4, /* not HTTP, or not 100 <= status <= 599 */
 	OUTCOMES,
 };
-/* "aborted", "connection_reset" …; NULL: complete, or out of range. Static. */
+/* Returns "aborted", "timeout" …; static. NULL: complete, or out of range. */
 const char *outcome_name(unsigned outcome);
 
 /* Where requests are lost on the node. Wire numbers: append only. */
@@ -39,14 +39,14 @@ enum loss_stage {
 	LOSS_GAP, /* bytes of the connection were not seen */
 	LOSS_TABLE, /* connection table full */
 	LOSS_BUFFER, /* head buffers or pipeline full */
-	LOSS_OUTBOX, /* outbox full, and rollups too */
+	LOSS_OUTBOX, /* outbox full, even after folding */
 	LOSS_REFUSED, /* the aggregator refused the batch */
 	LOSS_STAGES,
 };
-/* "ring", "gap" … ; NULL if out of range. Static. */
+/* Returns "ring", "gap" …; static. NULL: out of range. */
 const char *loss_stage_name(unsigned stage);
 
-/* The agent's own counters. Wire numbers: append only; see batch.c's names. */
+/* Counters of the agent. Wire numbers: append only; see envelope.c's names. */
 enum agent_counter {
 	AGENT_TAP_RECORDS,
 	AGENT_TAP_LOST_RECORDS,
@@ -66,10 +66,10 @@ enum agent_counter {
 	AGENT_TLS_MISSED,
 	AGENT_COUNTERS,
 };
-/* Metric suffix, like "tap_records"; NULL if out of range. Static. */
+/* Returns part of a metric's name, as "tap_records"; static. NULL: no such. */
 const char *agent_counter_name(unsigned counter);
 
-/* A string of a table: NUL-terminated too. */
+/* A string of a table; NUL-terminated. */
 struct batch_string {
 	const char *data;
 	uint32_t len;
@@ -96,13 +96,13 @@ struct batch_events {
 	const uint32_t *traced; /* delta coded, see redtap.proto */
 	const uint8_t *trace_ids; /* 24 bytes each */
 	size_t n_connections;
-	const uint32_t *connection; /* NULL: none at all */
+	const uint32_t *connection; /* NULL: no event has one */
 	const uint8_t *connection_local, *connection_remote; /* 18 bytes each */
 };
 
 /* One of the three sparse histograms of the rollups. */
 struct batch_rollup_hist {
-	const uint32_t *buckets; /* how many of the entries belong to row i */
+	const uint32_t *buckets; /* number of entries of each row */
 	const int32_t *index;
 	const uint64_t *count;
 	size_t n_entries;
@@ -125,7 +125,7 @@ struct batch_losses {
 };
 
 struct batch_info {
-	const char *version, *kernel, *capture; /* "" if not said */
+	const char *version, *kernel, *capture; /* "" if unknown */
 	size_t n_probes;
 	const char *const *probes;
 	const uint32_t *probe_attached;
@@ -134,7 +134,7 @@ struct batch_info {
 struct batch {
 	const char *agent;
 	uint64_t epoch, sequence;
-	uint64_t first_sequence; /* of those that it stands for; 0: sequence */
+	uint64_t first_sequence; /* first that it stands for; 0: sequence */
 	int64_t base_us;
 	size_t n_strings;
 	const struct batch_string *strings;
@@ -146,9 +146,9 @@ struct batch {
 	struct batch_info info;
 };
 
-/* A copy of its own, released by batch_info_free(). -ENOMEM. */
+/* Makes a deep copy, released by batch_info_free(). -ENOMEM. */
 int batch_info_copy(struct batch_info *out, const struct batch_info *in);
-void batch_info_free(struct batch_info *info); /* and clears it */
+void batch_info_free(struct batch_info *info); /* also clears it */
 
 struct batch_arena; /* memory of one decoded batch, reused for the next */
 
@@ -158,52 +158,53 @@ void batch_arena_free(struct batch_arena *a); /* NULL is fine */
 
 /*
  * Decodes and validates len bytes. *out borrows from the arena until its next
- * use, and from data. -EPROTO: not a batch, or over a limit; then *reason, if
- * asked for, is a static sentence that says what and where. -ENOMEM.
+ * use, and from data. -EPROTO: not a batch, over a limit, or out of memory;
+ * *reason, unless reason is NULL, is a static text that says what and where.
  */
 int batch_decode(struct batch_arena *a, const void *data, size_t len,
 		 struct batch *out, const char **reason);
 
 /*
- * The same with the columns of the events in an arena of their own: who needs
- * them no longer than until the next batch finds them in memory that is near.
+ * The same, with the columns of the events in an arena of their own. If it is
+ * used for each batch in turn, the columns stay in the processor's cache, while
+ * the rest of many batches can be kept in other arenas.
  */
 int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
 		       const void *data, size_t len, struct batch *out,
 		       const char **reason);
 
 /*
- * Encodes b. *data is malloc'd and the caller's. -EMSGSIZE if it would be over
- * LIMIT_MESSAGE_BYTES, -ENOMEM.
+ * Encodes b. *data is malloc'd and the caller's. -EMSGSIZE: over
+ * LIMIT_MESSAGE_BYTES. -ENOMEM.
  */
 int batch_encode(const struct batch *b, void **data, size_t *len);
 
 /*
- * An encoded batch that has agent, epoch, sequence and base_us of head, and its
- * first_sequence unless that is 0, in place of its own: they are put after the
- * rest, where protobuf lets the last one win. *out is malloc'd and the
- * caller's. -EMSGSIZE, -ENOMEM.
+ * Copies an encoded batch and replaces its agent, epoch, sequence and base_us
+ * by those of head, and its first_sequence unless that of head is 0. The new
+ * values are appended: in protobuf, the last value of a field wins. *out is
+ * malloc'd and the caller's. -EMSGSIZE, -ENOMEM.
  */
 int batch_put_head(const struct batch *head, const void *data, size_t len,
 		   void **out, size_t *out_len);
 
-/* The envelope. */
+/* The envelope of a batch. */
 struct push {
 	uint32_t protocol;
-	int64_t sent_us; /* the sender's wall clock; 0: not told */
-	int64_t clock_us; /* of the clock of the batch's times; 0: none runs */
+	int64_t sent_us; /* the sender's wall clock; 0: not sent */
+	int64_t clock_us; /* now by the clock of its times; 0: not running */
 	const void *batch; /* borrowed from the message */
 	size_t batch_len;
 };
-/* A whole message. *data is malloc'd and the caller's. -EMSGSIZE, -ENOMEM. */
+/* Encodes a message; *data is malloc'd and the caller's. -EMSGSIZE, -ENOMEM. */
 int push_encode(const struct push *p, void **data, size_t *len);
 /*
- * Only what comes before the batch's bytes, which follow as they are; p->batch
- * is not used. Returns the length.
+ * Encodes only the part of a message before the bytes of the batch, which the
+ * caller appends as they are. p->batch is not used. Returns the length.
  */
 #define PUSH_HEAD_MAX 35
 size_t push_head(const struct push *p, uint8_t out[PUSH_HEAD_MAX]);
-/* -EPROTO: no envelope, or none around a batch. */
+/* *out borrows from data. -EPROTO: malformed, or without a batch. */
 int push_decode(const void *data, size_t len, struct push *out);
 
 enum reply_status {
@@ -219,10 +220,12 @@ struct reply {
 	enum reply_status status;
 	uint64_t epoch, sequence;
 	uint32_t retry_ms;
-	bool duplicate; /* accepted before; old aggregators don't say */
+	bool duplicate; /* accepted before; never set by old aggregators */
 	char reason[256];
 };
+/* *data is malloc'd and the caller's. -ENOMEM. */
 int reply_encode(const struct reply *r, void **data, size_t *len);
+/* -EPROTO: malformed; an unknown status becomes REPLY_UNKNOWN. */
 int reply_decode(const void *data, size_t len, struct reply *out);
 
 #endif /* PROTO_BATCH_H */

@@ -8,10 +8,10 @@
 #include "proto/batch.h"
 
 /*
- * Memory of one decoded batch: a bump allocator under protobuf-c. Freeing is
- * starting over. What does not fit in the block gets a block of its own, and
- * the next batch finds the first block grown to the sum, so that after a few
- * batches there is no malloc at all.
+ * Memory of one decoded batch: a bump allocator under protobuf-c. Only a reset
+ * frees. What does not fit in the first block gets an extra block; the reset
+ * grows the first block to the sum, so that after a few batches there is no
+ * malloc at all.
  *
  *   | size (8 bytes) | size bytes … pad to 8 | size | …
  */
@@ -23,9 +23,9 @@ struct block {
 
 #define ARENA_START (256u << 10)
 /*
- * A message of LIMIT_MESSAGE_BYTES made of the smallest possible elements takes
- * 8 bytes of column for each byte, and about 40 of protobuf-c's own notes for
- * two bytes of unknown field.
+ * Most bytes for one batch. A message of LIMIT_MESSAGE_BYTES needs up to 8
+ * bytes of column per byte, and protobuf-c about 40 bytes per unknown field,
+ * which has at least two.
  */
 #define ARENA_MAX (160u << 20)
 
@@ -79,7 +79,7 @@ static void arena_release(void *arg, void *p)
 	(void)p;
 }
 
-/* How much was asked for at p, which came from batch_arena_alloc(). */
+/* The size that p was requested with from batch_arena_alloc(). */
 size_t batch_arena_size(const void *p)
 {
 	size_t size;
@@ -98,7 +98,7 @@ static void arena_drop_extra(struct batch_arena *a)
 	}
 }
 
-/* Forgets the last batch. One that was unusually large is not kept for. */
+/* Forgets the last batch. An unusually large one does not grow a->first. */
 void batch_arena_reset(struct batch_arena *a)
 {
 	size_t want = a->total + a->total / 4;

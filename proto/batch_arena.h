@@ -10,15 +10,15 @@
 struct block;
 
 struct batch_arena {
-	struct block *first; /* the one that is kept */
-	struct block *extra; /* of this batch only */
-	size_t total; /* handed out for this batch */
+	struct block *first; /* kept for the next batch */
+	struct block *extra; /* more blocks, of this batch only */
+	size_t total; /* bytes given to this batch */
 	ProtobufCAllocator allocator;
 };
 
-/* As protobuf-c asks for it; arg is the arena. NULL: no more. */
+/* Of the type that protobuf-c needs. NULL: over the limit, or no memory. */
 void *batch_arena_alloc(void *arena, size_t size);
-/* How much was asked for at p, which came from batch_arena_alloc(). */
+/* The size that p was requested with from batch_arena_alloc(). */
 size_t batch_arena_size(const void *p);
 /* Forgets the last batch. */
 void batch_arena_reset(struct batch_arena *a);

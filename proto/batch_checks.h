@@ -13,8 +13,8 @@
 /* Checks of whole columns, for batch.c and batch_rollups.c only. */
 
 /*
- * Columns are checked by a number that says it all (the greatest, or all bits
- * that occur), so that the loops have no branch and can be vectorised.
+ * A column is reduced to one number (the greatest value, or the OR of all) that
+ * is then checked, so that the loops have no branch and can be vectorised.
  */
 static inline uint32_t max_u32(const uint32_t *v, size_t n)
 {
@@ -48,7 +48,7 @@ static inline bool below_u64(const uint64_t *v, size_t n, uint64_t limit)
 
 /* --- batch_rollups.c --- */
 
-/* NULL, or the static reason of a refusal. m may be NULL. */
+/* Takes rollups over. NULL, or a static reason to refuse. m may be NULL. */
 const char *batch_take_rollups(const Redtap__Rollups *m, struct batch *b);
 
 #endif /* PROTO_BATCH_CHECKS_H */

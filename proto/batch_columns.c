@@ -12,8 +12,9 @@ struct memory {
 };
 
 /*
- * Room for the column, whose last value must be whole. All but that of traced
- * events have as many values, so that only the first one is counted.
+ * Allocates a column, whose last value must be complete. All columns but that
+ * of traced events have the same number of values, so only the first is
+ * counted.
  */
 static int begin_column(const struct wire_field *f, const struct memory *mem,
 			size_t width, size_t *room, void **out)

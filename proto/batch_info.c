@@ -7,7 +7,7 @@
 #include "proto/batch.h"
 #include "proto/limits.h"
 
-/* What a copy owns is const for everybody else. */
+/* Frees memory of a copy, which is const for its readers. */
 static void release(const void *p)
 {
 	free((void *)(uintptr_t)p);

@@ -38,7 +38,7 @@ uint64_t batch_keep_count(const struct batch *in, const char *service)
 	return n;
 }
 
-/* All of the new batch's memory, in one piece, taken front to back. */
+/* The memory of the new batch: one allocation, used from front to back. */
 struct pool {
 	char *at;
 };
@@ -51,7 +51,7 @@ static void *take_bytes(struct pool *p, size_t bytes)
 	return out;
 }
 
-/* Old row → new row, GONE if it is not kept. */
+/* By old row: the new row, or GONE if it is not kept. */
 struct maps {
 	uint32_t *string, *resource, *series;
 };
@@ -144,7 +144,7 @@ static void keep_tables(struct keep *k, const char *service)
 	so->port = plain_column(k, s->port, m, s->n);
 }
 
-/* The connections that events of out still have, renumbered as they come. */
+/* Keeps the connections of kept events, renumbered in the order of use. */
 static void keep_connections(struct keep *k, uint32_t *connection)
 {
 	const struct batch_events *e = &k->in->events;
@@ -179,7 +179,7 @@ static void keep_connections(struct keep *k, uint32_t *connection)
 	out->connection_remote = remote;
 }
 
-/* Starts and traces are told by their distance to the one before. */
+/* Keeps events. Starts and traces are deltas, so they are computed again. */
 static void keep_events(struct keep *k)
 {
 	const struct batch_events *e = &k->in->events;

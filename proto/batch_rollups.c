@@ -3,9 +3,9 @@
 #include "proto/buckets.h"
 #include "proto/limits.h"
 
-/* Rollups, checked as they are taken over. */
+/* Takes over rollups from protobuf-c, and validates them. */
 
-/* What protobuf-c has of one histogram, under one name for all three. */
+/* One of the three histograms, as protobuf-c decoded it. */
 struct hist_columns {
 	size_t n_buckets, n_index, n_count;
 	const uint32_t *buckets;
@@ -13,7 +13,7 @@ struct hist_columns {
 	const uint64_t *count;
 };
 
-/* A row's buckets must add up to its count: a scrape depends on it. */
+/* The buckets of a row must add up to its count: scrapes depend on it. */
 static const char *take_hist(const struct hist_columns *h, size_t n,
 			     const uint64_t *count,
 			     struct batch_rollup_hist *out)
@@ -107,7 +107,7 @@ static const char *check_rollups(const Redtap__Rollups *m,
 	if (!below_u32(m->series, n, b->series.n))
 		return "rollups: index outside series";
 	if (!windows_fit(m->window_delta_s, n, b->base_us))
-		return "rollups: window is none";
+		return "rollups: not the start of a window";
 	if (!below_u64(m->count, n, LIMIT_ROLLUP_COUNT))
 		return "rollups: count over LIMIT_ROLLUP_COUNT";
 	if (!below_u64(m->duration_sum_us, n, LIMIT_ROLLUP_SUM) ||

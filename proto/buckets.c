@@ -72,9 +72,9 @@ static const uint64_t pow10_u64[20] = {
 };
 
 /*
- * Greatest round number <= v, or 0 for v = 0. Twice the factors, so that they
- * are integers; half a unit disappears for 1.5 and 2.5 and 7.5 times 1, which
- * have no value between them and the integer below.
+ * Greatest round number <= v, or 0 for v = 0. The table has twice the factors,
+ * so that they are integers. 1.5, 2.5 and 7.5 themselves are rounded down,
+ * which changes nothing: no integer is between.
  */
 static uint64_t round_below(uint64_t v)
 {
@@ -103,7 +103,7 @@ static uint64_t round_below(uint64_t v)
 /* The round number where the bucket (below, upper] is cut, or upper if none. */
 static uint64_t cut(uint64_t below, uint64_t upper)
 {
-	/* One that equals upper cuts nothing. */
+	/* A round number that equals upper cuts nothing. */
 	uint64_t r = upper > 0 ? round_below(upper - 1) : 0;
 
 	return r > below ? r : upper;

@@ -10,7 +10,7 @@
  *
  * Native buckets are Prometheus' schema 3 over the exposed unit: bucket i holds
  * 2^((i-1)/8) < v <= 2^(i/8), where v is in seconds for durations (given in
- * µs), or in bytes. 0 has no native bucket: that is the zero bucket's.
+ * µs), or in bytes. 0 has no native bucket; it is in the zero bucket.
  *
  * How: shift v left until its top bit is set. Within one power of two there are
  * eight boundaries, each 2^63 times an irrational number (or an exact power),
@@ -23,7 +23,7 @@
 #define BUCKET_NATIVE_BYTES_MIN 0 /* 1 byte */
 #define BUCKET_NATIVE_BYTES_MAX 512 /* UINT64_MAX bytes */
 
-/* Boundaries of one power of two as above, ascending, and where to look. */
+/* The boundaries of one power of two, ascending, and the first to compare. */
 struct bucket_octave {
 	uint64_t bound[9]; /* the last is a sentinel */
 	uint8_t guess[16]; /* by the four bits below the top bit */
@@ -31,7 +31,7 @@ struct bucket_octave {
 extern const struct bucket_octave bucket_octave_seconds;
 extern const struct bucket_octave bucket_octave_bytes;
 
-/* Boundaries below v within its power of two; v > 0. */
+/* Number of boundaries below v within its power of two; v > 0. */
 static inline int bucket_in_octave(const struct bucket_octave *o, uint64_t v,
 				   int leading_zeros)
 {
@@ -71,7 +71,7 @@ uint64_t bucket_native_bytes_upper(int index);
  * two where a round number r falls inside: r is 1, 1.5, 2, 2.5, 3, 4, 5, 6 or
  * 7.5 times a power of ten, in µs or bytes, rounded down; no two fall into one.
  *
- *   index = 2 * native             v <= r, or nothing round inside
+ *   index = 2 * native             v <= r, or there is no r inside
  *   index = 2 * native + 1         v > r
  *   index = BUCKET_ZERO            v = 0
  *

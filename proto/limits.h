@@ -7,7 +7,7 @@
 /* Limits that both ends obey. A batch over any of them is refused whole. */
 
 #define PROTOCOL_VERSION 1u
-#define PROTOCOL_OLDEST 1u /* oldest that an aggregator still takes */
+#define PROTOCOL_OLDEST 1u /* oldest that an aggregator accepts */
 
 #define LIMIT_MESSAGE_BYTES (4u << 20)
 #define LIMIT_REPLY_BYTES 4096u
@@ -31,7 +31,7 @@
 
 /* Limits of single values, so that no sum of them overflows. */
 #define LIMIT_TIME_US (UINT64_C(1) << 53) /* wall clock; the year 2255 */
-#define LIMIT_TIME_S (INT64_C(1) << 34) /* more than LIMIT_TIME_US */
+#define LIMIT_TIME_S (INT64_C(1) << 34) /* in seconds, above LIMIT_TIME_US */
 #define LIMIT_DURATION_US (UINT64_C(1) << 42) /* 50 days */
 #define LIMIT_BODY_BYTES (UINT64_C(1) << 50)
 #define LIMIT_ROLLUP_COUNT (UINT64_C(1) << 40) /* requests of a row */
@@ -41,9 +41,9 @@
 #define LIMIT_STATUS 999u
 #define LIMIT_HTTP_VERSION 255u
 
-#define BATCH_EVENTS 8192u /* the agent flushes at this many … */
-#define BATCH_FLUSH_MS 500u /* … or after this long */
-#define HEARTBEAT_MS 5000u /* an empty batch when there is nothing to say */
+#define BATCH_EVENTS 8192u /* events of a full batch; the agent flushes it */
+#define BATCH_FLUSH_MS 500u /* longest wait until the agent flushes a batch */
+#define HEARTBEAT_MS 5000u /* without requests: an empty batch this often */
 
 #define WINDOW_SECONDS 10u
 

@@ -9,7 +9,7 @@ $(PROTO_GEN).c $(PROTO_GEN).h &: proto/redtap.proto
 
 $(OBJS_proto): | $(PROTO_GEN).h
 
-# Loops over columns, to be unrolled and made vectors of.
+# These have loops over columns, which -O3 unrolls and vectorises.
 ifeq ($(SAN),)
 $(B)/obj/proto/varints.o $(B)/obj/proto/varints_bmi2.o $(B)/obj/proto/batch.o: CFLAGS_ALL += -O3
 endif

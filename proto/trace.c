@@ -15,12 +15,13 @@
 #define LEVEL 3
 #define HEAD_BYTES 16u
 #define IN_BYTES (64u << 10)
-/* A window that any reader has memory for. */
+/* Readers refuse a zstd window of more than 4 MiB. */
 #define WINDOW_LOG 22
 
 static const char magic[8] = { 'r', 'e', 'd', 't', 'r', 'c', '\r', '\n' };
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "as the page says");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	      "integers are little-endian, as in docs/PROTOCOL.md");
 
 /* CRC-32 as in zlib and Ethernet, four bits at a time. */
 static uint32_t crc32_of(const void *data, size_t len)
@@ -127,7 +128,7 @@ static int feed(struct trace_writer *w, const void *data, size_t len,
 
 		left = ZSTD_compressStream2(w->zstd, &to, &in, how);
 		if (ZSTD_isError(left))
-			w->err = -ENOMEM; /* its parameters are fine */
+			w->err = -ENOMEM; /* nothing else can fail */
 		else if (to.pos > 0)
 			w->err = w->sink(w->arg, w->out, to.pos);
 	} while (!w->err && (how == ZSTD_e_continue ? in.pos < len : left > 0));
@@ -199,7 +200,7 @@ struct trace_reader {
 	const char *damage;
 	bool ended;
 	uint64_t batches;
-	size_t left; /* as zstd says: 0 at the end of a frame */
+	size_t left; /* from zstd; 0: at the end of the frame */
 	ZSTD_inBuffer in;
 	uint8_t *batch; /* LIMIT_MESSAGE_BYTES + the checksum */
 	uint8_t in_data[IN_BYTES];
@@ -298,7 +299,7 @@ static int damaged(struct trace_reader *r, const char *how)
 	return -EPROTO;
 }
 
-/* len bytes of the decompressed stream; 0: to the end of its frame. */
+/* Reads len decompressed bytes; 0: to the end of the frame. -EPROTO. */
 static int pull(struct trace_reader *r, void *to, size_t len)
 {
 	ZSTD_outBuffer out = { to, len, 0 };
@@ -306,19 +307,20 @@ static int pull(struct trace_reader *r, void *to, size_t len)
 	while (len > 0 ? out.pos < len : r->left > 0) {
 		size_t before = out.pos, taken = r->in.pos;
 
-		/* What the decoder holds back comes without more input. */
+		/* The decoder may have output left that needs no more input. */
 		r->left = ZSTD_decompressStream(r->zstd, &out, &r->in);
 		if (ZSTD_isError(r->left))
-			return damaged(r, "the compressed data are damaged");
+			return damaged(r, "compressed data is damaged");
 		if (out.pos > before || r->in.pos > taken)
 			continue;
-		if (r->in.pos < r->in.size) /* output where none belongs */
-			return damaged(r, "it goes on after its end mark");
+		if (r->in.pos < r->in.size) /* output after the end mark */
+			return damaged(r, "data after the end mark");
 		r->in.pos = 0;
 		r->in.size = fread(r->in_data, 1, IN_BYTES, r->file);
 		if (r->in.size == 0)
-			return damaged(r, ferror(r->file) ? "it cannot be read"
-							  : "it ends early");
+			return damaged(r, ferror(r->file)
+						  ? "file cannot be read"
+						  : "file ends early");
 	}
 	return 0;
 }
@@ -335,7 +337,7 @@ static int read_end(struct trace_reader *r)
 	memcpy(&batches, mark, 8);
 	memcpy(&crc, mark + 8, 4);
 	if (crc != crc32_of(mark, 8) || batches != r->batches)
-		return damaged(r, "its end mark does not fit");
+		return damaged(r, "wrong end mark");
 	err = pull(r, NULL, 0);
 	if (err)
 		return err;
@@ -358,13 +360,13 @@ int trace_read(struct trace_reader *r, const void **batch, size_t *len)
 	if (n == 0)
 		return read_end(r);
 	if (n > LIMIT_MESSAGE_BYTES)
-		return damaged(r, "a length is wrong");
+		return damaged(r, "wrong length of a batch");
 	err = pull(r, r->batch, n + sizeof(crc));
 	if (err)
 		return err;
 	memcpy(&crc, r->batch + n, sizeof(crc));
 	if (crc != crc32_of(r->batch, n))
-		return damaged(r, "a checksum is wrong");
+		return damaged(r, "wrong checksum of a batch");
 	r->batches++;
 	*batch = r->batch;
 	*len = n;

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Length of the UTF-8 sequence at s, or 0 if it is none; RFC 3629, no NUL. */
+/* Length of the UTF-8 sequence at s (RFC 3629, no NUL). 0: not valid. */
 static size_t sequence(const uint8_t *s, size_t len)
 {
 	uint8_t c = s[0], min = 0x80, max = 0xbf;

@@ -5,7 +5,7 @@
 #pragma GCC target("bmi,bmi2,lzcnt,popcnt")
 #include "proto/varints_decode.h"
 
-/* AMD's Zen and Zen 2 have pext, but take a cycle or more for each bit. */
+/* AMD's Zen and Zen 2 have pext, but take a cycle or more per bit. */
 bool varints_bmi2(void)
 {
 	return __builtin_cpu_supports("bmi2") && !__builtin_cpu_is("znver1") &&

@@ -12,8 +12,8 @@
 #endif
 
 /*
- * The inside of varints.c and of varints_bmi2.c, which are the same source made
- * for two kinds of processor.
+ * The decoder of varints.c and varints_bmi2.c: one source, compiled for two
+ * kinds of processor. No other file includes this.
  */
 
 #define BLOCK 64u
@@ -25,12 +25,12 @@
 #define PAIR uint64_t __attribute__((vector_size(16)))
 #define FOUR uint32_t __attribute__((vector_size(16)))
 
-/* What column is made: the type of its values. */
+/* The type of a column's values. */
 enum varints_kind { U64, S64, U32 };
 
 /*
- * Values of up to eight bytes on their way: groups of 7 bits, a byte each.
- * Never more than a block ends.
+ * Values of up to eight bytes that are not decoded yet: each byte of a word has
+ * a group of 7 bits. Holds at most the values that end in one block.
  */
 struct varints_raw {
 	_Alignas(16) uint64_t word[BLOCK + VARINTS_SLACK];
@@ -45,10 +45,10 @@ struct varints_column {
 		uint32_t *u32;
 	};
 	size_t n; /* values written */
-	uint64_t bits; /* all that occur */
+	uint64_t bits; /* the OR of all values */
 };
 
-/* Bit by byte: it is the last of its value. */
+/* Returns a bit for each byte of a block: it is the last of its value. */
 static inline uint64_t ends_of(const uint8_t *p)
 {
 	uint64_t more = 0;
@@ -70,7 +70,7 @@ static inline uint64_t ends_of(const uint8_t *p)
 	return ~more;
 }
 
-/* Groups of 7 bits, a byte each, moved together. */
+/* Joins groups of 7 bits, which have a byte each, in both words. */
 static inline PAIR squeeze(PAIR w)
 {
 	w -= (w & 0x7f007f007f007f00u) >> 1;
@@ -83,7 +83,7 @@ static inline PAIR unzigzag(PAIR v)
 	return v >> 1 ^ -(v & 1);
 }
 
-/* Two or four at a time, and so beyond the last one. */
+/* Writes the raw values, two or four at a time, and so beyond the last. */
 static inline __attribute__((always_inline)) void
 put_raw(struct varints_column *c, struct varints_raw *r, enum varints_kind kind)
 {
@@ -127,7 +127,7 @@ put(struct varints_column *c, uint64_t v, enum varints_kind kind)
 		c->u64[c->n++] = kind == S64 ? v >> 1 ^ -(v & 1) : v;
 }
 
-/* One of nine or ten bytes, or more: false. */
+/* Writes a value of nine or ten bytes. False: it is longer. */
 static __attribute__((noinline)) bool put_long(struct varints_column *c,
 					       const uint8_t *p, size_t len,
 					       enum varints_kind kind)
@@ -142,7 +142,7 @@ static __attribute__((noinline)) bool put_long(struct varints_column *c,
 	return true;
 }
 
-/* A block of values of one byte. */
+/* Writes a block of values of one byte each. */
 static inline __attribute__((always_inline)) void
 put_short(struct varints_column *c, const uint8_t *p, enum varints_kind kind)
 {
@@ -158,8 +158,9 @@ put_short(struct varints_column *c, const uint8_t *p, enum varints_kind kind)
 }
 
 /*
- * The values that end in ends, bits of the bytes at p; *start is where the
- * first of them begins, and is left where the next one does.
+ * Writes the values that end in the block at p; ends has a bit for each of its
+ * bytes that ends one. *start is where the first value begins, and becomes
+ * where the next one does. False: a value is too long.
  */
 static inline __attribute__((always_inline)) bool
 put_block(struct varints_column *c, struct varints_raw *r, const uint8_t *p,
@@ -205,9 +206,9 @@ put_block(struct varints_column *c, struct varints_raw *r, const uint8_t *p,
 #define ROUND 8u
 
 /*
- * Eight values. If fewer end here, what comes next is made of the bytes up to
- * the one after the block: of the next value, or of its beginning, and so has
- * no bits that don't occur. After that there are zeros.
+ * Writes eight values. If fewer end in the block, the next one is made of the
+ * bytes up to the first after the block: they are the next value or a part of
+ * it, so no bit enters c->bits that is in no value. Any others are 0.
  */
 static inline __attribute__((always_inline)) void
 put_round(struct varints_column *c, const uint8_t *p, uint64_t *ends,
@@ -235,7 +236,7 @@ put_round(struct varints_column *c, const uint8_t *p, uint64_t *ends,
 	*start = from;
 }
 
-/* A value of more than a word ends, or goes on. */
+/* True if a part of a value of more than eight bytes is in the block. */
 static inline bool any_long(const uint8_t *p, uint64_t ends,
 			    const uint8_t *start)
 {
@@ -248,9 +249,9 @@ static inline bool any_long(const uint8_t *p, uint64_t ends,
 }
 
 /*
- * As put_block(), but always in rounds: what a round makes of no value is
- * overwritten by the next. So how many values end in a block, which nobody
- * could predict either, costs little.
+ * Does the same as put_block(), in rounds of eight values; those too many in a
+ * round are overwritten by the next round. So the number of values in a block,
+ * which is hard to predict too, costs little.
  */
 static inline __attribute__((always_inline)) bool
 put_rounds(struct varints_column *c, struct varints_raw *r, const uint8_t *p,
@@ -295,7 +296,7 @@ static inline __attribute__((always_inline)) int decode(const uint8_t *p,
 		if (c.n > room)
 			return -ENOTSUP;
 	}
-	/* Loads reach over the end of what is left, so they get a copy. */
+	/* Loads read beyond the end, so the rest is copied first. */
 	len = (size_t)(end - start);
 	if (len >= BLOCK + REACH + VALUE_MAX)
 		return -ENOTSUP;

@@ -10,8 +10,8 @@
 #include "proto/limits.h"
 
 /*
- * Just enough of protobuf's encoding for the places where protobuf-c would copy
- * or crawl: the envelope, and the columns of the events.
+ * Reads just enough of protobuf's encoding for the two places where protobuf-c
+ * would copy or be slow: the envelope, and the columns of the events.
  */
 enum wire_type {
 	WIRE_VARINT = 0,
@@ -57,7 +57,7 @@ static inline bool wire_data(struct wire_reader *r, size_t n,
 	return true;
 }
 
-/* The next field; false: there is none that makes sense. */
+/* Reads the next field. False: it is malformed. */
 static inline bool wire_next(struct wire_reader *r, struct wire_field *f)
 {
 	uint64_t tag;
@@ -82,7 +82,7 @@ static inline bool wire_next(struct wire_reader *r, struct wire_field *f)
 	case WIRE_FIXED32:
 		return wire_data(r, 4, f);
 	default:
-		return false; /* groups were never ours */
+		return false; /* groups are not used */
 	}
 }
 

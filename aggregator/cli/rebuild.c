@@ -6,6 +6,7 @@
 
 #include "aggregator/config/config.h"
 #include "aggregator/engine/engine.h"
+#include "aggregator/snapshot/snapshot.h"
 #include "common/log.h"
 
 int cmd_rebuild(int argc, char **argv);
@@ -62,7 +63,7 @@ static int rebuild(const struct aggregator_config *c, const struct views *views,
 
 	if (!err)
 		err = engine_save(e);
-	s = !err ? snapshot_take(e) : NULL;
+	s = !err ? snapshot_take(engine_snapshots(e)) : NULL;
 	for (size_t i = 0; s && i < s->n_views; i++)
 		log_info("view %s: series=%zu", s->views[i].view->name,
 			 s->views[i].n + (size_t)s->views[i].idle);

@@ -24,6 +24,16 @@ bool engine_ready(struct engine *e, char *why, size_t why_bytes)
 	return ready;
 }
 
+static bool is_ready(void *engine, char *why, size_t why_bytes)
+{
+	return engine_ready(engine, why, why_bytes);
+}
+
+struct snapshot_source *engine_snapshots(struct engine *e)
+{
+	return &e->source;
+}
+
 const char *engine_store_path(const struct engine *e)
 {
 	return store_path(e->store);
@@ -58,7 +68,7 @@ void engine_set_limits(struct engine *e, const struct engine_options *opt)
 	struct engine_options o = *opt;
 
 	set_defaults(&o);
-	atomic_store(&e->series_idle_s, o.series_idle_s);
+	atomic_store(&e->source.series_idle_s, o.series_idle_s);
 	atomic_store(&e->log_retention_s, o.log_retention_s);
 	atomic_store(&e->log_retention_bytes, o.log_retention_bytes);
 	atomic_store(&e->window_retention_s, o.window_retention_s);
@@ -155,10 +165,7 @@ int engine_new(struct engine **out, const struct engine_options *opt)
 
 	if (!e)
 		return -ENOMEM;
-	pthread_mutex_init(&e->mutex, NULL);
 	pthread_mutex_init(&e->ready_mutex, NULL);
-	pthread_mutex_init(&e->order_mutex, NULL);
-	pthread_cond_init(&e->served, NULL);
 	err = copy_options(e, opt);
 	if (!err)
 		err = batch_arena_new(&e->columns);
@@ -169,14 +176,12 @@ int engine_new(struct engine **out, const struct engine_options *opt)
 	}
 	if (!err)
 		err = open_state(e);
+	if (!err)
+		err = snapshot_source_init(&e->source, e->fold, e->ledger,
+					   is_ready, e);
 	if (err < 0) {
 		engine_free(e);
 		return err;
-	}
-	e->order = calloc(fold_views(e->fold) + 1, sizeof(*e->order));
-	if (!e->order) {
-		engine_free(e);
-		return -ENOMEM;
 	}
 	e->ready = true;
 	*out = e;
@@ -236,9 +241,7 @@ void engine_free(struct engine *e)
 	if (!e)
 		return;
 	engine_stop(e);
-	for (size_t v = 0; e->order && v < fold_views(e->fold); v++)
-		free(e->order[v].slot);
-	free(e->order);
+	snapshot_source_fini(&e->source);
 	drop_state(e);
 	store_close(e->store);
 	batch_arena_free(e->columns);
@@ -255,9 +258,6 @@ void engine_free(struct engine *e)
 	free(e->ca_file);
 	free(e->info);
 	buf_fini(&e->blob);
-	pthread_cond_destroy(&e->served);
 	pthread_mutex_destroy(&e->ready_mutex);
-	pthread_mutex_destroy(&e->order_mutex);
-	pthread_mutex_destroy(&e->mutex);
 	free(e);
 }

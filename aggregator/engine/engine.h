@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #include "aggregator/fold/views.h"
-#include "aggregator/snapshot/snapshot.h"
 
 /*
  * The thread that owns the ledger, the series and the store's writer. For each
@@ -88,6 +87,12 @@ void engine_stop(struct engine *e);
 
 /* The caller must have released every snapshot. NULL is fine. */
 void engine_free(struct engine *e);
+
+/*
+ * What snapshot_take() copies; lives as long as the engine. Its locks are taken
+ * by any thread.
+ */
+struct snapshot_source *engine_snapshots(struct engine *e);
 
 /* Path of the store's file, for store_reader_open(). Owned by the engine. */
 const char *engine_store_path(const struct engine *e);

@@ -110,11 +110,11 @@ static void group_failed(struct engine *e, int err)
 		 store_error(e->store));
 	store_rollback(e->store);
 	checkpoint_aborted(e->checkpoint);
-	pthread_mutex_lock(&e->mutex);
+	snapshot_source_lock(&e->source);
 	ledger_abort(e->ledger);
-	e->counters.commit_errors++;
-	e->pending = e->counters;
-	pthread_mutex_unlock(&e->mutex);
+	e->source.counters.commit_errors++;
+	e->pending = e->source.counters;
+	snapshot_source_unlock(&e->source);
 	set_ready(e, why);
 	e->next_probe_ns = clock_mono_ns() + ms_ns(PROBE_MS);
 	for (size_t i = 0; i < e->n_items; i++) {
@@ -125,14 +125,6 @@ static void group_failed(struct engine *e, int err)
 		engine_refuse(it, REPLY_BUSY, "cannot commit");
 		it->reply.retry_ms = BUSY_RETRY_MS;
 	}
-}
-
-/* Lets waiting snapshots go first, since a mutex alone is not fair. */
-static void lock_state(struct engine *e)
-{
-	pthread_mutex_lock(&e->mutex);
-	while (atomic_load(&e->waiting))
-		pthread_cond_wait(&e->served, &e->mutex);
 }
 
 /*
@@ -156,8 +148,8 @@ static void show_group(struct engine *e, uint64_t id)
 {
 	uint64_t start = clock_mono_ns();
 
-	lock_state(e);
-	fold_unshare(e->fold, e->oldest ? e->oldest->generation : UINT64_MAX);
+	snapshot_source_lock_last(&e->source);
+	fold_unshare(e->fold, snapshot_source_oldest(&e->source));
 	ledger_commit(e->ledger);
 	for (size_t i = 0; i < e->n_items; i++)
 		if (e->item[i].log_id)
@@ -171,8 +163,8 @@ static void show_group(struct engine *e, uint64_t id)
 	}
 	snapshot_count_edges(&e->pending, e->fold);
 	e->pending.fold_ns_total += clock_mono_ns() - start;
-	e->counters = e->pending;
-	pthread_mutex_unlock(&e->mutex);
+	e->source.counters = e->pending;
+	snapshot_source_unlock(&e->source);
 }
 
 void engine_reply(struct engine *e)
@@ -205,10 +197,10 @@ int engine_commit(struct engine *e, const struct engine_due *due)
 	e->pending.commit_us_total += took / CLOCK_NS_PER_US;
 	if (wants_round || due->windows)
 		e->pending.checkpoint_us_total += took / CLOCK_NS_PER_US;
-	pthread_mutex_lock(
-		&e->mutex); /* it changes slots, which snapshots copy */
+	/* It changes slots, and snapshots copy them. */
+	snapshot_source_lock(&e->source);
 	checkpoint_committed(e->checkpoint);
-	pthread_mutex_unlock(&e->mutex);
+	snapshot_source_unlock(&e->source);
 	e->pending.checkpoints = checkpoint_rounds(e->checkpoint);
 	for (size_t i = 0; i < e->n_info; i++)
 		e->info[i]->info_dirty = false;

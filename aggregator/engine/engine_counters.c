@@ -78,6 +78,6 @@ int engine_load_counters(struct engine *e)
 	if (store_was_set_aside(e->store))
 		e->pending.stores_set_aside++;
 	snapshot_count_edges(&e->pending, e->fold);
-	e->counters = e->pending;
+	e->source.counters = e->pending;
 	return err;
 }

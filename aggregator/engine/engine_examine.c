@@ -30,9 +30,9 @@ static int note_info(struct engine *e, struct ledger_agent *a,
 	if (!*info->version && !*info->kernel && !*info->capture &&
 	    info->n_probes == 0)
 		return 0;
-	pthread_mutex_lock(&e->mutex);
+	snapshot_source_lock(&e->source);
 	err = ledger_agent_set_info(a, info);
-	pthread_mutex_unlock(&e->mutex);
+	snapshot_source_unlock(&e->source);
 	if (err < 0 || !a->info_dirty)
 		return err;
 	for (size_t i = 0; i < e->n_info; i++)
@@ -57,10 +57,10 @@ static void judge(struct engine *e, struct engine_item *it,
 	int verdict;
 
 	it->requests = fold_requests(&it->batch);
-	pthread_mutex_lock(&e->mutex); /* an agent may be added */
+	snapshot_source_lock(&e->source); /* an agent may be added */
 	verdict = ledger_offer(e->ledger, &it->batch, it->requests, p->sent_us,
 			       it->request.received_us, &it->row);
-	pthread_mutex_unlock(&e->mutex);
+	snapshot_source_unlock(&e->source);
 	switch (verdict) {
 	case LEDGER_NEW:
 		it->fresh = true;

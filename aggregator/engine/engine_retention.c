@@ -95,12 +95,12 @@ void engine_retention(struct engine *e, uint64_t now_ns)
 		log_warn("retention failed error=\"%s\"",
 			 store_error(e->store));
 		store_rollback(e->store);
-		e->pending = e->counters;
+		e->pending = e->source.counters;
 	} else {
-		pthread_mutex_lock(&e->mutex);
+		snapshot_source_lock(&e->source);
 		e->pending.retired_epochs += retire_done(&retired);
-		e->counters = e->pending;
-		pthread_mutex_unlock(&e->mutex);
+		e->source.counters = e->pending;
+		snapshot_source_unlock(&e->source);
 	}
 	/* If more is left, continue soon, with ingest in between. */
 	e->next_retention_ns =

@@ -9,25 +9,15 @@
 #include "aggregator/fold/fold.h"
 #include "aggregator/ingest/gate.h"
 #include "aggregator/ledger/ledger.h"
+#include "aggregator/snapshot/snapshot_source.h"
 #include "aggregator/store/checkpoint.h"
 #include "aggregator/store/store.h"
 #include "common/buf.h"
 #include "common/clock.h"
 
-/* Internals of the engine, for engine*.c and snapshot*.c only. */
+/* Internals of the engine, for engine*.c only. */
 
 #define GROUP_MAX 256u
-
-/* A view's slots sorted by label values. Labels never change: it only grows. */
-struct engine_slot_order {
-	uint32_t *slot;
-	uint32_t n; /* slots [1, n) are in it; 0: none */
-};
-
-struct engine_live_snapshot {
-	uint64_t generation;
-	struct engine_live_snapshot *next; /* newer */
-};
 
 /* One message of a group; a group is committed in one transaction. */
 struct engine_item {
@@ -59,22 +49,10 @@ struct engine {
 	bool started;
 	atomic_bool stop;
 
-	/*
-	 * Guards what snapshots copy (fold, committed ledger, counters) and
-	 * their list. The engine holds it while it makes a committed group
-	 * visible.
-	 */
-	pthread_mutex_t mutex;
-	pthread_cond_t served; /* a waiting snapshot is done */
-	atomic_uint waiting; /* snapshots that want the mutex */
+	struct snapshot_source source; /* what is visible, and its lock */
 	/* Set by engine_set_limits() at any time. */
-	atomic_uint_fast64_t series_idle_s, log_retention_s,
-		log_retention_bytes, window_retention_s, window_retention_bytes;
-	struct engine_live_snapshot *oldest, *newest;
-	struct snapshot_engine counters; /* committed values */
-
-	pthread_mutex_t order_mutex; /* guards order; leaf */
-	struct engine_slot_order *order; /* by view */
+	atomic_uint_fast64_t log_retention_s, log_retention_bytes,
+		window_retention_s, window_retention_bytes;
 
 	pthread_mutex_t ready_mutex; /* leaf: taken after mutex or alone */
 	bool ready;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "aggregator/graph/graph_join.h"
+#include "aggregator/ledger/ledger.h"
 #include "aggregator/snapshot/snapshot_state.h"
 #include "common/clock.h"
 #include "proto/limits.h"
@@ -222,18 +223,18 @@ static int copy_agents(struct snapshot_taken *t, const struct ledger *l)
 	return err;
 }
 
-static int copy_state(struct snapshot_taken *t, struct engine *e)
+static int copy_state(struct snapshot_taken *t, struct snapshot_source *src)
 {
-	size_t n = fold_views(e->fold);
+	size_t n = fold_views(src->fold);
 	int err = 0;
 
 	for (size_t v = 0; v < n && !err; v++)
-		err = copy_view(t, &t->raw[v], fold_series(e->fold, v));
+		err = copy_view(t, &t->raw[v], fold_series(src->fold, v));
 	if (!err)
-		err = copy_targets(t, e->fold);
+		err = copy_targets(t, src->fold);
 	if (!err)
-		err = copy_agents(t, e->ledger);
-	t->pub.engine = e->counters;
+		err = copy_agents(t, src->ledger);
+	t->pub.engine = src->counters;
 	return err;
 }
 
@@ -246,9 +247,9 @@ static int compare_targets(const void *pa, const void *pb)
 	return c ? c : strcmp(a->instance, b->instance);
 }
 
-static int build(struct snapshot_taken *t, struct engine *e)
+static int build(struct snapshot_taken *t, struct snapshot_source *src)
 {
-	size_t n = fold_views(e->fold);
+	size_t n = fold_views(src->fold);
 	int err = 0;
 
 	t->views = snapshot_memory(t, n, sizeof(*t->views));
@@ -260,37 +261,37 @@ static int build(struct snapshot_taken *t, struct engine *e)
 	      compare_targets);
 	t->pub.views = t->views;
 	t->pub.n_views = n;
-	t->pub.ready = engine_ready(e, t->pub.not_ready_why,
-				    sizeof(t->pub.not_ready_why));
+	t->pub.ready = src->ready(src->arg, t->pub.not_ready_why,
+				  sizeof(t->pub.not_ready_why));
 	return err;
 }
 
 /* Registers as waiting, as the engine lets waiting snapshots go first. */
-static void lock_as_snapshot(struct engine *e)
+static void lock_as_snapshot(struct snapshot_source *src)
 {
-	atomic_fetch_add(&e->waiting, 1);
-	pthread_mutex_lock(&e->mutex);
+	atomic_fetch_add(&src->waiting, 1);
+	pthread_mutex_lock(&src->mutex);
 }
 
-static void unlock_as_snapshot(struct engine *e)
+static void unlock_as_snapshot(struct snapshot_source *src)
 {
-	atomic_fetch_sub(&e->waiting, 1);
-	pthread_cond_signal(&e->served);
-	pthread_mutex_unlock(&e->mutex);
+	atomic_fetch_sub(&src->waiting, 1);
+	pthread_cond_signal(&src->served);
+	pthread_mutex_unlock(&src->mutex);
 }
 
-static int reserve(struct snapshot_taken *t, struct engine *e)
+static int reserve(struct snapshot_taken *t, struct snapshot_source *src)
 {
-	size_t n = fold_views(e->fold);
+	size_t n = fold_views(src->fold);
 	int err = 0;
 
 	t->raw = snapshot_memory(t, n, sizeof(*t->raw));
 	if (!t->raw)
 		return -ENOMEM;
-	lock_as_snapshot(e);
+	lock_as_snapshot(src);
 	for (size_t v = 0; v < n; v++)
-		t->raw[v].chunks = fold_series(e->fold, v)->n_chunks;
-	unlock_as_snapshot(e);
+		t->raw[v].chunks = fold_series(src->fold, v)->n_chunks;
+	unlock_as_snapshot(src);
 	for (size_t v = 0; v < n && !err; v++) {
 		t->raw[v].values = snapshot_memory(t, LABEL_KEYS,
 						   sizeof(*t->raw[v].values));
@@ -302,22 +303,22 @@ static int reserve(struct snapshot_taken *t, struct engine *e)
 }
 
 /* Copies and registers the snapshot, so the engine keeps its spans. */
-static int enter(struct snapshot_taken *t, struct engine *e)
+static int enter(struct snapshot_taken *t, struct snapshot_source *src)
 {
 	uint64_t start;
 	int err;
 
-	lock_as_snapshot(e);
+	lock_as_snapshot(src);
 	start = clock_mono_ns();
-	err = copy_state(t, e);
-	t->live.generation = fold_share(e->fold);
-	if (e->newest)
-		e->newest->next = &t->live;
+	err = copy_state(t, src);
+	t->live.generation = fold_share(src->fold);
+	if (src->newest)
+		src->newest->next = &t->live;
 	else
-		e->oldest = &t->live;
-	e->newest = &t->live;
+		src->oldest = &t->live;
+	src->newest = &t->live;
 	t->pub.locked_ns = clock_mono_ns() - start;
-	unlock_as_snapshot(e);
+	unlock_as_snapshot(src);
 	return err;
 }
 
@@ -366,24 +367,24 @@ static void unload(const struct snapshot *s, size_t view)
 	t->loaded = NULL;
 }
 
-const struct snapshot *snapshot_open(struct engine *e)
+const struct snapshot *snapshot_open(struct snapshot_source *src)
 {
 	struct snapshot_taken *t = calloc(1, sizeof(*t));
 	int err;
 
 	if (!t)
 		return NULL;
-	t->engine = e;
-	err = reserve(t, e);
+	t->source = src;
+	err = reserve(t, src);
 	if (err < 0) {
 		free_taken(t);
 		return NULL;
 	}
 	t->pub.load = load_view;
 	t->pub.unload = unload;
-	err = enter(t, e);
+	err = enter(t, src);
 	if (!err)
-		err = build(t, e);
+		err = build(t, src);
 	if (err < 0) {
 		snapshot_rele(&t->pub);
 		return NULL;
@@ -391,9 +392,9 @@ const struct snapshot *snapshot_open(struct engine *e)
 	return &t->pub;
 }
 
-const struct snapshot *snapshot_take(struct engine *e)
+const struct snapshot *snapshot_take(struct snapshot_source *src)
 {
-	const struct snapshot *s = snapshot_open(e);
+	const struct snapshot *s = snapshot_open(src);
 
 	for (size_t v = 0; s && v < s->n_views; v++)
 		if (s->load(s, v) < 0) {
@@ -409,18 +410,18 @@ const struct snapshot *snapshot_take(struct engine *e)
 
 static void leave(struct snapshot_taken *t)
 {
-	struct engine *e = t->engine;
-	struct engine_live_snapshot **at = &e->oldest, *before = NULL;
+	struct snapshot_source *src = t->source;
+	struct snapshot_live **at = &src->oldest, *before = NULL;
 
-	pthread_mutex_lock(&e->mutex);
+	pthread_mutex_lock(&src->mutex);
 	while (*at != &t->live) {
 		before = *at;
 		at = &before->next;
 	}
 	*at = t->live.next;
-	if (e->newest == &t->live)
-		e->newest = before;
-	pthread_mutex_unlock(&e->mutex);
+	if (src->newest == &t->live)
+		src->newest = before;
+	pthread_mutex_unlock(&src->mutex);
 }
 
 void snapshot_rele(const struct snapshot *s)

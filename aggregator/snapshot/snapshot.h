@@ -142,15 +142,15 @@ struct snapshot {
 	void (*unload)(const struct snapshot *s, size_t view);
 };
 
-struct engine;
+struct snapshot_source;
 /*
  * Returns a consistent copy of what is committed, with the series of all views.
  * Waits while the engine makes a group of batches visible, at most one group.
  * NULL: out of memory. Released by snapshot_rele(). Any thread.
  */
-const struct snapshot *snapshot_take(struct engine *e);
+const struct snapshot *snapshot_take(struct snapshot_source *src);
 /* The same, but the caller must load() each view that it reads. */
-const struct snapshot *snapshot_open(struct engine *e);
+const struct snapshot *snapshot_open(struct snapshot_source *src);
 void snapshot_rele(const struct snapshot *s); /* NULL is fine */
 
 #endif /* AGGREGATOR_SNAPSHOT_SNAPSHOT_H */

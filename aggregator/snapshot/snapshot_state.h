@@ -4,8 +4,8 @@
 
 #include <assert.h>
 
-#include "aggregator/engine/engine_state.h"
-#include "aggregator/snapshot/snapshot.h"
+#include "aggregator/fold/fold.h"
+#include "aggregator/snapshot/snapshot_source.h"
 
 /* Internals of a snapshot, for snapshot*.c only. */
 
@@ -43,8 +43,8 @@ struct snapshot_block {
 
 struct snapshot_taken {
 	struct snapshot pub; /* first, as taken_of() casts it back */
-	struct engine *engine;
-	struct engine_live_snapshot live;
+	struct snapshot_source *source;
+	struct snapshot_live live;
 	struct snapshot_block *blocks;
 	struct snapshot_block *loaded; /* freed by unload() */
 	struct snapshot_raw_view *raw;

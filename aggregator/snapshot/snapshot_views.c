@@ -43,8 +43,7 @@ static int compare_slots(const void *pa, const void *pb, void *arg)
 }
 
 /* Adds slots [o->n, raw->n) to the order: sorts them, then merges. */
-static int extend_order(struct engine_slot_order *o,
-			struct snapshot_raw_view *raw)
+static int extend_order(struct snapshot_order *o, struct snapshot_raw_view *raw)
 {
 	uint32_t had = o->n ? o->n - 1 : 0, from = o->n ? o->n : 1;
 	uint32_t fresh = raw->n - from, i = 0, k = 0;
@@ -78,22 +77,22 @@ static int extend_order(struct engine_slot_order *o,
  * has requests, and *n to their number. The order may be newer than the
  * snapshot and have slots that raw does not have: those are skipped.
  */
-static int order_slots(struct engine *e, size_t view,
+static int order_slots(struct snapshot_source *src, size_t view,
 		       struct snapshot_raw_view *raw, uint32_t *out, size_t *n)
 {
-	struct engine_slot_order *o = &e->order[view];
+	struct snapshot_order *o = &src->order[view];
 	int err = 0;
 
 	*n = 0;
 	if (raw->n == 0)
 		return 0;
-	pthread_mutex_lock(&e->order_mutex);
+	pthread_mutex_lock(&src->order_mutex);
 	if (o->n < raw->n)
 		err = extend_order(o, raw);
 	for (uint32_t i = 0; !err && i + 1 < o->n; i++)
 		if (o->slot[i] < raw->n)
 			out[(*n)++] = o->slot[i];
-	pthread_mutex_unlock(&e->order_mutex);
+	pthread_mutex_unlock(&src->order_mutex);
 	if (raw->slot[SERIES_OVERFLOW].count > 0)
 		out[(*n)++] = SERIES_OVERFLOW;
 	return err;
@@ -215,11 +214,11 @@ static int build_values(struct snapshot_taken *t,
 }
 
 /* Removes idle series from the order; they keep their values. */
-static size_t leave_idle_out(const struct engine *e,
+static size_t leave_idle_out(struct snapshot_source *src,
 			     const struct snapshot_raw_view *raw,
 			     uint32_t *order, size_t n)
 {
-	uint64_t idle_s = atomic_load(&e->series_idle_s);
+	uint64_t idle_s = atomic_load(&src->series_idle_s);
 	int64_t before_us = clock_real_us() - (int64_t)idle_s * 1000000;
 	size_t kept = 0;
 
@@ -236,7 +235,7 @@ int snapshot_begin_view(struct snapshot_taken *t, size_t view)
 	struct snapshot_raw_view *raw = &t->raw[view];
 	struct snapshot_view *out = &t->views[view];
 
-	out->view = fold_view(t->engine->fold, view);
+	out->view = fold_view(t->source->fold, view);
 	out->demand = sketch_estimate(raw->sketch, SERIES_SKETCH_BITS);
 	out->worst_job = raw->worst_job;
 	out->worst_job_sets = raw->worst_job_sets;
@@ -255,11 +254,11 @@ int snapshot_build_view(struct snapshot_taken *t, size_t view)
 
 	if (!order)
 		return -ENOMEM;
-	err = order_slots(t->engine, view, raw, order, &n);
+	err = order_slots(t->source, view, raw, order, &n);
 	if (err < 0)
 		return err;
 	out->idle = n;
-	n = leave_idle_out(t->engine, raw, order, n);
+	n = leave_idle_out(t->source, raw, order, n);
 	out->idle -= n;
 	series = snapshot_memory(t, n, sizeof(*series));
 	if (!series)

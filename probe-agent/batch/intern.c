@@ -12,9 +12,9 @@
 #include "proto/utf8.h"
 
 #define SLOTS_START 256u
-/* Leaves room for events, losses and columns in LIMIT_MESSAGE_BYTES. */
+/* Bytes of all strings; leaves room for the columns in LIMIT_MESSAGE_BYTES. */
 #define CHARS_MAX (1u << 20)
-/* New strings that one event can bring. */
+/* New strings that one event can add. */
 #define EVENT_STRINGS 9u
 
 static int index_init(struct intern_index *ix)
@@ -48,7 +48,7 @@ static void index_place(struct intern_index *ix, uint64_t hash, uint32_t id)
 	ix->slots[i].id = id;
 }
 
-/* Kept at most half full. */
+/* Adds an entry that is new. Keeps the table at most half full. -ENOMEM. */
 static int index_add(struct intern_index *ix, uint64_t hash, uint32_t id)
 {
 	if ((ix->n + 1) * 2 > ix->mask + 1) {
@@ -119,7 +119,7 @@ void intern_reset(struct intern *t)
 	index_reset(&t->series.index);
 	t->n_strings = t->n_chars = 0;
 	t->resources.n = t->series.n = 0;
-	empty = intern_string(t, ""); /* has its memory from the first time */
+	empty = intern_string(t, ""); /* the memory exists since init */
 	assert(empty == 0);
 }
 
@@ -165,7 +165,7 @@ static int strings_grow(struct intern *t, size_t len)
 	return 0;
 }
 
-/* s is clean. */
+/* Adds a string that is clean and new. */
 static int64_t string_add(struct intern *t, uint64_t hash, const char *s,
 			  size_t len)
 {
@@ -183,8 +183,9 @@ static int64_t string_add(struct intern *t, uint64_t hash, const char *s,
 }
 
 /*
- * Looked up as it is: only clean strings are in the table, so a dirty one is
- * not found, is cleaned, and looked up again.
+ * Looks the string up before it is cleaned. The table has only clean strings,
+ * so one that is not clean is not found; only then is it cleaned and looked up
+ * again.
  */
 int64_t intern_string_len(struct intern *t, const char *s, size_t len)
 {
@@ -258,7 +259,7 @@ bool intern_full(const struct intern *t)
 	       t->resources.n >= LIMIT_RESOURCES || t->series.n >= LIMIT_SERIES;
 }
 
-/* Rows become columns, one after the other. */
+/* Writes rows as columns, one after the other. Returns the end of them. */
 static uint32_t *columns(const struct intern_rows *r, uint32_t *out)
 {
 	for (size_t c = 0; c < r->width; c++)

@@ -9,12 +9,13 @@
 #include "proto/batch.h"
 
 /*
- * The tables of a batch under construction: strings, resources, series, each
- * distinct one once, numbered as it came. Emptied for the next batch without
- * giving memory back, so that the steady state has no malloc. Not locked.
+ * The tables of a batch under construction: strings, resources and series. Each
+ * distinct one is stored once and numbered in the order of arrival. A reset
+ * keeps the memory for the next batch, so the steady state has no malloc. Not
+ * locked.
  */
 
-/* Open addressing; a slot of another generation is empty. */
+/* A slot of an open-addressed table; one of another generation is empty. */
 struct intern_slot {
 	uint64_t hash;
 	uint32_t generation, id;
@@ -27,7 +28,7 @@ struct intern_index {
 	uint32_t generation;
 };
 
-/* Rows of width numbers. */
+/* Distinct rows of width numbers each. */
 struct intern_rows {
 	struct intern_index index;
 	uint32_t *rows;
@@ -35,16 +36,16 @@ struct intern_rows {
 };
 
 struct intern {
-	uint64_t seed; /* peers choose some of the strings */
+	uint64_t seed; /* random, since peers choose some of the strings */
 	struct intern_index index;
 	size_t n_strings, cap_strings;
-	uint32_t *offset, *len; /* of each string in chars */
+	uint32_t *offset, *len; /* of each string, in chars */
 	char *chars;
 	size_t n_chars, cap_chars;
 	struct intern_rows resources, series;
 };
 
-/* Columns of struct batch_resources and batch_series, in their order. */
+/* Numbers per row: columns of struct batch_resources and batch_series. */
 #define INTERN_RESOURCE_WIDTH 5
 #define INTERN_SERIES_WIDTH 10
 
@@ -54,8 +55,9 @@ void intern_fini(struct intern *t);
 void intern_reset(struct intern *t);
 
 /*
- * The number of a string, resource or series, or -ENOMEM. Strings are cleaned:
- * cut at LIMIT_STRING_BYTES, "?" for what is not UTF-8. NULL is "".
+ * Returns the number of a string, resource or series, which is added if it is
+ * new. -ENOMEM. Strings are cleaned: cut at LIMIT_STRING_BYTES, with "?" for
+ * each byte that is not UTF-8. NULL is "".
  */
 int64_t intern_string(struct intern *t, const char *s);
 int64_t intern_string_len(struct intern *t, const char *s, size_t len);
@@ -64,16 +66,17 @@ int64_t intern_resource(struct intern *t,
 int64_t intern_series(struct intern *t,
 		      const uint32_t row[INTERN_SERIES_WIDTH]);
 
-/* False while one more event with all its strings new would still fit. */
+/* True once an event with only new strings might not fit any more. */
 bool intern_full(const struct intern *t);
 
 /*
- * Fills in the strings, resources and series of b. What they point to is one
- * allocation that the caller frees after encoding. -ENOMEM.
+ * Fills in the strings, resources and series of b. Their arrays are in *memory,
+ * which the caller frees after encoding; the bytes of the strings are borrowed
+ * from t. -ENOMEM.
  */
 int intern_tables(const struct intern *t, struct batch *b, void **memory);
 
-/* Spreads a number over 64 bits: for hash tables. */
+/* Mixes two numbers into a hash of 64 bits. */
 static inline uint64_t intern_mix(uint64_t a, uint64_t b)
 {
 	__uint128_t m = (__uint128_t)(a ^ 0x9e3779b97f4a7c15u) *

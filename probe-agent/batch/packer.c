@@ -13,7 +13,7 @@
 #include "proto/limits.h"
 
 #define TRACE_BYTES 24u
-/* The identity is told again now and then: an aggregator may be a new one. */
+/* Batches until struct batch_info is repeated: an aggregator may be new. */
 #define INFO_EVERY 64u
 
 /* Columns of the batch under construction, BATCH_EVENTS long. */
@@ -26,7 +26,7 @@ struct columns {
 	uint32_t connection[BATCH_EVENTS];
 };
 
-/* What tells series apart, of events with a resource number: 56 bytes. */
+/* Identifies the series of an event with a resource number. */
 struct known_key {
 	uint64_t resource;
 	const char *method, *route, *scheme;
@@ -34,14 +34,14 @@ struct known_key {
 };
 static_assert(sizeof(struct known_key) == 56, "compared byte by byte");
 
-/* The series that an event of this batch with the same key was of. */
+/* A cache entry: the series of events with this key, in one batch. */
 struct known {
 	struct known_key key;
-	uint64_t batch; /* its sequence number */
+	uint64_t batch; /* the batch's sequence number */
 	uint32_t series;
 };
 
-#define KNOWN 1024u /* of them; the newer takes the place */
+#define KNOWN 1024u /* cache entries; a newer one replaces the older */
 
 struct packer {
 	char *agent;
@@ -51,8 +51,8 @@ struct packer {
 	struct packer_conns *ends;
 	struct columns *columns;
 	size_t n, n_traced;
-	size_t last_traced; /* event */
-	uint8_t *trace_ids; /* made with the first trace */
+	size_t last_traced; /* index of the last event with a trace */
+	uint8_t *trace_ids; /* allocated with the first trace */
 	int64_t base_us, last_start_us;
 	struct batch_info info; /* owned copies */
 	bool has_info, tell_info;
@@ -149,8 +149,8 @@ static int64_t look_up_series(struct packer *p, const struct packer_event *e,
 }
 
 /*
- * Nearly every event is of a series that the batch has had: then one look-up
- * tells, not ten.
+ * Nearly every event is of a series that the batch already has: then one lookup
+ * in the cache replaces ten in the tables.
  */
 static int64_t event_series(struct packer *p, const struct packer_event *e)
 {

@@ -13,7 +13,10 @@
  */
 struct packer;
 
-/* One end of a connection. IPv4 is in the first 4 bytes, mapped IPv6 too. */
+/*
+ * One end of a connection. IPv4 takes the first 4 bytes, the rest is 0. An
+ * IPv4-mapped IPv6 address counts as the IPv4 address.
+ */
 struct packer_end {
 	const uint8_t *address; /* 16 bytes, network order */
 	uint16_t port; /* host byte order */
@@ -22,9 +25,10 @@ struct packer_end {
 /* One finished request. Strings are borrowed until packer_add() returns. */
 struct packer_event {
 	/*
-	 * 0, or a promise that saves looking texts up: events of one number
-	 * have the same five texts from service to executable, and method,
-	 * route and scheme stay what they are for the packer's life.
+	 * 0, or a number that saves lookups of texts: all events with this
+	 * number have the same five texts from service to executable, and
+	 * their method, route and scheme point to strings that stay as they
+	 * are for the packer's life.
 	 */
 	uint64_t resource;
 	const char *service, *namespace_, *instance, *container, *executable;
@@ -32,40 +36,44 @@ struct packer_event {
 	uint32_t role, status, outcome, version, port;
 	int64_t start_us; /* wall clock */
 	uint64_t duration_us;
-	uint64_t ttfb_us; /* time to first byte; 0, no response: as duration */
+	uint64_t ttfb_us; /* time to first byte; 0: none, counts as duration */
 	uint64_t request_bytes, response_bytes;
 	const uint8_t *trace; /* 24 bytes: trace id, span id; NULL: none */
-	struct packer_end local, remote; /* address NULL: not known */
+	struct packer_end local, remote; /* address NULL: unknown */
 };
 
-/* Sets *out, released by packer_free(). agent and epoch go into each batch. */
+/*
+ * Sets *out, released by packer_free(). agent (copied) and epoch go into each
+ * batch. -ENOMEM.
+ */
 int packer_new(struct packer **out, const char *agent, uint64_t epoch);
 void packer_free(struct packer *p); /* NULL is fine */
 
 /*
- * Goes on after what a durable outbox remembers: the last sequence number used
- * and the events packed by then.
+ * Continues where a durable outbox ends: with the last sequence number used and
+ * the number of events packed up to there.
  */
 void packer_resume(struct packer *p, uint64_t sequence, uint64_t packed);
 
 /*
- * Identity that travels in the next batch, in heartbeats and now and then.
- * Copied. -ENOMEM.
+ * Sets what batches say about the agent itself. It is sent in the next batch,
+ * in each heartbeat, and repeated from time to time. Copied. -ENOMEM.
  */
 int packer_set_info(struct packer *p, const struct batch_info *info);
 
 /*
- * Adds one event. 0; 1 if the batch is now full and must be taken first thing;
- * -ENOMEM.
+ * Adds one event. Returns 0, or 1: the batch is full now, and packer_take()
+ * must be called before the next event. -ENOMEM.
  */
 int packer_add(struct packer *p, const struct packer_event *e);
 
 size_t packer_pending(const struct packer *p); /* events not taken yet */
 
 /*
- * Encodes what was added since, with the next sequence number and the given
- * losses (losses->packed is set here), and starts a new batch. Works with no
- * events too: that is a heartbeat. *data is malloc'd and the caller's.
+ * Encodes the events added since the last call as a batch with the next
+ * sequence number, and starts a new one. The batch carries *losses, but packed
+ * is the packer's own count. A batch without events is a heartbeat. *data is
+ * malloc'd and the caller's. -EMSGSIZE, -ENOMEM: nothing was taken.
  */
 int packer_take(struct packer *p, const struct batch_losses *losses,
 		void **data, size_t *len, uint64_t *sequence);

@@ -16,8 +16,8 @@ struct packer_conns {
 	uint32_t n;
 	uint8_t local[BATCH_EVENTS][END_BYTES];
 	uint8_t remote[BATCH_EVENTS][END_BYTES];
-	uint32_t used[BATCH_EVENTS]; /* by row: its slot */
-	uint32_t last; /* row + 1 of the event before */
+	uint32_t used[BATCH_EVENTS]; /* the slot of each row */
+	uint32_t last; /* row + 1 of the previous event; 0: none */
 	uint16_t slot[SLOTS]; /* row + 1; 0: empty */
 };
 
@@ -41,7 +41,7 @@ void packer_conns_reset(struct packer_conns *t)
 	t->n = t->last = 0;
 }
 
-/* Both families of one address are one address: ::ffff:10.0.0.1 is 10.0.0.1. */
+/* An IPv4-mapped address is written as IPv4: ::ffff:10.0.0.1 as 10.0.0.1. */
 static void put_end(const struct packer_end *e, uint8_t out[END_BYTES])
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };

@@ -8,9 +8,9 @@
 #include "probe-agent/batch/packer.h"
 
 /*
- * The connections of a batch under construction, each once: both ends, as the
- * aggregator joins the sides of a request by them. At most one per event of a
- * batch. Not locked: the packer's.
+ * The connections of a batch under construction, each stored once with both of
+ * its ends: the aggregator joins the two sides of a request by them. Holds at
+ * most BATCH_EVENTS connections. Not locked: the packer owns it.
  */
 struct packer_conns;
 
@@ -19,12 +19,15 @@ int packer_conns_new(struct packer_conns **out);
 void packer_conns_free(struct packer_conns *t); /* NULL is fine */
 void packer_conns_reset(struct packer_conns *t);
 
-/* The row of the connection + 1; 0: an end is not known. */
+/*
+ * Returns the row of a connection + 1, adding it if it is new. 0: an end is
+ * unknown, or the table is full.
+ */
 uint32_t packer_conns_row(struct packer_conns *t,
 			  const struct packer_end *local,
 			  const struct packer_end *remote);
 
-/* Fills in the table, borrowed until the reset. False: it is empty. */
+/* Fills in the connections of out, borrowed until a reset. False: none. */
 bool packer_conns_table(const struct packer_conns *t, struct batch_events *out);
 
 #endif /* PROBE_AGENT_BATCH_PACKER_CONNS_H */

@@ -30,7 +30,10 @@ static struct rollup_cell *map_find(const struct rollup_map *m, uint64_t key)
 	return &m->cell[i];
 }
 
-/* The cell of key; its count is 0 if it is new, and then must be set. */
+/*
+ * Returns the cell of a key. A new one has count 0, which the caller must
+ * change. NULL: out of memory.
+ */
 static struct rollup_cell *map_get(struct rollup_map *m, uint64_t key)
 {
 	struct rollup_cell *c = map_find(m, key);
@@ -108,7 +111,7 @@ uint64_t rollup_events(const struct rollup *r)
 	return r->events;
 }
 
-/* --- the batch's numbers to ours --- */
+/* --- from the batch's numbers to ours --- */
 
 static int begin_batch(struct rollup *r, const struct batch *b)
 {
@@ -196,7 +199,10 @@ static int64_t row_new(struct rollup *r, uint32_t series, int64_t window_s)
 	return (int64_t)r->n_rows++;
 }
 
-/* Row of the batch's series i in the window; the last one is remembered. */
+/*
+ * Returns the row of the batch's series i in a window, added if it is new.
+ * Remembers the last row of each series. -ENOMEM.
+ */
 static int64_t row_id(struct rollup *r, const struct batch *b, uint32_t i,
 		      int64_t window_s)
 {
@@ -211,7 +217,7 @@ static int64_t row_id(struct rollup *r, const struct batch *b, uint32_t i,
 			return id;
 		r->series[i] = (uint32_t)id;
 	}
-	/* A window fits 32 bits: under 2^34 s in steps of 10. */
+	/* A window's number fits in 32 bits: below 2^34 s in steps of 10. */
 	c = map_get(&r->rows, (uint64_t)r->series[i] << 32 |
 				      (uint64_t)window_s / WINDOW_SECONDS);
 	if (!c)
@@ -219,7 +225,7 @@ static int64_t row_id(struct rollup *r, const struct batch *b, uint32_t i,
 	if (c->count == 0) {
 		id = row_new(r, r->series[i], window_s);
 		if (id < 0) {
-			c->count = 1; /* never used again: start over */
+			c->count = 1; /* not read again before a reset */
 			return id;
 		}
 		c->count = (uint64_t)id + 1;

@@ -8,10 +8,10 @@
 #include "proto/batch.h"
 
 /*
- * Folds batches into one that keeps every count, sum and histogram per series
- * and window, and gives up the single events: their exact times, time to first
- * byte, traces and connections. Histograms stay exact, see proto/buckets.h.
- * Pure; not locked.
+ * Folds batches into one, to save space. The result keeps the count, sums and
+ * histograms of each series and window, and loses the single events: their
+ * exact times, times to first byte, traces and connections. Histograms stay
+ * exact, see proto/buckets.h. Not locked.
  */
 struct rollup;
 
@@ -21,16 +21,18 @@ void rollup_free(struct rollup *r); /* NULL is fine */
 void rollup_reset(struct rollup *r);
 
 /*
- * Adds events and rollups of the next batch, in order of sequence numbers.
- * Losses and identity are those of the newest. -ENOMEM: start over.
+ * Adds the events and rollups of a batch. Batches must come in the order of
+ * their sequence numbers: losses and info are those of the last one. -ENOMEM:
+ * the rollup is unusable until a reset.
  */
 int rollup_add(struct rollup *r, const struct batch *b);
 
-uint64_t rollup_events(const struct rollup *r); /* added since reset */
+uint64_t rollup_events(const struct rollup *r); /* added since the reset */
 
 /*
- * Encodes what was added, as sequences first to last. *data is malloc'd and
- * the caller's. -EMSGSIZE: it would be over a limit; -ENOMEM.
+ * Encodes what was added as one batch that stands for the sequence numbers
+ * first to last. *data is malloc'd and the caller's. -EMSGSIZE: over a limit.
+ * -ENOMEM.
  */
 int rollup_encode(struct rollup *r, const char *agent, uint64_t epoch,
 		  uint64_t first, uint64_t last, void **data, size_t *len);

@@ -16,11 +16,11 @@ static int by_key(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Columns of the rollup, one allocation each; freed together. */
+/* The columns of the encoded rollup; out_free() frees them all. */
 struct out {
 	uint32_t *series, *buckets[HISTS];
 	int64_t *window_delta_s;
-	uint64_t *sums; /* count, duration, request, response */
+	uint64_t *sums; /* columns: count, duration, request, response */
 	int32_t *index; /* all three histograms, one after the other */
 	uint64_t *count;
 	struct rollup_cell *sorted;

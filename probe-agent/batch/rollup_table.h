@@ -6,8 +6,8 @@
 #include "probe-agent/batch/rollup.h"
 
 /*
- * What a rollup is made of: rollup.c adds batches to it, rollup_encode.c writes
- * it down. Nobody else includes this.
+ * The inside of a rollup: rollup.c adds batches to it, rollup_encode.c encodes
+ * it. No other file includes this.
  */
 
 enum rollup_hist {
@@ -25,8 +25,9 @@ struct rollup_row {
 };
 
 /*
- * Counts by key, open addressing; count 0 is an empty place. A key is row,
- * histogram and bucket, so that sorted keys are in the order of the wire.
+ * A slot of an open-addressed table of counts by key; count 0: empty. The key
+ * of a histogram's cell is row, histogram and bucket, so that the sorted keys
+ * of one histogram are in the order of the wire.
  */
 struct rollup_cell {
 	uint64_t key, count;
@@ -49,7 +50,7 @@ struct rollup {
 	uint64_t events;
 	struct batch_losses losses;
 	struct batch_info info;
-	/* Of the batch being added: its numbers → ours; UINT32_MAX: not yet. */
+	/* By series of the batch being added; UINT32_MAX: not mapped yet. */
 	uint32_t *series, *last_row;
 	int64_t *last_window_s;
 	size_t cap_series;

@@ -160,7 +160,7 @@ static int fill_defaults(struct agent_config *cfg)
 	int err;
 
 	if (gethostname(host, sizeof(host) - 1))
-		log_warn("no host name: %m");
+		log_warn("cannot read host name error=\"%m\"");
 	err = default_text(&cfg->node, host);
 	if (!err)
 		err = default_text(&cfg->to, "tcp://127.0.0.1:9471");
@@ -181,7 +181,7 @@ static int fill_defaults(struct agent_config *cfg)
 	return err;
 }
 
-/* What an alias in the file brought in, which has no place. */
+/* The key of a number out of range, from a YAML alias. NULL: none. */
 static const char *check_numbers(const struct agent_config *cfg)
 {
 	const struct conffile_range *r =
@@ -190,7 +190,7 @@ static const char *check_numbers(const struct agent_config *cfg)
 	return r ? r->key : NULL;
 }
 
-/* What is wrong with it, or NULL. */
+/* Returns what is wrong, or NULL. */
 static const char *check_config(const struct agent_config *cfg)
 {
 	static const char *const modes[] = { "auto", "fentry", "socket",
@@ -200,16 +200,16 @@ static const char *check_config(const struct agent_config *cfg)
 	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
 		known |= !strcmp(cfg->capture.mode, modes[i]);
 	if (!known)
-		return "capture mode: none of auto, fentry, socket, "
+		return "capture.mode is none of auto, fentry, socket, "
 		       "syscall, kprobe";
 	if (strcmp(cfg->capture.tls, "auto") && strcmp(cfg->capture.tls, "off"))
-		return "capture tls: neither auto nor off";
+		return "capture.tls is neither auto nor off";
 	if (!*cfg->node || strlen(cfg->node) > LIMIT_AGENT_BYTES)
-		return "node: empty, or longer than 253 bytes";
+		return "node is empty or longer than 253 bytes";
 	if (strncmp(cfg->to, "tcp://", 6) && strncmp(cfg->to, "tls+tcp://", 10))
-		return "to: neither tcp:// nor tls+tcp://";
+		return "to is neither tcp:// nor tls+tcp://";
 	if (!cfg->tls.cert_file != !cfg->tls.key_file)
-		return "tls: cert_file and key_file go together";
+		return "tls.cert_file and tls.key_file go together";
 	for (unsigned i = 0; i < cfg->services_count; i++) {
 		const struct agent_service_rule *r = &cfg->services[i];
 
@@ -220,7 +220,7 @@ static const char *check_config(const struct agent_config *cfg)
 	return NULL;
 }
 
-/* What the parts of an agent would refuse: told before it starts. */
+/* Builds the parts that could refuse the configuration, and drops them. */
 static int check_parts(const struct agent_config *cfg)
 {
 	struct filter_rules *rules = NULL;
@@ -236,7 +236,8 @@ static int check_parts(const struct agent_config *cfg)
 		err = route_new(&routes, &opt);
 		route_free(routes);
 		if (err == -EINVAL)
-			log_error("routes: '%s' is no pattern like /users/{id}",
+			log_error("route pattern must start with / and be "
+				  "printable ASCII pattern=\"%s\"",
 				  pattern);
 	}
 	return err;
@@ -265,7 +266,7 @@ int agent_config_load(struct agent_config **out,
 
 	if (flags->cli.config_file)
 		err = load_file(&cfg, flags->cli.config_file);
-	/* An empty file is no document: all defaults. */
+	/* No file, or an empty one: all defaults. */
 	if (!err && !cfg) {
 		cfg = calloc(1, sizeof(*cfg));
 		err = cfg ? 0 : -ENOMEM;
@@ -276,12 +277,14 @@ int agent_config_load(struct agent_config **out,
 		err = fill_defaults(cfg);
 	wrong = err ? NULL : check_numbers(cfg);
 	if (wrong) {
-		log_error("configuration: %s is out of its range", wrong);
+		log_error(
+			"invalid configuration error=\"%s is out of its range\"",
+			wrong);
 		err = -EINVAL;
 	}
 	wrong = err ? NULL : check_config(cfg);
 	if (wrong) {
-		log_error("configuration: %s", wrong);
+		log_error("invalid configuration error=\"%s\"", wrong);
 		err = -EINVAL;
 	}
 	if (!err)
@@ -314,7 +317,7 @@ int agent_config_main(struct agent_config **out, struct cli_settings *flags,
 	int err;
 
 	*flags = (struct cli_settings){ .n = 0 };
-	/* With no parser of its own, an argp hands its input to the child. */
+	/* An argp without a parser passes its input to its first child. */
 	err = argp_parse(&argp, argc, argv, 0, NULL, flags);
 	if (err)
 		return -err;

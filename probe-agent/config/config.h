@@ -9,19 +9,18 @@
 #include "common/cli.h"
 
 /*
- * The agent's configuration: defaults, then the YAML file, then flags. Complete
- * once loaded: no field needs a default where it is used. Immutable; a reload
- * loads a new one. config.c is the only file here that sees libcyaml.
+ * The agent's configuration. Flags override the YAML file, which overrides the
+ * defaults. Complete once loaded: no field needs a default where it is used.
+ * Immutable; a reload loads a new one. Who may use libcyaml: tests/lint.sh.
  */
 
-/* Lists are what cyaml makes of sequences: an array and its length. */
+/* Lists are as cyaml loads sequences: an array and its length. */
 struct agent_match {
 	char **ports; /* "80", "8000-8999": local or remote */
 	unsigned ports_count;
-	char **executables; /* globs; with a '/' of the path, else of its name
-			     */
+	char **executables; /* globs of the name; with a '/', of the path */
 	unsigned executables_count;
-	char **containers; /* globs of container ids; "*" is any container */
+	char **containers; /* globs of container ids; "*": in any container */
 	unsigned containers_count;
 };
 
@@ -47,14 +46,14 @@ struct agent_config {
 	} outbox;
 	struct {
 		char *mode; /* auto, fentry, socket, syscall, kprobe */
-		uint32_t ring_bytes; /* a power of two, of pages */
+		uint32_t ring_bytes; /* a power of two */
 		uint32_t max_connections;
 		char *tls; /* auto, off */
 	} capture;
 	struct {
 		struct agent_match include; /* empty lists: everything */
 		struct agent_match exclude; /* wins over include */
-		bool report_self; /* our own programs' traffic too */
+		bool report_self; /* also our own programs' traffic */
 	} select;
 	struct {
 		char **patterns; /* "/users/{id}", tried in order */
@@ -64,23 +63,25 @@ struct agent_config {
 	struct agent_service_rule *services;
 	unsigned services_count;
 	char *record; /* file for a trace of our batches; NULL: none */
-	char *record_tap; /* file for tap records; flags only, both */
+	char *record_tap; /* file for tap records; both only by flag */
 };
 
-/* Flags of every subcommand that has a configuration. */
+/* The flags of every subcommand that has a configuration. */
 extern const struct argp agent_config_argp; /* struct cli_settings */
 
 /*
- * Sets *out, released by agent_config_free(). What is wrong is logged with its
- * place: -EINVAL, or the error of reading the file. Call again to reload.
+ * Sets *out, released by agent_config_free(). Call again to reload. Errors are
+ * logged, with their place in the file. -EINVAL: the configuration is wrong.
+ * -ENOMEM, or the error of reading the file.
  */
 int agent_config_load(struct agent_config **out,
 		      const struct cli_settings *flags);
 void agent_config_free(struct agent_config *cfg); /* NULL is fine */
 
 /*
- * For a subcommand with no flags of its own: parses argv and loads. 0; 1 if
- * --config.check was given and all is well (exit 0); negative errno (exit 1).
+ * For a subcommand with no flags of its own: parses argv and loads. Returns 0,
+ * or 1: --config.check was given and the configuration is right, so exit with
+ * 0. Negative errno: exit with 1.
  */
 int agent_config_main(struct agent_config **out, struct cli_settings *flags,
 		      const char *doc, int argc, char **argv);

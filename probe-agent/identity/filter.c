@@ -33,7 +33,7 @@ static int parse_port(const char *text, struct port_range *out)
 	uint64_t first, last;
 	int n = sscanf(text, "%5[0-9]-%5[0-9]%c", a, b, &rest);
 
-	/* One number alone must be the whole text too. */
+	/* A single number must be the whole text. */
 	if (n == 1 && strlen(a) != strlen(text))
 		return -EINVAL;
 	if ((n != 1 && n != 2) || cli_parse_u64(a, 1, 65535, &first) ||
@@ -73,7 +73,7 @@ static int match_init(struct match *m, const struct agent_match *from)
 	for (unsigned i = 0; i < from->ports_count; i++) {
 		err = parse_port(from->ports[i], &m->ports[i]);
 		if (err) {
-			log_error("select: '%s' is no port or range of ports",
+			log_error("malformed port in select value=\"%s\"",
 				  from->ports[i]);
 			return err;
 		}
@@ -129,7 +129,7 @@ void filter_free(struct filter_rules *s)
 	free(s);
 }
 
-/* The service's port is local for a server and remote for a client. */
+/* Either port: the service's is local on a server, remote on a client. */
 static bool port_matches(const struct match *m, const struct endpoint *end)
 {
 	for (unsigned i = 0; i < m->n_ports; i++) {
@@ -155,7 +155,7 @@ static bool executable_matches(const struct match *m, const struct identity *id)
 	return false;
 }
 
-/* "*" means any container, and no container is none. */
+/* "*" matches every container id, but not a process outside of containers. */
 static bool container_matches(const struct match *m, const struct identity *id)
 {
 	for (unsigned i = 0; i < m->n_containers; i++) {
@@ -163,7 +163,7 @@ static bool container_matches(const struct match *m, const struct identity *id)
 
 		if (!*id->container)
 			continue;
-		/* People write the short id. */
+		/* A prefix that is as long as a short id matches too. */
 		if (!fnmatch(glob, id->container, 0) ||
 		    (strlen(glob) >= 12 &&
 		     !strncmp(glob, id->container, strlen(glob))))

@@ -9,15 +9,17 @@
 #include "probe-agent/identity/identity.h"
 
 /*
- * Decides whether a connection is followed. Exclude wins over include; within
- * include every kind of list that is given must match (ports and executables),
- * one entry of it is enough. Our own programs are never followed unless
- * report_self. Immutable; any thread.
+ * Decides which connections are followed. Exclude wins over include. Within
+ * include, every list that is given (ports, executables, containers) must
+ * match; one matching entry of a list is enough. Our own programs are never
+ * followed unless report_self is set. Immutable; any thread.
  */
 struct filter_rules;
 
-/* Copies what it needs of cfg. Sets *out, see filter_free(). -EINVAL
- * (logged), -ENOMEM. */
+/*
+ * Sets *out, released by filter_free(); nothing of cfg is borrowed. -EINVAL: a
+ * port is malformed (logged). -ENOMEM.
+ */
 int filter_new(struct filter_rules **out, const struct agent_config *cfg);
 void filter_free(struct filter_rules *s); /* NULL is fine */
 

@@ -16,19 +16,19 @@
 #define NO_RULE UINT_MAX
 
 /*
- * The entries of one bucket are a list; all entries are also in a list by last
- * use, whose tail goes when the table is full.
+ * The entries of one bucket form a list. All entries also form a list in order
+ * of last use, whose oldest is evicted when the table is full.
  */
 struct entry {
 	struct entry *next; /* in the bucket */
 	struct entry *newer, *older;
-	uint64_t number; /* how many there were before, + 1 */
+	uint64_t number; /* of entries ever made, from 1 */
 	uint32_t tgid;
 	uint64_t start_ns;
 	char comm[16]; /* part of the key: exec() keeps PID and start time */
 	char *service, *namespace_, *instance, *container, *path;
 	char *executable;
-	unsigned rule; /* first rule without a port that matches */
+	unsigned rule; /* first matching one without a port, or NO_RULE */
 	bool self, gone;
 };
 
@@ -42,7 +42,7 @@ struct identity_table {
 	struct identity answer;
 };
 
-/* Used when there is no memory for anything better. */
+/* The identity of every new process when memory runs out. */
 static const struct identity unknown = {
 	.service = "unknown",
 	.namespace_ = "",
@@ -205,7 +205,7 @@ static bool is_self(const char *executable)
 	       !strcmp(executable, "redtap-aggregator");
 }
 
-/* Fills e's names. -ENOMEM. */
+/* Fills in the names of e. -ENOMEM. */
 static int resolve_process(struct identity_table *t, const struct endpoint *end,
 			   struct entry *e)
 {
@@ -282,7 +282,7 @@ static struct entry *find_entry(struct identity_table *t,
 	return e;
 }
 
-/* The first rule that matches, those for a port included; NULL if none. */
+/* The first matching rule, those with a port included. NULL: none. */
 static const struct agent_service_rule *
 find_rule(const struct identity_table *t, const struct entry *e, uint16_t port)
 {

@@ -10,24 +10,25 @@
 #include "probe-agent/http/conn.h"
 
 /*
- * Who a process is, resolved once per process start: a PID that is used again
- * has another start time and so another entry. The name of a service is, first
- * found first taken:
+ * The identity of a process, resolved once per process start and comm: a PID
+ * that is reused comes with another start time and so gets another entry. The
+ * name of its service is the first of these that exists:
  *
  *   1. the first matching rule of the configuration (services:)
  *   2. OTEL_SERVICE_NAME, else service.name in OTEL_RESOURCE_ATTRIBUTES
- *   3. the systemd unit, without ".service"; not session or user scopes
- *   4. the executable's name (an interpreter's own: "python3.11")
- *   5. the comm that the tap gave, if the process is gone already
+ *   3. the systemd service unit, without ".service"; not scopes or user@ units
+ *   4. the executable's name; of a script, the interpreter's ("python3.11")
+ *   5. the comm that the tap recorded, if the process has exited already
  *
  * The container's id is part of the identity, not of the name: two replicas of
- * a service are one service with two instances. Entries are capped; when full
- * the one unused for longest goes, counted. Not locked: loop thread only.
+ * a service are one service with two instances. Entries are capped: when the
+ * table is full, the least recently used one is evicted and counted. Not
+ * locked: loop thread only.
  */
 struct identity_table;
 
 struct identity {
-	uint64_t number; /* of these texts, never of others; 0: none */
+	uint64_t number; /* identifies these texts, never reused; 0: none */
 	const char *service;
 	const char *namespace_; /* "" if none */
 	const char *instance; /* node, or node/first 12 of the container id */
@@ -35,30 +36,31 @@ struct identity {
 	const char *executable; /* name without folder */
 	const char *path; /* as in /proc/PID/exe, "" if unknown */
 	bool self; /* one of redtap's own programs */
-	bool gone; /* exited before we looked; only the comm is known */
+	bool gone; /* exited before it was inspected: only the comm is known */
 };
 
 struct identity_options {
-	const char *node; /* borrowed for the table's life */
-	const char *proc; /* NULL: "/proc" */
-	size_t cap; /* processes remembered; 0: 4096 */
-	const struct agent_service_rule *rules; /* borrowed likewise */
+	const char *node; /* copied */
+	const char *proc; /* copied; NULL: "/proc" */
+	size_t cap; /* most entries; 0: 4096 */
+	const struct agent_service_rule *rules; /* borrowed, not copied */
 	size_t n_rules;
 };
 
 struct identity_stats {
-	uint64_t resolved, evicted, gone; /* counts */
-	uint64_t entries; /* now */
+	uint64_t resolved, evicted, gone; /* since the start */
+	uint64_t entries; /* held now */
 };
 
-/* Sets *out, released by identity_free(). -EINVAL, -ENOMEM. */
+/* Sets *out, released by identity_free(). -EINVAL: node or cap. -ENOMEM. */
 int identity_new(struct identity_table **out,
 		 const struct identity_options *opt);
 void identity_free(struct identity_table *t); /* NULL is fine */
 
 /*
- * Never NULL: an unknown process is a comm, and without memory a constant.
- * Borrowed until the next call. May read a few files of /proc the first time.
+ * Returns the identity of a process, borrowed until the next call. Never NULL:
+ * one that has exited is known by its comm, and without memory every new one is
+ * "unknown". Reads a few files of /proc at the first call for a process.
  */
 const struct identity *identity_lookup(struct identity_table *t,
 				       const struct endpoint *end);

@@ -16,7 +16,10 @@
 #define ENVIRON_MAX_BYTES (256u << 10)
 #define CGROUP_MAX_BYTES (16u << 10)
 
-/* Whole file into *out, up to max bytes. 0, -ENOENT, -EACCES … */
+/*
+ * Appends a file to *out: all of it, or at least its first max bytes. Negative
+ * errno.
+ */
 static int read_file(struct buf *out, int dir, const char *name, size_t max)
 {
 	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
@@ -41,8 +44,8 @@ static int read_file(struct buf *out, int dir, const char *name, size_t max)
 }
 
 /*
- * Start time of the process in clock ticks: field 22 of stat, counted behind
- * the last ')' because the comm in field 2 may contain anything.
+ * Start time of the process in clock ticks: field 22 of stat, counted from the
+ * last ')' because the comm in field 2 may contain anything.
  */
 static int read_start_ticks(int dir, uint64_t *out)
 {
@@ -63,7 +66,7 @@ static int read_start_ticks(int dir, uint64_t *out)
 
 /*
  * The tap's start time is exact, /proc's is in ticks (1/100 s, rounded down).
- * One more tick is left for the kernel's own rounding.
+ * One tick more or less is accepted, for the kernel's own rounding.
  */
 static bool same_start(uint64_t start_ns, uint64_t ticks)
 {
@@ -71,7 +74,7 @@ static bool same_start(uint64_t start_ns, uint64_t ticks)
 	uint64_t tick_ns = UINT64_C(1000000000) / (uint64_t)(hz > 0 ? hz : 100);
 	uint64_t ours = start_ns / tick_ns;
 
-	/* A tap that could not read the start says 0. */
+	/* 0: the tap could not read the start. */
 	return start_ns == 0 || (ours <= ticks + 1 && ticks <= ours + 1);
 }
 
@@ -86,7 +89,7 @@ static bool hex_id(const char *s, size_t len)
 }
 
 /*
- * A path component of a cgroup that names a container, the id alone or dressed:
+ * True if a component of a cgroup's path names a container: its id alone, or
  * docker-ID.scope, cri-containerd-ID.scope, crio-ID.scope, libpod-ID.scope,
  * kubepods…:cri-containerd:ID. Sets *id to its 64 hex digits.
  */
@@ -104,7 +107,7 @@ static bool find_container(const char *part, size_t len, const char **id)
 	return *id == part || (*id)[-1] == '-' || (*id)[-1] == ':';
 }
 
-/* "nginx.service", "getty@tty1.service" → the unit; user managers are none. */
+/* True for "nginx.service", "getty@tty1.service"; not for user managers. */
 static bool find_unit(const char *part, size_t len)
 {
 	static const char suffix[] = ".service";
@@ -115,8 +118,8 @@ static bool find_unit(const char *part, size_t len)
 }
 
 /*
- * The last container of the path is the process's own; a unit counts only
- * inside of it, since what comes before runs the container.
+ * The last container in the path is the process's own. A unit counts only after
+ * it: a unit before it runs the container.
  */
 static void parse_cgroup_path(const char *path, size_t len,
 			      struct procfs_cgroup *out)
@@ -140,8 +143,8 @@ static void parse_cgroup_path(const char *path, size_t len,
 }
 
 /*
- * "hierarchy:controllers:path" lines. v2 is "0::path"; with v1, every line has
- * the container, and "name=systemd" the unit.
+ * Lines are "hierarchy:controllers:path". v2 has one, "0::path". In v1 every
+ * line's path has the container, and that of "name=systemd" has the unit.
  */
 void procfs_cgroup(int dir, struct procfs_cgroup *out)
 {
@@ -235,7 +238,7 @@ static void take_variable(struct procfs_otel *out, const char *variable)
 		free(out->service);
 		out->service = strdup(name);
 	}
-	/* OTEL_SERVICE_NAME wins, wherever it stands. */
+	/* OTEL_SERVICE_NAME wins, whichever of the two comes first. */
 	if (list && !out->service)
 		out->service = find_attribute(list, "service.name");
 	if (list && !out->namespace_)
@@ -264,7 +267,7 @@ char *procfs_exe(int dir)
 	size_t len = n > 0 ? (size_t)n : 0, cut = sizeof(deleted) - 1;
 
 	path[len] = '\0';
-	/* Replaced while it runs: still the same program. */
+	/* The file was replaced while it runs: still the same program. */
 	if (len > cut && !strcmp(path + len - cut, deleted))
 		path[len - cut] = '\0';
 	return strdup(path);

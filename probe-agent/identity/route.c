@@ -10,10 +10,10 @@
 #include "probe-agent/identity/segment.h"
 #include "proto/limits.h"
 
-#define PATH_MAX_BYTES 2048u /* what comes after it is not looked at */
+#define PATH_MAX_BYTES 2048u /* bytes of a target beyond it are ignored */
 #define DEPTH_MAX 32u
-#define MORE "/{more}" /* stands for what is too deep or too long */
-#define SERVICES_MAX 4096u /* beyond: they share one entry */
+#define MORE "/{more}" /* replaces what is too deep or too long */
+#define SERVICES_MAX 4096u /* services beyond it share one entry */
 #define CACHE_ENTRIES 4096u /* a power of two */
 #define CACHED_BYTES 108u
 
@@ -24,9 +24,9 @@ struct segment {
 
 struct pattern {
 	char *text;
-	struct segment *segments; /* into text; data NULL: any */
+	struct segment *segments; /* point into text; data NULL: any segment */
 	size_t n;
-	bool rest; /* ends in an asterisk: one or more */
+	bool rest; /* ends in an asterisk: one segment or more */
 };
 
 /* A set of strings, open addressing. */
@@ -36,12 +36,12 @@ struct names {
 };
 
 struct service {
-	struct service *next; /* of the same bucket */
+	struct service *next; /* in the same bucket */
 	struct names routes;
 	char name[];
 };
 
-/* Two cache lines, of which the second is for long targets. */
+/* Two cache lines; only long targets reach into the second. */
 struct cached {
 	const struct service *service;
 	const char *route;
@@ -60,13 +60,13 @@ struct route_table {
 	uint32_t cap;
 	uint32_t n_services;
 	uint64_t overflowed, n_routes;
-	struct service *last; /* asked for */
+	struct service *last; /* the one looked up last */
 	struct service *services[SERVICE_BUCKETS];
 	void *cache_memory;
-	struct cached *cache; /* in it, at a cache line */
+	struct cached *cache; /* inside cache_memory, at a cache line */
 };
 
-/* Multiply and fold, eight bytes a step. Not for hostile input alone. */
+/* Multiplies and folds eight bytes per step. Input can be made to collide. */
 static uint64_t hash_bytes(const void *data, size_t len, uint64_t seed)
 {
 	const uint64_t k = 0x9e3779b97f4a7c15ull;
@@ -142,11 +142,11 @@ static bool matches(const struct pattern *p, const struct segment *s, size_t n)
 /* --- paths --- */
 
 struct path {
-	struct segment segments[DEPTH_MAX]; /* into the target, or text */
+	struct segment segments[DEPTH_MAX]; /* point into the target or text */
 	size_t n;
-	bool more; /* there was more than fits */
-	bool slash; /* ends in one */
-	char text[PATH_MAX_BYTES + 1]; /* of decoded segments */
+	bool more; /* some did not fit, or were cut off */
+	bool slash; /* the path ends in one */
+	char text[PATH_MAX_BYTES + 1]; /* decoded segments */
 };
 
 static void split(struct path *p, const char *s, size_t len, bool cut)
@@ -165,11 +165,11 @@ static void split(struct path *p, const char *s, size_t len, bool cut)
 		for (; s < end && *s != '/'; s++)
 			coded |= *s == '%' || *s == ';';
 		if (s == end && cut)
-			return; /* a part of a segment says nothing */
+			return; /* ignore a segment that is cut off */
 		n = (size_t)(s - segment);
 		s++;
 		if (coded) {
-			/* Decoding never makes it longer. */
+			/* Decoding never makes a segment longer. */
 			n = segment_decode(to, segment, n);
 			segment = to;
 			to += n > SEGMENT_MAX_BYTES ? SEGMENT_MAX_BYTES : n;
@@ -212,7 +212,7 @@ static void put_template(const struct path *p, char *out)
 	out[len] = '\0';
 }
 
-/* The path within a target; false if it has none. */
+/* Narrows a target to its path. False: it has none. */
 static bool path_of(const char **target, size_t *len, bool *cut)
 {
 	const char *p = *target, *end = p + *len, *s;
@@ -244,7 +244,7 @@ static bool path_of(const char **target, size_t *len, bool *cut)
 	return true;
 }
 
-/* --- what is known --- */
+/* --- known services and routes --- */
 
 static int names_grow(struct names *set)
 {
@@ -270,7 +270,7 @@ static int names_grow(struct names *set)
 	return 0;
 }
 
-/* The set's own copy of s, added if there is room; NULL if not. */
+/* Returns the set's own copy of s, which is added if there is room, or NULL. */
 static const char *names_intern(struct names *set, const char *s, uint32_t cap,
 				bool *added)
 {
@@ -313,7 +313,7 @@ static struct service *service_of(struct route_table *t, const char *name)
 				return t->last = s;
 		if (t->n_services < SERVICES_MAX || len == 0)
 			break;
-		name = ""; /* one for all that are too many */
+		name = ""; /* the entry that all further services share */
 		len = 0;
 	}
 	s = calloc(1, sizeof(*s) + len + 1);
@@ -334,7 +334,7 @@ int route_new(struct route_table **out, const struct route_options *opt)
 	if (!t)
 		return -ENOMEM;
 	t->cap = opt->cap ? opt->cap : ROUTE_CAP_DEFAULT;
-	/* Not touched before it is used. */
+	/* Its pages take no memory before they are used. */
 	t->cache_memory = calloc(CACHE_ENTRIES + 1, sizeof(*t->cache));
 	if (!t->cache_memory)
 		err = -ENOMEM;

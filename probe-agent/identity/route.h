@@ -14,12 +14,13 @@
  *   {uuid}   9b2e5c1a-…
  *   {date}   2024-05-06, 2024-05-06T07:08:09Z
  *   {email}  a@b.example, a%40b.example
- *   {text}   what is no plain ASCII: caf%C3%A9, "a b", control bytes
+ *   {text}   anything but plain ASCII: caf%C3%A9, "a b", control bytes
  *
- * and in file names the parts between dots and dashes: app.{id}.js. What is
- * left is normalised (dot segments, needless percent-encoding, parameters after
- * ';', doubled slashes) and keeps its case and its trailing slash. A service
- * has a cap of distinct routes; a new one beyond it becomes ROUTE_OVERFLOW.
+ * and so are the parts of file names between dots and dashes: app.{id}.js. The
+ * rest is normalised (dot segments, needless percent-encoding, parameters after
+ * ';', doubled slashes) and keeps its case and its trailing slash. The number
+ * of distinct routes per service is capped: a new one beyond the cap becomes
+ * ROUTE_OVERFLOW.
  *
  * Results are ASCII without blanks or control bytes, at most
  * LIMIT_STRING_BYTES, and live as long as the table. Not locked: the agent's
@@ -32,33 +33,32 @@ struct route_table;
 
 struct route_options {
 	/*
-	 * As "/users/{name}/posts": {name} stands for one segment, and so does
-	 * an asterisk; a last asterisk, for one or more. Tried in order.
-	 * Copied.
+	 * Like "/users/{name}/posts". {name} and an asterisk match one segment
+	 * each, an asterisk at the end one or more. Tried in order. Copied.
 	 */
 	const char *const *patterns;
 	size_t n_patterns;
-	uint32_t cap; /* distinct routes of a service; 0: ROUTE_CAP_DEFAULT */
+	uint32_t cap; /* distinct routes per service; 0: ROUTE_CAP_DEFAULT */
 };
 
 /*
- * Sets *out, released by route_free(). -EINVAL for a pattern that does not
- * begin with '/', is too long or not printable ASCII; -ENOMEM.
+ * Sets *out, released by route_free(). -EINVAL: a pattern does not begin with
+ * '/', is too long or not printable ASCII. -ENOMEM.
  */
 int route_new(struct route_table **out, const struct route_options *opt);
 void route_free(struct route_table *t); /* NULL is fine */
 
 /*
- * The route of a target as it was sent (origin, absolute or asterisk form; may
- * be cut or any bytes at all) to a service. "" if there is none, as for
- * CONNECT's host:port.
+ * Returns the route of a request target (origin, absolute or asterisk form; it
+ * may be cut off, or any bytes at all) that was sent to a service. "" if the
+ * target has no path, like CONNECT's host:port, or memory runs out.
  */
 const char *route_template(struct route_table *t, const char *service,
 			   const char *target, size_t len);
 
 struct route_stats {
 	uint64_t overflowed; /* requests whose route became ROUTE_OVERFLOW */
-	uint64_t routes; /* distinct ones now, of all services; not a count */
+	uint64_t routes; /* distinct ones held now, over all services */
 };
 
 void route_stats(const struct route_table *t, struct route_stats *out);

@@ -6,17 +6,17 @@
 #include <stdint.h>
 #include <string.h>
 
-#define PLAIN_MAX 64u /* nobody names a resource with more */
+#define PLAIN_MAX 64u /* bytes; names of resources are not longer */
 
-/* Counts of several classes of characters in one number, 9 bits each. */
-#define PLAIN (UINT64_C(1) << 0) /* in plain names, as most are */
+/* One number counts several classes of characters, with 9 bits each. */
+#define PLAIN (UINT64_C(1) << 0) /* occurs in plain names */
 #define DIGIT (UINT64_C(1) << 9)
 #define HEX_LETTER (UINT64_C(1) << 18)
 #define LOWER (UINT64_C(1) << 27)
 #define UPPER (UINT64_C(1) << 36)
-#define MARK (UINT64_C(1) << 45) /* as in 1.5, 3,4 and 10:20 */
+#define MARK (UINT64_C(1) << 45) /* occurs in numbers: 1.5, 3,4, 10:20 */
 #define AT_OR_DOT (UINT64_C(1) << 54)
-/* Not counted: between the parts of a name. */
+/* Separates the parts of a name. A flag, not counted. */
 #define BREAK (UINT64_C(1) << 63)
 #define COUNT_BITS 0x1ffu
 static_assert(SEGMENT_MAX_BYTES <= COUNT_BITS, "a count has room");
@@ -72,7 +72,7 @@ size_t segment_decode(char *to, const char *from, size_t len)
 			c = (char)(hex_value(from[i + 1]) * 16 +
 				   hex_value(from[i + 2]));
 			i += 2;
-			/* Neither a separator nor a parameter: data. */
+			/* Encoded, they are data: a NUL is never plain. */
 			if (c == '/' || c == ';')
 				c = '\0';
 		}
@@ -81,7 +81,7 @@ size_t segment_decode(char *to, const char *from, size_t len)
 	return n;
 }
 
-/* Of the counts in n, that of a class. */
+/* The count of one class within n. */
 static inline size_t of(uint64_t n, uint64_t class)
 {
 	return n / class & COUNT_BITS;
@@ -156,7 +156,7 @@ static bool is_email(const char *s, size_t len)
 	return dot && dot > at + 1 && dot + 1 < s + len;
 }
 
-/* Numbers, lists of them, versions without a name, addresses. */
+/* A number, a list of numbers, a bare version, an IPv4 address. */
 static bool is_number(const struct counts *c)
 {
 	return c->digits > 0 && c->digits + c->marks == c->len;
@@ -171,7 +171,7 @@ static bool is_hex(const char *s, const struct counts *c)
 	return (c->len >= 7 && c->digits > 0) || c->len >= 16;
 }
 
-/* Ends in a number of its own: order-1234. */
+/* Ends in a separate number of four digits or more: order-1234. */
 static bool ends_in_number(const char *s, size_t len)
 {
 	size_t n = 0;
@@ -185,7 +185,7 @@ static bool is_id(const char *s, const struct counts *c)
 {
 	if (is_number(c) || is_hex(s, c) || ends_in_number(s, c->len))
 		return true;
-	/* No name of an API has five digits (iso8601, base64, sha256). */
+	/* Names in APIs have at most four digits (iso8601, base64, sha256). */
 	if (c->digits >= 5)
 		return true;
 	if (c->len > PLAIN_MAX)
@@ -203,7 +203,7 @@ static size_t put_text(char *out, const char *text)
 	return n;
 }
 
-/* Length of the extension, without its dot; 0: not a file's name. */
+/* Length of a file name's extension without its dot. 0: no file name. */
 static size_t extension_len(const char *s, size_t len)
 {
 	const char *dot = memrchr(s, '.', len);
@@ -220,7 +220,7 @@ static size_t extension_len(const char *s, size_t len)
 		       : 0;
 }
 
-/* A part of a file's name that changes with its content, or counts. */
+/* True for a part of a file name that is a content hash or a number. */
 static bool is_file_part_id(const char *s, size_t len)
 {
 	struct counts c = count_characters(s, len);
@@ -232,7 +232,7 @@ static bool is_file_part_id(const char *s, size_t len)
 	return len >= 8 && c.digits && c.lower && c.upper;
 }
 
-/* app.3f2a9c.js → app.{id}.js */
+/* Replaces the parts that are ids: app.3f2a9c → app.{id}. */
 static size_t put_parts(char *out, const char *s, size_t len)
 {
 	size_t start = 0, n = 0;
@@ -280,7 +280,7 @@ size_t segment_template(char out[SEGMENT_OUT_BYTES], const char *s, size_t len)
 	if (len > SEGMENT_MAX_BYTES)
 		return put_text(out, "{id}");
 	c = count_characters(s, len);
-	/* By far the most: a word. */
+	/* The most frequent case by far: a word. */
 	if (c.lower == len && len <= PLAIN_MAX && c.hex_letters != len) {
 		memcpy(out, s, len);
 		return len;

@@ -14,7 +14,7 @@
 #include "probe-agent/outbox/outbox_items.h"
 
 #define CAP_DEFAULT ((size_t)64 << 20)
-/* How far ahead of the oldest batch the file allows to send. */
+/* Batches that the file allows to be sent beyond the oldest one. */
 #define SEND_AHEAD 32u
 
 static int ring_grow(struct outbox *ob)
@@ -62,7 +62,7 @@ void outbox_splice(struct outbox *ob, size_t from, size_t to,
 		*outbox_at(ob, kept++) = *with;
 	}
 	if (from == 0 && !with) {
-		ob->head = (ob->head + to) & ob->mask; /* the usual way */
+		ob->head = (ob->head + to) & ob->mask; /* the usual case */
 	} else {
 		for (size_t i = to; i < ob->n; i++)
 			*outbox_at(ob, i - to + kept) = *outbox_at(ob, i);
@@ -93,7 +93,7 @@ static int restore(void *arg, const struct outbox_disk_row *row)
 	return append(ob, &it);
 }
 
-/* The newest batch knows what had been lost when it was made. */
+/* The newest batch says what had been lost when it was made. */
 static int restore_losses(struct outbox *ob)
 {
 	const char *reason = "";
@@ -111,7 +111,7 @@ static int restore_losses(struct outbox *ob)
 	if (!err)
 		ob->losses = b.losses;
 	else
-		log_warn("newest batch of the outbox file: error=\"%s\"",
+		log_warn("cannot read losses from outbox file error=\"%s\"",
 			 reason);
 	free(data);
 	return err == -ENOMEM ? err : 0;
@@ -191,7 +191,7 @@ void outbox_losses(const struct outbox *ob, struct batch_losses *out)
 	*out = ob->losses;
 }
 
-/* --- the file; each is nothing without one --- */
+/* --- the file; without one, these do nothing --- */
 
 static void allow_sending(struct outbox *ob, uint64_t sequence)
 {
@@ -226,7 +226,7 @@ int outbox_store(struct outbox *ob, struct outbox_slot *it)
 	return 0;
 }
 
-/* The file says that this one may be sent, before it is. */
+/* Records in the file that a batch may be sent, before it is. */
 static int store_sendable(struct outbox *ob, const struct outbox_slot *it)
 {
 	struct outbox_disk_marks marks;
@@ -285,7 +285,7 @@ int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 	ob->last_sequence = sequence;
 	if (!outbox_has_room(ob, len) && ob->n > 0)
 		err = -ENOSPC;
-	/* What cannot be written now is when it is about to be sent. */
+	/* A write that fails is tried again before the batch is sent. */
 	if (!err)
 		outbox_store(ob, &it);
 	if (!err)
@@ -312,7 +312,7 @@ static void deadline(struct timespec *ts, int timeout_ms)
 	}
 }
 
-/* Written first, then sent. */
+/* Returns the oldest batch, once it is in the file. */
 static int first_item(struct outbox *ob, struct outbox_item *out)
 {
 	struct outbox_slot *it = outbox_at(ob, 0);
@@ -355,7 +355,7 @@ int outbox_peek(struct outbox *ob, struct outbox_item *out, int timeout_ms)
 	return err;
 }
 
-/* Takes item 0 out if it is that one. */
+/* Removes item 0 if it is the one with that epoch and sequence. */
 static void done(struct outbox *ob, uint64_t epoch, uint64_t sequence,
 		 bool refused)
 {

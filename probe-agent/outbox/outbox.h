@@ -8,9 +8,10 @@
 struct batch_losses;
 
 /*
- * Encoded batches between the loop thread (push) and the uplink thread (peek,
- * ack), oldest first. A batch stays until it is acknowledged. Own mutex; both
- * threads may call. In memory, or in a SQLite file with a path.
+ * The queue of encoded batches between the loop thread (push) and the uplink
+ * thread (peek, ack), oldest first. A batch stays until it is acknowledged. In
+ * memory, or in a SQLite file if a path is given. Has its own mutex: any thread
+ * may call.
  */
 struct outbox;
 
@@ -26,39 +27,42 @@ struct outbox_item {
 };
 
 /*
- * Sets *out, released by outbox_close(). -ENOMEM; with a file -EIO, -ENOSPC,
- * -EBUSY (another agent has it), -EPROTONOSUPPORT (a newer version's).
+ * Sets *out, released by outbox_close(). -ENOMEM. With a file: -EIO; -ENOSPC;
+ * -EBUSY, another agent uses it; -EPROTONOSUPPORT, a newer version wrote it.
  */
 int outbox_open(struct outbox **out, const struct outbox_options *opt);
 void outbox_close(struct outbox *ob); /* NULL is fine */
 
 /*
- * The epoch to go on with and the last sequence used in it: those of the file,
- * or a new epoch (wall clock, ns) and 0.
+ * Returns the epoch to continue and the last sequence used in it: those of the
+ * file, or a new epoch (wall clock, ns) and 0.
  */
 void outbox_epoch(const struct outbox *ob, uint64_t *epoch, uint64_t *sequence);
 /*
- * Losses as of that sequence, all zero for a new epoch: what the agent counts
- * goes on from there.
+ * Returns the losses as of that sequence, all zero in a new epoch. The agent
+ * continues counting from them.
  */
 void outbox_losses(const struct outbox *ob, struct batch_losses *out);
 
 /*
- * Moves *data in and clears it; events says how many requests it holds, for
- * the loss counter. Waits for no aggregator, but for the disk if there is a
- * file. When full, the oldest batches that were never sent are folded into one
- * (rollup.h) that stands for their sequence numbers; only if that frees nothing
- * are they dropped, and counted; so may this one be. Always 0.
+ * Takes ownership of *data and clears it. events is the number of requests in
+ * it, for the loss counters. Waits for the disk if there is a file, never for
+ * the aggregator. When full, the oldest batches that were never sent are folded
+ * into one (rollup.h) that stands for their sequence numbers. If folding frees
+ * nothing, they, or at last this one, are dropped and counted. Returns 0.
  */
 int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 		uint64_t sequence, uint64_t events);
 
-/* Oldest batch, or -EAGAIN after timeout_ms, or -ECANCELED after wake. */
+/*
+ * Waits for the oldest batch, which stays in the outbox. -EAGAIN: none within
+ * timeout_ms. -ECANCELED: outbox_wake() was called.
+ */
 int outbox_peek(struct outbox *ob, struct outbox_item *out, int timeout_ms);
-/* The item is done with: acknowledged, or refused (then counted lost). */
+/* Remove the oldest batch, if it is this one; a refused one counts as lost. */
 void outbox_ack(struct outbox *ob, uint64_t epoch, uint64_t sequence);
 void outbox_refused(struct outbox *ob, uint64_t epoch, uint64_t sequence);
-void outbox_wake(struct outbox *ob); /* ends every outbox_peek() */
+void outbox_wake(struct outbox *ob); /* ends one peek: now, or the next */
 
 struct outbox_stats {
 	uint64_t batches, bytes; /* held now */

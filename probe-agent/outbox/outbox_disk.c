@@ -33,7 +33,7 @@ static int failed(struct outbox_disk *d, const char *what)
 {
 	int code = sqlite3_errcode(d->db);
 
-	log_error("outbox file: op=%s error=\"%s\"", what,
+	log_error("outbox file failed op=%s error=\"%s\"", what,
 		  sqlite3_errmsg(d->db));
 	switch (code & 0xff) {
 	case SQLITE_FULL:
@@ -49,7 +49,7 @@ static int failed(struct outbox_disk *d, const char *what)
 	}
 }
 
-/* Runs a statement that gives no rows, and makes it ready for the next time. */
+/* Runs a statement that returns no rows, and resets it for the next time. */
 static int run_statement(struct outbox_disk *d, sqlite3_stmt *s,
 			 const char *what)
 {
@@ -84,7 +84,7 @@ static int prepare_all(struct outbox_disk *d)
 		  : prepare_statement(
 			    d, &d->get,
 			    "SELECT data FROM batch WHERE sequence = ?1");
-	/* All of a range but the newest row. */
+	/* Deletes a range, except for the newest row. */
 	err = err ? err
 		  : prepare_statement(
 			    d, &d->forget,
@@ -137,7 +137,7 @@ static int check_database(struct outbox_disk *d)
 	    SQLITE_OK)
 		return failed(d, "check");
 	if (atoi(answer) > FORMAT) {
-		log_error("outbox file is of a newer version: "
+		log_error("outbox file was written by a newer version "
 			  "version=%s supported=%d",
 			  answer, FORMAT);
 		return -EPROTONOSUPPORT;
@@ -202,7 +202,7 @@ static int try_open(struct outbox_disk **out, const char *path)
 	return 0;
 }
 
-/* Moves the file and what SQLite keeps beside it out of the way. */
+/* Renames the file and the two that SQLite keeps beside it. */
 static int set_aside(const char *path)
 {
 	static const char *const suffixes[] = { "", "-wal", "-shm" };
@@ -218,7 +218,7 @@ static int set_aside(const char *path)
 		if (rename(from, to) != 0 && errno != ENOENT)
 			return -errno;
 	}
-	log_error("outbox file is damaged: set aside: path=%s "
+	log_error("outbox file damaged, set aside path=%s "
 		  "aside=%s.damaged-%lld",
 		  path, path, now);
 	return 0;
@@ -286,7 +286,7 @@ static int delete_range(struct outbox_disk *d, sqlite3_stmt *s, uint64_t first,
 	return run_statement(d, s, "delete");
 }
 
-/* Inside a transaction. */
+/* Writes the marks that have grown; inside a transaction. */
 static int put_marks(struct outbox_disk *d,
 		     const struct outbox_disk_marks *marks)
 {
@@ -311,14 +311,14 @@ static int insert(struct outbox_disk *d, const struct outbox_disk_row *row,
 	return run_statement(d, d->put, "put");
 }
 
-/* Ends the transaction one way or the other. */
+/* Commits the transaction, or rolls it back if err is set or grows. */
 static int finish_transaction(struct outbox_disk *d, int err,
 			      const struct outbox_disk_marks *marks)
 {
 	if (!err)
 		err = run_statement(d, d->commit, "commit");
 	if (err) {
-		/* Some errors have rolled back already. */
+		/* After some errors SQLite has rolled back already. */
 		if (!sqlite3_get_autocommit(d->db))
 			run_statement(d, d->rollback, "rollback");
 		return err;

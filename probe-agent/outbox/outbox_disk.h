@@ -6,9 +6,10 @@
 #include <stdint.h>
 
 /*
- * The file under a durable outbox: SQLite, WAL, synced at each commit. Only
- * this file of the agent sees sqlite3. Not locked: the outbox's mutex is held.
- * Errors: -EIO, -ENOSPC (disk full), -EBUSY (another process has it).
+ * The file of a durable outbox: SQLite in WAL mode, synced at each commit (see
+ * tests/lint.sh for who may include sqlite3). Not locked: the outbox's mutex is
+ * held. Errors: -EIO; -ENOSPC, disk full; -EBUSY, another process uses it;
+ * -EILSEQ, the database is corrupt.
  */
 struct outbox_disk;
 
@@ -19,19 +20,21 @@ struct outbox_disk_row {
 };
 
 /*
- * Opens or makes the file. A file that is no database or fails its check is
- * set aside under another name, said so in the log, and a new one is made.
+ * Opens or creates the file. One that is not a database or fails its check is
+ * renamed and logged, and a new one is created. -EPROTONOSUPPORT: a newer
+ * version wrote it. -ENOMEM.
  */
 int outbox_disk_open(struct outbox_disk **out, const char *path);
 void outbox_disk_close(struct outbox_disk *d); /* NULL is fine */
 
-/* The epoch of the file; 0: a new file. */
+/* The epoch that the file has; 0: the file is new. */
 uint64_t outbox_disk_epoch(const struct outbox_disk *d);
 int outbox_disk_set_epoch(struct outbox_disk *d, uint64_t epoch);
 /*
- * Two sequence numbers that the file keeps. Acknowledged may be behind, since
- * it is written with something else. Nothing after sendable has been sent: it
- * is written first, and ahead, so that it costs little.
+ * Two sequence numbers that the file keeps. acknowledged may lag behind, since
+ * it is only written along with other changes. No batch after sendable has been
+ * sent: it is written before batches are sent, and for many at once, so that it
+ * costs little.
  */
 struct outbox_disk_marks {
 	uint64_t acknowledged, sendable;
@@ -40,17 +43,17 @@ void outbox_disk_marks(const struct outbox_disk *d,
 		       struct outbox_disk_marks *out);
 
 /*
- * Writes a batch and the marks, and in the same transaction forgets what is
- * acknowledged and all of first … sequence that it stands for. The newest row
- * stays even when it is acknowledged: it knows the sequence and losses.
+ * Writes a batch and the marks. In the same transaction, deletes the rows first
+ * to sequence, which the batch replaces, and those that are acknowledged. The
+ * newest row stays even then: it has the last sequence number and the losses.
  */
 int outbox_disk_put(struct outbox_disk *d, const struct outbox_disk_row *row,
 		    const void *data, const struct outbox_disk_marks *marks);
-/* Writes the marks, and forgets one that was dropped (0: none). */
+/* Writes the marks, and deletes the row of a dropped batch (0: none). */
 int outbox_disk_mark(struct outbox_disk *d,
 		     const struct outbox_disk_marks *marks, uint64_t dropped);
 
-/* *data is malloc'd and the caller's. -ENOENT. */
+/* Reads a batch; *data is malloc'd and the caller's. -ENOENT, -ENOMEM. */
 int outbox_disk_get(struct outbox_disk *d, uint64_t sequence, void **data,
 		    size_t *len);
 

@@ -14,11 +14,11 @@
 
 /*
  * The inside of the outbox: outbox.c has the queue and the file under it,
- * outbox_room.c gives up detail, then batches, when it is full. Nobody else
- * includes this. The outbox's mutex is held in all of it.
+ * outbox_room.c makes room when it is full, by giving up detail, then batches.
+ * No other file includes this. Callers hold the outbox's mutex.
  */
 
-/* Beyond its data, what an item costs in memory. */
+/* Bytes of memory that an item takes besides its data. */
 #define ITEM_BYTES (sizeof(struct outbox_slot) + 32)
 
 struct outbox_slot {
@@ -26,10 +26,10 @@ struct outbox_slot {
 	void *data; /* NULL: on disk only */
 	size_t len;
 	bool rollup, stored;
-	bool sealed; /* folding it has not paid */
+	bool sealed; /* folding it freed too little, or failed */
 	/*
-	 * From the file, and may have been sent before: in a rollup it would
-	 * be counted again, and as a drop it would be counted twice.
+	 * Read from the file, and may have been counted already: in a rollup
+	 * it would be counted again, and when dropped also be counted as lost.
 	 */
 	bool maybe_sent;
 };
@@ -39,16 +39,18 @@ struct outbox {
 	pthread_cond_t changed;
 	bool woken;
 	size_t cap_bytes, bytes;
-	/* A ring, oldest first. Item 0 may have been sent: it is never folded
-	 * or dropped, so what was counted there cannot be sent again here. */
+	/*
+	 * A ring, oldest first. Item 0 may have been sent, so it is never
+	 * folded or dropped: the aggregator may have counted it already.
+	 */
 	struct outbox_slot *items;
 	size_t head, n, mask;
 	uint64_t epoch, last_sequence;
-	struct outbox_disk_marks marks; /* as they are; the file's lag */
-	uint64_t forget_later; /* dropped, still in the file; 0: none */
-	struct batch_losses losses; /* as the file told at start */
+	struct outbox_disk_marks marks; /* current; the file may lag */
+	uint64_t forget_later; /* a dropped batch still in the file; 0: none */
+	struct batch_losses losses; /* as in the file at start */
 	struct outbox_disk *disk; /* NULL: in memory */
-	struct rollup *rollup; /* made with the first fold */
+	struct rollup *rollup; /* allocated with the first fold */
 	struct batch_arena *arena;
 	char *agent; /* of the batches being folded */
 	struct outbox_stats stats;
@@ -59,17 +61,17 @@ static inline struct outbox_slot *outbox_at(const struct outbox *ob, size_t i)
 	return &ob->items[(ob->head + i) & ob->mask];
 }
 
-/* Takes items [from, to) out, and puts *with in their place unless NULL. */
+/* Removes the items [from, to), and puts *with in their place unless NULL. */
 void outbox_splice(struct outbox *ob, size_t from, size_t to,
 		   const struct outbox_slot *with);
-/* Makes it->data be there, or, if the file has it, not be there. */
+/* Reads it->data from the file if needed; frees it if the file has it. */
 int outbox_load(struct outbox *ob, struct outbox_slot *it);
 void outbox_unload(struct outbox_slot *it);
-/* Writes it into the file, if there is one. */
+/* Writes the item into the file, if there is one and it is not there yet. */
 int outbox_store(struct outbox *ob, struct outbox_slot *it);
 
 bool outbox_has_room(const struct outbox *ob, size_t len);
-/* Folds, and drops, until len bytes have room or nothing is left to give. */
+/* Folds, then drops, until len bytes have room or nothing more can go. */
 void outbox_make_room(struct outbox *ob, size_t len);
 
 #endif /* PROBE_AGENT_OUTBOX_OUTBOX_ITEMS_H */

@@ -6,7 +6,7 @@
 #include "common/log.h"
 #include "probe-agent/outbox/outbox_items.h"
 
-/* A fold makes at least this part of the cap free, if it can. */
+/* One fold takes batches of about 1/16 of the cap, to free most of that. */
 #define FOLD_PART 16u
 
 static void drop_item(struct outbox *ob, size_t i)
@@ -17,7 +17,7 @@ static void drop_item(struct outbox *ob, size_t i)
 	if (it->stored && it->sequence < ob->last_sequence)
 		outbox_disk_mark(ob->disk, &ob->marks, it->sequence);
 	else if (it->stored)
-		ob->forget_later = it->sequence; /* the newest row stays */
+		ob->forget_later = it->sequence; /* newest row must stay */
 	outbox_splice(ob, i, i + 1, NULL);
 }
 
@@ -37,14 +37,14 @@ static int add_to_rollup(struct outbox *ob, struct outbox_slot *it)
 	if (!err)
 		err = rollup_add(ob->rollup, &b);
 	else
-		log_error("batch cannot be folded: sequence=%llu "
+		log_error("cannot fold batch sequence=%llu "
 			  "error=\"%s\"",
 			  (unsigned long long)it->sequence, reason);
 	outbox_unload(it);
 	return err;
 }
 
-/* Folds items [from, to) into *out, which is not in the outbox yet. */
+/* Folds the items [from, to) into *out, without changing the outbox. */
 static int fold(struct outbox *ob, size_t from, size_t to,
 		struct outbox_slot *out)
 {
@@ -69,8 +69,9 @@ static int fold(struct outbox *ob, size_t from, size_t to,
 }
 
 /*
- * What to fold: the newest rollup that still takes more and the batches after
- * it, up to the budget. False if there is no batch to fold.
+ * Chooses what to fold: the first items that are neither sealed nor may have
+ * been sent, rollups and batches, until the batches fill the budget. False:
+ * there is no batch among them.
  */
 static bool find_run(const struct outbox *ob, size_t *from, size_t *to)
 {
@@ -109,7 +110,7 @@ static uint64_t plain_events(const struct outbox *ob, size_t from, size_t to)
 	return events;
 }
 
-/* True if it freed something or sealed something: worth another look. */
+/* True: it freed or sealed something, so another try is worth while. */
 static bool fold_oldest(struct outbox *ob)
 {
 	struct outbox_slot it;
@@ -119,7 +120,7 @@ static bool fold_oldest(struct outbox *ob)
 
 	if (!find_run(ob, &from, &to))
 		return false;
-	/* Half as many until they fit into one message. */
+	/* Halves their number until they fit in one message. */
 	for (; to > from; to = from + (to - from) / 2) {
 		err = fold(ob, from, to, &it);
 		if (err != -EMSGSIZE || to - from == 1)
@@ -147,7 +148,7 @@ static bool fold_oldest(struct outbox *ob)
 	return true;
 }
 
-/* The oldest that is certainly not counted yet; false if there is none. */
+/* Drops the oldest batch that was certainly not sent. False: none. */
 static bool drop_oldest(struct outbox *ob)
 {
 	size_t i = 1;
@@ -156,7 +157,7 @@ static bool drop_oldest(struct outbox *ob)
 		i++;
 	if (i >= ob->n)
 		return false;
-	log_warn("outbox full: oldest batch dropped: events=%llu",
+	log_warn("outbox full, oldest batch dropped events=%llu",
 		 (unsigned long long)outbox_at(ob, i)->events);
 	drop_item(ob, i);
 	return true;
@@ -175,7 +176,7 @@ void outbox_make_room(struct outbox *ob, size_t len)
 	       (fold_oldest(ob) || drop_oldest(ob)))
 		;
 	if (ob->stats.rolled_up_events > before)
-		log_info("outbox full: oldest batches rolled up: "
+		log_info("outbox full, oldest batches rolled up "
 			 "batches=%zu bytes=%zu rolled_up_events=%llu",
 			 ob->n, ob->bytes,
 			 (unsigned long long)ob->stats.rolled_up_events);

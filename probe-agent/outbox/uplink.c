@@ -23,7 +23,7 @@
 #define RECONNECT_MAX_MS 500
 #define PEEK_MS 500
 #define CANCEL_AGAIN_MS 10u
-/* Waits after an answer that means "not now", when it does not say how long. */
+/* Pause after a reply of "not now" that does not say for how long. */
 #define RETRY_MS 200u
 #define RETRY_MAX_MS 10000u
 #define CONFLICT_RETRY_MS 5000u
@@ -34,13 +34,13 @@ struct uplink {
 	uint32_t reply_timeout_ms;
 	nng_socket socket;
 	nng_dialer dialer;
-	nng_aio *aio; /* the send or receive under way */
+	nng_aio *aio; /* the send or receive in progress */
 	bool has_socket;
 	pthread_t thread;
-	pthread_mutex_t lock; /* for the sleep; wakes with quit and ended */
+	pthread_mutex_t lock; /* guards quit and ended, which wake announces */
 	pthread_cond_t wake;
 	bool quit, ended;
-	atomic_uint pipe; /* id of the latest */
+	atomic_uint pipe; /* id of the latest one */
 	atomic_uint pipes;
 	atomic_uint_fast64_t sent, acknowledged, refused, busy, timeouts,
 		connects, conflicts;
@@ -106,14 +106,14 @@ static void sleep_ms(struct uplink *up, uint32_t ms)
 
 /* --- one exchange --- */
 
-/* Waits for what was begun; uplink_stop() can cut that short. */
+/* Waits for the send or receive; uplink_stop() can cut that short. */
 static int finish_send(struct uplink *up)
 {
 	nng_aio_wait(up->aio);
 	return nng_errno(nng_aio_result(up->aio));
 }
 
-/* Always a fresh request, so a late reply to the one before is ignored. */
+/* Sends a new request, so that a late reply to the previous one is ignored. */
 static int send_batch(struct uplink *up, const struct outbox_item *it,
 		      int64_t clock_us)
 {
@@ -154,7 +154,7 @@ static int receive_reply(struct uplink *up, struct reply *out)
 	if (err)
 		return err;
 	msg = nng_aio_get_msg(up->aio);
-	/* nng 1.5.2, if the answer comes just as the time for it is over. */
+	/* nng 1.5.2, if the reply comes just as the timeout expires. */
 	if (!msg)
 		return -ETIMEDOUT;
 	err = reply_decode(nng_msg_body(msg), nng_msg_len(msg), out);
@@ -169,7 +169,7 @@ static uint32_t retry_ms(const struct reply *r)
 	return r->retry_ms < RETRY_MAX_MS ? r->retry_ms : RETRY_MAX_MS;
 }
 
-/* What the aggregator says about the batch; returns how long to wait. */
+/* Handles the reply to a batch. Returns how long to wait, ms. */
 static uint32_t on_reply(struct uplink *up, const struct outbox_item *it,
 			 const struct reply *r)
 {
@@ -181,39 +181,40 @@ static uint32_t on_reply(struct uplink *up, const struct outbox_item *it,
 		outbox_ack(up->outbox, it->epoch, it->sequence);
 		return 0;
 	case REPLY_REFUSED:
-		log_error("aggregator refused a batch: lost: "
+		log_error("aggregator refused batch, dropped "
 			  "sequence=%llu reason=\"%s\"",
 			  (unsigned long long)it->sequence, r->reason);
 		atomic_fetch_add(&up->refused, 1);
 		outbox_refused(up->outbox, it->epoch, it->sequence);
 		return 0;
 	case REPLY_BUSY:
-		log_debug("aggregator is busy: reason=\"%s\"", r->reason);
+		log_debug("aggregator is busy reason=\"%s\"", r->reason);
 		atomic_fetch_add(&up->busy, 1);
 		return retry_ms(r);
 	case REPLY_CONFLICT:
-		log_warn("another agent has this id: batch kept: "
+		log_warn("another agent has this id, batch kept "
 			 "reason=\"%s\"",
 			 r->reason);
 		atomic_fetch_add(&up->conflicts, 1);
 		return CONFLICT_RETRY_MS;
 	case REPLY_VERSION:
-		log_warn("aggregator does not speak our protocol: batch "
-			 "kept: ours=%u theirs=%u reason=\"%s\"",
+		log_warn("aggregator does not speak our protocol, batch "
+			 "kept ours=%u theirs=%u reason=\"%s\"",
 			 PROTOCOL_VERSION, r->protocol, r->reason);
 		return CONFLICT_RETRY_MS;
 	case REPLY_UNKNOWN:
 		break;
 	}
-	log_warn("unexpected answer: batch kept: status=%d "
+	log_warn("unexpected reply, batch kept status=%d "
 		 "sequence=%llu",
 		 (int)r->status, (unsigned long long)r->sequence);
 	return RETRY_MS;
 }
 
 /*
- * Gives up a connection that is silent: after a cut, TCP would wait for up to
- * twice as long as that lasted before it tries again, a new one does not.
+ * Closes a connection that gave no reply, so that nng dials again. After an
+ * outage, TCP may wait as long again as it lasted before it resends; a new
+ * connection does not.
  */
 static void redial(struct uplink *up)
 {
@@ -237,7 +238,7 @@ static void exchange(struct uplink *up, const struct outbox_item *it)
 		atomic_fetch_add(&up->timeouts, 1);
 		redial(up);
 	} else if (err != -ECANCELED) {
-		log_warn("uplink: error=\"%s\"", strerror(-err));
+		log_warn("uplink failed error=\"%s\"", strerror(-err));
 		wait_ms = RETRY_MS;
 	}
 	if (wait_ms > 0)
@@ -269,11 +270,11 @@ static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
 		atomic_store(&up->pipe, (unsigned)nng_pipe_id(pipe));
 		atomic_fetch_add(&up->pipes, 1);
 		atomic_fetch_add(&up->connects, 1);
-		log_info("connected: url=%s", up->url);
+		log_info("connected url=%s", up->url);
 	} else if (event == NNG_PIPE_EV_REM_POST) {
 		atomic_fetch_sub(&up->pipes, 1);
 		if (!quitting(up))
-			log_warn("connection lost: url=%s", up->url);
+			log_warn("connection lost url=%s", up->url);
 	}
 }
 
@@ -291,7 +292,7 @@ static int open_socket(struct uplink *up, const struct uplink_options *opt)
 	nng_aio_set_timeout(up->aio, (nng_duration)up->reply_timeout_ms);
 	nng_pipe_notify(up->socket, NNG_PIPE_EV_ADD_POST, pipe_changed, up);
 	nng_pipe_notify(up->socket, NNG_PIPE_EV_REM_POST, pipe_changed, up);
-	/* Sending again is up to us: nng's own would come between. */
+	/* Resending is done here: nng must not do it on its own. */
 	nng_socket_set_ms(up->socket, NNG_OPT_REQ_RESENDTIME,
 			  NNG_DURATION_INFINITE);
 	nng_socket_set_ms(up->socket, NNG_OPT_RECONNMINT, RECONNECT_MIN_MS);
@@ -299,7 +300,7 @@ static int open_socket(struct uplink *up, const struct uplink_options *opt)
 	nng_socket_set_size(up->socket, NNG_OPT_RECVMAXSZ, LIMIT_REPLY_BYTES);
 	code = nng_dialer_create(&up->dialer, up->socket, up->url);
 	if (code != 0) {
-		log_error("uplink address: url=%s error=\"%s\"", up->url,
+		log_error("bad uplink address url=%s error=\"%s\"", up->url,
 			  nng_strerror(code));
 		return nng_errno(code);
 	}
@@ -355,7 +356,7 @@ int uplink_open(struct uplink **out, const struct uplink_options *opt)
 	return 0;
 }
 
-/* From now on, nothing is waited for, and a lost connection is no news. */
+/* Ends all sleeps; from now on a lost connection is not logged. */
 static void hang_up(struct uplink *up)
 {
 	pthread_mutex_lock(&up->lock);
@@ -408,8 +409,9 @@ static bool drained(struct uplink *up)
 }
 
 /*
- * Ends the thread, then its socket: nng_close() can hang (nng #1813) while
- * another thread receives. What is cancelled may only just be about to begin.
+ * Ends the thread before its socket is closed: nng_close() can hang (nng #1813)
+ * while another thread receives. Cancels repeatedly, since an operation may
+ * begin just after it was cancelled.
  */
 static void join(struct uplink *up)
 {

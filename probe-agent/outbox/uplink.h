@@ -7,38 +7,41 @@
 #include "probe-agent/outbox/outbox.h"
 
 /*
- * The thread that carries batches from an outbox to the aggregator, one at a
- * time, and takes them out when they are acknowledged. With uplink_tls.c the
- * only file of the agent that sees nng. Their times are taken to be of
- * clock_steady_us().
+ * The thread that sends batches from an outbox to the aggregator, one at a
+ * time, and removes them once they are acknowledged. Times in its batches must
+ * be of clock_steady_us(). Uses nng, see tests/lint.sh.
  */
 struct uplink;
 
 struct uplink_options {
 	const char *url; /* tcp://host:port, tls+tcp://host:port */
 	const char *ca_file, *cert_file, *key_file; /* tls; NULL: none */
-	uint32_t reply_timeout_ms; /* 0: 10 s; then sent again */
+	uint32_t reply_timeout_ms; /* then the batch is sent again; 0: 10 s */
 };
 
-/* Starts the thread. -EINVAL: url. Borrows the outbox until uplink_stop(). */
+/*
+ * Starts the thread, which borrows the outbox until uplink_stop(). -EINVAL: url
+ * or tls files (logged). -ENOMEM, -EIO, -EAGAIN.
+ */
 int uplink_start(struct uplink **out, const struct uplink_options *opt,
 		 struct outbox *ob);
 /*
- * Tries for up to drain_ms to get the outbox acknowledged, then stops and
- * waits for the thread. NULL is fine.
+ * Waits up to drain_ms until the outbox is empty, then stops the thread and
+ * waits for its end. NULL is fine.
  */
 void uplink_stop(struct uplink *up, uint32_t drain_ms);
 
 /*
- * Without a thread, for who brings batches himself: one at a time, by one
- * thread. Sets *out, released by uplink_close(). Errors as above.
+ * Opens an uplink without a thread, for callers that supply the batches
+ * themselves: one at a time, from one thread. Sets *out, released by
+ * uplink_close(). Errors as above.
  */
 int uplink_open(struct uplink **out, const struct uplink_options *opt);
 void uplink_close(struct uplink *up); /* NULL is fine */
 /*
- * Sends one batch, whose times are of no clock that runs here, and waits for
- * the answer. -ETIMEDOUT: none in time; -EPROTO:
- * one that makes no sense; -EIO.
+ * Sends one batch whose times are of no running clock, as in a replay, and
+ * waits for the reply. -ETIMEDOUT: no reply in time. -EPROTO: a malformed
+ * reply. -ENOMEM, -EIO.
  */
 struct reply;
 int uplink_exchange(struct uplink *up, const void *batch, size_t len,

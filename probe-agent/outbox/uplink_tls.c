@@ -26,7 +26,7 @@ static char *url_host(const char *url)
 	return strndup(start, len);
 }
 
-/* PEM as a string; NULL: the log says why. */
+/* Reads a PEM file as a string, malloc'd. NULL: failed, and logged. */
 static char *read_pem(const char *path)
 {
 	char *text = calloc(1, PEM_MAX + 1);
@@ -34,21 +34,23 @@ static char *read_pem(const char *path)
 	size_t n;
 
 	if (!f) {
-		log_error("%s: %s", path, strerror(errno));
+		log_error("cannot read PEM file path=%s error=\"%s\"", path,
+			  strerror(errno));
 		free(text);
 		return NULL;
 	}
 	n = fread(text, 1, PEM_MAX + 1, f);
 	fclose(f);
 	if (n > PEM_MAX) {
-		log_error("%s: too large for a certificate or key", path);
+		log_error("file too large for a certificate or key path=%s",
+			  path);
 		free(text);
 		return NULL;
 	}
 	return text;
 }
 
-/* nng's function for files wants both in one. */
+/* Reads two files, since nng's own function wants both in one. */
 static int own_cert(nng_tls_config *tls, const char *cert_file,
 		    const char *key_file)
 {
@@ -79,7 +81,7 @@ int uplink_tls_use(nng_dialer dialer, const struct uplink_options *opt)
 		nng_tls_config_server_name(tls, host);
 		code = opt->ca_file
 			       ? nng_tls_config_ca_file(tls, opt->ca_file)
-			       : NNG_EINVAL; /* who else would vouch for it */
+			       : NNG_EINVAL; /* needed to check the server */
 	}
 	if (code == 0)
 		code = nng_tls_config_auth_mode(tls,
@@ -94,12 +96,13 @@ int uplink_tls_use(nng_dialer dialer, const struct uplink_options *opt)
 		code = nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, tls);
 	}
 	if (code == NNG_ENOTSUP)
-		log_error("this nng library has no TLS: url=%s", opt->url);
+		log_error("the nng library has no TLS url=%s", opt->url);
 	else if (code != 0)
-		log_error("TLS of the uplink: what=%s error=\"%s\"", what,
-			  nng_strerror(code));
+		log_error(
+			"cannot set up TLS of the uplink what=%s error=\"%s\"",
+			what, nng_strerror(code));
 	if (tls)
-		nng_tls_config_free(tls); /* the dialer holds its own */
+		nng_tls_config_free(tls); /* the dialer has its own reference */
 	free(host);
 	return code;
 }

@@ -7,9 +7,9 @@
 #include "probe-agent/outbox/uplink.h"
 
 /*
- * Sets a dialer of tls+tcp:// up with the files of opt, which are read now. 0,
- * or nng's number, with the reason logged: NNG_EINVAL for files that are wrong
- * or lacking, NNG_ENOTSUP if the library has no TLS.
+ * Sets up a dialer of tls+tcp:// with the files of opt, which are read now.
+ * Returns 0, or nng's error number, logged. NNG_EINVAL: a file is invalid or
+ * missing. NNG_ENOTSUP: the library has no TLS.
  */
 int uplink_tls_use(nng_dialer dialer, const struct uplink_options *opt);
 

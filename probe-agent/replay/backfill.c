@@ -14,10 +14,10 @@
 #include "proto/limits.h"
 
 #define US_PER_S 1000000
-/* Prometheus takes a series for gone after 5 minutes without a sample. */
+/* A series gets a sample this often: Prometheus ends it after 5 min without. */
 #define KEEP_ALIVE_S 240
 
-/* The bounds of the live endpoint, as it writes them. */
+/* The bounds of the aggregator's own histograms, as it writes them. */
 static const struct {
 	uint64_t us;
 	const char *text;
@@ -44,8 +44,8 @@ struct series {
 };
 
 struct backfill {
-	void *tree; /* by role, labels */
-	struct series **row; /* of the batch's series table */
+	void *tree; /* of struct series, by role and labels */
+	struct series **row; /* by series of the batch being added */
 	size_t row_cap;
 	struct buf text;
 };
@@ -75,7 +75,7 @@ void backfill_free(struct backfill *b)
 	free(b);
 }
 
-/* --- labels, as the aggregator gives them; docs/METRICS.md --- */
+/* --- labels, as the aggregator writes them; docs/METRICS.md --- */
 
 static void put_label(struct buf *t, const char *name, const char *value)
 {
@@ -327,7 +327,7 @@ static void write_sample(const struct walk *w, const struct series *s,
 		(unsigned)(sum->sum_us % US_PER_S), time_s);
 }
 
-/* A series begins with 0, so that its first requests are an increase too. */
+/* A series begins with 0, so that its first requests show as an increase. */
 static void write_series(struct walk *w, const struct series *s)
 {
 	struct window sum = { 0 };

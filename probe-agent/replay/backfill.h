@@ -5,9 +5,9 @@
 #include "proto/batch.h"
 
 /*
- * Batches as the past of the duration histograms, in OpenMetrics with
- * timestamps: what a Prometheus would hold had it scraped every 10 s. Holds
- * all windows in memory until they are written. Not locked.
+ * Turns batches into the past of the duration histograms, as OpenMetrics with
+ * timestamps: the samples that a Prometheus would have if it had scraped every
+ * 10 s. Keeps all windows in memory until they are written. Not locked.
  */
 struct backfill;
 
@@ -15,10 +15,10 @@ struct backfill;
 int backfill_new(struct backfill **out);
 void backfill_free(struct backfill *b); /* NULL is fine */
 
-/* -ENOMEM */
+/* Adds the requests of a batch. -ENOMEM. */
 int backfill_add(struct backfill *b, const struct batch *batch);
 
-/* path "-": standard output. Negative errno. */
+/* Writes all samples to a file; path "-": standard output. Negative errno. */
 int backfill_write(struct backfill *b, const char *path);
 
 #endif /* PROBE_AGENT_REPLAY_BACKFILL_H */

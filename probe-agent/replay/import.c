@@ -70,7 +70,7 @@ void import_bad(struct import *im, const char *what, uint64_t number,
 
 static int flush_batch(struct import *im)
 {
-	/* What was lost is not known; what is here was captured. */
+	/* Losses are unknown: as many were captured as there are here. */
 	struct batch_losses losses = { .captured = im->stats.events };
 	uint64_t sequence;
 	void *data;
@@ -111,7 +111,7 @@ int import_add(struct import *im, struct import_event *x)
 	if (!e->service || *e->service == '\0')
 		e->service = im->opt->service;
 	e->method = known_method(x->method, x->method_len);
-	/* The route is the server's; see pipeline.c. */
+	/* Only servers have routes; see pipeline.c. */
 	if (!e->route && e->role == ROLE_SERVER)
 		e->route = route_template(im->routes, e->service, x->target,
 					  x->target_len);
@@ -175,7 +175,7 @@ static bool ends_in_number(const char *line, size_t len)
 	return at < len && at > 1 && line[at - 1] == ' ' && line[at - 2] == '"';
 }
 
-/* By the first line that is not empty; a HAR file is one JSON object. */
+/* Recognises a file by its first line that is not empty. -EPROTO, -EIO. */
 static int recognise(FILE *in, enum import_format *out)
 {
 	char text[PEEK_BYTES + 1], *line = text;
@@ -205,7 +205,7 @@ static int recognise(FILE *in, enum import_format *out)
 
 static int take_line(struct import *im, char *line, size_t len)
 {
-	const char *why = "not of this format";
+	const char *why = "not in this format";
 	int err;
 
 	im->stats.lines++;

@@ -12,13 +12,13 @@
 #include "common/buf.h"
 #include "proto/limits.h"
 
-/* Our names; each is what the field is called unless a map says otherwise. */
+/* Our names for fields; the file has the same unless a map says otherwise. */
 enum field {
-	F_TIME, /* of the end; RFC 3339 or seconds since 1970 */
-	F_START, /* of the beginning, instead */
+	F_TIME, /* when it ended; RFC 3339 or seconds since 1970 */
+	F_START, /* when it started, instead of F_TIME */
 	F_METHOD,
 	F_TARGET, /* path or URL */
-	F_ROUTE, /* a template, instead */
+	F_ROUTE, /* a template, instead of F_TARGET */
 	F_STATUS,
 	F_DURATION, /* seconds */
 	F_DURATION_MS,
@@ -30,7 +30,7 @@ enum field {
 	F_ROLE, /* server or client */
 	F_SCHEME,
 	F_VERSION, /* HTTP/1.1, 1.1, 2 … */
-	F_ADDRESS, /* where a client went */
+	F_ADDRESS, /* the server, if role is client */
 	F_PORT,
 	FIELDS,
 };
@@ -44,7 +44,7 @@ static const char *const names[FIELDS] = {
 };
 
 struct import_json {
-	char *text; /* of the map, cut up */
+	char *text; /* the map, split in place; field points into it */
 	const char *field[FIELDS];
 };
 
@@ -87,7 +87,7 @@ void import_json_free(struct import_json *j)
 	free(j);
 }
 
-/* "a.b" is a's member b, unless there is one of the whole name. */
+/* The member "a.b" of o if it exists, else member b of its member a. */
 static json_t *member(json_t *o, const char *path)
 {
 	const char *dot = strchr(path, '.');
@@ -108,7 +108,7 @@ static json_t *get(const struct import_json *j, json_t *o, enum field f)
 	return json_is_null(v) ? NULL : v;
 }
 
-/* A number, or one in quotes. */
+/* Reads a number, which may be in quotes. */
 static bool number(json_t *v, double *out)
 {
 	char *end;
@@ -175,17 +175,17 @@ static const char *take_times(const struct import_json *j, json_t *o,
 	}
 	if (v &&
 	    (!number(v, &s) || s < 0 || s * unit >= (double)LIMIT_DURATION_US))
-		return "a duration that is none";
+		return "malformed duration";
 	e->duration_us = (uint64_t)(s * unit + 0.5);
 	v = get(j, o, F_START);
 	if (v) {
 		if (!time_of(v, &e->start_us))
-			return "a start that is no time";
+			return "malformed start";
 		return NULL;
 	}
 	v = get(j, o, F_TIME);
 	if (!v || !time_of(v, &us))
-		return "no time, or none that is known";
+		return "no time, or in an unknown format";
 	e->start_us = us - (int64_t)e->duration_us;
 	return NULL;
 }
@@ -231,8 +231,8 @@ static const char *take_object(const struct import_json *j, json_t *o,
 		why = take_times(j, o, &x->e);
 	whole(get(j, o, F_STATUS), LIMIT_STATUS, &status);
 	if (!why && status > LIMIT_STATUS)
-		why = "no status";
-	/* Nobody sent one: that is no success. */
+		why = "no valid status";
+	/* A status below 100 means that none was received. */
 	x->e.status = status >= 100 ? (uint32_t)status : 0;
 	if (status < 100)
 		x->e.outcome = OUTCOME_ABORTED;
@@ -262,9 +262,9 @@ int import_json_line(struct import *im, const struct import_json *j,
 	return err < 0 ? err : 1;
 }
 
-/* --- HAR 1.2: what a browser saw as a client --- */
+/* --- HAR 1.2: requests of a browser, which is the client --- */
 
-/* scheme://host[:port]/…; the host's length, 0: none. */
+/* Splits scheme://host[:port]/… Returns the length of the host; 0: none. */
 static size_t host_of(const char *url, char scheme[16], char host[256],
 		      uint32_t *port)
 {
@@ -317,13 +317,13 @@ static const char *har_entry(struct import *im, json_t *entry, int *err)
 		return "no method, url or startedDateTime";
 	x.method_len = strlen(x.method);
 	if (import_time(start, &x.e.start_us) != 0)
-		return "a startedDateTime that is no time";
+		return "malformed startedDateTime";
 	if (host_of(url, scheme, host, &x.e.port) == 0 ||
 	    strncmp(scheme, "http", 4) != 0)
-		return "a url without http and host";
+		return "url without http or host";
 	if (!number(json_object_get(entry, "time"), &ms) || ms < 0 ||
 	    ms * 1e3 >= (double)LIMIT_DURATION_US)
-		return "no time that it took";
+		return "no valid time";
 	x.e.duration_us = (uint64_t)(ms * 1e3 + 0.5);
 	whole(json_object_get(response, "status"), LIMIT_STATUS, &status);
 	x.e.status = (uint32_t)status;

@@ -11,9 +11,11 @@
 #include "proto/limits.h"
 
 /*
- * combined: host ident user [time] "request" status bytes "referer" "agent"
- * common:   the same up to bytes; +time: and $request_time, in seconds, at the
- * end. The time of a line is when the response ended; it has whole seconds.
+ * common:        host ident user [time] "request" status bytes
+ * combined:      the same, then "referer" "agent"
+ * combined+time: the same, with nginx's $request_time in seconds at the end
+ *
+ * [time] is when the response ended, in whole seconds.
  */
 
 static char *skip_word(char *at)
@@ -22,7 +24,9 @@ static char *skip_word(char *at)
 	return at + strspn(at, " ");
 }
 
-/* What is between quotes at *at, which moves behind them; a backslash quotes.
+/*
+ * Returns the text in quotes at *at, and moves *at behind it. A backslash
+ * escapes the next character. NULL: no such text.
  */
 static char *quoted(char **at)
 {
@@ -48,7 +52,7 @@ static bool read_time(char **at, int64_t *out_us)
 
 	if (**at != '[')
 		return false;
-	/* Not by locale: the months are English. */
+	/* Months are English in any locale. */
 	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 	char month[4] = "";
 	int n = 0;
@@ -77,7 +81,7 @@ static bool read_time(char **at, int64_t *out_us)
 	return *out_us >= 0;
 }
 
-/* METHOD target HTTP/1.1 */
+/* Reads "METHOD target HTTP/1.1". */
 static bool read_request(char *text, struct import_event *x)
 {
 	char *target = strchr(text, ' '), *version;
@@ -122,7 +126,7 @@ static bool read_number(char **at, uint64_t max, uint64_t *out)
 	return true;
 }
 
-/* Seconds at the end of the line, "0.012"; "-" is none. */
+/* Reads the seconds at the end of a line, as "0.012". False: none, as "-". */
 static bool read_seconds(const char *line, size_t len, uint64_t *out_us)
 {
 	const char *at = line + len;
@@ -153,30 +157,30 @@ int import_log_line(struct import *im, enum import_format format, char *line,
 	char *at = line, *request;
 	int err;
 
-	*why = "no time at the end";
+	*why = "no request time at the end";
 	if (format == IMPORT_COMBINED_TIME &&
 	    !read_seconds(line, len, &duration_us))
 		return -EPROTO;
 	*why = "no [time] in the fourth field";
-	at = strchr(skip_word(at), '['); /* a user may have blanks */
+	at = strchr(skip_word(at), '['); /* the user's name may have blanks */
 	if (!at || !read_time(&at, &end_us))
 		return -EPROTO;
 	*why = "no \"request\"";
 	request = quoted(&at);
 	if (!request)
 		return -EPROTO;
-	*why = "a request line that is none";
+	*why = "malformed request line";
 	if (!read_request(request, &x))
 		return -EPROTO;
 	at += strspn(at, " ");
-	*why = "no status";
+	*why = "no valid status";
 	if (!read_number(&at, LIMIT_STATUS, &status) || status < 100)
 		return -EPROTO;
-	*why = "no number of bytes";
+	*why = "no valid number of bytes";
 	if (!read_number(&at, LIMIT_BODY_BYTES - 1, &bytes))
 		return -EPROTO;
 	if (status == 499) {
-		/* nginx's own code: the client left, nobody saw a status. */
+		/* nginx's own code: the client left and received no status. */
 		x.e.outcome = OUTCOME_ABORTED;
 		status = 0;
 	}

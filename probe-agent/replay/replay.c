@@ -2,8 +2,9 @@
 #include "probe-agent/replay/replay.h"
 
 /*
- * `redtap-agent replay`: stored batches, or what other programs logged, to an
- * aggregator. What it has already is left out: its answers say how far it is.
+ * `redtap-agent replay`: sends stored batches, or requests that other programs
+ * logged, to an aggregator. Its replies say which batches it has already; these
+ * are skipped.
  */
 
 #include <errno.h>
@@ -25,7 +26,7 @@
 
 int cmd_replay(int argc, char **argv);
 
-#define REPLY_TIMEOUT_MS 3000 /* so long may an interrupt take */
+#define REPLY_TIMEOUT_MS 3000 /* also the longest delay of an interrupt */
 #define WAIT_MS 30000
 
 enum {
@@ -46,29 +47,30 @@ enum {
 static const struct argp_option options[] = {
 	{ "to", KEY_TO, "URL", 0, "Aggregator (tcp://127.0.0.1:9471)", 1 },
 	{ "speed", KEY_SPEED, "N|max", 0,
-	  "1: as it happened; N times as fast; max (default)", 1 },
+	  "1: at the original speed; N: N times as fast; max (default)", 1 },
 	{ "as", KEY_AS, "ID", 0,
-	  "Send as this agent (those of the file); with several in the file as "
-	  "ID-AGENT",
+	  "Send as this agent, not as those in the file; if the file has "
+	  "several, as ID-AGENT",
 	  1 },
 	{ "shift", KEY_SHIFT, "now", 0,
-	  "Move all times, by whole 10 s, so that it happens now", 1 },
+	  "Move all times by a multiple of 10 s, so that requests end now", 1 },
 	{ "wait", KEY_WAIT, "DURATION", 0,
 	  "Give up when the aggregator has not answered for this long (30s)",
 	  1 },
 	{ "tls.ca-file", KEY_CA, "FILE", 0, "CA of the aggregator", 1 },
-	{ "tls.cert-file", KEY_CERT, "FILE", 0, "Our certificate", 1 },
-	{ "tls.key-file", KEY_KEY, "FILE", 0, "Key of the certificate", 1 },
+	{ "tls.cert-file", KEY_CERT, "FILE", 0, "Client certificate", 1 },
+	{ "tls.key-file", KEY_KEY, "FILE", 0, "Private key of the certificate",
+	  1 },
 	{ "format", KEY_FORMAT, "NAME", 0,
-	  "Of files that are no traces: auto (default), combined, "
+	  "Format of files that are not traces: auto (default), combined, "
 	  "combined+time, json, har",
 	  2 },
 	{ "service", KEY_SERVICE, "NAME", 0,
-	  "Service of requests whose file names none (imported)", 2 },
+	  "Service of imported requests that name none (imported)", 2 },
 	{ "map", KEY_MAP, "OURS=THEIRS,…", 0,
-	  "What fields of JSON lines are called", 2 },
+	  "Names of the fields in JSON lines", 2 },
 	{ "backfill", KEY_BACKFILL, "FILE", 0,
-	  "Send nothing: write OpenMetrics for `promtool tsdb "
+	  "Send nothing; write OpenMetrics for `promtool tsdb "
 	  "create-blocks-from openmetrics`",
 	  3 },
 	{ 0 },
@@ -142,7 +144,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	}
 	if (key == ARGP_KEY_END && r->n_files == 0)
-		argp_error(state, "which file?");
+		argp_error(state, "no file given");
 	if (key < CLI_KEY_COMMAND || key > KEY_KEY)
 		return ARGP_ERR_UNKNOWN;
 	err = parse_flag(r, key, arg);
@@ -176,7 +178,7 @@ static int each_batch(struct replay *r, struct trace_reader *reader)
 			err = r->backfill ? backfill_add(r->backfill, &b)
 					  : replay_send(r, &b, data, len);
 		else if (err == -EPROTO)
-			err = 0; /* the plan counted it */
+			err = 0; /* counted by replay_streams_make() */
 		replay_draw(r, false);
 	}
 	batch_arena_free(arena);
@@ -205,7 +207,7 @@ static int import(struct replay *r, FILE *in, FILE *out)
 	return 0;
 }
 
-/* The file as a trace, at its beginning; the caller closes it. */
+/* Opens the file as a trace, imported if needed. The caller closes *out. */
 static int open_trace(struct replay *r, FILE **out)
 {
 	FILE *f = fopen(r->name, "re"), *made;
@@ -239,11 +241,11 @@ static void report(const struct replay *r)
 {
 	if (r->plan.damage)
 		log_warn(
-			"damaged: file=%s problem=\"%s\" whole_batches=%" PRIu64,
+			"damaged file=%s problem=\"%s\" whole_batches=%" PRIu64,
 			r->name, r->plan.damage,
 			r->plan.batches + r->plan.invalid);
 	if (r->plan.invalid > 0)
-		log_warn("invalid batches left out: file=%s batches=%" PRIu64,
+		log_warn("invalid batches skipped file=%s batches=%" PRIu64,
 			 r->name, r->plan.invalid);
 	if (!r->backfill)
 		log_info("replayed file=%s requests=%" PRIu64
@@ -276,7 +278,7 @@ static int replay_file(struct replay *r, const char *name)
 		replay_draw(r, true);
 		report(r);
 	}
-	/* Half a file is told by the status too. */
+	/* A file that was not counted whole must show in the exit status. */
 	if (!err && (r->plan.damage || r->refused_requests > 0))
 		err = -EBADMSG;
 	trace_reader_free(reader);
@@ -289,17 +291,17 @@ static const char *explain(int err)
 {
 	switch (err) {
 	case -EINTR:
-		return "interrupted; the same command goes on from here";
+		return "interrupted; the same command continues from here";
 	case -ETIMEDOUT:
-		return "the aggregator does not answer: see --to and --wait; "
-		       "the same command goes on from here";
+		return "the aggregator does not reply: see --to and --wait; "
+		       "the same command continues from here";
 	case -EPROTO:
-		return "neither a trace nor a format that is known: see "
+		return "neither a trace nor in a known format: see "
 		       "--format";
 	case -ENOTSUP:
-		return "a trace of a newer version";
+		return "the trace is of a newer version";
 	case -EBADMSG:
-		return "not all of it: see above";
+		return "not all requests were counted: see above";
 	default:
 		return strerror(-err);
 	}
@@ -312,12 +314,12 @@ static int replay_files(struct replay *r)
 	for (size_t i = 0; i < r->n_files && !replay_interrupted; i++) {
 		err = replay_file(r, r->file[i]);
 		if (err)
-			log_error("replay: file=%s problem=\"%s\"", r->file[i],
-				  explain(err));
+			log_error("replay failed file=%s problem=\"%s\"",
+				  r->file[i], explain(err));
 		if (err && worst == 0)
 			worst = err;
 		if (err == -ETIMEDOUT)
-			break; /* nor would it for the next one */
+			break; /* the next file would fail, too */
 	}
 	return worst;
 }
@@ -341,7 +343,7 @@ static int run_replay(struct replay *r)
 	if (!err || err == -EBADMSG) {
 		end = backfill_write(r->backfill, r->backfill_file);
 		if (end)
-			log_error("backfill: file=%s error=\"%s\"",
+			log_error("cannot write backfill file=%s error=\"%s\"",
 				  r->backfill_file, strerror(-end));
 		err = end ? end : err;
 	}
@@ -356,9 +358,9 @@ int cmd_replay(int argc, char **argv)
 		.options = options,
 		.parser = parse_option,
 		.args_doc = "FILE…",
-		.doc = "Sends traces (of `redtap-aggregator export` or "
+		.doc = "Sends traces (from `redtap-aggregator export` or "
 		       "`redtap-agent run --record`), access logs, JSON lines "
-		       "or HAR files to an aggregator. The same file sent again "
+		       "or HAR files to an aggregator. A file that is sent again "
 		       "as the same agent is counted once.",
 		.children = children,
 	};

@@ -14,46 +14,46 @@
 
 /*
  * The inside of `redtap-agent replay`: replay.c has the flags and the files,
- * replay_send.c sends their batches and draws how far it is. One thread.
+ * replay_send.c sends their batches and draws the progress bar. One thread.
  */
 
 #define REPLAY_FILES_MAX 256
 
 struct replay {
-	/* As asked for. */
+	/* From the flags. */
 	const char *file[REPLAY_FILES_MAX];
 	size_t n_files;
 	struct uplink_options uplink_options;
-	double speed; /* 0: as fast as it goes */
+	double speed; /* 0: as fast as possible */
 	const char *as, *backfill_file;
 	bool shift;
-	uint64_t wait_ms; /* for an answer, then it gives up */
+	uint64_t wait_ms; /* without a reply, until it gives up */
 	struct import_options import;
-	/* Of all files. */
+	/* For all files. */
 	struct uplink *uplink;
 	struct backfill *backfill;
 	bool bar;
-	/* Of the one under way. */
+	/* For the current file. */
 	const char *name;
 	struct replay_streams plan;
-	uint64_t batches, requests; /* sent */
-	uint64_t known_batches, known_requests; /* counted before */
+	uint64_t batches, requests; /* sent and counted now */
+	uint64_t known_batches, known_requests; /* counted earlier */
 	uint64_t refused_requests;
 	uint64_t start_ns, bar_ns;
 };
 
-/* Set by a signal: everything comes to an end, and can go on later. */
+/* Set by a signal: the replay ends, and can be continued later. */
 extern volatile sig_atomic_t replay_interrupted;
 
 /*
  * Sends one batch of the file when it is due, unless it is known to be counted.
- * 0; -EINTR; -EBUSY: another agent of that name; -ETIMEDOUT: nobody answers;
- * negative errno: give up.
+ * -EINTR: a signal. -EBUSY: another agent has this id. -ETIMEDOUT: no reply.
+ * After any error the caller gives up.
  */
 int replay_send(struct replay *r, const struct batch *b, const void *data,
 		size_t len);
 
-/* Draws the bar if there is a terminal and it was not drawn just now. */
+/* Draws the bar if stderr is a terminal, at most every 200 ms unless last. */
 void replay_draw(struct replay *r, bool last);
 
 #endif /* PROBE_AGENT_REPLAY_REPLAY_H */

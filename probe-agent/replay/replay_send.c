@@ -13,16 +13,16 @@
 #include "proto/limits.h"
 
 #define RETRY_MS 200u
-/* Of silence, then the user is told what it waits for. */
+/* Without a reply for this long, the wait is logged. */
 #define TELL_MS 5000u
 #define CONFLICT_WAIT_MS 5000u
-#define CONFLICTS_MAX 6 /* an agent that ended is forgotten within 15 s */
+#define CONFLICTS_MAX 6 /* tries; an agent that ended loses its id in 15 s */
 #define BAR_EVERY_MS 200u
 #define BAR_WIDTH 30
 
 volatile sig_atomic_t replay_interrupted;
 
-/* Ends early when interrupted. */
+/* Sleeps; ends early when interrupted. */
 static void pause_ms(uint64_t ms)
 {
 	uint64_t end_ns = clock_mono_ns() + ms * CLOCK_NS_PER_MS;
@@ -65,7 +65,7 @@ void replay_draw(struct replay *r, bool last)
 
 /* --- one batch --- */
 
-/* When and with which times it is sent. */
+/* Waits until the batch is due. Returns what to add to its times, µs. */
 static int64_t wait_and_shift(struct replay *r, const struct batch *b)
 {
 	const int64_t step_us = (int64_t)WINDOW_SECONDS * 1000000;
@@ -89,27 +89,27 @@ static int64_t wait_and_shift(struct replay *r, const struct batch *b)
 	}
 	if (!r->shift)
 		return 0;
-	/* Whole windows, so that they hold together, and none ahead of now. */
+	/* By whole windows, so that each stays whole, not into the future. */
 	to_us = clock_real_us() - to_us;
 	return to_us - ((to_us % step_us) + step_us) % step_us;
 }
 
-/* One batch on its way. */
+/* The delivery of one batch. */
 struct delivery {
-	uint64_t silent_ns; /* since when nobody answers; 0: somebody does */
-	uint64_t sent_before; /* messages */
+	uint64_t silent_ns; /* start of the time without a reply; 0: none */
+	uint64_t sent_before; /* messages sent before this batch */
 	unsigned conflicts;
-	bool told, again; /* again: it may be in, and the answer got lost */
+	bool told, again; /* again: it may be counted, with the reply lost */
 };
 
-/* It was there before this command sent it. */
+/* True if the batch was counted before this command sent it. */
 static bool was_known(const struct batch *b, const struct reply *reply,
 		      const struct delivery *d)
 {
 	return reply->sequence > b->sequence || (reply->duplicate && !d->again);
 }
 
-/* 0: try again; 1: done with it; negative errno: give up. */
+/* Handles a reply. Returns 0: send again; 1: done. Negative errno: give up. */
 static int on_reply(struct replay *r, struct replay_stream *s,
 		    const struct batch *b, const struct reply *reply,
 		    struct delivery *d)
@@ -131,7 +131,7 @@ static int on_reply(struct replay *r, struct replay_stream *s,
 		}
 		return 1;
 	case REPLY_REFUSED:
-		log_error("the aggregator refused a batch: agent=%s "
+		log_error("aggregator refused batch agent=%s "
 			  "sequence=%" PRIu64 " reason=\"%s\"",
 			  s->id, b->sequence, reply->reason);
 		r->refused_requests += n;
@@ -141,25 +141,26 @@ static int on_reply(struct replay *r, struct replay_stream *s,
 		return 0;
 	case REPLY_CONFLICT:
 		if (++d->conflicts > CONFLICTS_MAX) {
-			log_error("an agent %s is at work: use --as", s->id);
+			log_error("another agent has this id, use --as id=%s",
+				  s->id);
 			return -EBUSY;
 		}
 		pause_ms(CONFLICT_WAIT_MS);
 		return 0;
 	case REPLY_VERSION:
-		log_error("the aggregator does not speak our protocol: "
+		log_error("aggregator does not speak our protocol "
 			  "reason=\"%s\"",
 			  reply->reason);
 		return -EPROTONOSUPPORT;
 	case REPLY_UNKNOWN:
 		break;
 	}
-	log_warn("an answer that makes no sense: status=%d", reply->status);
+	log_warn("unexpected reply status=%d", reply->status);
 	pause_ms(RETRY_MS);
 	return 0;
 }
 
-/* Nobody answers: 0, or -ETIMEDOUT once that took too long. */
+/* Handles a missing reply. Returns 0. -ETIMEDOUT: none for too long. */
 static int silence(const struct replay *r, struct delivery *d, int why)
 {
 	struct uplink_stats st;
@@ -170,7 +171,7 @@ static int silence(const struct replay *r, struct delivery *d, int why)
 	ms = (clock_mono_ns() - d->silent_ns) / CLOCK_NS_PER_MS;
 	if (ms >= TELL_MS && !d->told) {
 		d->told = true;
-		log_warn("no answer, waiting: to=%s error=\"%s\" "
+		log_warn("no reply yet to=%s error=\"%s\" "
 			 "silent_s=%" PRIu64 " gives_up_after_s=%" PRIu64,
 			 r->uplink_options.url, strerror(-why), ms / 1000,
 			 r->wait_ms / 1000);

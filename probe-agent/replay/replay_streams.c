@@ -25,7 +25,7 @@ static uint64_t hash_bytes(uint64_t h, const void *data, size_t len)
 	return h;
 }
 
-/* Differences in the last bytes reach all bits. */
+/* Spreads differences in the last bytes over all bits. */
 static uint64_t mix_hash(uint64_t h)
 {
 	h = (h ^ h >> 33) * UINT64_C(0xff51afd7ed558ccd);
@@ -42,7 +42,7 @@ uint64_t replay_streams_batch_requests(const struct batch *b)
 	return n;
 }
 
-/* Ends of the first and of the last request, by time. */
+/* Earliest and latest end of a request, µs; base_us if there is none. */
 static void span(const struct batch *b, int64_t *first, int64_t *last)
 {
 	int64_t start = b->base_us, end;
@@ -171,7 +171,7 @@ static int scan(struct replay_streams *p, struct trace_reader *r)
 	return p->damage ? 0 : err;
 }
 
-/* --- under which names --- */
+/* --- ids and epochs to send as --- */
 
 struct naming {
 	const char *as;
@@ -182,8 +182,9 @@ struct naming {
 };
 
 /*
- * The second in which it began, then 30 bits of what it holds: files of one
- * agent that follow each other in time have epochs that do so too.
+ * The new epoch is the second of the stream's first request, plus a hash of the
+ * content in place of its nanoseconds. So files of one agent that follow each
+ * other in time get epochs in the same order.
  */
 static uint64_t make_epoch(const struct naming *n,
 			   const struct replay_stream *s)
@@ -213,7 +214,7 @@ static void name_stream(struct naming *n, struct replay_stream *s)
 	}
 	s->id = id.data;
 	s->new_epoch = make_epoch(n, s);
-	/* An agent's epochs keep their order. */
+	/* The epochs of one agent keep their order. */
 	if (n->before && !strcmp(n->before->agent, s->agent) &&
 	    s->new_epoch <= n->before->new_epoch)
 		s->new_epoch = n->before->new_epoch + 1;

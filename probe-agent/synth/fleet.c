@@ -19,7 +19,7 @@
 #define RETRY_MS 200
 #define RETRY_MAX_MS 10000u
 #define RUBBISH_BYTES 100u
-/* Agents that dial again come one a millisecond or less, all together. */
+/* Redial intervals grow with the fleet: about one dial per ms in total. */
 #define RECONNECT_MIN_MS 20u
 #define RECONNECT_MAX_MS 500u
 
@@ -29,14 +29,14 @@ enum step {
 	STEP_RECEIVE,
 };
 
-/* What is outstanding. */
+/* Content of the outstanding message. */
 enum content {
 	CONTENT_BATCH,
 	CONTENT_AGAIN,
 	CONTENT_RUBBISH,
 };
 
-/* One operation at a time is under way, so its callback owns the member. */
+/* One agent. It has one operation at a time, whose callback owns it. */
 struct member {
 	struct fleet *fleet;
 	nng_socket socket;
@@ -79,7 +79,7 @@ static void finish_member(struct member *m)
 
 /* --- messages --- */
 
-/* protobuf messages add up when put together: head and body are one batch. */
+/* Concatenated protobuf messages merge, so head and body make one batch. */
 static nng_msg *batch_message(struct member *m)
 {
 	struct batch head = {
@@ -131,7 +131,7 @@ static nng_msg *rubbish_message(const struct member *m)
 		x ^= x << 17;
 		bytes[i] = (uint8_t)x;
 	}
-	/* Every other time not even an envelope. */
+	/* Every second message lacks the envelope, too. */
 	if (push_encode(&push, &data, &len) != 0)
 		return NULL;
 	if (nng_msg_alloc(&msg, 0) == 0)
@@ -159,7 +159,7 @@ static void send_it(struct member *m)
 
 /* --- what comes next --- */
 
-/* Sequence of batch k: 1 2 3 4, or 2 1 4 3. */
+/* The sequence number of batch k: 1 2 3 4, or reordered 2 1 4 3. */
 static uint64_t sequence_of(const struct fleet *f, uint64_t k)
 {
 	if (f->opt.fault == FLEET_FAULT_REORDER)
@@ -186,7 +186,7 @@ static void take_batch(struct member *m)
 	send_it(m);
 }
 
-/* The batches of all agents are spread evenly over the interval. */
+/* Waits for the next batch. The agents are spread evenly over the interval. */
 static void begin_next(struct member *m)
 {
 	const struct fleet_options *opt = &m->fleet->opt;
@@ -244,8 +244,8 @@ static void on_reply(struct member *m, const struct reply *r)
 		accepted(m);
 		return;
 	case REPLY_REFUSED:
-		log_warn("refused: id=%s sequence=%llu reason=\"%s\"", m->id,
-			 (unsigned long long)m->sequence, r->reason);
+		log_warn("batch refused id=%s sequence=%llu reason=\"%s\"",
+			 m->id, (unsigned long long)m->sequence, r->reason);
 		atomic_fetch_add(&f->refused, 1);
 		begin_next(m);
 		return;
@@ -257,8 +257,8 @@ static void on_reply(struct member *m, const struct reply *r)
 		break;
 	case REPLY_VERSION:
 	case REPLY_UNKNOWN:
-		log_warn("not taken: id=%s status=%d reason=\"%s\"", m->id,
-			 (int)r->status, r->reason);
+		log_warn("batch not accepted id=%s status=%d reason=\"%s\"",
+			 m->id, (int)r->status, r->reason);
 		break;
 	}
 	pause_for(m, r->retry_ms > 0 && r->retry_ms < RETRY_MAX_MS
@@ -273,8 +273,8 @@ static void received(struct member *m)
 	int err;
 
 	/*
-	 * When an answer comes just as the time for it is over, nng 1.5.2 may
-	 * report success without a message. Not answered, then.
+	 * When a reply comes just as the timeout expires, nng 1.5.2 may report
+	 * success without a message. That counts as no reply.
 	 */
 	if (!msg) {
 		atomic_fetch_add(&m->fleet->resent, 1);
@@ -290,7 +290,7 @@ static void received(struct member *m)
 	on_reply(m, &reply);
 }
 
-/* An operation ended: the member's only way forward. */
+/* The callback of every operation: starts the next one. */
 static void stepped(void *arg)
 {
 	struct member *m = arg;
@@ -304,7 +304,7 @@ static void stepped(void *arg)
 	}
 	switch (m->step) {
 	case STEP_PAUSE:
-		/* Before the next batch, or before the same one again. */
+		/* The pause was before a new batch or before a retry. */
 		if (!m->batch.body)
 			take_batch(m);
 		else
@@ -345,12 +345,12 @@ static int raise_files(unsigned agents)
 		return 0;
 	lim.rlim_cur = want;
 	if (lim.rlim_max < want)
-		lim.rlim_max = want; /* as root */
+		lim.rlim_max = want; /* works for root only */
 	if (setrlimit(RLIMIT_NOFILE, &lim) == 0)
 		return 0;
 	getrlimit(RLIMIT_NOFILE, &lim);
-	log_error("%u agents need %llu open files, the limit is %llu: raise "
-		  "it (ulimit -Hn) or use fewer",
+	log_error("too many agents for the limit of open files (ulimit -Hn) "
+		  "agents=%u needed=%llu limit=%llu",
 		  agents, (unsigned long long)want,
 		  (unsigned long long)lim.rlim_max);
 	return -EMFILE;
@@ -400,7 +400,7 @@ int fleet_start(struct fleet **out, const struct fleet_options *opt)
 	for (unsigned i = 0; i < opt->agents && code == 0; i++)
 		code = open_member(f, &f->members[i], i);
 	if (code != 0) {
-		log_error("fleet: url=%s error=\"%s\"", opt->url,
+		log_error("cannot start fleet url=%s error=\"%s\"", opt->url,
 			  nng_strerror(code));
 		fleet_free(f);
 		return code == NNG_ENOMEM ? -ENOMEM : -EINVAL;
@@ -408,7 +408,7 @@ int fleet_start(struct fleet **out, const struct fleet_options *opt)
 	f->start_ns = clock_mono_ns();
 	atomic_store(&f->active, opt->agents);
 	for (unsigned i = 0; i < opt->agents; i++)
-		pause_for(&f->members[i], 0); /* off this thread */
+		pause_for(&f->members[i], 0); /* start in a callback */
 	*out = f;
 	return 0;
 }

@@ -7,35 +7,34 @@
 #include <stdint.h>
 
 /*
- * Many agents in one process, each with a connection of its own to the
- * aggregator and one batch outstanding, driven by nng's callbacks instead of
- * threads. Batches are made beforehand by the caller. For load and for faults;
- * a real agent has an uplink.
+ * Simulates many agents in one process, to put load or faults on an aggregator.
+ * Each agent has a connection of its own and at most one batch without a reply.
+ * Driven by nng's callbacks, not by threads. The caller supplies the batches
+ * ready-made. (A real agent has an uplink instead.)
  */
 struct fleet;
 
-/* What makes this fleet a hostile one; see fleet_stats. */
+/* Faults that a fleet injects; see struct fleet_stats. */
 enum fleet_fault {
 	FLEET_FAULT_NONE,
-	FLEET_FAULT_DUP, /* every batch again after its acknowledgement */
-	FLEET_FAULT_REORDER, /* 2 1 4 3 …: the odd ones come too late */
-	FLEET_FAULT_RUBBISH, /* bytes that are no batch before each batch */
+	FLEET_FAULT_DUP, /* sends every acknowledged batch again */
+	FLEET_FAULT_REORDER, /* sends 2 1 4 3 …: odd numbers come too late */
+	FLEET_FAULT_RUBBISH, /* sends random bytes before each batch */
 };
 
-/* The tables and events of a batch, encoded without agent and sequence. */
+/* An encoded batch without agent, epoch, sequence and base time. */
 struct fleet_batch {
-	const void *body; /* must live as long as the fleet */
+	const void *body; /* borrowed for the fleet's life */
 	size_t len;
 	uint64_t events;
-	int64_t span_us; /* its first event began so long ago */
-	unsigned tag; /* the caller's */
+	int64_t span_us; /* how long ago its first event started */
+	unsigned tag; /* for the caller's use */
 };
 
-/* Batch k (0, 1, …) of an agent; false: it has no more. Any thread. */
+/* Supplies batch k (0, 1, …) of an agent. False: no more. Any thread. */
 typedef bool (*fleet_next_fn)(void *arg, unsigned agent, uint64_t k,
 			      struct fleet_batch *out);
-/* A batch was acknowledged, and counted as far as a sender knows. Any thread.
- */
+/* Called when a batch was acknowledged and should be counted. Any thread. */
 typedef void (*fleet_counted_fn)(void *arg, const struct fleet_batch *b);
 
 struct fleet_options {
@@ -43,7 +42,7 @@ struct fleet_options {
 	unsigned agents;
 	const char *id_prefix; /* ids are prefix-00001 … */
 	uint64_t epoch;
-	uint64_t interval_us; /* between an agent's batches; 0: no pause */
+	uint64_t interval_us; /* between batches of an agent; 0: no pause */
 	uint32_t reply_timeout_ms;
 	enum fleet_fault fault;
 	fleet_next_fn next;
@@ -53,21 +52,22 @@ struct fleet_options {
 
 struct fleet_stats {
 	uint64_t batches, events, bytes; /* acknowledged, each once */
-	uint64_t resent; /* no answer in time */
+	uint64_t resent; /* for lack of a reply in time */
 	uint64_t refused, busy, conflicts;
 	uint64_t duplicates; /* sent again on purpose and acknowledged */
-	uint64_t late; /* reordered ones, acknowledged but not counted */
-	uint64_t rubbish; /* and refused, as it should be */
-	unsigned active; /* agents not finished yet */
-	unsigned outstanding; /* batches sent and not answered */
+	uint64_t late; /* reordered: acknowledged, but too late to count */
+	uint64_t rubbish; /* messages of random bytes that were refused */
+	unsigned active; /* agents that have not finished */
+	unsigned outstanding; /* batches without a reply */
 };
 
 /*
- * Raises the limit on open files if it must. Sets *out, released by
- * fleet_free(). -EMFILE (said in the log), -EINVAL, -ENOMEM.
+ * Starts the agents; raises the limit of open files if needed. Sets *out,
+ * released by fleet_free(). -EMFILE: the limit is too low (logged). -EINVAL:
+ * url. -ENOMEM.
  */
 int fleet_start(struct fleet **out, const struct fleet_options *opt);
-/* No new batches: agents finish with what is outstanding. */
+/* Stops new batches; agents finish after the reply to the outstanding one. */
 void fleet_stop(struct fleet *f);
 void fleet_stats(struct fleet *f, struct fleet_stats *out);
 void fleet_free(struct fleet *f); /* NULL is fine */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * `redtap-agent synth`: a made fleet over real connections, with the truth of
- * what it sent printed at the end.
+ * `redtap-agent synth`: sends synthetic load from a simulated fleet over real
+ * connections. At the end, prints the truth about what was counted.
  */
 
 #include <errno.h>
@@ -24,8 +24,8 @@
 int cmd_synth(int argc, char **argv);
 
 #define SETTLE_MS_DEFAULT 30000u
-#define SETTLE_MS_INTERRUPTED 1000u /* at most so long after a signal */
-#define SILENCE_MS 5000u /* without any answer: said once */
+#define SETTLE_MS_INTERRUPTED 1000u /* longest --settle after a signal */
+#define SILENCE_MS 5000u /* without any reply, then a warning */
 
 enum {
 	KEY_TO = CLI_KEY_COMMAND,
@@ -46,41 +46,47 @@ enum {
 };
 
 struct synth {
-	/* As asked for. */
+	/* From the flags. */
 	const char *url, *id, *truth;
 	uint64_t agents, rate, events, services, routes, seed, batch;
 	uint64_t duration_ms, timeout_ms, settle_ms;
 	bool max;
 	enum fleet_fault fault;
-	/* As it follows. */
-	uint64_t whole_batches; /* of all agents; UINT64_MAX: no end */
+	/* Derived from them. */
+	uint64_t whole_batches; /* of all agents; UINT64_MAX: no limit */
 	struct traffic *traffic;
-	atomic_uint_fast64_t *times; /* per template: counted */
-	bool done; /* nobody uses these two any more */
+	atomic_uint_fast64_t *times; /* how often each template was counted */
+	bool done; /* the fleet is gone: these two can be freed */
 };
 
 static const struct argp_option options[] = {
 	{ "to", KEY_TO, "URL", 0, "Aggregator (tcp://127.0.0.1:9471)", 0 },
-	{ "agents", KEY_AGENTS, "N", 0, "Agents, a connection each (8)", 0 },
-	{ "rate", KEY_RATE, "R", 0, "Events a second, all agents (10000)", 0 },
-	{ "speed", KEY_SPEED, "max", 0, "As fast as it goes, instead of a rate",
-	  0 },
-	{ "events", KEY_EVENTS, "E", 0, "Events in all (100000)", 0 },
+	{ "agents", KEY_AGENTS, "N", 0,
+	  "Number of agents, each with a connection (8)", 0 },
+	{ "rate", KEY_RATE, "R", 0,
+	  "Events per second, over all agents (10000)", 0 },
+	{ "speed", KEY_SPEED, "max", 0,
+	  "Send as fast as possible, not at a rate", 0 },
+	{ "events", KEY_EVENTS, "E", 0, "Events in total (100000)", 0 },
 	{ "duration", KEY_DURATION, "TIME", 0, "Stop after this time", 0 },
-	{ "services", KEY_SERVICES, "S", 0, "Services (10)", 0 },
-	{ "routes", KEY_ROUTES, "K", 0, "Routes of each service (20)", 0 },
-	{ "seed", KEY_SEED, "X", 0, "Same seed, same events (1)", 0 },
-	{ "batch", KEY_BATCH, "N", 0, "Events a batch (by the rate)", 0 },
-	{ "id", KEY_ID, "PREFIX", 0, "Agents are PREFIX-00001 … (synth)", 0 },
-	{ "reply-timeout", KEY_TIMEOUT, "TIME", 0,
-	  "Send again after this time (10s)", 0 },
-	{ "settle", KEY_SETTLE, "TIME", 0,
-	  "At the end, wait this long for answers (30s)", 0 },
-	{ "fault", KEY_FAULT, "dup|reorder|rubbish", 0,
-	  "Be a hostile fleet: send batches twice, in pairs the wrong way "
-	  "round, or rubbish in between",
+	{ "services", KEY_SERVICES, "S", 0, "Number of services (10)", 0 },
+	{ "routes", KEY_ROUTES, "K", 0, "Routes per service (20)", 0 },
+	{ "seed", KEY_SEED, "X", 0, "The same seed gives the same events (1)",
 	  0 },
-	{ "truth", KEY_TRUTH, "FILE", 0, "Write the truth here (stdout)", 0 },
+	{ "batch", KEY_BATCH, "N", 0, "Events per batch (chosen by the rate)",
+	  0 },
+	{ "id", KEY_ID, "PREFIX", 0,
+	  "Agents have the ids PREFIX-00001 … (synth)", 0 },
+	{ "reply-timeout", KEY_TIMEOUT, "TIME", 0,
+	  "Send a batch again without a reply after this time (10s)", 0 },
+	{ "settle", KEY_SETTLE, "TIME", 0,
+	  "At the end, wait up to this long for replies (30s)", 0 },
+	{ "fault", KEY_FAULT, "dup|reorder|rubbish", 0,
+	  "Inject faults: send each batch twice, swap pairs of batches, or "
+	  "send random bytes before each batch",
+	  0 },
+	{ "truth", KEY_TRUTH, "FILE", 0,
+	  "Write the truth to this file (stdout)", 0 },
 	{ 0 },
 };
 
@@ -150,7 +156,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 /* --- what is sent --- */
 
-/* A batch every half second at most, unless that would be tiny batches. */
+/* Sets defaults. A batch has half a second of an agent's events, at least 1. */
 static void choose(struct synth *s)
 {
 	uint64_t by_rate = s->rate / s->agents / 2;
@@ -167,7 +173,7 @@ static void choose(struct synth *s)
 		s->events == UINT64_MAX ? UINT64_MAX : s->events / s->batch;
 }
 
-/* Whole batches go round the agents; the rest is one more at the end. */
+/* Agents take whole batches in turn; the rest is one more batch at the end. */
 static bool next(void *arg, unsigned agent, uint64_t k, struct fleet_batch *out)
 {
 	const struct synth *s = arg;
@@ -180,7 +186,7 @@ static bool next(void *arg, unsigned agent, uint64_t k, struct fleet_batch *out)
 	    (number == s->whole_batches && s->events % s->batch == 0))
 		return false;
 	if (number == s->whole_batches)
-		i = n; /* the rest */
+		i = n; /* the template with the rest */
 	traffic_template(s->traffic, i, &t);
 	*out = (struct fleet_batch){
 		.body = t.body,
@@ -240,7 +246,7 @@ static uint64_t settle_ms(const struct synth *s)
 		       : s->settle_ms;
 }
 
-/* Seconds that it took until the last answer. */
+/* Runs the fleet. Returns the seconds until the last reply. */
 static double go(const struct synth *s, struct fleet *f, struct fleet_stats *fs)
 {
 	uint64_t start_ns = clock_mono_ns(), stop_ns;
@@ -252,7 +258,7 @@ static double go(const struct synth *s, struct fleet *f, struct fleet_stats *fs)
 		if (!said && since_ms(start_ns) >= SILENCE_MS) {
 			said = true;
 			if (!any_answer(fs))
-				log_warn("no answer from %s yet", s->url);
+				log_warn("no reply yet to=%s", s->url);
 		}
 	} while (!over(s, fs, start_ns));
 	fleet_stop(f);
@@ -345,10 +351,10 @@ static int run_fleet(struct synth *s)
 	err = print(s, &fs, seconds);
 	if (fs.outstanding > 0)
 		/*
-		 * nng takes minutes to close thousands of sockets that wait;
-		 * the process ends here, and its end takes them along.
+		 * nng takes minutes to close thousands of waiting sockets;
+		 * the end of the process, which is near, closes them at once.
 		 */
-		log_warn("%u batches were not answered", fs.outstanding);
+		log_warn("batches without a reply batches=%u", fs.outstanding);
 	else
 		fleet_free(fleet);
 	s->done = fs.outstanding == 0;
@@ -361,11 +367,11 @@ int cmd_synth(int argc, char **argv)
 	struct argp argp = {
 		.options = options,
 		.parser = parse_option,
-		.doc = "Sends what a made fleet of agents would, and prints "
-		       "the truth about it as JSON.",
+		.doc = "Sends synthetic load from a simulated fleet of agents, "
+		       "and prints the truth about it as JSON.",
 		.children = children,
 	};
-	/* Agents that were left under way look at it to the last. */
+	/* Static: agents left running use it until the process ends. */
 	static struct synth s = {
 		.url = "tcp://127.0.0.1:9471",
 		.id = "synth",
@@ -389,6 +395,6 @@ int cmd_synth(int argc, char **argv)
 		free(s.times);
 	}
 	if (err)
-		log_error("synth: %s", strerror(-err));
+		log_error("synth failed error=\"%s\"", strerror(-err));
 	return err ? 1 : 0;
 }

@@ -18,18 +18,18 @@
 #define SERVICES_PER_TEMPLATE 8u
 
 struct made {
-	unsigned service, route, method, status; /* numbers of the tables */
+	unsigned service, route, method, status; /* method: index of methods */
 	uint64_t start_us, duration_us, ttfb_us, request_bytes, response_bytes;
 };
 
 static const char *const methods[] = { "GET", "POST", "PUT", "DELETE" };
-/* By weight; 0 is a request that was aborted. */
+/* Repeated by weight; 0: the request was aborted. */
 static const uint16_t statuses[] = { 200, 200, 200, 200, 200, 200, 200, 200,
 				     200, 200, 200, 201, 304, 404, 500, 0 };
 
 struct traffic {
 	struct traffic_options opt;
-	unsigned n; /* templates, the rest's too */
+	unsigned n; /* templates, including that of the rest */
 	struct traffic_template *templates;
 };
 
@@ -42,7 +42,7 @@ static uint64_t next_random(uint64_t *x)
 	return z ^ (z >> 31);
 }
 
-/* Low numbers more often: the density falls with the root. */
+/* A number below n; low ones are more frequent (the smaller of two). */
 static unsigned skewed(uint64_t r, unsigned n)
 {
 	uint64_t a = r & 0xffff, b = r >> 16 & 0xffff;
@@ -50,7 +50,7 @@ static unsigned skewed(uint64_t r, unsigned n)
 	return (unsigned)((a < b ? a : b) * n >> 16);
 }
 
-/* The next event of template i; *random and *start_us are its state. */
+/* Makes the next event of template i; *random and *start_us are its state. */
 static void make_event(const struct traffic *t, unsigned i, uint64_t *random,
 		       uint64_t *start_us, struct made *e)
 {
@@ -64,7 +64,7 @@ static void make_event(const struct traffic *t, unsigned i, uint64_t *random,
 	e->route = skewed(r >> 8, o->routes);
 	e->method = e->route % 4;
 	e->status = statuses[r >> 60];
-	/* 150 µs to 2 s: a base by route, five octaves, and noise. */
+	/* 150 µs to 2 s: a base by route, times 1 to 16, plus noise. */
 	e->duration_us = (150 + 100 * (e->route % 20)) << (s & 7) % 5;
 	e->duration_us += (s >> 8 & 0xffff) * e->duration_us >> 16;
 	if ((s >> 24 & 0xff) == 0)
@@ -84,7 +84,7 @@ static uint64_t seed_of(const struct traffic *t, unsigned i)
 	return next_random(&x);
 }
 
-/* What the packer made, without the names of an agent and a sequence. */
+/* Encodes the packer's batch again without agent, sequence, time and losses. */
 static int strip(struct traffic_template *out, const void *data, size_t len)
 {
 	struct batch_arena *arena;
@@ -159,7 +159,7 @@ static int make_template(struct traffic *t, unsigned i, unsigned events)
 		if (m.start_us + m.duration_us > end_us)
 			end_us = m.start_us + m.duration_us;
 		if (err == 1 && k + 1 < events)
-			err = -EINVAL; /* more strings than a batch takes */
+			err = -EINVAL; /* more strings than fit in a batch */
 	}
 	if (err >= 0)
 		err = packer_take(p, &losses, &data, &len, &sequence);
@@ -193,7 +193,7 @@ int traffic_new(struct traffic **out, const struct traffic_options *opt)
 		t->n = TEMPLATES_MIN;
 	if (t->n > TEMPLATES_MAX)
 		t->n = TEMPLATES_MAX;
-	t->n++; /* the rest's */
+	t->n++; /* for the rest */
 	t->templates = calloc(t->n, sizeof(*t->templates));
 	if (!t->templates)
 		err = -ENOMEM;

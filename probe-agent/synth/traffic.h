@@ -6,9 +6,9 @@
 #include <stdio.h>
 
 /*
- * Made traffic whose truth is known. A seed gives a set of template batches,
- * always the same ones, which agents send over and over; the truth is what each
- * template holds, times how often it was counted. Pure.
+ * Synthetic traffic whose truth is known. A seed always gives the same set of
+ * template batches, which agents send over and over. The truth is the content
+ * of each template, times the number of times that it was counted. Not locked.
  */
 struct traffic;
 
@@ -16,8 +16,8 @@ struct traffic_options {
 	uint64_t seed;
 	unsigned services, routes; /* routes: per service */
 	unsigned templates; /* 0: enough for all services */
-	unsigned events; /* of each template */
-	unsigned rest; /* of one more, the last template; 0: none */
+	unsigned events; /* per template */
+	unsigned rest; /* events of one more template at the end; 0: none */
 	uint64_t gap_us; /* mean time between two events of a batch */
 };
 
@@ -25,11 +25,11 @@ struct traffic_options {
 int traffic_new(struct traffic **out, const struct traffic_options *opt);
 void traffic_free(struct traffic *t); /* NULL is fine */
 
-/* Without the one that holds the rest, whose number this is. */
+/* Number of templates without that of the rest, whose index this is. */
 unsigned traffic_templates(const struct traffic *t);
 
 struct traffic_template {
-	const void *body; /* encoded without agent, epoch and sequence */
+	const void *body; /* encoded without agent, epoch, sequence, base */
 	size_t len;
 	uint64_t events;
 	int64_t span_us; /* from the first start to the last end */
@@ -40,7 +40,8 @@ void traffic_template(const struct traffic *t, unsigned i,
 /*
  * Writes the truth as a JSON array: per service, route, method, status and
  * outcome the count, sums, and exact quantiles (the value at rank ceil(q * n)).
- * times[i] says how often template i was counted, the rest's last. -ENOMEM.
+ * times[i] is how often template i was counted; that of the rest is the last.
+ * -ENOMEM.
  */
 int traffic_truth(const struct traffic *t, const uint64_t *times, FILE *f);
 

@@ -17,6 +17,7 @@
 
 #include "aggregator/engine/engine.h"
 #include "aggregator/expose/expose.h"
+#include "aggregator/snapshot/snapshot.h"
 #include "aggregator/store/store.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -182,7 +183,7 @@ struct cost {
 static struct cost scrape(struct engine *e, enum expose_format format)
 {
 	struct metrics_self self = { 0 };
-	const struct snapshot *s = snapshot_open(e);
+	const struct snapshot *s = snapshot_open(engine_snapshots(e));
 	struct cost c = { 0 };
 	double start = cpu_s();
 	struct buf out = { 0 };
@@ -228,7 +229,7 @@ int main(void)
 	before = status_kib("VmRSS:");
 	if (engine_new(&e, &o) < 0)
 		abort();
-	s = snapshot_open(e);
+	s = snapshot_open(engine_snapshots(e));
 	for (size_t v = 0; v < s->n_views; v++) {
 		if (s->load(s, v) < 0)
 			abort();

@@ -236,12 +236,12 @@ def nobody_answers(src):
         stderr = replay(rt, src[0], src[0], "--wait=6s", status=1)
         took = time.monotonic() - begin
         check(6 <= took < 40, f"it gave up after {took:.1f} s")
-        equal("told once", stderr.count("no answer, waiting: "), 1)
+        equal("told once", stderr.count("no reply yet to="), 1)
         check(f"to=tcp://127.0.0.1:{rt.ingest} " in stderr, stderr)
         equal("files tried", stderr.count("replayed file="), 1)
         equal("sent", said(stderr, "requests"), 0)
-        check("the aggregator does not answer: see --to and --wait; the same "
-              "command goes on from here" in stderr, stderr)
+        check("the aggregator does not reply: see --to and --wait; the same "
+              "command continues from here" in stderr, stderr)
         rt.start_aggregator()
         stderr = replay(rt, src[0], "--wait=6s")
         equal("sent", said(stderr, "requests"), EVENTS)
@@ -254,7 +254,7 @@ def damaged(src, dir_):
     with fresh() as rt:
         rt.start_aggregator()
         stderr = replay(rt, cut, status=1)
-        check("it ends early" in stderr, stderr)
+        check("file ends early" in stderr, stderr)
         n = said(stderr, "requests")
         check(0 < n < EVENTS, f"{n} requests of it")
         equal("counted", counted(rt), n)

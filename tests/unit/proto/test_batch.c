@@ -487,10 +487,12 @@ static void many_probes(Redtap__Batch *m)
 	X(RO->detail = 0, "rollups: unknown detail")                           \
 	X(RO->detail = 2, "rollups: unknown detail")                           \
 	X(RO->series[1] = 3, "rollups: index outside series")                  \
-	X(m->base_us += 1, "rollups: window is none")                          \
-	X(RO->window_delta_s[0] = -9, "rollups: window is none")               \
-	X(RO->window_delta_s[0] = -1700000010, "rollups: window is none")      \
-	X(RO->window_delta_s[1] = INT64_MAX, "rollups: window is none")        \
+	X(m->base_us += 1, "rollups: not the start of a window")               \
+	X(RO->window_delta_s[0] = -9, "rollups: not the start of a window")    \
+	X(RO->window_delta_s[0] = -1700000010,                                 \
+	  "rollups: not the start of a window")                                \
+	X(RO->window_delta_s[1] = INT64_MAX,                                   \
+	  "rollups: not the start of a window")                                \
 	X(RO->count[0] = LIMIT_ROLLUP_COUNT,                                   \
 	  "rollups: count over LIMIT_ROLLUP_COUNT")                            \
 	X(RO->request_bytes_sum[0] = LIMIT_ROLLUP_SUM,                         \

@@ -168,7 +168,7 @@ static void keeps_what_was_flushed_before_a_crash(void **state)
 	trace_writer_free(w);
 	assert_int_equal(read_all(file.data, file.len, &end, &damage), 7);
 	assert_int_equal(end, -EPROTO);
-	assert_string_equal(damage, "it ends early");
+	assert_string_equal(damage, "file ends early");
 	buf_fini(&file);
 }
 

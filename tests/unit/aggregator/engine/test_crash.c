@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "aggregator/engine/engine.h"
+#include "aggregator/snapshot/snapshot.h"
 #include "common/clock.h"
 #include "proto/limits.h"
 #include "tests/unit/aggregator/temp_dir.h"
@@ -193,7 +194,7 @@ static void check(struct fixture *f, const struct snapshot_engine *extra)
 
 	(void)extra;
 	assert_non_null(e);
-	s = snapshot_take(e);
+	s = snapshot_take(engine_snapshots(e));
 	for (size_t v = 0; v < s->n_views; v++)
 		for (size_t i = 0; i < s->views[v].n; i++) {
 			const struct view *view = s->views[v].view;

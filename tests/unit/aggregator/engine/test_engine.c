@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "aggregator/engine/engine.h"
+#include "aggregator/snapshot/snapshot.h"
 #include "aggregator/store/store.h"
 #include "common/clock.h"
 #include "proto/limits.h"
@@ -292,7 +293,7 @@ static void check_series(const struct view *v, const struct snapshot_series *s,
 
 static void check_snapshot(struct fixture *f)
 {
-	const struct snapshot *s = snapshot_take(f->engine);
+	const struct snapshot *s = snapshot_take(engine_snapshots(f->engine));
 
 	assert_non_null(s);
 	assert_int_equal(s->n_views, views_default()->n);
@@ -389,7 +390,7 @@ static void check_windows(struct fixture *f)
 		store_reader_windows(r, 0, INT64_MAX, check_window, &c), 0);
 	assert_int_equal(c.total, f->truth.n);
 	store_reader_close(r);
-	s = snapshot_take(f->engine);
+	s = snapshot_take(engine_snapshots(f->engine));
 	assert_int_equal(s->engine.windows, c.rows);
 	snapshot_rele(s);
 }
@@ -464,7 +465,7 @@ static void acknowledges_a_duplicate_and_does_not_count_it(void **state)
 	}
 	free(data);
 	check_snapshot(f);
-	s = snapshot_take(f->engine);
+	s = snapshot_take(engine_snapshots(f->engine));
 	assert_int_equal(s->n_agents, 1);
 	assert_int_equal(s->agents[0].batches, 1);
 	assert_int_equal(s->agents[0].duplicates, 2);
@@ -487,7 +488,7 @@ static void refuses_rubbish_and_lives_on(void **state)
 	assert_int_equal(r.status, REPLY_REFUSED);
 	send_batch(f, "node-a", 1, 1, 13);
 	check_snapshot(f);
-	s = snapshot_take(f->engine);
+	s = snapshot_take(engine_snapshots(f->engine));
 	assert_int_equal(s->engine.refused, 2);
 	snapshot_rele(s);
 }
@@ -517,7 +518,7 @@ static void a_snapshot_stays_as_it_was(void **state)
 	const struct snapshot_series *s;
 
 	send_batch(f, "node-a", 1, 1, 300);
-	before = snapshot_take(f->engine);
+	before = snapshot_take(engine_snapshots(f->engine));
 	s = &before->views[0].series[0];
 	count = s->count;
 	bucket = malloc((before->views[0].view->n_bounds + 1) * 8);
@@ -527,7 +528,7 @@ static void a_snapshot_stays_as_it_was(void **state)
 	assert_int_equal(s->count, count);
 	assert_memory_equal(s->bucket, bucket,
 			    (before->views[0].view->n_bounds + 1) * 8);
-	after = snapshot_take(f->engine);
+	after = snapshot_take(engine_snapshots(f->engine));
 	assert_true(after->engine.events == 2700);
 	snapshot_rele(before);
 	snapshot_rele(after);
@@ -577,7 +578,8 @@ static void *scrape_on(void *arg)
 	struct scraper *sc = arg;
 
 	while (!atomic_load(&sc->stop)) {
-		const struct snapshot *s = snapshot_take(sc->engine);
+		const struct snapshot *s =
+			snapshot_take(engine_snapshots(sc->engine));
 
 		assert_non_null(s);
 		check_consistent(s);

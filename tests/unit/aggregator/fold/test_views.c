@@ -14,6 +14,7 @@
 #include "aggregator/config/config.h"
 #include "aggregator/engine/engine.h"
 #include "aggregator/expose/expose.h"
+#include "aggregator/snapshot/snapshot.h"
 #include "aggregator/store/store.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -161,7 +162,7 @@ static char *shown(const char *dir, const struct views *views, bool all)
 
 	assert_int_equal(engine_new(&e, &o), 0);
 	assert_int_equal(engine_save(e), 0);
-	taken = snapshot_take(e);
+	taken = snapshot_take(engine_snapshots(e));
 	assert_non_null(taken);
 	s = *taken;
 	memset(&s.engine, 0, sizeof(s.engine));
@@ -399,7 +400,7 @@ static void idle_series_are_hidden_and_keep_their_value(void **state)
 	fill(f, f->dir[0]); /* received up to a minute ago */
 	sleep(2);
 	assert_int_equal(engine_new(&e, &o), 0);
-	s = snapshot_take(e);
+	s = snapshot_take(engine_snapshots(e));
 	for (size_t i = 0; i < s->n_views; i++) {
 		assert_int_equal(s->views[i].n, 0);
 		idle += s->views[i].idle;
@@ -407,7 +408,7 @@ static void idle_series_are_hidden_and_keep_their_value(void **state)
 	snapshot_rele(s);
 	o.series_idle_s = 3600;
 	engine_set_limits(e, &o);
-	s = snapshot_take(e);
+	s = snapshot_take(engine_snapshots(e));
 	for (size_t i = 0; i < s->n_views; i++) {
 		assert_int_equal(s->views[i].idle, 0);
 		for (size_t k = 0; k < s->views[i].n; k++)

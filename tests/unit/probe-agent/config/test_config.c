@@ -236,12 +236,13 @@ static void refuses_and_says_where(void **state)
 		{ "services: [{service: x}]\n", "", "a rule needs" },
 		{ "tls: {cert_file: /x}\n", "", "go together" },
 		{ "select: {include: {ports: [80, foo]}}\n", "",
-		  "'foo' is no port" },
+		  "malformed port in select value=\\\"foo\\\"" },
 		{ "select: {exclude: {ports: [99999]}}\n", "",
-		  "'99999' is no port" },
+		  "malformed port in select value=\\\"99999\\\"" },
 		{ "select: {include: {ports: [80-70]}}\n", "",
-		  "'80-70' is no port" },
-		{ "routes: {patterns: [/a, b]}\n", "", "'b' is no pattern" },
+		  "malformed port in select value=\\\"80-70\\\"" },
+		{ "routes: {patterns: [/a, b]}\n", "",
+		  "printable ASCII pattern=\\\"b\\\"" },
 	};
 	struct fixture *f = *state;
 

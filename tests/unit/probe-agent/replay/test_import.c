@@ -143,7 +143,7 @@ static void a_time_at_the_end_is_how_long_it_took(void **state)
 	assert_requests("dflt GET /a 200 o0 v11 -12000 12000us 1\n"
 			"dflt GET /b 200 o0 v11 -1500000 1500000us 1\n");
 	assert_int_equal(stats.bad, 1);
-	assert_string_equal(said, "f: line 3: no time at the end\n");
+	assert_string_equal(said, "f: line 3: no request time at the end\n");
 }
 
 static void bad_lines_are_counted_and_shown_with_their_number(void **state)
@@ -167,9 +167,9 @@ static void bad_lines_are_counted_and_shown_with_their_number(void **state)
 	assert_int_equal(stats.events, 2);
 	assert_int_equal(stats.bad, 6);
 	assert_string_equal(said, "f: line 2: no [time] in the fourth field\n"
-				  "f: line 3: a request line that is none\n"
-				  "f: line 4: no status\n"
-				  "f: line 5: no number of bytes\n"
+				  "f: line 3: malformed request line\n"
+				  "f: line 4: no valid status\n"
+				  "f: line 5: no valid number of bytes\n"
 				  "f: line 6: no \"request\"\n"
 				  "f: line 7: no [time] in the fourth field\n");
 	/* Not more than ten are shown. */
@@ -205,8 +205,9 @@ static void json_lines_are_read_by_their_map(void **state)
 	assert_requests("x GET /a/{id} 200 o0 v0 +0 250000us 0\n"
 			"dflt _OTHER /r 404 o0 v0 +1500000 100000us 0\n"
 			"dflt GET / 0 o1 v0 +0 0us 0\n");
-	assert_string_equal(said, "f: line 4: no time, or none that is known\n"
-				  "f: line 5: not a JSON object\n");
+	assert_string_equal(said,
+			    "f: line 4: no time, or in an unknown format\n"
+			    "f: line 5: not a JSON object\n");
 	assert_int_equal(import("{\"t\":1795251600,\"m\":\"GET\",\"q\":{\"u\":"
 				"\"/x?y\"},\"c\":200}\n",
 				IMPORT_JSON,
