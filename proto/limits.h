@@ -6,7 +6,7 @@
 
 /* Limits that both ends obey. A batch over any of them is refused whole. */
 
-#define PROTOCOL_VERSION 1u
+#define PROTOCOL_VERSION 2u
 #define PROTOCOL_OLDEST 1u /* oldest that an aggregator accepts */
 
 #define LIMIT_MESSAGE_BYTES (4u << 20)

@@ -89,7 +89,8 @@ static nng_msg *batch_message(struct member *m)
 		.base_us = m->base_us,
 		.losses = { .captured = m->packed, .packed = m->packed },
 	};
-	struct push push = { .protocol = PROTOCOL_VERSION,
+	struct push push = { .protocol = batch_protocol(m->batch.body,
+							m->batch.len),
 			     .sent_us = clock_real_us() };
 	uint8_t envelope[PUSH_HEAD_MAX], *p;
 	nng_msg *msg = NULL;
