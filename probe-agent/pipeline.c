@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "probe-agent/batch/packer.h"
+#include "probe-agent/batch/samples_table.h"
 #include "probe-agent/identity/filter.h"
 #include "probe-agent/identity/identity.h"
 #include "probe-agent/identity/route.h"
@@ -24,6 +25,7 @@ struct pipeline {
 	struct packer *packer;
 	uint64_t epoch;
 	struct batch_losses before; /* of this epoch, in earlier processes */
+	struct batch_samples samples_before; /* likewise: totals only */
 	int64_t real_minus_mono_us;
 	uint64_t records; /* fed */
 	uint64_t events; /* packed */
@@ -262,6 +264,10 @@ static int set_up(struct pipeline *p)
 		/* A durable outbox goes on where the last process ended. */
 		outbox_losses(p->opt.outbox, &p->before);
 		packer_resume(p->packer, sequence, p->before.packed);
+		outbox_samples(p->opt.outbox, &p->samples_before);
+		samples_table_resume(packer_samples(p->packer),
+				     p->samples_before.read,
+				     p->samples_before.dropped);
 	}
 	if (!err)
 		err = conn_new(&p->conns, &co);
@@ -354,6 +360,21 @@ static void losses(struct pipeline *p, struct batch_losses *l)
 	l->counters[AGENT_TLS_MISSED] = p->tap[TAP_C_TLS_MISSED];
 }
 
+static void samples_losses(struct pipeline *p)
+{
+	struct samples_table *t = packer_samples(p->packer);
+	const uint64_t *before = p->samples_before.dropped;
+	struct outbox_stats os;
+
+	outbox_stats(p->opt.outbox, &os);
+	samples_table_set_dropped(t, SAMPLES_LOST_OUTBOX,
+				  before[SAMPLES_LOST_OUTBOX] +
+					  os.dropped_increments);
+	samples_table_set_dropped(t, SAMPLES_LOST_REFUSED,
+				  before[SAMPLES_LOST_REFUSED] +
+					  os.refused_increments);
+}
+
 static void add_before(struct batch_losses *l, const struct batch_losses *b)
 {
 	l->captured += b->captured;
@@ -374,6 +395,7 @@ static int take_batch(struct pipeline *p)
 
 	losses(p, &l);
 	add_before(&l, &p->before);
+	samples_losses(p);
 	err = packer_take(p->packer, &l, &data, &len, &sequence);
 	if (!err && p->opt.batch)
 		p->opt.batch(p->opt.arg, data, len);
@@ -391,16 +413,27 @@ static int take_batch(struct pipeline *p)
 
 int pipeline_flush(struct pipeline *p, const uint64_t tap[TAP_C_MAX])
 {
+	int err;
+
 	if (tap[TAP_C_LOST_REQUESTS] != p->tap[TAP_C_LOST_REQUESTS] ||
 	    tap[TAP_C_LOST_RECORDS] != p->tap[TAP_C_LOST_RECORDS])
 		conn_doubt(p->conns);
 	memcpy(p->tap, tap, sizeof(p->tap));
-	return take_batch(p);
+	do
+		err = take_batch(p);
+	while (!err && samples_table_pending(packer_samples(p->packer)));
+	return err;
+}
+
+struct samples_table *pipeline_samples(struct pipeline *p)
+{
+	return packer_samples(p->packer);
 }
 
 size_t pipeline_pending(const struct pipeline *p)
 {
-	return packer_pending(p->packer);
+	return packer_pending(p->packer) +
+	       samples_table_pending(packer_samples(p->packer));
 }
 
 uint64_t pipeline_events(const struct pipeline *p)

@@ -16,6 +16,7 @@
  * kernel, a recording). Not locked: the agent's loop thread owns it.
  */
 struct pipeline;
+struct samples_table;
 
 struct pipeline_options {
 	const struct agent_config *cfg; /* borrowed for the pipeline's life */
@@ -51,7 +52,11 @@ void pipeline_tick(struct pipeline *p, uint64_t now_ns, int64_t real_us);
  */
 int pipeline_flush(struct pipeline *p, const uint64_t tap[TAP_C_MAX]);
 
-size_t pipeline_pending(const struct pipeline *p); /* events not flushed */
+/* Samples that go along with the next flush; owned by the pipeline. */
+struct samples_table *pipeline_samples(struct pipeline *p);
+
+/* Events not flushed, and 1 more if samples wait. */
+size_t pipeline_pending(const struct pipeline *p);
 uint64_t pipeline_events(const struct pipeline *p); /* packed, ever */
 void pipeline_conn_stats(const struct pipeline *p, struct conn_stats *out);
 

@@ -141,8 +141,7 @@ static const char *check_families(const Redtap__Samples *m,
 		    m->n_bounds[i] > m->n_bound - bound)
 			return "samples: label or bound outside its table";
 		reason = check_labels(m, b, label, m->n_labels[i]);
-		if (!reason &&
-		    !bounds_ascend(m->bound + bound, m->n_bounds[i]))
+		if (!reason && !bounds_ascend(m->bound + bound, m->n_bounds[i]))
 			reason = "samples: bounds do not ascend";
 		label += m->n_labels[i];
 		bound += m->n_bounds[i];

@@ -108,9 +108,12 @@ static int restore_losses(struct outbox *ob)
 	if (err)
 		return err;
 	err = batch_decode(ob->arena, data, len, &b, &reason);
-	if (!err)
+	if (!err) {
 		ob->losses = b.losses;
-	else
+		ob->samples_read = b.samples.read;
+		memcpy(ob->samples_dropped, b.samples.dropped,
+		       sizeof(ob->samples_dropped));
+	} else
 		log_warn("cannot read losses from outbox file error=\"%s\"",
 			 reason);
 	free(data);
@@ -189,6 +192,12 @@ void outbox_epoch(const struct outbox *ob, uint64_t *epoch, uint64_t *sequence)
 void outbox_losses(const struct outbox *ob, struct batch_losses *out)
 {
 	*out = ob->losses;
+}
+
+void outbox_samples(const struct outbox *ob, struct batch_samples *out)
+{
+	out->read = ob->samples_read;
+	memcpy(out->dropped, ob->samples_dropped, sizeof(out->dropped));
 }
 
 /* --- the file; without one, these do nothing --- */
@@ -292,6 +301,7 @@ int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 		err = append(ob, &it);
 	if (err) {
 		ob->stats.dropped_events += events;
+		ob->stats.dropped_increments += outbox_increments(ob, &it);
 		free(it.data);
 	}
 	pthread_cond_signal(&ob->changed);
@@ -356,16 +366,34 @@ int outbox_peek(struct outbox *ob, struct outbox_item *out, int timeout_ms)
 }
 
 /* Removes item 0 if it is the one with that epoch and sequence. */
+/* Rare: batches with samples that are lost are decoded once more. */
+uint64_t outbox_increments(struct outbox *ob, struct outbox_slot *it)
+{
+	uint64_t n = 0;
+	struct batch b;
+
+	if (outbox_load(ob, it) == 0 && batch_protocol(it->data, it->len) > 1 &&
+	    batch_decode(ob->arena, it->data, it->len, &b, NULL) == 0)
+		n = samples_increments(&b.samples);
+	outbox_unload(it);
+	return n;
+}
+
 static void done(struct outbox *ob, uint64_t epoch, uint64_t sequence,
 		 bool refused)
 {
 	pthread_mutex_lock(&ob->lock);
 	if (ob->n > 0 && epoch == ob->epoch &&
 	    outbox_at(ob, 0)->sequence == sequence) {
-		if (refused)
-			ob->stats.refused_events += outbox_at(ob, 0)->events;
-		else
+		struct outbox_slot *it = outbox_at(ob, 0);
+
+		if (refused) {
+			ob->stats.refused_events += it->events;
+			ob->stats.refused_increments +=
+				outbox_increments(ob, it);
+		} else {
 			ob->stats.acknowledged++;
+		}
 		ob->marks.acknowledged = sequence;
 		outbox_splice(ob, 0, 1, NULL);
 	}

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 struct batch_losses;
+struct batch_samples;
 
 /*
  * The queue of encoded batches between the loop thread (push) and the uplink
@@ -43,6 +44,8 @@ void outbox_epoch(const struct outbox *ob, uint64_t *epoch, uint64_t *sequence);
  * continues counting from them.
  */
 void outbox_losses(const struct outbox *ob, struct batch_losses *out);
+/* Likewise what was read and dropped of samples: fills only these members. */
+void outbox_samples(const struct outbox *ob, struct batch_samples *out);
 
 /*
  * Takes ownership of *data and clears it. events is the number of requests in
@@ -69,6 +72,7 @@ struct outbox_stats {
 	uint64_t acknowledged; /* batches */
 	uint64_t dropped_events; /* requests lost: no room */
 	uint64_t refused_events; /* requests lost: aggregator refused */
+	uint64_t dropped_increments, refused_increments; /* of samples */
 	uint64_t rolled_up_events; /* requests sent as rollups */
 };
 void outbox_stats(struct outbox *ob, struct outbox_stats *out);

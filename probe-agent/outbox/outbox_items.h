@@ -48,6 +48,7 @@ struct outbox {
 	uint64_t epoch, last_sequence;
 	struct outbox_disk_marks marks; /* current; the file may lag */
 	uint64_t forget_later; /* a dropped batch still in the file; 0: none */
+	uint64_t samples_read, samples_dropped[SAMPLES_STAGES]; /* likewise */
 	struct batch_losses losses; /* as in the file at start */
 	struct outbox_disk *disk; /* NULL: in memory */
 	struct rollup *rollup; /* allocated with the first fold */
@@ -67,6 +68,8 @@ void outbox_splice(struct outbox *ob, size_t from, size_t to,
 /* Reads it->data from the file if needed; frees it if the file has it. */
 int outbox_load(struct outbox *ob, struct outbox_slot *it);
 void outbox_unload(struct outbox_slot *it);
+/* Increments of samples in it. */
+uint64_t outbox_increments(struct outbox *ob, struct outbox_slot *it);
 /* Writes the item into the file, if there is one and it is not there yet. */
 int outbox_store(struct outbox *ob, struct outbox_slot *it);
 

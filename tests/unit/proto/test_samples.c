@@ -15,14 +15,17 @@
 #include "proto/batch.h"
 #include "proto/limits.h"
 
-#define S(text) { text, sizeof(text) - 1 }
+#define S(text)                                                                \
+	{                                                                      \
+		text, sizeof(text) - 1                                         \
+	}
 
 static const struct batch_string strings[] = {
-	S(""),		S("timers"), S("verifier: no"), S("starts"),
-	S("x_total"),	S("Help."),  S("seconds"),	S("function"),
-	S("cpu"),	S("tick"),   S("tock"),		S("0"),
-	S("1"),		S("open"),   S("latency"),	S("redtap_x"),
-	S("9lives"),	S("le"),     S("other"),
+	S(""),	      S("timers"), S("verifier: no"), S("starts"),
+	S("x_total"), S("Help."),  S("seconds"),      S("function"),
+	S("cpu"),     S("tick"),   S("tock"),	      S("0"),
+	S("1"),	      S("open"),   S("latency"),      S("redtap_x"),
+	S("9lives"),  S("le"),	   S("other"),
 };
 
 #define U32(...) ((uint32_t[]){ __VA_ARGS__ })
@@ -266,8 +269,7 @@ static void indexes_must_be_inside(void **state)
 	REFUSED(b.samples.unit = U32(4, 13, end), "index outside strings");
 	REFUSED(b.samples.of_program = U32(4, 13, end),
 		"index outside strings");
-	REFUSED(b.samples.label_name = U32(7, 8, end),
-		"index outside strings");
+	REFUSED(b.samples.label_name = U32(7, 8, end), "index outside strings");
 	REFUSED(b.samples.family = U32(0, 0, 1, 3), "index outside families");
 	REFUSED(b.samples.label_value = U32(9, 11, 10, 12, end),
 		"index outside strings");
@@ -376,8 +378,8 @@ static void limits_hold(void **state)
 		b.samples.name = b.samples.help = b.samples.unit = many;
 		b.samples.of_program = b.samples.kind = many;
 		b.samples.merge = b.samples.n_labels = many;
-		b.samples.n_bounds = many; b.samples.multiplier = ones,
-		"more than LIMIT_SAMPLE_FAMILIES");
+		b.samples.n_bounds = many;
+		b.samples.multiplier = ones, "more than LIMIT_SAMPLE_FAMILIES");
 }
 
 static void states_and_stages_have_names(void **state)
