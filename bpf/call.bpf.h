@@ -2,30 +2,34 @@
 #ifndef BPF_CALL_BPF_H
 #define BPF_CALL_BPF_H
 
-/* A call on a socket, as front-ends hand it to the core; and counting. */
+/* One call on a socket, as front-ends pass it to the core; and the counters. */
 
 #include "bpf/maps.bpf.h"
 #include "bpf/tap.h"
 
 /*
- * One call on a socket, and where its bytes are in the program's memory. The
- * stack is short: no holes.
+ * One call on a socket, and where its bytes are in the program's memory.
+ * Ordered without padding: the BPF stack is short.
  */
 struct tap_call {
 	struct sock *sk;
-	const char *buf; /* if iov is NULL; also the first ones: see first */
-	const struct iovec *iov; /* this and the next one as in a msghdr */
+	const char *buf; /* the bytes if iov is NULL, else the first of them */
+	const struct iovec *iov; /* iov and iovs: as in a msghdr */
 	__u64 iovs;
-	__u32 tgid; /* the process that makes it */
-	__u32 len; /* bytes moved, or to be moved */
-	__u32 after; /* bytes that the same system call moved behind them */
+	__u32 tgid; /* the calling process */
+	__u32 len; /* bytes moved, or about to be moved */
+	/*
+	 * Bytes that the same system call moved after these; -len: the call
+	 * begins.
+	 */
+	__u32 after;
 	__u32 first; /* bytes at buf, before those in iov; <= len */
-	__u32 twin; /* TAP_TWIN: it is the plain text of the socket's TLS */
+	__u32 twin; /* TAP_TWIN: plain text from inside the socket's TLS */
 };
 
 /*
- * System calls have their iovecs in the program's memory. Calls inside the
- * kernel have copies of them, and may begin in the midst of one.
+ * System calls pass iovecs in the program's memory. Functions inside the kernel
+ * get a copy of them in kernel memory, and may begin in the middle of one.
  */
 #ifdef TAP_KERNEL_IOVEC
 #define READ_IOVEC bpf_probe_read_kernel

@@ -2,21 +2,21 @@
 #ifndef BPF_CLASSIFY_BPF_H
 #define BPF_CLASSIFY_BPF_H
 
-/* What does a call begin? Told from its first bytes, eight at a time. */
+/* Classifies what a call begins, by its first bytes, eight at a time. */
 
 #include "bpf/call.bpf.h"
 
-/* Bytes looked at to tell what a call begins. */
+/* First bytes of a call that are read to classify it. */
 #define TAP_PEEK 16
 
 enum classify_result {
 	LOOK_NONE,
 	LOOK_REQUEST,
-	LOOK_REQUEST_BODY, /* of a method that usually brings a body */
+	LOOK_REQUEST_BODY, /* the method usually comes with a body */
 	LOOK_RESPONSE,
-	LOOK_EITHER, /* just an H: of HEAD, or of HTTP/ */
+	LOOK_EITHER, /* only an H: HEAD or HTTP/ */
 	LOOK_TLS,
-	LOOK_LATER, /* its turn to begin a message: told from the copy */
+	LOOK_LATER, /* a message is due: classify the copied bytes */
 };
 
 #define ONES 0x0101010101010101ull
@@ -44,7 +44,10 @@ static __always_inline __u32 first_byte(__u64 hit)
 	return (0x0001020304050607ull * ((hit & -hit) >> 7)) >> 56;
 }
 
-/* 0x80 in each byte that no method has: not a capital, nor - or _. */
+/*
+ * 0x80 in each byte that can't be in a method: neither 0x40 to 0x5f (capitals,
+ * the underscore and a few more) nor a dash.
+ */
 static __always_inline __u64 no_token(__u64 x)
 {
 	return HIGHS & ~(zero_bytes((x & ONES * 0xe0) ^ ONES * 0x40) |
@@ -52,9 +55,10 @@ static __always_inline __u64 no_token(__u64 x)
 }
 
 /*
- * A token in capitals, a space, and what a target can begin with. A call that
- * ends inside the token can still become a request. Eight bytes at a time: the
- * verifier would follow a loop once for each end it can have.
+ * Is it a request: a token in capitals, a space, and a character that a target
+ * can begin with? A call that ends inside the token may still become a request.
+ * Eight bytes at a time: the verifier would follow a loop once for each end
+ * that it can have.
  */
 static __always_inline int look_token(const __u8 *p, __u32 n)
 {
@@ -76,7 +80,7 @@ static __always_inline int look_token(const __u8 *p, __u32 n)
 			bad &= (1ull << (n * 8)) - 1;
 		return bad ? LOOK_NONE : LOOK_REQUEST;
 	}
-	/* Up to the space, and not at once. */
+	/* No other character before the space, and the token is not empty. */
 	if (bad & ((space & -space) - 1))
 		return LOOK_NONE;
 	n -= first_byte(space);
@@ -94,7 +98,7 @@ static __always_inline int look_token(const __u8 *p, __u32 n)
 	return LOOK_NONE;
 }
 
-/* What is looked at, and zeros behind its end. */
+/* The first bytes of a call, followed by zeros. */
 struct classify_beginning {
 	__u8 at[TAP_PEEK];
 };
@@ -114,7 +118,9 @@ __noinline int look_at(const struct classify_beginning *b, __u32 n)
 			return p[4] == '/' ? LOOK_RESPONSE : LOOK_NONE;
 		if (w == FOURCC('G', 'E', 'T', ' ') && p[4] == '/')
 			return LOOK_REQUEST;
-		/* Any TLS record, for a start in mid-connection. */
+		/*
+		 * Any type of TLS record: capture may start in mid-connection.
+		 */
 		if (p[0] - 0x14u < 4 && p[1] == 3 && p[2] <= 4 && p[3] <= 0x41)
 			return LOOK_TLS;
 		if (!is_upper(p[0]))
@@ -126,7 +132,7 @@ __noinline int look_at(const struct classify_beginning *b, __u32 n)
 		}
 		return look_token(p, n);
 	}
-	/* A start in pieces: HEAD and HTTP/ both begin with H. */
+	/* Fewer than 5 bytes: HEAD and HTTP/ both begin with H. */
 	if (p[0] == 'H')
 		return n == 1	     ? LOOK_EITHER
 		       : p[1] == 'T' ? LOOK_RESPONSE
@@ -134,7 +140,7 @@ __noinline int look_at(const struct classify_beginning *b, __u32 n)
 	return look_token(p, n);
 }
 
-/* Reads the first bytes of the call. Their number, or < 0. */
+/* Reads the first bytes of the call. Returns their number, or < 0. */
 static __always_inline int peek(const struct tap_call *c,
 				struct classify_beginning *to)
 {
@@ -168,12 +174,13 @@ static __always_inline int peek(const struct tap_call *c,
 	return n;
 }
 
-/* Buffers of a call that are gone through to find where its bytes end. */
+/* Iovecs of a call that are followed to find its last bytes, at most. */
 #define TAP_TAIL_IOVS 8
 
 /*
- * The last eight bytes of a stream, the newest highest, after the call; was:
- * before it. A byte is 0 if it is not known. Global: see copy_call().
+ * The last eight bytes of a stream after the call, the newest in the highest
+ * byte; a byte is 0 if it is not known. was: the same before the call. Global:
+ * see copy_call().
  */
 __noinline __u64 last_bytes(const struct tap_call *c, __u64 was)
 {

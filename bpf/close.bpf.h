@@ -3,18 +3,21 @@
 #define BPF_CLOSE_BPF_H
 
 /*
- * How connections end: the programs that every front-end for sockets has,
- * whatever it sees calls by.
+ * How connections end: the programs that all front-ends for sockets share,
+ * however they see calls.
  */
 
 #include "bpf/write.bpf.h"
 
-/* The front-end does not see the reads that find nothing but the end. */
+/*
+ * 1: the front-end does not see reads that only return EOF, so the socket's
+ * state must show it.
+ */
 #ifndef TAP_EOF_BY_STATE
 #define TAP_EOF_BY_STATE 0
 #endif
 
-/* When and how TCP ended a socket, or its twin. Returns the verdict. */
+/* Notes when and how TCP ended a socket, or its twin. Returns the verdict. */
 static __noinline int note_end(struct sock *sk, __u32 twin)
 {
 	__u64 key = (__u64)sk + twin;
@@ -32,9 +35,9 @@ static __noinline int note_end(struct sock *sk, __u32 twin)
 }
 
 /*
- * TCP is done with the connection: a reset, or both ends have closed. The
- * program need not be: a call may be under way, whose record comes when it
- * returns, and what came before the end can still be read.
+ * TCP is done with the connection: it was reset, or both ends have closed. The
+ * program may not be: a call may be under way, whose record comes when it
+ * returns, and bytes that came before the end can still be read.
  */
 static __noinline int tap_closed(struct sock *sk)
 {
@@ -43,7 +46,10 @@ static __noinline int tap_closed(struct sock *sk)
 	return 0;
 }
 
-/* The last of a socket, or of its twin. Returns the connection's verdict. */
+/*
+ * Sends the last record of a socket, or of its twin, and forgets it. Returns
+ * the connection's verdict.
+ */
 static __noinline int close_conn(struct sock *sk, __u32 twin)
 {
 	__u64 key = (__u64)sk + twin;
@@ -73,8 +79,8 @@ static __noinline int close_conn(struct sock *sk, __u32 twin)
 }
 
 /*
- * The program has let the socket go, and TCP too; or it begins another
- * connection with it. Nothing of this one may reach the next at its address.
+ * Both the program and TCP have released the socket, or it begins another
+ * connection. No state of this one may reach the next at the same address.
  */
 static __noinline int tap_destroyed(struct sock *sk)
 {

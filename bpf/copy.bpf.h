@@ -7,27 +7,30 @@
 #include "bpf/head_end.bpf.h"
 #include "bpf/sock.bpf.h"
 
-/* Flags that the later pieces of a call have too. */
+/* Flags that the later pieces of a call carry as well. */
 #ifndef TAP_F_KEEP
 #define TAP_F_KEEP TAP_F_ENTRY
 #endif
 
-/* Flags of a cut that no record has: the call has only begun, … */
+/* In copy_cut.flags only, not in records: the call has only begun. */
 #define CUT_EARLY (1 << 8)
-/* … and its first bytes can't be read before the kernel has. */
+/*
+ * In copy_cut.flags only: the bytes can't be read yet (their page is not in
+ * memory); once the kernel has read them, they can.
+ */
 #define CUT_UNREAD (1 << 9)
 
-/* Bytes of one call that are copied at most, … */
+/* Bytes copied of one call, at most. */
 #define TAP_CALL_MAX (64 * 1024)
-/* … and of one that brings a request with a body. */
+/* Bytes copied of a call that has a request with a body, at most. */
 #define TAP_BODY_MAX (16 * 1024)
-/* Pieces and iovecs of one call that are gone through at most … */
+/* Calls of copy_step() for one call, at most: one per piece and empty iovec. */
 #define TAP_STEPS_MAX 192
-/* … and before bpf_loop() (5.17), where the verifier walks each of them. */
+/* The same without bpf_loop() (before 5.17): the verifier walks each step. */
 #define TAP_STEPS_SHORT 16
 /* What ends a head: a blank line. */
 #define BLANK FOURCC('\r', '\n', '\r', '\n')
-/* A head this long that has not ended is given up. */
+/* A head that has not ended after this many bytes is given up. */
 #define TAP_HEAD_MAX (64 * 1024)
 
 /* --- records --- */
@@ -46,15 +49,16 @@ static __always_inline void fill_record(struct tap_record *r, __u64 sk,
 }
 
 /*
- * Records are never announced: a wake-up costs more than fifty records. The
- * agent drains by a timer, and the ring holds what comes in many of its turns.
+ * Does not wake the agent: a wake-up costs more than fifty records. The agent
+ * drains the ring by a timer, and the ring holds what comes between several
+ * drains.
  */
 static __always_inline void submit(void *record)
 {
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 }
 
-/* Tells who has the connection, the first time and when it changes hands. */
+/* Reports the connection's process: at first, and when another takes over. */
 static __noinline int open_record(struct sock *sk, __u32 twin,
 				  struct tap_conn *conn)
 {
@@ -83,32 +87,32 @@ static __noinline int open_record(struct sock *sk, __u32 twin,
 
 /* --- copying --- */
 
-/* What of a call is to be copied, and as what; and what it was. */
+/* What copy_call() must copy of a call; then what it found. */
 struct copy_cut {
 	__u64 first_ns, last_ns;
 	__u32 pos;
 	__u32 dir, flags;
-	/* If it was LOOK_LATER: then what it turned out to be. */
+	/* enum classify_result; LOOK_LATER is replaced by what was found. */
 	__u32 look;
-	__u32 copied; /* set: bytes of it were */
-	__u32 tail_seen; /* set: conn->last_bytes is up to date */
+	__u32 copied; /* out: bytes were copied */
+	__u32 tail_seen; /* out: conn->last_bytes is up to date */
 };
 
-/* One call that is being copied. The stack is short: no holes. */
+/* A call that is being copied. Ordered without padding: the stack is short. */
 struct copy {
 	__u64 sk;
-	const char *from; /* next byte … */
-	__u32 seg_left; /* … of a buffer that has so many left */
-	__u32 left; /* … of a call that has so many left */
-	__u32 budget; /* … of which so many may be copied */
+	const char *from; /* next byte to copy */
+	__u32 seg_left; /* bytes left in this buffer */
+	__u32 left; /* bytes left in the call */
+	__u32 budget; /* bytes that may still be copied */
 	__u32 iovs;
 	const struct iovec *iov;
 	__u64 first_ns, last_ns;
 	__u32 pos;
 	__u32 dir, flags, look;
-	__u32 scan; /* the end of the head is looked for */
-	__u32 scan_all; /* … even if the call ends like a single head */
-	__u32 whole; /* go on behind the head */
+	__u32 scan; /* looking for the end of the head */
+	__u32 scan_all; /* scan, even if the call ends in a blank line */
+	__u32 whole; /* copy what follows the head, too */
 	__u32 tail_seen; /* the call's last bytes are in conn->last_bytes */
 };
 
@@ -117,7 +121,7 @@ struct copying {
 	struct copy copy;
 };
 
-/* The head ended n bytes into this piece of len: is there more to it? */
+/* The head ended after end bytes of this piece of len. Is more to be copied? */
 static __always_inline void head_ended(struct copy *c, struct tap_conn *conn,
 				       __u32 end, __u32 len, __u8 next)
 {
@@ -125,7 +129,9 @@ static __always_inline void head_ended(struct copy *c, struct tap_conn *conn,
 	if (c->look != LOOK_REQUEST && c->look != LOOK_REQUEST_BODY)
 		return;
 	if (end == c->left) {
-		/* Nothing follows: this is how long one request is here. */
+		/*
+		 * Nothing follows: a sample of the length of a single request.
+		 */
 		if ((c->flags & TAP_F_CALL_START) && end <= 0xffff &&
 		    (!conn->single_len || end < conn->single_len))
 			conn->single_len = end;
@@ -154,8 +160,9 @@ static __always_inline void head_begins(struct copy *c, struct tap_conn *conn)
 }
 
 /*
- * The first n bytes of a call tell what it begins. 0: nothing to be copied.
- * Whatever answers a request is shown, HTTP or not.
+ * Classifies a call that was due to begin a message, by its first n bytes.
+ * Returns 0 if nothing must be copied. An answer to a request is reported
+ * whether it is HTTP or not.
  */
 static __always_inline int settle(struct copy *c, struct tap_conn *conn,
 				  const struct classify_beginning *b, __u32 n)
@@ -173,7 +180,9 @@ static __always_inline int settle(struct copy *c, struct tap_conn *conn,
 	return 1;
 }
 
-/* The last four bytes, when the n < 4 lowest of next follow. */
+/*
+ * The last four bytes of a stream: tail, then the n < 4 lowest bytes of next.
+ */
 static __always_inline __u32 shift_in(__u32 tail, __u32 next, __u32 n)
 {
 	n = (n & 3) * 8;
@@ -193,7 +202,9 @@ static __always_inline void look_for_end(struct copy *c, struct tap_conn *conn,
 		end = scan_small((const void *)data, n, *tail);
 	else
 		end = scan_large((const void *)data, n, *tail);
-	/* \n\r is taken for the end, but its last byte can be in the next call.
+	/*
+	 * \n\r counts as the end already, but its \n may come with the next
+	 * call: then end > n.
 	 */
 	if (end && end <= n)
 		head_ended(c, conn, end, n, end < cap ? data[end] : 0);
@@ -203,7 +214,10 @@ static __always_inline void look_for_end(struct copy *c, struct tap_conn *conn,
 		*tail = shift_in(*tail, *(const __u32 *)data, n);
 }
 
-/* There is no room for what can't be looked at: taken for what was due. */
+/*
+ * No room in the ring for a call that is not classified yet: treats it as the
+ * message that was due.
+ */
 static __always_inline void assume_due(struct copy *c, struct tap_conn *conn)
 {
 	if (c->look != LOOK_LATER)
@@ -213,7 +227,7 @@ static __always_inline void assume_due(struct copy *c, struct tap_conn *conn)
 	head_begins(c, conn);
 }
 
-/* This piece of the call finds no room: is a request lost with it? */
+/* The ring has no room for this piece: is a request lost with it? */
 static __always_inline bool loses_request(struct copy *c, struct tap_conn *conn)
 {
 	assume_due(c, conn);
@@ -222,9 +236,9 @@ static __always_inline bool loses_request(struct copy *c, struct tap_conn *conn)
 }
 
 /*
- * A piece of n bytes found no room. Its head ends with it, or else the next one
- * would be taken for more of it and not be counted; of a head that comes in
- * tiny pieces the end is looked for.
+ * The ring had no room for a piece of n bytes. Its head is assumed to end with
+ * it: else the next head would count as more of this one. Of a head that comes
+ * in tiny pieces the real end is looked for.
  */
 static __always_inline void piece_lost(struct copy *c, struct tap_conn *conn,
 				       __u32 n)
@@ -261,7 +275,10 @@ static __always_inline void fill_data(struct tap_rec_data *d,
 	d->pad = 0;
 }
 
-/* The call has only begun, and nothing but the start of a head was sent. */
+/*
+ * The call has only begun, and no more than the start of a head was sent: the
+ * rest can be copied when it returns.
+ */
 static __always_inline bool can_wait(const struct copy *c)
 {
 	return c->flags & CUT_EARLY &&
@@ -269,8 +286,9 @@ static __always_inline bool can_wait(const struct copy *c)
 }
 
 /*
- * n, and no more than cap, so that the verifier sees it: it is not left out for
- * what is known of n, and it is the register compared that is used.
+ * The smaller of n and cap, so that the verifier sees the limit. In assembly:
+ * the compiler can't leave out the comparison for what it knows of n, nor use a
+ * register other than the one compared.
  */
 static __always_inline __u32 at_most(__u64 n, const __u32 cap)
 {
@@ -279,8 +297,8 @@ static __always_inline __u32 at_most(__u64 n, const __u32 cap)
 }
 
 /*
- * Copies n <= cap bytes into a record of their own. 0 to go on behind them, 1
- * at the end.
+ * Copies n <= cap bytes into a record of their own. Returns 0 to go on with the
+ * next piece, 1 at the end.
  */
 static __always_inline int copy_piece(struct copy *c, struct tap_conn *conn,
 				      __u32 n, const __u32 cap)
@@ -328,8 +346,8 @@ static __always_inline int copy_piece(struct copy *c, struct tap_conn *conn,
 }
 
 /*
- * Global: the verifier looks at each once, and takes whatever is known of *c
- * for unknown behind it. Else it would follow each way through the one piece
+ * Global functions, so that the verifier checks each once and forgets what it
+ * knew of *c after a call. Else it would follow every path through one piece
  * into the next.
  */
 __noinline int copy_small(struct copy *c, struct tap_conn *conn, __u32 n)
@@ -342,7 +360,7 @@ __noinline int copy_large(struct copy *c, struct tap_conn *conn, __u32 n)
 	return c && conn ? copy_piece(c, conn, n, TAP_PIECE_MAX) : 1;
 }
 
-/* Copies the next piece. 0 to go on, 1 at the end. */
+/* Copies the next piece. Returns 0 to go on, 1 at the end. */
 static long copy_step(__u32 i, struct copying *k)
 {
 	struct copy *c = &k->copy;
@@ -374,7 +392,7 @@ static long copy_step(__u32 i, struct copying *k)
 	return copy_large(c, k->conn, n) != 0;
 }
 
-/* Global: the verifier looks at it once, whoever calls it and with what. */
+/* Global, so that the verifier checks it once, whoever calls it with what. */
 __noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
 			 struct copy_cut *cut)
 {
@@ -413,7 +431,7 @@ __noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
 	c->scan = conn->head_open[dir];
 	if (is_message(c->look) && c->look != LOOK_LATER)
 		head_begins(c, conn);
-	/* Mostly the first piece is the last. */
+	/* Most calls are one piece. */
 	if (copy_step(0, &k))
 		;
 	else if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop))

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 
 /*
- * Front-end `fentry`: tcp_sendmsg() and tcp_recvmsg(), entered and left, the
- * cheapest. Sees whatever reaches them: system calls of any mode, io_uring,
- * and by their progress sendfile and splice. Needs a kernel with BTF, and for
- * arm64 Linux 6.0.
+ * Front-end `fentry`: entry and return of tcp_sendmsg() and tcp_recvmsg(); the
+ * cheapest. Sees whatever reaches them: system calls of 64-bit and 32-bit
+ * programs, io_uring, and of sendfile and splice how many bytes they moved.
+ * Needs a kernel with BTF, and on arm64 Linux 6.0.
  */
 
 #define TAP_FRONT TAP_FRONT_FENTRY
@@ -15,8 +15,9 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /*
- * What the function returns, behind its args arguments. Their number varies
- * with the kernel, so it is asked where it can be (5.17); before, it did not.
+ * The return value of a function that has args arguments; the kernel stores it
+ * after them. Their number differs between kernels, so kernels that can be
+ * asked for the value are asked (5.17); on all older ones it is args.
  */
 #define RETURNED(ctx, args)                                                    \
 	({                                                                     \
@@ -57,7 +58,7 @@ int fexit_recvmsg(__u64 *ctx)
 	if (flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
 		return 0;
 	if (ret == 0) {
-		/* EOF, unless nothing was asked for. */
+		/* EOF, unless 0 bytes were asked for. */
 		if (ctx[2])
 			tap_ended(sk, TAP_RX);
 		return 0;

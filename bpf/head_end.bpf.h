@@ -2,22 +2,22 @@
 #ifndef BPF_HEAD_END_BPF_H
 #define BPF_HEAD_END_BPF_H
 
-/* Where does a head end? Seven bytes at a time, in a piece just copied. */
+/* Finds the end of a head in a piece just copied, seven bytes at a time. */
 
 #include "bpf/turn.bpf.h"
 
 /*
- * A record has room for a small piece, or for TAP_PIECE_MAX: the ring is what a
- * burst must fit into. Most requests are small, and most response heads.
+ * A record has room for a small piece or for TAP_PIECE_MAX, so that a larger
+ * burst fits into the ring: most requests and most response heads are small.
  */
 #define TAP_PIECE_SMALL 256
-/* … and both have room behind them for a step of the scan. */
+/* Room after a piece of either size, for one step of the scan. */
 #define TAP_PIECE_PAD 32
 
 /*
- * Finds \n\r or \n\n in v, at one of its first 7 bytes: the blank line that
- * ends a head. Offset of what follows the blank line, or 0. Without branches
- * on where it is: the verifier would follow each.
+ * Finds \n\r or \n\n, the blank line that ends a head, at one of the first 7
+ * bytes of v. Returns the offset after the blank line, or 0. Does not branch on
+ * where it is: the verifier would follow each branch.
  */
 static __always_inline __u32 blank_line(__u64 v)
 {
@@ -26,7 +26,10 @@ static __always_inline __u32 blank_line(__u64 v)
 	__u64 lflf = lf | ((v >> 8) ^ (ONES * '\n'));
 	__u64 hit, at;
 
-	/* A byte is zero where both match; the lowest is found exactly. */
+	/*
+	 * A byte is zero where both match; only the lowest such byte is
+	 * reliable.
+	 */
 	crlf = (crlf - ONES) & ~crlf & (HIGHS >> 8);
 	lflf = (lflf - ONES) & ~lflf & (HIGHS >> 8);
 	hit = crlf | lflf;
@@ -36,9 +39,9 @@ static __always_inline __u32 blank_line(__u64 v)
 	return at + 2 + ((crlf >> (at * 8 + 7)) & 1);
 }
 
-#define SCAN_STEP 28 /* bytes looked at in one turn */
+#define SCAN_STEP 28 /* bytes per iteration */
 
-/* The bytes of a record: cap of them, and room for a step of the scan. */
+/* A record's bytes, and room for one step of the scan. */
 struct head_end_small {
 	__u8 at[TAP_PIECE_SMALL + TAP_PIECE_PAD];
 };
@@ -47,9 +50,9 @@ struct head_end_large {
 };
 
 /*
- * Scans data[0..len) for the end of a head; tail holds the bytes before it, the
- * last in the highest byte. data has cap bytes and TAP_PIECE_PAD more; the
- * eight behind len are zero. Offset behind the head, or 0.
+ * Scans data[0..len) for the end of a head. tail: the four bytes before data,
+ * the last in the highest byte. data has cap bytes and TAP_PIECE_PAD more; the
+ * eight after len are zero. Returns the offset after the head, or 0.
  */
 static __always_inline __u32 scan(const __u8 *data, __u32 len, __u32 tail,
 				  const __u32 cap)
@@ -57,7 +60,7 @@ static __always_inline __u32 scan(const __u8 *data, __u32 len, __u32 tail,
 	__u64 v = (__u64)(tail >> 8) | *(const __u64 *)data << 24;
 	__u32 at, i, end = blank_line(v & 0xffffffffffffull);
 
-	/* The end itself is in this piece, its beginning in the one before. */
+	/* The blank line begins in the piece before and ends in this one. */
 	if (end > 3)
 		return end - 3;
 	for (at = 0; at < cap; at += SCAN_STEP) {
@@ -73,7 +76,7 @@ static __always_inline __u32 scan(const __u8 *data, __u32 len, __u32 tail,
 	return 0;
 }
 
-/* Global, so that the verifier looks at each once: see copy_call(). */
+/* Global, so that the verifier checks each once: see copy_call(). */
 __noinline int scan_small(const struct head_end_small *p, __u32 len, __u32 tail)
 {
 	return p ? scan(p->at, len, tail, TAP_PIECE_SMALL) : 0;

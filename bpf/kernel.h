@@ -3,10 +3,11 @@
 #define BPF_KERNEL_H
 
 /*
- * The few kernel types that we touch, and of those the few fields: CO-RE
- * finds their real offsets when the programs are loaded, so that building
- * needs neither a generated vmlinux.h nor BTF. Fields are named as in Linux
- * 5.10 and later; what was renamed since then has a flavour of its own.
+ * The few kernel types that we read, with only the fields that we read: CO-RE
+ * finds their real offsets when the programs are loaded, so that building needs
+ * neither a generated vmlinux.h nor BTF. Fields are named as in Linux 5.10 and
+ * later; for a field that was renamed since, a flavour of the struct (___vN)
+ * has the other name.
  */
 
 #include <linux/bpf.h>
@@ -26,7 +27,7 @@ typedef _Bool bool;
 #define IPPROTO_TCP 6
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
-#define SOCK_DONE 1 /* a bit of skc_flags: the peer's FIN has come */
+#define SOCK_DONE 1 /* bit number in skc_flags: the peer's FIN has come */
 #define MSG_OOB 0x1
 #define MSG_PEEK 0x2
 #define MSG_TRUNC 0x20
@@ -68,7 +69,7 @@ struct sock_common {
 };
 
 /*
- * Where the bytes of a call on a socket are. Before 5.14 the kind shares its
+ * Where the bytes of a call on a socket are. Before 5.14 the type shares its
  * field with the direction; before 6.4 __iov was called iov, and before 6.0
  * there was no ubuf.
  */
@@ -173,10 +174,9 @@ struct pt_regs {
 #pragma clang attribute pop
 
 /*
- * Since 6.2: a typed pointer, so that the fields of what it points to are
- * plain loads (a fault reads as 0). Before that each field is a call of
- * bpf_probe_read_kernel(), some 40 ns where returns are mitigated. READ() takes
- * the better one.
+ * Since 6.2: makes a typed pointer, whose fields are then plain loads (a fault
+ * reads as 0). Before that each field is a call of bpf_probe_read_kernel(),
+ * some 40 ns on CPUs whose returns are mitigated. READ() takes the better one.
  */
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 
@@ -186,7 +186,7 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
 				   ->field                                     \
 			 : BPF_CORE_READ((type *)(ptr), field))
 
-/* What programs hand to system calls: an ABI, so not relocated. */
+/* What programs pass to system calls: an ABI, so not relocated. */
 
 struct iovec {
 	void *iov_base;

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 
 /*
- * Front-end `kprobe`: the same as fentry, where the kernel has no fentry.
+ * Front-end `kprobe`: hooks the same functions as fentry, on kernels without
+ * it.
  *
- * A kernel keeps a handful of return probes of a function at a time, and a
- * thread that waits in tcp_recvmsg() would hold one: the reads of the next
- * would be missed in silence. So reading is seen by what TCP does in the midst
- * of it, when bytes have been copied out and before the lock is given up: the
- * tracepoint tcp_rcv_space_adjust. It is run once for each buffer of the
- * kernel, so one call may be seen as several. Writers seldom wait.
+ * A kernel has only a few instances of a return probe per function, and each
+ * thread that waits inside tcp_recvmsg() would hold one: once all are held,
+ * reads of other threads would be missed silently. So reads are observed in the
+ * middle, after bytes were copied out and before the lock is released: by the
+ * tracepoint tcp_rcv_space_adjust. It runs once per buffer of the kernel, so
+ * one call may be seen as several. Writes do have a return probe: writers
+ * seldom wait.
  */
 
 #define TAP_FRONT TAP_FRONT_KPROBE
@@ -18,18 +20,19 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* A call that is being made, by thread. */
+/* The call that a thread is making. */
 struct kprobe_call {
 	struct sock *sk;
-	struct msghdr *msg; /* NULL: its bytes are in no program's memory */
-	__u64 left; /* a read: bytes that there was room for when last seen */
+	/* NULL: the bytes are not in the program's memory */
+	struct msghdr *msg;
+	__u64 left; /* reads: room left in msg when last seen */
 	__u32 flags;
 	__u32 pad;
 };
 
 /*
- * Threads inside a read or write at one time; the ones that wait longest go if
- * there are more. LRU also because a thread may end without a trace.
+ * Threads that are inside a read or write; if there are more, those that wait
+ * longest are evicted. LRU also because a thread's end is not observed.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -131,7 +134,7 @@ int tcp_rcv_space_adjust(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* What follows in this thread is not tcp_recvmsg(). */
+/* What this thread reads until its next tcp_recvmsg() is not that call's. */
 SEC("kprobe/tcp_splice_read")
 int kprobe_splice_read(struct pt_regs *ctx)
 {

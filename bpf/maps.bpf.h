@@ -2,7 +2,7 @@
 #ifndef BPF_MAPS_BPF_H
 #define BPF_MAPS_BPF_H
 
-/* The maps that front-ends share, each with its sizing argument. */
+/* The maps that front-ends share, each with the reason for its size. */
 
 #include "bpf/kernel.h"
 #include "bpf/tap.h"
@@ -10,10 +10,11 @@
 
 /*
  * 4 MiB hold 25 ms of 100,000 requests/s with both roles captured (four
- * records, 1.6 KB a request); the agent drains it before a quarter is full, at
- * the rate that it saw. All of it counts as resident memory of the agent. It
- * and those below are made by the agent, by its configuration (tap_maps.c).
- * Full: counted, by request.
+ * records, 1.6 KB per request). The agent drains it before it would be a
+ * quarter full, at the rate of the last drain. All of it counts as resident
+ * memory of the agent, which creates it and the maps below by its configuration
+ * (tap_bpf_maps.c). What finds no room is counted, requests apart from other
+ * records.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -23,7 +24,7 @@ struct {
 /*
  * One entry per TCP socket that moved bytes: 120 bytes each. LRU, because a
  * close can be missed (a program is skipped when it interrupts itself): a
- * leaked entry then ages out instead of staying for ever.
+ * leaked entry then ages out instead of staying forever.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -40,8 +41,8 @@ struct {
 } tap_counters SEC(".maps");
 
 /*
- * Threads that make TLS calls, or read TLS sockets: 100 bytes each. One entry
- * only if TLS is not captured. LRU: threads end without a word.
+ * Threads that make TLS calls or read TLS sockets: 100 bytes each. Has a single
+ * entry if TLS is not captured. LRU, because a thread's end is not observed.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

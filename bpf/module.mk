@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Each bpf/NAME.bpf.c is a front-end: an object, and a skeleton that carries it,
-# included as "NAME.skel.h" by probe-agent/tap/tap.c.
+# Each bpf/NAME.bpf.c is a front-end: built into an object, and a skeleton that
+# carries it and is included as "NAME.skel.h". By which files: tests/lint.sh.
 ARCH := $(shell uname -m)
 BPF_ARCH := $(subst aarch64,arm64,$(subst x86_64,x86,$(ARCH)))
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) \
@@ -15,7 +15,7 @@ $(GEN)/bpf/%.bpf.o: bpf/%.bpf.c
 	$(call say,BPF,$@)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
 
-# bpftool warns about things that old objects do; only a failure is news.
+# bpftool may warn about constructs of older objects; only its failure matters.
 $(GEN)/bpf/%.skel.h: $(GEN)/bpf/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf >$@

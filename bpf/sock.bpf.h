@@ -2,12 +2,12 @@
 #ifndef BPF_SOCK_BPF_H
 #define BPF_SOCK_BPF_H
 
-/* Socket → connection identity: from a file descriptor, and its addresses. */
+/* Sockets: by file descriptor; their positions, room, state and addresses. */
 
 #include "bpf/kernel.h"
 #include "bpf/tap.h"
 
-/* The task that runs, typed where the kernel can (5.11). */
+/* The current task; a typed pointer where the kernel has one (5.11). */
 static __always_inline struct task_struct *current_task(void)
 {
 	if (bpf_core_enum_value_exists(enum bpf_func_id,
@@ -16,7 +16,7 @@ static __always_inline struct task_struct *current_task(void)
 	return (void *)bpf_get_current_task();
 }
 
-/* The file table entry of fd; NULL if there is none. */
+/* The open file behind fd; NULL if there is none. */
 static __always_inline struct file *file_of_fd(struct task_struct *task,
 					       unsigned int fd)
 {
@@ -27,7 +27,7 @@ static __always_inline struct file *file_of_fd(struct task_struct *task,
 
 	if (fd >= READ(struct fdtable, fdt, max_fds))
 		return NULL;
-	/* Any struct that begins with a pointer does to read one. */
+	/* To read a pointer, any struct that begins with one will do. */
 	if (bpf_rdonly_cast)
 		return (void *)READ(struct list_head, table + fd, next);
 	bpf_probe_read_kernel(&file, sizeof(file), table + fd);
@@ -35,8 +35,8 @@ static __always_inline struct file *file_of_fd(struct task_struct *task,
 }
 
 /*
- * Is sk the socket behind fd? What private_data means need not be known: only
- * a socket has one that points to it.
+ * Is sk the socket behind fd? Need not know what kind of file it is: only a
+ * socket's private_data leads to sk.
  */
 static __always_inline bool is_at_fd(struct task_struct *task, unsigned int fd,
 				     struct sock *sk)
@@ -77,18 +77,21 @@ static __always_inline bool sock_is_tcp(struct sock *sk)
 }
 
 /*
- * Next byte that the program will write. Once its side is shut down, the FIN
- * counts too: read it before (tap_ended()).
+ * Position of the next byte that the program will write. After it shut its side
+ * down, the FIN counts too: read it before (tap_ended()).
  */
 static __always_inline __u32 sock_tx_seq(struct sock *sk)
 {
 	return READ(struct tcp_sock, sk, write_seq);
 }
 
-/* What the kernel needs to keep a byte is more than a byte: twice, and this. */
+/*
+ * A byte costs the kernel more than a byte of the send buffer. We assume twice
+ * its size, and this much on top.
+ */
 #define ROOM_SPARE 4096
 
-/* A write of len bytes is taken whole, and at once. */
+/* Will the socket take a write of len bytes whole, and at once? */
 static __always_inline bool sock_has_room(struct sock *sk, __u32 len)
 {
 	__u8 state = READ(struct sock, sk, __sk_common.skc_state);
@@ -100,8 +103,9 @@ static __always_inline bool sock_has_room(struct sock *sk, __u32 len)
 }
 
 /*
- * Next byte that the program will read. A read that reaches the peer's FIN
- * takes it, and its sequence number, together with the bytes before it.
+ * Position of the next byte that the program will read. A read that reaches the
+ * peer's FIN consumes its sequence number together with the bytes before it: it
+ * is taken off again.
  */
 static __always_inline __u32 sock_rx_seq(struct sock *sk)
 {
@@ -113,7 +117,7 @@ static __always_inline __u32 sock_rx_seq(struct sock *sk)
 	return seq;
 }
 
-/* The peer's FIN has come, and what was before it has been read. */
+/* Has the peer's FIN come, and has everything before it been read? */
 static __always_inline bool sock_all_read(struct sock *sk)
 {
 	return READ(struct sock, sk, __sk_common.skc_flags) &

@@ -2,16 +2,16 @@
 
 /*
  * Front-end `socket`: the tracepoints at the end of each send and receive on a
- * socket (6.3), which are not run for files and have the socket at hand, and
- * cost a third of a system call's. What they don't tell is where the bytes are:
- * that is in the arguments of the system call that is being made. Bytes that
- * io_uring, sendfile and programs in 32-bit mode move are counted, but not
- * looked at.
+ * socket (6.3). They do not run for files, have the socket at hand, and cost a
+ * third of a system call's tracepoint. They don't say where the bytes are: that
+ * is in the arguments of the system call under way. Bytes that io_uring,
+ * sendfile and 32-bit programs move are counted, but not inspected.
  *
- * Writes are looked at when they begin (bpf/write.bpf.h): by TCP's own
- * tracepoint (6.16). Then no system call is traced, which would cost each of
- * them, whatever it does, some 70 ns. Kernels before that have
- * syscall_write_enter, which does not see sendfile: returns are looked at, too.
+ * Writes are inspected when they begin (bpf/write.bpf.h), by TCP's own
+ * tracepoint (6.16). Then no system call is traced: that would cost every
+ * system call, whatever it does, some 70 ns. Kernels before that use
+ * syscall_write_enter, which does not see sendfile, so returns are inspected,
+ * too.
  */
 
 #define TAP_FRONT TAP_FRONT_SOCKET
@@ -35,9 +35,9 @@ static __always_inline bool is_read(__u32 nr)
 /* --- many messages in one call --- */
 
 /*
- * sendmmsg() and recvmmsg() come here once for each message, and which one it
- * is has to be counted: conn->mmsg. Such a call ends with its last message,
- * with an error or with a message that is not taken whole.
+ * sendmmsg() and recvmmsg() get here once per message; conn->mmsg counts which
+ * one it is. Such a call ends with its last message, with an error, or with a
+ * message that is not moved whole.
  */
 static __always_inline bool place_any(struct tap_call *c,
 				      const struct tap_conn *conn, __u32 dir,
@@ -50,7 +50,7 @@ static __always_inline bool place_any(struct tap_call *c,
 	return place(c, shape_of(nr), REG1(r), REG2(r));
 }
 
-/* After one message, which was moved whole or not. */
+/* Counts one message; whole: all of it was moved. */
 static __always_inline void next_message(struct tap_conn *conn, __u32 dir,
 					 struct pt_regs *r, bool whole)
 {
@@ -59,7 +59,7 @@ static __always_inline void next_message(struct tap_conn *conn, __u32 dir,
 	conn->mmsg[dir] = whole && next < (__u32)REG2(r) ? next : 0;
 }
 
-/* Nothing was to be read: the call ends. */
+/* The socket was empty, which ends recvmmsg(). */
 static __noinline int nothing_read(struct sock *sk)
 {
 	__u64 key = (__u64)sk;
@@ -72,7 +72,7 @@ static __noinline int nothing_read(struct sock *sk)
 
 /* --- writes --- */
 
-/* Where the bytes are that a system call writes. */
+/* Locates the bytes that a system call writes. */
 static __always_inline bool place_write(struct tap_call *c,
 					const struct tap_conn *conn,
 					struct msghdr *msg, __u32 nr,
@@ -87,9 +87,9 @@ static __always_inline bool place_write(struct tap_call *c,
 }
 
 /*
- * Run for each buffer of the kernel that a write fills, under the socket's
- * lock. Only bytes in the program's memory are the system call's own: a call on
- * a file can make the kernel use a socket.
+ * Runs for each buffer of the kernel that a write fills, under the socket's
+ * lock. The system call's arguments only count if the bytes are in the
+ * program's memory: a call on a file can make the kernel use a socket.
  */
 SEC("raw_tp/tcp_sendmsg_locked")
 int tcp_sendmsg_locked(struct bpf_raw_tracepoint_args *ctx)
@@ -106,7 +106,7 @@ int tcp_sendmsg_locked(struct bpf_raw_tracepoint_args *ctx)
 	if (!conn)
 		return 0;
 	c.len = at_most(READ(struct msghdr, msg, msg_iter.count), 0x7fffffff);
-	/* It has begun before. */
+	/* Not the first buffer: this write was seen to begin. */
 	if (conn->flags & CONN_LATE ||
 	    conn->done.tx_seq == sock_tx_seq(c.sk) + c.len)
 		return 0;
@@ -181,7 +181,7 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 	if (ret <= 0) {
 		if (ret < 0 && nr == NR_RECVMMSG)
 			nothing_read(c.sk);
-		/* EOF, unless nothing was asked for. */
+		/* EOF, unless 0 bytes were asked for. */
 		if (!ret && ((nr != NR_READ && nr != NR_RECVFROM) || REG2(r)))
 			tap_ended(c.sk, TAP_RX);
 		return 0;
@@ -191,7 +191,7 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 	conn = tap_conn_of(c.sk, c.tgid, TAP_RX);
 	if (!conn)
 		return 0;
-	/* One with a time limit can end after any message. */
+	/* recvmmsg() with a time limit can end after any message. */
 	if (flags & MSG_TRUNC || !is_read(nr) ||
 	    !is_at_fd(task, REG0(r), c.sk) ||
 	    (nr == NR_RECVMMSG && (__u32)REG2(r) > 1 && REG4(r))) {
@@ -205,7 +205,10 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* TCP has given bytes to a reader, of whatever kind. */
+/*
+ * TCP has given bytes to a reader of any kind. Only splice is not seen
+ * elsewhere.
+ */
 SEC("raw_tp/tcp_rcv_space_adjust")
 int tcp_rcv_space_adjust(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -2,9 +2,9 @@
 
 /*
  * Front-end `syscall`: the tracepoints of the system calls that move bytes on
- * sockets. Reads are looked at when they return; writes when they begin, and
- * if they are late when they return (bpf/write.bpf.h). Programs in 32-bit mode
- * have no such tracepoints and are not seen; neither is io_uring.
+ * sockets. Reads are inspected when they return; writes when they begin or, if
+ * they are late, when they return (bpf/write.bpf.h). 32-bit programs have no
+ * such tracepoints and are not seen; neither is io_uring.
  */
 
 #define TAP_FRONT TAP_FRONT_SYSCALL
@@ -61,7 +61,7 @@ int syscall_read_exit(struct syscall_exit_args *ctx)
 	if (!c.sk)
 		return 0;
 	if (ctx->ret == 0) {
-		/* EOF, unless nothing was asked for. */
+		/* EOF, unless 0 bytes were asked for. */
 		if (shape != SHAPE_BUF || REG2(r))
 			tap_ended(c.sk, TAP_RX);
 		return 0;
@@ -93,8 +93,8 @@ int syscall_sendfile_exit(struct syscall_exit_args *ctx)
 
 /*
  * Many messages in one call: on a TCP socket just a longer readv or writev.
- * Each is taken as a call of its own; more than MMSG_MAX are not looked into.
- * (What sendmmsg begins with, syscall_write_enter sees.)
+ * Each is handled as a call of its own; those after the first MMSG_MAX are not
+ * inspected. (The start of sendmmsg is seen by syscall_write_enter.)
  */
 #define MMSG_MAX 16
 
@@ -104,7 +104,7 @@ struct mmsg {
 	__u32 tgid;
 	const struct mmsghdr *vec;
 	__u32 n;
-	__u32 after; /* bytes in those that are left */
+	__u32 after; /* bytes in the messages that are left */
 	bool read;
 };
 

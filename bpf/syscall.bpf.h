@@ -3,8 +3,8 @@
 #define BPF_SYSCALL_BPF_H
 
 /*
- * What the front-ends that look at system calls share: where the bytes of a
- * call are, by its arguments; and the programs that both have.
+ * Shared by the front-ends that read the arguments of system calls: where the
+ * bytes of a call are, and the programs that both front-ends have.
  */
 
 #include "bpf/close.bpf.h"
@@ -24,12 +24,12 @@ struct syscall_exit_args {
 };
 
 /*
- * x86: the kernel stack holds 16 KiB, arm64: the same with 4 KiB pages; the
- * agent sets what it finds. Only used before 5.15.
+ * The size of a kernel stack: 16 KiB on x86, and on arm64 with 4 KiB pages.
+ * Only used before 5.15.
  */
 const volatile __u32 tap_stack_bytes = 16384;
 
-/* The arguments of the system call that is returning. */
+/* The registers of the system call under way: its number and arguments. */
 static __always_inline struct pt_regs *user_regs(struct task_struct *task)
 {
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
@@ -80,7 +80,7 @@ enum syscall_nr {
 };
 #endif
 
-/* How a system call says where its bytes are. */
+/* How a system call passes the place of its bytes. */
 enum syscall_shape {
 	SHAPE_BUF, /* buf, len */
 	SHAPE_IOV, /* iov, iovs */
@@ -102,7 +102,7 @@ static __always_inline enum syscall_shape shape_of(__u32 nr)
 	}
 }
 
-/* Fills the place of the bytes in; false if it can't be read. */
+/* Sets where the bytes of the call are; false if that can't be read. */
 static __always_inline bool place(struct tap_call *c, enum syscall_shape shape,
 				  __u64 addr, __u64 n)
 {
@@ -111,7 +111,7 @@ static __always_inline bool place(struct tap_call *c, enum syscall_shape shape,
 		return true;
 	}
 	if (shape == SHAPE_MSG) {
-		/* msg_iov and msg_iovlen, in one piece. */
+		/* Reads msg_iov and msg_iovlen at once. */
 		addr += __builtin_offsetof(struct user_msghdr, msg_iov);
 		if (bpf_probe_read_user(&c->iov, 16, (void *)addr)) {
 			tap_count(TAP_C_READ_FAULTS);
@@ -126,10 +126,10 @@ static __always_inline bool place(struct tap_call *c, enum syscall_shape shape,
 	return true;
 }
 
-/* Iovecs of a write that are added up. */
+/* Iovecs of a write whose lengths are added up, at most. */
 #define IOVS_SUMMED 8
 
-/* Sum of what the first iovecs hold. */
+/* Bytes in the first IOVS_SUMMED iovecs. */
 static __always_inline __u32 iov_bytes(const struct tap_call *c)
 {
 	struct iovec v;
@@ -146,8 +146,8 @@ static __always_inline __u32 iov_bytes(const struct tap_call *c)
 }
 
 /*
- * Serves several tracepoints, as others do, which the agent attaches: one copy
- * of the core to load, and to keep in the instruction cache.
+ * Like others, this program serves several tracepoints, to which the agent
+ * attaches it: the core is loaded, and is in the instruction cache, only once.
  */
 
 SEC("tp")
@@ -167,7 +167,7 @@ int syscall_write_enter(struct syscall_enter_args *ctx)
 		c.len = shape == SHAPE_BUF ? at_most(ctx->arg[2], 0x7fffffff)
 					   : iov_bytes(&c);
 	if (!c.len)
-		be_late(conn); /* it is not known what is written */
+		be_late(conn); /* what it writes is not known */
 	else if (ctx->nr == NR_SENDMMSG || c.iovs > IOVS_SUMMED)
 		tap_writing_late(&c, conn);
 	else

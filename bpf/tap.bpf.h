@@ -3,39 +3,39 @@
 #define BPF_TAP_BPF_H
 
 /*
- * The core that every front-end calls: does this call begin an HTTP message?
- * Then copy it, up to the end of its head, and stamp it. It keeps no protocol
- * state beyond that; pairing and framing are the agent's.
+ * The core that every front-end calls. If a call begins an HTTP message, copies
+ * it up to the end of its head, with time stamps. It keeps no other protocol
+ * state: pairing and framing are the agent's.
  *
  * What is copied
  *   - a call that begins a message: up to the end of its head
  *   - the following calls in that direction, while the head has not ended
  *   - whole calls, on a connection that pipelines: there, a message can begin
- *     anywhere. A connection is known to pipeline when a request comes before
- *     the answer to the one before, or one call holds more than one request.
- *     Finding that takes a scan, so it is made only where it can be true: a
- *     call as long as two of the shortest single requests seen, or shorter
- *     than all of them.
+ *     anywhere. A connection is known to pipeline once a request comes before
+ *     the previous one is answered, or one call holds more than one request.
+ *     The latter takes a scan, which is made only where it can be true: in a
+ *     call as long as two of the shortest single requests seen, or shorter than
+ *     all of them.
  */
 
 #include "bpf/copy.bpf.h"
 
-/* The agent itself: never followed. */
+/* The agent's process, which is never followed; 0: none. */
 const volatile __u32 tap_self_tgid = 0;
 /* The plain text of TLS is captured too, by tls.bpf.c. */
 const volatile bool tap_tls = false;
 
 /*
- * Turns of the conversation without HTTP, until the verdict; also calls in one
- * direction, until fewer of them are looked at.
+ * Turns of the conversation without HTTP before the verdict "not HTTP"; also,
+ * calls in one direction without HTTP before fewer of them are inspected.
  */
 #define TAP_STRIKES 8
-/* Calls between two looks then. */
+/* Of a connection that is backed off, one call in this many is inspected. */
 #define TAP_RECHECK 64
 
 /* --- the life of a connection --- */
 
-/* A function of its own: its stack is not there while a call is copied. */
+/* A function of its own, so that its stack is free while a call is copied. */
 static __noinline int make_conn(struct sock *sk, __u32 tgid)
 {
 	__u64 key = (__u64)sk;
@@ -52,7 +52,9 @@ static __noinline int make_conn(struct sock *sk, __u32 tgid)
 	return 0;
 }
 
-/* The connection of a socket, made if need be. NULL: none, or table full. */
+/*
+ * The connection of a socket, created if needed. NULL: not TCP, or table full.
+ */
 static __always_inline struct tap_conn *conn_of(struct sock *sk, __u32 tgid)
 {
 	__u64 key = (__u64)sk;
@@ -74,9 +76,9 @@ static __always_inline void not_http(struct tap_conn *conn)
 }
 
 /*
- * A call moves bytes of a socket that has to do with TLS, or may have. Inside a
- * TLS call it tells whose socket that is; outside, a read is remembered for
- * sessions that are fed from memory. True: it was inside.
+ * A call moves bytes of a socket that uses TLS, or may do so. Inside a TLS call
+ * this shows which socket the session uses. Outside, a read is remembered for
+ * sessions that are fed from memory. Returns true inside a TLS call.
  */
 static __noinline int tls_touched(__u64 sock, struct tap_conn *conn,
 				  __u32 read_len)
@@ -109,7 +111,7 @@ static __noinline int tls_touched(__u64 sock, struct tap_conn *conn,
 	return false;
 }
 
-/* The connection is encrypted: for good, HTTP can't be seen on it. */
+/* Encrypted: the verdict is final, as no HTTP can be seen on the connection. */
 static __always_inline void is_tls(struct tap_conn *conn)
 {
 	if (conn->verdict != VERDICT_OTHER)
@@ -119,8 +121,8 @@ static __always_inline void is_tls(struct tap_conn *conn)
 }
 
 /*
- * Nothing to be looked at: encrypted, or the agent said so. What is new, and
- * used by a TLS call, is encrypted.
+ * Must the call not be inspected: encrypted, or ignored by the agent? A new
+ * connection that is used inside a TLS call is encrypted.
  */
 static __always_inline bool
 is_opaque(struct tap_conn *conn, const struct tap_call *call, __u32 read_len)
@@ -133,7 +135,10 @@ is_opaque(struct tap_conn *conn, const struct tap_call *call, __u32 read_len)
 	return conn->verdict != VERDICT_NEW;
 }
 
-/* It looks like TLS. After CONNECT that is so if a TLS call makes it. */
+/*
+ * The bytes look like TLS. On an HTTP connection (after CONNECT) it is TLS only
+ * if a TLS call moves them.
+ */
 static __always_inline void looks_encrypted(const struct tap_call *call,
 					    struct tap_conn *conn, __u8 dir)
 {
@@ -149,7 +154,7 @@ static __always_inline void looks_encrypted(const struct tap_call *call,
 		tls_touched((__u64)call->sk, conn, read_len);
 }
 
-/* A call that began no message. A body in many calls counts once. */
+/* A call began no message. A body in many calls counts once. */
 static __always_inline void strike(const struct tap_call *call,
 				   struct tap_conn *conn, __u8 dir, int look)
 {
@@ -171,8 +176,9 @@ static __always_inline void strike(const struct tap_call *call,
 }
 
 /*
- * Does the call hold bytes to copy? CALL_COPY, with what it begins in *look
- * (LOOK_NONE: it goes on), CALL_BODY, or CALL_UNKNOWN if it can't be read.
+ * Must bytes of the call be copied? Returns CALL_COPY, with what the call
+ * begins in *look (LOOK_NONE: it continues something); CALL_BODY: no;
+ * CALL_UNKNOWN: it can't be read.
  */
 static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 			    __u8 dir, __u32 pos, __u8 *look)
@@ -207,7 +213,7 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 	return CALL_BODY;
 }
 
-/* Copies what was judged. */
+/* Copies a call for which judge() returned CALL_COPY. */
 static __always_inline void take(struct tap_call *call, struct tap_conn *conn,
 				 struct copy_cut *cut)
 {
@@ -217,8 +223,9 @@ static __always_inline void take(struct tap_call *call, struct tap_conn *conn,
 }
 
 /*
- * Where a chunked response ends is in bytes that are not copied. If nothing, or
- * an end, follows, what its last bytes look like tells whether it is complete.
+ * The end of a chunked response is in bytes that are not copied. If the
+ * connection then ends or goes silent, the last bytes show whether the response
+ * is complete.
  */
 static __always_inline void note_tail(const struct tap_call *c,
 				      struct tap_conn *conn,
@@ -230,8 +237,8 @@ static __always_inline void note_tail(const struct tap_call *c,
 }
 
 /*
- * Was found not to be HTTP, or goes on and on in this direction without HTTP;
- * and it is not yet time to look at it again.
+ * The connection is not HTTP, or keeps moving bytes in this direction without
+ * HTTP; and the next inspection is not due yet.
  */
 static __always_inline bool is_backed_off(const struct tap_conn *conn, __u8 dir)
 {
@@ -243,8 +250,8 @@ static __always_inline bool is_backed_off(const struct tap_conn *conn, __u8 dir)
 /* --- what front-ends call --- */
 
 /*
- * The connection that a call on a socket is to be looked at for; NULL: it is
- * not. That is told before anybody finds out where its bytes are.
+ * The connection if this call on sk must be inspected, else NULL. Decided
+ * before the call's bytes are located.
  */
 static __always_inline struct tap_conn *tap_conn_of(struct sock *sk, __u32 tgid,
 						    __u8 dir)
@@ -260,10 +267,10 @@ static __always_inline struct tap_conn *tap_conn_of(struct sock *sk, __u32 tgid,
 	return conn;
 }
 
-/* No socket has room for more. */
+/* More than any socket's send buffer holds. */
 #define TAP_AHEAD_MAX (64u << 20)
 
-/* What was written up to seq has been seen, or more that is on its way. */
+/* All writes up to seq were seen, and perhaps a part of one that has begun. */
 static __always_inline bool saw_writes(const struct tap_conn *conn, __u32 seq)
 {
 	return conn->done.tx_seq - seq <= TAP_AHEAD_MAX;
@@ -287,7 +294,7 @@ __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 	if (kind == CALL_UNKNOWN)
 		tap_count(TAP_C_READ_FAULTS);
 	if (kind == CALL_COPY) {
-		/* The socket may not know yet of a write that has begun. */
+		/* The socket may not count a write yet that has begun. */
 		wrote = sock_tx_seq(c->sk);
 		if (!saw_writes(conn, wrote))
 			conn->done.tx_seq = wrote;
@@ -302,8 +309,8 @@ __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 }
 
 /*
- * Bytes went through that are not looked at: sendfile, io_uring. So many are
- * still to come, at once.
+ * Bytes moved that are not inspected: sendfile, io_uring. ahead: bytes of them
+ * that the socket will take right after this.
  */
 static __always_inline void tap_passed(struct sock *sk, struct tap_conn *conn,
 				       int dir, __u32 ahead)
@@ -322,7 +329,7 @@ static __always_inline void tap_passed(struct sock *sk, struct tap_conn *conn,
 	}
 }
 
-/* The same, of a socket that may be nobody's. */
+/* The same, for a socket that may have no entry in tap_conns. */
 static __noinline int tap_moved(struct sock *sk, int dir)
 {
 	__u64 key = (__u64)sk;
@@ -348,11 +355,11 @@ static __noinline int end_conn(struct sock *sk, __u32 twin, int dir)
 		return VERDICT_NEW;
 	if (conn->flags & flag)
 		return conn->verdict;
-	/* The state changes before the FIN is made: not counted yet. */
+	/* The state changes before the FIN is made: it is not counted yet. */
 	if (dir == TAP_TX && !twin)
 		conn->done.tx_seq = sock_tx_seq(sk);
 	conn->flags |= flag;
-	/* What is read of a connection that was reset: CLOSE tells better. */
+	/* No END after a reset: CLOSE says more. */
 	if (!(conn->flags & CONN_OPENED) || conn->error ||
 	    conn->verdict == VERDICT_IGNORED)
 		return conn->verdict;
@@ -370,8 +377,8 @@ static __noinline int end_conn(struct sock *sk, __u32 twin, int dir)
 }
 
 /*
- * One direction is over: the program read EOF, or shut its side down. What is
- * read inside TLS ends when the TLS call says so.
+ * One direction is over: the program read EOF, or shut its side down. Inside
+ * TLS, reading ends when the TLS call says so.
  */
 static __noinline int tap_ended(struct sock *sk, int dir)
 {

@@ -5,16 +5,16 @@
 /*
  * Records that the kernel side writes into the ring buffer and the agent
  * reads. Shared by both, so fixed-width types only. Also the format of a
- * recorded tap (probe-agent/recording.h), so that a record is the same bytes
- * on every architecture we support (all are little endian).
+ * recorded tap (probe-agent/tap/recording.h), so that a record is the same
+ * bytes on every architecture we support (all are little endian).
  *
- *   OPEN   who and what a connection is; precedes its first DATA record, and
- *          comes again when another process takes the connection over
+ *   OPEN   process and addresses of a connection; precedes its first DATA
+ *          record, and comes again when another process takes it over
  *   DATA   bytes copied out of one call, in stream order per direction
  *   END    one direction ended: the program read EOF, or shut its side down
  *   CLOSE  the socket is gone: no call can be under way on it; the last record
- *          of a connection. Its time and error are those of TCP's end, which
- *          can be long before
+ *          of a connection. Its time and error are those of when TCP ended,
+ *          which can be long before
  *
  * Positions (pos, rx_seq, tx_seq) are TCP sequence numbers: 32 bit, wrapping,
  * counted by the kernel whatever path the bytes took (sendfile, splice). FINs
@@ -45,14 +45,14 @@ enum tap_dir {
 enum tap_flag {
 	/* First piece of a call: data[0] is the first byte the call moved. */
 	TAP_F_CALL_START = 1 << 0,
-	/* The core took data[0] for the start of an HTTP message. */
+	/* The core recognised data[0] as the start of an HTTP message. */
 	TAP_F_MESSAGE_START = 1 << 1,
 	/*
-	 * Sent when the call began, though it may have to wait for room,
-	 * because what the peer does next may be seen before it returns:
-	 * call_len is what was asked for, and last_ns is 0. A call that is
-	 * refused and tried again shows the same pos again; one that never
-	 * succeeds is never passed by tx_seq.
+	 * Sent when a write began, although it may have to wait for room,
+	 * because the peer's answer may be seen before the write returns:
+	 * call_len is the length asked for, and last_ns is 0. A write that is
+	 * refused and tried again comes again with the same pos; tx_seq never
+	 * passes one that never succeeds.
 	 */
 	TAP_F_ENTRY = 1 << 2,
 	/* Bytes after this piece were not copied although they could matter. */
@@ -62,8 +62,8 @@ enum tap_flag {
 };
 
 /*
- * What both directions had done when the record was made, this call's own
- * bytes not included. Body bytes cost no records: they show up here.
+ * How far both directions had come when the record was made, without this
+ * call's own bytes. Body bytes cost no records: they only show up here.
  */
 struct tap_rec_progress {
 	__u32 rx_seq; /* first byte not yet read by the program */
@@ -79,14 +79,15 @@ struct tap_record {
 	__u8 front; /* front-end that saw it, enum tap_front */
 	__u32 tgid; /* process that made the call; 0 in CLOSE */
 	/* Connection identity: never (pid, fd). */
-	__u64 sock; /* struct sock address; with TAP_TWIN: what is in its TLS */
+	__u64 sock; /* struct sock address; with TAP_TWIN: inside its TLS */
 	__u64 born_ns; /* when the tap first saw it: the generation */
 	struct tap_rec_progress done;
 };
 
 struct tap_rec_open {
 	struct tap_record rec;
-	__u64 start_ns; /* process start, CLOCK_BOOTTIME; tells PIDs apart */
+	/* process start, CLOCK_BOOTTIME; identifies a reused PID */
+	__u64 start_ns;
 	__u64 cgroup_id;
 	__u16 family; /* AF_INET, AF_INET6 */
 	__u16 local_port; /* host byte order */
@@ -100,7 +101,9 @@ struct tap_rec_open {
 struct tap_rec_data {
 	struct tap_record rec;
 	__u64 first_ns; /* tx: the call began; rx: the call returned */
-	/* The call returned; or it began, with room for all. 0: TAP_F_ENTRY. */
+	/*
+	 * When the call returned, or began with room for all; 0: TAP_F_ENTRY.
+	 */
 	__u64 last_ns;
 	__u32 pos; /* stream position of data[0] */
 	__u32 call_len; /* bytes of the call from data[0] on */
@@ -133,34 +136,30 @@ enum tap_front {
 	TAP_FRONT_SOCKET = 6,
 };
 
-/* Indexes of the per-CPU counters. */
+/*
+ * Indexes of the per-CPU counters: requests whose first record found no room in
+ * the ring, then what proto/agent_counters.def says.
+ */
 enum tap_counter {
-	TAP_C_LOST_REQUESTS, /* requests whose first record found no room */
-	TAP_C_LOST_RECORDS, /* other records that found no room */
-	TAP_C_CONN_FULL, /* connections not followed: table full */
-	TAP_C_READ_FAULTS, /* bytes of the program that could not be read */
-	TAP_C_TRUNCATED, /* messages longer than the copy limit */
-	TAP_C_NOT_HTTP, /* connections given the verdict "not HTTP" */
-	TAP_C_TLS_CALLS, /* TLS calls that moved plain text */
-	TAP_C_TLS_UNKNOWN, /* of these, those whose socket could not be told */
-	TAP_C_TLS_MOVED, /* TLS sessions seen on another socket than before */
-	TAP_C_TLS_EVENTS_LOST, /* program starts the agent was not told of */
-	TAP_C_TLS_MISSED, /* the agent's: users of a library gone too soon */
+	TAP_C_LOST_REQUESTS,
+#define KERNEL_COUNTER(NAME, ...) TAP_C_##NAME,
+#define AGENT_COUNTER(...)
+#include "proto/agent_counters.def"
 	TAP_C_MAX,
 };
 
 enum tap_verdict {
-	VERDICT_NEW, /* nothing seen that decides */
+	VERDICT_NEW, /* undecided */
 	VERDICT_HTTP,
-	VERDICT_OTHER, /* does not look like HTTP; looked at now and then */
-	VERDICT_IGNORED, /* the agent said so: never looked at again */
-	VERDICT_TLS, /* encrypted: never looked at; see bpf/tls.h */
+	VERDICT_OTHER, /* does not look like HTTP; inspected now and then */
+	VERDICT_IGNORED, /* set by the agent: never inspected again */
+	VERDICT_TLS, /* encrypted: never inspected; see bpf/tls.h */
 };
 
 enum tap_conn_flag {
 	/* OPEN was delivered, for the process in tgid. */
 	CONN_OPENED = 1 << 0,
-	/* Has pipelined: whole calls are copied, for good. */
+	/* Has pipelined: whole calls are copied from then on. */
 	CONN_PIPELINED = 1 << 1,
 	/* Whole response calls are copied until the next request. */
 	CONN_WHOLE_ONCE = 1 << 2,
@@ -169,51 +168,57 @@ enum tap_conn_flag {
 	/* END was sent for rx, tx. */
 	CONN_ENDED_RX = 1 << 4,
 	CONN_ENDED_TX = 1 << 5,
-	/* The write that is being made is looked at when it returns. */
+	/* The write under way is inspected when it returns. */
 	CONN_LATE = 1 << 6,
 };
 
-/* What a write that is being made turned out to hold when it began. */
+/*
+ * What the core found in a call; of a write, what its return still has to do.
+ */
 enum tap_call_kind {
-	CALL_UNKNOWN, /* not looked at, or could not be */
+	CALL_UNKNOWN, /* not inspected, or could not be read */
 	CALL_BODY, /* nothing to copy */
-	CALL_COPY, /* to copy when it returns */
+	CALL_COPY, /* bytes must be copied */
 	CALL_SENT, /* copied when it began */
-	CALL_DUE, /* the answer whose turn it is: copied when it returns */
+	CALL_DUE, /* the answer that is due: copied when it returns */
 };
 
 /*
- * What the kernel side keeps of a connection, by struct sock address. The
- * agent reads progress, and writes verdicts.
+ * What the kernel side keeps of a connection. The key is the struct sock
+ * address, or that of its twin. The agent reads progress, and writes verdicts.
  */
 struct tap_conn {
 	__u64 born_ns;
 	struct tap_rec_progress done;
-	__u64 tx_entry_ns; /* the write that is being made */
-	__u64 closed_ns; /* TCP is done with it; 0: not yet */
-	__u64 last_bytes; /* of the responses, newest highest; 0: not known */
-	__u64 session; /* TLS session that the socket belongs to, in tgid */
+	__u64 tx_entry_ns; /* when the write under way began; 0: none */
+	__u64 closed_ns; /* when TCP was done with it; 0: not yet */
+	/* of the responses, newest in the highest byte; 0: not known */
+	__u64 last_bytes;
+	__u64 session; /* TLS session that uses the socket, in process tgid */
 	__u32 tgid;
 	__u32 request_pos; /* where the last request began */
 	__u32 tail[2]; /* last bytes of an open head, per direction */
-	__u32 head_bytes[2]; /* copied of an open head */
+	__u32 head_bytes[2]; /* bytes copied of an open head */
 	__u16 single_len; /* shortest call that held just one request */
-	__u16 recheck; /* calls until it is looked at again */
-	__u16 mmsg[2]; /* messages of a call of many, per direction */
+	__u16 recheck; /* calls until the next inspection */
+	__u16 mmsg[2]; /* messages done of one sendmmsg() or recvmmsg() */
 	__u8 verdict; /* enum tap_verdict */
 	__u8 role; /* direction of requests + 1; 0: not known */
 	__u8 flags; /* enum tap_conn_flag */
 	__u8 strikes; /* turns that did not look like HTTP */
 	__u8 head_open[2]; /* a head has begun and not ended */
 	__u8 tx_kind; /* enum tap_call_kind */
-	__u8 tx_look; /* what it begins; 0: nothing */
-	__u8 last_dir; /* + 1 */
-	__u8 run; /* calls in that direction that began nothing, since a turn */
-	__u8 front; /* enum tap_front, of a twin */
-	__u8 error; /* what TCP was done with it for: sk_err */
+	__u8 tx_look; /* what that write begins: enum classify_result */
+	__u8 last_dir; /* direction of the last call without HTTP, + 1 */
+	__u8 run; /* further calls without HTTP in that direction */
+	__u8 front; /* enum tap_front; twins only */
+	__u8 error; /* sk_err when TCP was done with it */
 };
 
-/* In a socket's address: the plain text of its TLS, a connection of its own. */
+/*
+ * Set in a socket's address: the key of its twin, the plain text inside its
+ * TLS.
+ */
 #define TAP_TWIN 1
 
 #define TAP_PIECE_MAX 512 /* data bytes in one DATA record */

@@ -3,10 +3,10 @@
 #define BPF_TCP_BPF_H
 
 /*
- * What the front-ends inside TCP share: finding the bytes of tcp_sendmsg() and
- * tcp_recvmsg() by the message's iterator. It has moved on by what the call
- * has done when the call returns, so the bytes are then found by going back.
- * Iovecs are in the kernel's memory here: the system call has copied them.
+ * Shared by the front-ends inside TCP: finding the bytes of tcp_sendmsg() and
+ * tcp_recvmsg() by the message's iterator. When the call returns, the iterator
+ * has advanced past the bytes, so they are found by going back. Iovecs are in
+ * kernel memory here: the system call has copied them.
  */
 
 #define TAP_KERNEL_IOVEC
@@ -14,8 +14,8 @@
 #include "bpf/close.bpf.h"
 
 /*
- * Reads one field of a msghdr. Programs of fentry have typed arguments
- * and may simply look.
+ * Reads one field of a msghdr. fentry programs have typed arguments and can
+ * simply load it.
  */
 #ifdef TCP_TYPED
 #define TCP_READ(p, field) ((p)->field)
@@ -23,16 +23,19 @@
 #define TCP_READ(p, field) READ(struct msghdr, p, field)
 #endif
 
-/* Iovecs of one call that are gone back over at most: see TAP_STEPS_MAX. */
+/* Iovecs of one call to go back over, at most: see TAP_STEPS_MAX. */
 #define TCP_BACK_MAX TAP_STEPS_MAX
 
 /*
- * Where tcp_recvmsg() has its flags: 3, and before 5.19, which dropped the
- * argument nonblock, 4. Set by the agent, which reads the kernel's BTF.
+ * Index of tcp_recvmsg()'s argument flags: 3, or 4 before 5.19, which dropped
+ * the argument nonblock. Set by the agent, which reads the kernel's BTF.
  */
 const volatile __u32 tcp_recvmsg_flags_arg = 3;
 
-/* Loads of an argument that the compiler must not make one of a chosen one. */
+/*
+ * Loads the one or the other argument. The barriers keep the compiler from
+ * choosing an address first and loading from that, which the verifier refuses.
+ */
 #define TCP_RECVMSG_FLAGS(arg3, arg4)                                          \
 	({                                                                     \
 		__u32 flags_;                                                  \
@@ -46,7 +49,10 @@ const volatile __u32 tcp_recvmsg_flags_arg = 3;
 		flags_;                                                        \
 	})
 
-/* Only these can be read: others (pages, kernel memory) are not HTTP heads. */
+/*
+ * Only these iterators can be read: others (pages, kernel memory) hold no HTTP
+ * heads.
+ */
 enum tcp_where {
 	TCP_ELSEWHERE,
 	TCP_UBUF, /* one buffer */
@@ -79,7 +85,9 @@ static __always_inline const struct iovec *iovecs(struct msghdr *msg)
 	return BPF_CORE_READ(old, iov);
 }
 
-/* Where the bytes are that the call is about to take. False: nowhere. */
+/*
+ * Locates the bytes that the call is about to take. False: they can't be read.
+ */
 static __always_inline bool place_ahead(struct tap_call *c, struct msghdr *msg)
 {
 	__u64 off = TCP_READ(msg, msg_iter.iov_offset), segs;
@@ -110,11 +118,14 @@ static __always_inline bool place_ahead(struct tap_call *c, struct msghdr *msg)
 struct tcp_back {
 	const struct iovec *iov;
 	struct iovec v; /* *iov */
-	__u32 need; /* bytes before iov */
+	__u32 need; /* bytes still to be found before iov */
 	__u32 steps;
 };
 
-/* One iovec back. 1: that is where the call began, or it can't be read. */
+/*
+ * Goes back one iovec. Returns 1 if the call began there, or if it can't be
+ * read.
+ */
 static long back_step(__u32 i, struct tcp_back *b)
 {
 	b->iov--;
@@ -131,7 +142,10 @@ static long back_step(__u32 i, struct tcp_back *b)
 	return 0;
 }
 
-/* Where the last c->len bytes are that the iterator went over. */
+/*
+ * Locates the last c->len bytes that the iterator went over. Returns false if
+ * they can't be read.
+ */
 static __noinline int place_behind(struct tap_call *c, struct msghdr *msg)
 {
 	__u64 off = TCP_READ(msg, msg_iter.iov_offset);
@@ -171,7 +185,7 @@ static __noinline int place_behind(struct tap_call *c, struct msghdr *msg)
 	if (b.v.iov_len < c->len) {
 		c->first = b.v.iov_len;
 		c->iov = b.iov + 1;
-		/* The one the iterator is in, too. */
+		/* Includes the iovec that the iterator is in. */
 		c->iovs = b.steps - 1 + (off > 0);
 	}
 	return true;
@@ -198,7 +212,7 @@ static __always_inline void tcp_sending(struct sock *sk, struct msghdr *msg)
 		tap_passing(sk, conn, c.len);
 }
 
-/* … and returns: it took so many bytes, or it failed. */
+/* tcp_sendmsg() returns: it took len bytes, or failed if len <= 0. */
 static __always_inline void tcp_sent(struct sock *sk, struct msghdr *msg,
 				     int len)
 {

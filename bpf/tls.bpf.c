@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 
 /*
- * Front-end for TLS: uprobes on the calls of OpenSSL and GnuTLS that take and
- * give plain text. They need a front-end for sockets beside them, which tells
- * what socket each TLS call used (tls_touched() in the core).
+ * Front-end for TLS: uprobes on the functions of OpenSSL and GnuTLS that take
+ * or return plain text. They need a front-end for sockets beside them, which
+ * shows which socket each TLS call used (tls_touched() in the core).
  *
- * The plain text of a connection is a connection of its own to the core: the
- * twin, whose key is the socket's address with TAP_TWIN set, and whose
- * positions count bytes of plain text.
+ * To the core, the plain text of a connection is a connection of its own: the
+ * twin. Its key is the socket's address with TAP_TWIN set, and its positions
+ * count bytes of plain text.
  *
- * Uprobe programs can be preempted, also by another one on the same CPU, so
- * nothing here or in the core may live in per-CPU memory across a line: state
- * is kept by thread and by connection, counters are added to atomically.
+ * Uprobe programs can be preempted, also by another one on the same CPU. So
+ * nothing here or in the core may keep data in per-CPU memory from one
+ * statement to the next: state is kept by thread and by connection, and
+ * counters are added to atomically.
  */
 
 #define TAP_FRONT conn->front
 #define TAP_F_KEEP TAP_F_TLS
 #define TAP_PREEMPTIBLE
 
-/* What the core has for sockets is not all used here. */
+/* Some functions of the core are for sockets and not used here. */
 #pragma clang diagnostic ignored "-Wunused-function"
 
 #include "bpf/tap.bpf.h"
@@ -44,8 +45,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #endif
 
 /*
- * Sessions whose socket is known: 64 bytes each. LRU: sessions end without a
- * word.
+ * Sessions whose socket is known: 48 bytes each. LRU, because a session's end
+ * is not observed.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -54,13 +55,13 @@ struct {
 	__type(value, struct tls_session);
 } tls_sessions SEC(".maps");
 
-/* A few program starts in a row; lost ones are counted. */
+/* Room for a burst of program starts; lost ones are counted. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 64 * 1024);
 } tls_events SEC(".maps");
 
-/* Programs without TLS calls, as the agent found them. */
+/* Executables in which the agent found no TLS functions. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
@@ -68,10 +69,12 @@ struct {
 	__type(value, __u8);
 } tls_no_tls SEC(".maps");
 
-/* A call that has not returned for so long is taken for one that never will. */
+/*
+ * A TLS call that has not returned after this time is assumed never to return.
+ */
 #define TLS_STALE_NS 10000000000ull
 
-/* --- the way in --- */
+/* --- entry --- */
 
 /* A TLS call begins. */
 static __noinline int entered(struct pt_regs *ctx, __u32 op, __u32 flags,
@@ -89,7 +92,9 @@ static __noinline int entered(struct pt_regs *ctx, __u32 op, __u32 flags,
 		if (!t)
 			return 0;
 	}
-	/* What the library calls in a call of its own is part of that. */
+	/*
+	 * A TLS call that the library makes inside another one is part of that.
+	 */
 	if (t->session && STACK(ctx) < t->sp &&
 	    now - t->entry_ns < TLS_STALE_NS)
 		return 0;
@@ -137,7 +142,9 @@ int openssl_write_ex(struct pt_regs *ctx)
 	return entered(ctx, TLS_WRITE, TLS_F_COUNT, TAP_FRONT_OPENSSL);
 }
 
-/* What both of each pair call: see probe-agent/elfinner.h. */
+/*
+ * The functions that both of each pair call: see probe-agent/tls/elf_callee.h.
+ */
 SEC("uprobe")
 int openssl_read_inner(struct pt_regs *ctx)
 {
@@ -169,9 +176,11 @@ int gnutls_send(struct pt_regs *ctx)
 	return entered(ctx, TLS_WRITE, TLS_F_LONG, TAP_FRONT_GNUTLS);
 }
 
-/* --- whose call was it? --- */
+/* --- the socket of a call --- */
 
-/* The socket's own entry, if it is still that socket. */
+/*
+ * The connection of the socket (not its twin), if it is still the same socket.
+ */
 static __always_inline struct tap_conn *socket_conn(__u64 sock, __u64 born_ns)
 {
 	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &sock);
@@ -181,7 +190,7 @@ static __always_inline struct tap_conn *socket_conn(__u64 sock, __u64 born_ns)
 	return conn;
 }
 
-/* Remembers whose socket it is, on both sides. */
+/* Links a session and a socket, in both directions. */
 static __always_inline void bind(const struct tls_key *key,
 				 struct tls_session *s, struct tap_conn *conn,
 				 __u64 sock)
@@ -199,8 +208,9 @@ static __always_inline void bind(const struct tls_key *key,
 }
 
 /*
- * May the socket that was read last be the session's? Only if no other session
- * was touched since then, it is nobody else's, and there was enough of it.
+ * May the socket that this thread read last be the session's? Only if no other
+ * session was used since then, it belongs to no other one, and the read was
+ * long enough.
  */
 static __always_inline bool fits(const struct tls_thread *t,
 				 const struct tls_key *key,
@@ -214,7 +224,7 @@ static __always_inline bool fits(const struct tls_thread *t,
 	       (conn->session == key->session && conn->tgid == key->tgid);
 }
 
-/* The socket behind the call that t describes; 0: not to be found. */
+/* The socket of the call that t describes; 0: not found. */
 static __noinline __u64 socket_of(struct tls_thread *t, __u32 tgid, long moved)
 {
 	struct tls_key key = { .tgid = tgid };
@@ -232,7 +242,10 @@ static __noinline __u64 socket_of(struct tls_thread *t, __u32 tgid, long moved)
 			return 0;
 		if (s && s->sock == t->sock && s->born_ns == t->born_ns)
 			return s->sock;
-		/* A handshake begins another connection at the same address. */
+		/*
+		 * A handshake may begin another connection, of a session at the
+		 * same address.
+		 */
 		if (s && t->op != TLS_HANDSHAKE &&
 		    socket_conn(s->sock, s->born_ns))
 			tap_count(TAP_C_TLS_MOVED);
@@ -241,7 +254,9 @@ static __noinline __u64 socket_of(struct tls_thread *t, __u32 tgid, long moved)
 	}
 	known = s && socket_conn(s->sock, s->born_ns);
 	conn = socket_conn(t->read_sock, t->read_born_ns);
-	/* A socket that is nobody's: the session's address is used again. */
+	/*
+	 * A socket without a session: an old session's address is in use again.
+	 */
 	if (conn && fits(t, &key, conn, moved) &&
 	    (!known || (t->op != TLS_WRITE && !conn->session))) {
 		bind(&key, s, conn, t->read_sock);
@@ -262,7 +277,9 @@ static __noinline int make_twin(__u64 key, __u8 front)
 	return 0;
 }
 
-/* The twin of a socket, made if need be. */
+/*
+ * The twin of a socket, created if needed. NULL: no such socket, or table full.
+ */
 static __always_inline struct tap_conn *twin_of(__u64 sock, __u8 front)
 {
 	__u64 key = sock | TAP_TWIN;
@@ -271,7 +288,10 @@ static __always_inline struct tap_conn *twin_of(__u64 sock, __u8 front)
 
 	if (!own)
 		return NULL;
-	/* A twin that is older than its socket is another socket's. */
+	/*
+	 * A twin older than its socket belongs to an earlier socket at that
+	 * address.
+	 */
 	if (conn && conn->born_ns >= own->born_ns)
 		return conn;
 	make_twin(key, front);
@@ -320,8 +340,8 @@ static __noinline int plain_moved(struct tap_call *c, __u32 dir, __u64 first_ns,
 }
 
 /*
- * Remembers when a write was made first that has to be made again: then its
- * bytes began their way. Returns when the write that moved bytes did.
+ * A write that has to be retried keeps the time of its first try: that is when
+ * its bytes were on their way. Returns the time of the first try.
  */
 static __noinline __u64 first_try(struct tls_thread *t, __u32 tgid, long moved)
 {
@@ -338,7 +358,9 @@ static __noinline __u64 first_try(struct tls_thread *t, __u32 tgid, long moved)
 		return ns;
 	if (s->retry_ns) {
 		ns = s->retry_ns;
-		/* GnuTLS has it, and may be asked with no buffer at all. */
+		/*
+		 * GnuTLS keeps the data, and a retry may pass no buffer at all.
+		 */
 		if (!t->buf)
 			t->buf = s->retry_buf;
 	}
@@ -347,7 +369,7 @@ static __noinline __u64 first_try(struct tls_thread *t, __u32 tgid, long moved)
 	return ns;
 }
 
-/* Bytes of plain text that the call moved; < 0: none, 0: it is at the end. */
+/* Bytes of plain text that the call moved; 0: end of the stream, < 0: none. */
 static __always_inline long moved_by(const struct tls_thread *t,
 				     struct pt_regs *ctx)
 {
@@ -359,7 +381,7 @@ static __always_inline long moved_by(const struct tls_thread *t,
 	if (t->flags & TLS_F_COUNT) {
 		if (ret == 0 && t->flags & TLS_F_END)
 			return 0;
-		/* Else its 0 is any failure. */
+		/* Without TLS_F_END, 0 is any failure. */
 		if (ret != 1)
 			return -1;
 		if (bpf_probe_read_user(&n, sizeof(n), (void *)t->count)) {
@@ -371,7 +393,7 @@ static __always_inline long moved_by(const struct tls_thread *t,
 	return ret < 0x7fffffff ? ret : 0x7fffffff;
 }
 
-/* Any of these calls returns. */
+/* Any of the functions above returns. */
 SEC("uretprobe")
 int tls_return(struct pt_regs *ctx)
 {
@@ -403,7 +425,7 @@ int tls_return(struct pt_regs *ctx)
 	return 0;
 }
 
-/* --- who runs another program? --- */
+/* --- program starts --- */
 
 static __always_inline void tell(const struct tls_file *file)
 {
@@ -427,7 +449,9 @@ static __always_inline void identify(struct tls_file *f, struct inode *inode)
 	f->size = BPF_CORE_READ(inode, i_size);
 }
 
-/* Programs that were looked into and have no TLS calls are not told again. */
+/*
+ * Reports a program start, unless its executable is known to have no TLS calls.
+ */
 SEC("raw_tp/sched_process_exec")
 int process_exec(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -3,22 +3,22 @@
 #define BPF_TURN_BPF_H
 
 /*
- * Whose turn it is on a connection to begin a message. Requests and answers
- * alternate unless a client pipelines, so most messages come when they are due:
- * those are copied at once, and looked at in the copy. Anything else is looked
- * at first.
+ * Which direction of a connection must begin the next message. Requests and
+ * answers alternate unless a client pipelines, so most messages come when they
+ * are due: such a call is copied at once and classified in the copy. Any other
+ * call is classified first.
  */
 
 #include "bpf/classify.bpf.h"
 
-/* Answers go in direction dir. */
+/* Do answers go in direction dir? */
 static __always_inline bool brings_answers(const struct tap_conn *conn,
 					   __u8 dir)
 {
 	return conn->role == (dir ^ 1) + 1;
 }
 
-/* It is the turn of direction dir. */
+/* Is a message due in direction dir? */
 static __always_inline bool is_due(const struct tap_conn *conn, __u8 dir)
 {
 	bool answered = conn->flags & CONN_ANSWERED;
@@ -36,8 +36,10 @@ static __always_inline void message_begins(struct tap_conn *conn, __u8 dir,
 		conn->flags |= CONN_ANSWERED;
 		return;
 	}
-	/* A request before the last was answered; but not a write tried
-	 * again because the kernel had no room for it. */
+	/*
+	 * A request before the last one was answered; but not a write that is
+	 * tried again because the kernel had no room for it.
+	 */
 	if (conn->role && !(conn->flags & CONN_ANSWERED) &&
 	    conn->request_pos != pos)
 		conn->flags |= CONN_PIPELINED;
@@ -52,8 +54,8 @@ static __always_inline bool is_message(int look)
 }
 
 /*
- * What the n bytes begin that a call has moved in direction dir: a message that
- * can be there, LOOK_TLS or LOOK_NONE.
+ * Classifies the first n bytes that a call has moved in direction dir: a
+ * message that can be there, LOOK_TLS or LOOK_NONE.
  */
 static __always_inline int begins(struct tap_conn *conn,
 				  const struct classify_beginning *b, __u32 n,

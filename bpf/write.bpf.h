@@ -3,23 +3,25 @@
 #define BPF_WRITE_BPF_H
 
 /*
- * Writes. Mostly there is room for what is written: then it is taken at once,
- * and is looked at when the call begins as if it had returned. A call that has
- * to wait for room, or whose bytes can't be read before the kernel has, is
- * late: when it began matters, when it returned, and what it came to.
+ * Writes. Mostly the socket has room and takes all bytes at once: such a write
+ * is inspected when it begins, as if it had returned. A write that has to wait
+ * for room, or whose bytes can't be read before the kernel has read them, is
+ * late: it is inspected when it returns, when it is known how many bytes it
+ * moved. Its times are those of its begin and return.
  */
 
 #include "bpf/tap.bpf.h"
 
 /*
- * Writes under way that are looked at when they return; while there are none,
- * returns are not. One more until the agent knows that it sees them all begin.
+ * Number of late writes under way; while it is 0, returns are not inspected.
+ * One more until the agent knows that it sees all writes begin.
  */
 __u64 tap_late = 1;
 
 /*
- * A call has written c->len > 0 bytes; or it will, at once, and c->after is
- * what is to come: -c->len. 1: they can't be read yet.
+ * Inspects a write of c->len > 0 bytes: one that returns, or one that begins
+ * and will be taken at once (c->after == -c->len). Returns 1 if its bytes can't
+ * be read yet.
  */
 __noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
 {
@@ -72,8 +74,8 @@ __noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
 }
 
 /*
- * A call is about to write: is it to be looked at only when it returns? An
- * answer is; what counts now is when it began.
+ * A late write begins: can it be left until it returns? Answers can; the time
+ * when they began is noted now.
  */
 static __always_inline bool tap_looks_later(struct tap_conn *conn)
 {
@@ -92,8 +94,9 @@ static __always_inline bool tap_looks_later(struct tap_conn *conn)
 }
 
 /*
- * A call is about to write c->len bytes. A request goes out at once, so that
- * it comes before its answer even if another thread reads that first.
+ * A late write of c->len bytes begins. A request is sent now, so that its
+ * record comes before that of its answer even if another thread reads the
+ * answer first.
  */
 __noinline int tap_sending(struct tap_call *c, struct tap_conn *conn)
 {
@@ -121,8 +124,8 @@ __noinline int tap_sending(struct tap_call *c, struct tap_conn *conn)
 }
 
 /*
- * A call has written to sk, and all that is to be known of its bytes was seen
- * when it began. Else false: then tap_sent().
+ * A write to sk returns: was all that matters seen when it began? If not, call
+ * tap_sent().
  */
 static __always_inline bool tap_sent_seen(struct sock *sk,
 					  struct tap_conn *conn)
@@ -137,7 +140,7 @@ static __always_inline bool tap_sent_seen(struct sock *sk,
 	return true;
 }
 
-/* The write that begins is to be looked at when it returns. */
+/* The write that begins must be inspected when it returns. */
 static __always_inline void be_late(struct tap_conn *conn)
 {
 	if (conn->flags & CONN_LATE)
@@ -154,7 +157,7 @@ static __always_inline void not_late(struct tap_conn *conn)
 	__sync_fetch_and_add(&tap_late, -1);
 }
 
-/* A call is about to write c->len bytes, or more: its return tells. */
+/* A call is about to write c->len bytes or more, which its return will show. */
 static __always_inline void tap_writing_late(struct tap_call *c,
 					     struct tap_conn *conn)
 {
@@ -176,7 +179,7 @@ static __always_inline void tap_writing(struct tap_call *c,
 		be_late(conn);
 }
 
-/* … which are in no memory of the program. */
+/* A call is about to write len bytes that are not in the program's memory. */
 static __always_inline void tap_passing(struct sock *sk, struct tap_conn *conn,
 					__u32 len)
 {
@@ -187,8 +190,8 @@ static __always_inline void tap_passing(struct sock *sk, struct tap_conn *conn,
 }
 
 /*
- * A call that wrote returns: the connection, if all that is to be known of it
- * was not seen when it began. NULL: it was. Call it while tap_late is not 0.
+ * A write returns: its connection if it must be inspected now, NULL if all that
+ * matters was seen when it began. Call it while tap_late is not 0.
  */
 static __always_inline struct tap_conn *tap_returned(struct sock *sk,
 						     __u32 tgid)
@@ -202,7 +205,7 @@ static __always_inline struct tap_conn *tap_returned(struct sock *sk,
 	return is_backed_off(conn, TAP_TX) ? NULL : conn;
 }
 
-/* It returns without having written. */
+/* A write returns without having written anything. */
 static __noinline int tap_refused(struct sock *sk)
 {
 	__u64 key = (__u64)sk;

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Installs the Debian 12 packages that are missing, by name. Quiet when nothing
-# is. REDTAP_DEPS=build leaves out what only the tests need.
+# Installs the Debian 12 packages that are missing. Quiet if none is missing.
+# REDTAP_DEPS=build leaves out packages that only the tests need.
 set -eu
 
 build="gcc make git ca-certificates clang-14 llvm-14 bpftool libbpf-dev libelf-dev
@@ -23,7 +23,7 @@ installed() {
 	dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'
 }
 
-# Another package may stand in for one we name.
+# Whether a package, or another one that serves as well, is installed.
 have() {
 	installed "$1" && return 0
 	case $1 in
@@ -46,7 +46,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "installing:$missing"
 export DEBIAN_FRONTEND=noninteractive
-# A service that a package brings must not start and take a port.
+# Services in the packages must not start, as they would take ports.
 guard=
 if [ ! -e /usr/sbin/policy-rc.d ]; then
 	printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# make up: builds, then runs an aggregator and an agent on this host with their
-# defaults until Ctrl-C. STATE=DIR is where everything is kept (state/ here),
-# PORT=N the metrics' port (9470); ingest is the port after it.
+# make up: builds, then runs an aggregator and an agent with default settings on
+# this host until Ctrl-C. STATE=DIR is the folder for the store and the logs
+# (state/ here). PORT=N is the port for metrics (9470); agents use port N + 1.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -22,26 +22,26 @@ case $PORT in
 *[!0-9]* | '') die "PORT=$PORT is not a number" ;;
 esac
 if [ "$PORT" -lt 1 ] || [ "$PORT" -gt 65534 ]; then
-	die "PORT=$PORT is no port"
+	die "PORT=$PORT is not from 1 to 65534"
 fi
 INGEST=$((PORT + 1))
 
 REDTAP_DEPS=build deploy/install-deps.sh || die "packages are missing"
-# Quiet when all is well; the second run shows only what is wrong.
+# Quiet on success. On failure, a second run shows the errors alone.
 $MAKE -k -j"$(nproc)" all >/dev/null 2>&1 || $MAKE all || die "the build failed"
 
 for p in "$PORT" "$INGEST"; do
-	# Something answers there: not ours to take.
+	# Another program listens on the port.
 	if (exec 3<>"/dev/tcp/127.0.0.1/$p") 2>/dev/null; then
-		die "port $p is in use; choose others with PORT=N (N and N+1)"
+		die "port $p is in use; choose other ports with PORT=N (N and N+1)"
 	fi
 done
-mkdir -p "$STATE" || die "cannot make $STATE"
+mkdir -p "$STATE" || die "cannot create $STATE"
 
 agg_log=$STATE/aggregator.log agent_log=$STATE/agent.log
 agg='' agent='' stopping=''
 
-# Agent first, so that what it still holds is acknowledged.
+# Stops the agent first, so that the aggregator can acknowledge its last batches.
 stop() {
 	[ -z "$stopping" ] || return
 	stopping=1
@@ -53,8 +53,8 @@ stop() {
 trap 'echo; echo "stopping"; stop; exit 0' INT TERM
 trap stop EXIT
 
-# In sessions of their own: Ctrl-C reaches only this script, which decides the
-# order.
+# Both run in sessions of their own, so that Ctrl-C reaches only this script,
+# which stops them in the right order.
 setsid build/redtap-aggregator serve --store.dir="$STATE" \
 	--web.listen-address=":$PORT" \
 	--ingest.listen="tcp://127.0.0.1:$INGEST" >"$agg_log" 2>&1 &
@@ -80,7 +80,7 @@ for _ in $(seq 100); do
 	sleep 0.1
 done
 
-# The agent's own words on what it captures, by which hooks.
+# The agent's log line that says what it captures and by which hooks.
 ready=$(sed -n 's/.*msg="\?\(ready[^"]*\).*/\1/p' "$agent_log" | tail -1)
 echo "metrics   http://127.0.0.1:$PORT/metrics"
 echo "agent     ${ready:-no ready line yet, see $agent_log}"
@@ -91,6 +91,6 @@ wait -n "$agg" "$agent"
 status=$?
 [ -n "$stopping" ] || {
 	tail -n 3 "$agg_log" "$agent_log" >&2
-	echo "make up: a program ended with status $status" >&2
+	echo "make up: a program exited with status $status" >&2
 	exit 1
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * `redtap-agent check`: what this host can do, for people. Looks first, so that
- * a failure to attach has its likely reason above it, then really attaches.
+ * `redtap-agent check`: what this host can do, for people. First checks what is
+ * needed, so that a failure to attach has its likely reason above it; then
+ * really attaches.
  */
 
 #include <cap-ng.h>
@@ -24,7 +25,7 @@ int cmd_check(int argc, char **argv);
 
 enum mark {
 	MARK_GOOD,
-	MARK_NOTE, /* works without */
+	MARK_NOTE, /* the agent works without it */
 	MARK_BAD,
 };
 
@@ -59,7 +60,10 @@ static void check_kernel(void)
 
 static void check_bpf(void)
 {
-	/* Command 0 with no attributes: refused by what knows the call. */
+	/*
+	 * Command 0 with no attributes: a kernel that has the call refuses it
+	 * otherwise.
+	 */
 	long ret = syscall(SYS_bpf, 0, NULL, 0);
 
 	if (ret < 0 && errno == ENOSYS)
@@ -67,7 +71,7 @@ static void check_bpf(void)
 	else if (ret < 0 && errno == EPERM)
 		say(MARK_BAD, "bpf()", "not permitted");
 	else
-		say(MARK_GOOD, "bpf()", "there");
+		say(MARK_GOOD, "bpf()", "available");
 }
 
 static void check_btf(void)
@@ -135,7 +139,7 @@ static void check_capability(unsigned cap, unsigned instead, const char *why,
 	    (instead && capng_have_capability(CAPNG_EFFECTIVE, instead)))
 		say(MARK_GOOD, what, "%s", why);
 	else
-		say(without, what, "not held: %s", why);
+		say(without, what, "not held; needed to %s", why);
 }
 
 static void check_capabilities(void)
@@ -149,7 +153,7 @@ static void check_capabilities(void)
 			 MARK_NOTE);
 }
 
-/* Which kinds of dynamic probes the kernel offers; we can do without. */
+/* Which kinds of dynamic probes the kernel has; the agent can do without. */
 static void check_probe_kinds(void)
 {
 	static const char *const kinds[] = { "kprobe", "uprobe" };
@@ -165,7 +169,7 @@ static void check_probe_kinds(void)
 	}
 }
 
-/* Which ways to capture there are here, and why not the others. */
+/* Which ways to capture work here, and why the others do not. */
 static void check_fronts(const struct agent_config *cfg)
 {
 	const struct tap_options opt = {
@@ -182,7 +186,7 @@ static void check_fronts(const struct agent_config *cfg)
 		    trial[i].err ? trial[i].why : "");
 }
 
-/* Which programs use TLS: those that load a library while they run, too. */
+/* Can the agent see programs load a TLS library while they run? */
 static void check_tls(const struct agent_config *cfg)
 {
 	struct tls_mmap *maps;
@@ -193,16 +197,17 @@ static void check_tls(const struct agent_config *cfg)
 	err = tls_mmap_open(&maps);
 	tls_mmap_close(maps);
 	if (!err)
-		say(MARK_GOOD, "library loads", "told by perf");
+		say(MARK_GOOD, "library loads", "reported by perf");
 	else
 		say(MARK_NOTE, "library loads",
-		    "perf_event_open: %s; TLS libraries that a program loads "
-		    "later than 0.6 s after its start are found within a "
-		    "minute",
+		    "perf_event_open: %s; a TLS library loaded over 0.6 s "
+		    "after its program's start is found within a minute",
 		    strerror(-err));
 }
 
-/* What counts in the end. The tap logs why if nothing attaches. */
+/*
+ * Really attaches, which is what counts. The tap logs the reason if it can't.
+ */
 static int check_hooks(const struct agent_config *cfg)
 {
 	const struct tap_options opt = {
@@ -219,7 +224,7 @@ static int check_hooks(const struct agent_config *cfg)
 		err = tap_attach(tap, &opt);
 	if (err) {
 		tap_close(tap);
-		say(MARK_BAD, "hooks", "capture=%s attaches nothing: %s",
+		say(MARK_BAD, "hooks", "capture=%s cannot attach: %s",
 		    cfg->capture.mode, strerror(-err));
 		return err;
 	}
@@ -239,8 +244,8 @@ int cmd_check(int argc, char **argv)
 	struct agent_config *cfg;
 	struct cli_settings flags;
 	int err = agent_config_main(&cfg, &flags,
-				    "Tell what this host can do: exit status 0 "
-				    "if the agent can capture here.",
+				    "Report what this host can do. Exit status "
+				    "0 if the agent can capture here.",
 				    argc, argv);
 
 	if (err)
@@ -253,7 +258,7 @@ int cmd_check(int argc, char **argv)
 	check_capabilities();
 	check_probe_kinds();
 	check_tls(cfg);
-	/* The tap's own log lines go between ours. */
+	/* Log lines of the tap go to stderr: keeps both in order. */
 	fflush(stdout);
 	check_fronts(cfg);
 	fflush(stdout);

@@ -13,10 +13,10 @@ int cmd_check(int argc, char **argv) __attribute__((weak));
 int main(int argc, char **argv)
 {
 	const struct cli_command table[] = {
-		{ "run", cmd_run, "Watch this host's HTTP and send it on" },
+		{ "run", cmd_run, "Watch this host's HTTP and report it" },
 		{ "replay", cmd_replay, "Send stored batches again" },
-		{ "synth", cmd_synth, "Send what a made fleet would" },
-		{ "check", cmd_check, "Tell what this host can do" },
+		{ "synth", cmd_synth, "Send synthetic load, as a fleet would" },
+		{ "check", cmd_check, "Report what this host can do" },
 	};
 
 	return cli_main(table, sizeof(table) / sizeof(*table), argc, argv);

@@ -30,10 +30,18 @@ struct pipeline {
 	uint64_t records; /* fed */
 	uint64_t events; /* packed */
 	uint64_t lost; /* events that could not be packed */
-	uint64_t tap[TAP_C_MAX]; /* as of the last flush */
+	struct pipeline_tap tap; /* as of the last flush */
 };
 
-/* RFC 9110 and RFC 5789; anything else is one label value. */
+/* What the values of agent_counters.def are read from. */
+struct pipeline_sources {
+	uint64_t records;
+	struct conn_stats conn;
+	struct route_stats route;
+	struct pipeline_tls tls;
+};
+
+/* The methods of RFC 9110 and RFC 5789; all others are one label value. */
 static const char *method_name(struct slice m)
 {
 	static const struct slice known[] = {
@@ -56,7 +64,7 @@ static void address_text(const struct endpoint *end, char out[HOST_MAX + 1])
 		out[0] = '\0';
 }
 
-/* What a host name may have, in small letters; 0 for what it may not. */
+/* Characters that a host name may have, in lower case; 0 for all others. */
 static const char host_chars[256] = {
 	['a'] = 'a', ['A'] = 'a', ['b'] = 'b', ['B'] = 'b', ['c'] = 'c',
 	['C'] = 'c', ['d'] = 'd', ['D'] = 'd', ['e'] = 'e', ['E'] = 'e',
@@ -75,8 +83,8 @@ static const char host_chars[256] = {
 };
 
 /*
- * The name that a client asked for: the Host header without its port, in small
- * letters. What can't be a host name is as good as none: then the address.
+ * The name that a client asked for: the Host header without its port, in lower
+ * case. If that can't be a host name, the server's address.
  */
 static void server_address(const struct exchange *x, char out[HOST_MAX + 1])
 {
@@ -184,7 +192,7 @@ static void on_exchange(void *arg, const struct exchange *x)
 	}
 	if (x->first_byte_ns > x->start_ns)
 		e.ttfb_us = us(x->first_byte_ns - x->start_ns);
-	/* The route is the server's; a client only knows where it went. */
+	/* Only servers have routes; a client only knows where it connected. */
 	if (x->role == ROLE_SERVER) {
 		e.route = route_template(p->routes, e.service, x->target.data,
 					 x->target.len);
@@ -255,13 +263,13 @@ static int set_up(struct pipeline *p)
 	outbox_epoch(p->opt.outbox, &p->epoch, &sequence);
 	err = identity_new(&p->identities, &io);
 	if (!err)
-		err = filter_new(&p->rules, cfg);
+		err = filter_new(&p->rules, &cfg->select);
 	if (!err)
 		err = route_new(&p->routes, &ro);
 	if (!err)
 		err = packer_new(&p->packer, cfg->node, p->epoch);
 	if (!err) {
-		/* A durable outbox goes on where the last process ended. */
+		/* A durable outbox continues where the last process ended. */
 		outbox_losses(p->opt.outbox, &p->before);
 		packer_resume(p->packer, sequence, p->before.packed);
 		outbox_samples(p->opt.outbox, &p->samples_before);
@@ -324,40 +332,31 @@ void pipeline_tick(struct pipeline *p, uint64_t now_ns, int64_t real_us)
 /* captured = packed + dropped, whenever nothing is pending. */
 static void losses(struct pipeline *p, struct batch_losses *l)
 {
-	struct route_stats rs;
-	struct conn_stats cs;
+	struct pipeline_sources sources = { .records = p->records,
+					    .tls = p->tap.tls };
+	const struct pipeline_sources *from = &sources;
+	const struct conn_stats *cs = &sources.conn;
 	struct outbox_stats os;
 
-	conn_stats(p->conns, &cs);
+	conn_stats(p->conns, &sources.conn);
+	route_stats(p->routes, &sources.route);
 	outbox_stats(p->opt.outbox, &os);
-	route_stats(p->routes, &rs);
 	memset(l, 0, sizeof(*l));
 	l->rolled_up = os.rolled_up_events;
-	l->dropped[LOSS_RING] = p->tap[TAP_C_LOST_REQUESTS];
-	l->dropped[LOSS_GAP] = cs.lost_gap;
-	l->dropped[LOSS_TABLE] = cs.lost_table;
-	l->dropped[LOSS_BUFFER] = cs.lost_buffer + p->lost;
-	l->captured = p->events + l->dropped[LOSS_RING] + cs.lost_gap +
-		      cs.lost_table + l->dropped[LOSS_BUFFER];
-	/* Packed, then lost: captured already. */
+	l->dropped[LOSS_RING] = p->tap.kernel[TAP_C_LOST_REQUESTS];
+	l->dropped[LOSS_GAP] = cs->lost_gap;
+	l->dropped[LOSS_TABLE] = cs->lost_table;
+	l->dropped[LOSS_BUFFER] = cs->lost_buffer + p->lost;
+	l->captured = p->events + l->dropped[LOSS_RING] + cs->lost_gap +
+		      cs->lost_table + l->dropped[LOSS_BUFFER];
+	/* Packed before they were lost: in captured already. */
 	l->dropped[LOSS_OUTBOX] = os.dropped_events;
 	l->dropped[LOSS_REFUSED] = os.refused_events;
-	l->counters[AGENT_TAP_RECORDS] = p->records;
-	l->counters[AGENT_TAP_LOST_RECORDS] = p->tap[TAP_C_LOST_RECORDS];
-	l->counters[AGENT_TAP_CONN_FULL] = p->tap[TAP_C_CONN_FULL];
-	l->counters[AGENT_TAP_READ_FAULTS] = p->tap[TAP_C_READ_FAULTS];
-	l->counters[AGENT_TAP_TRUNCATED] = p->tap[TAP_C_TRUNCATED];
-	l->counters[AGENT_TAP_NOT_HTTP] = p->tap[TAP_C_NOT_HTTP];
-	l->counters[AGENT_MALFORMED] = cs.malformed;
-	l->counters[AGENT_HTTP2] = cs.http2;
-	l->counters[AGENT_UPGRADED] = cs.upgraded;
-	l->counters[AGENT_ORPHANS] = cs.orphans;
-	l->counters[AGENT_ROUTES_OVERFLOWED] = rs.overflowed;
-	l->counters[AGENT_TLS_CALLS] = p->tap[TAP_C_TLS_CALLS];
-	l->counters[AGENT_TLS_UNKNOWN] = p->tap[TAP_C_TLS_UNKNOWN];
-	l->counters[AGENT_TLS_MOVED] = p->tap[TAP_C_TLS_MOVED];
-	l->counters[AGENT_TLS_EVENTS_LOST] = p->tap[TAP_C_TLS_EVENTS_LOST];
-	l->counters[AGENT_TLS_MISSED] = p->tap[TAP_C_TLS_MISSED];
+#define KERNEL_COUNTER(NAME, ...)                                              \
+	l->counters[AGENT_##NAME] = p->tap.kernel[TAP_C_##NAME];
+#define AGENT_COUNTER(NAME, metric, value, ...)                                \
+	l->counters[AGENT_##NAME] = value;
+#include "proto/agent_counters.def"
 }
 
 static void samples_losses(struct pipeline *p)
@@ -403,7 +402,7 @@ static int take_batch(struct pipeline *p)
 		err = outbox_push(p->opt.outbox, &data, len, p->epoch, sequence,
 				  events);
 	if (err) {
-		log_error("a batch of %zu events is lost: %s", events,
+		log_error("batch lost events=%zu error=\"%s\"", events,
 			  strerror(-err));
 		p->events -= events;
 		p->lost += events;
@@ -411,14 +410,16 @@ static int take_batch(struct pipeline *p)
 	return err;
 }
 
-int pipeline_flush(struct pipeline *p, const uint64_t tap[TAP_C_MAX])
+int pipeline_flush(struct pipeline *p, const struct pipeline_tap *tap)
 {
 	int err;
 
-	if (tap[TAP_C_LOST_REQUESTS] != p->tap[TAP_C_LOST_REQUESTS] ||
-	    tap[TAP_C_LOST_RECORDS] != p->tap[TAP_C_LOST_RECORDS])
+	if (tap->kernel[TAP_C_LOST_REQUESTS] !=
+		    p->tap.kernel[TAP_C_LOST_REQUESTS] ||
+	    tap->kernel[TAP_C_LOST_RECORDS] !=
+		    p->tap.kernel[TAP_C_LOST_RECORDS])
 		conn_doubt(p->conns);
-	memcpy(p->tap, tap, sizeof(p->tap));
+	p->tap = *tap;
 	do
 		err = take_batch(p);
 	while (!err && samples_table_pending(packer_samples(p->packer)));

@@ -11,8 +11,8 @@
 #include "proto/batch.h"
 
 /*
- * From tap records to batches in the outbox: the engine, who the process is,
- * what the route is, the packer. What every source of records shares (the
+ * From tap records to batches in the outbox: the HTTP engine, the process's
+ * identity, the route, the packer. Shared by all sources of records (the
  * kernel, a recording). Not locked: the agent's loop thread owns it.
  */
 struct pipeline;
@@ -23,17 +23,17 @@ struct pipeline_options {
 	struct outbox *outbox; /* borrowed likewise */
 	conn_ignore_fn ignore; /* see conn.h; may be NULL */
 	conn_progress_fn progress; /* see conn.h; may be NULL */
-	/* Every batch, before it goes to the outbox; may be NULL. */
+	/* Called with every batch before it goes to the outbox; may be NULL. */
 	void (*batch)(void *arg, const void *data, size_t len);
-	void *arg; /* of these */
+	void *arg; /* passed to these callbacks */
 };
 
 /* Sets *out, released by pipeline_free(). -EINVAL, -ENOMEM. */
 int pipeline_new(struct pipeline **out, const struct pipeline_options *opt);
-/* What was not flushed is dropped. NULL is fine. */
+/* Drops what was not flushed. NULL is fine. */
 void pipeline_free(struct pipeline *p);
 
-/* What the batches say of this agent. Copied. -ENOMEM. */
+/* Sets what batches say about this agent. Copied. -ENOMEM. */
 int pipeline_set_info(struct pipeline *p, const struct batch_info *info);
 
 /* See conn_feed(). */
@@ -45,12 +45,20 @@ int pipeline_feed(struct pipeline *p, const void *record, size_t len);
  */
 void pipeline_tick(struct pipeline *p, uint64_t now_ns, int64_t real_us);
 
+/* What the capture counted, since the agent started. */
+struct pipeline_tls {
+	uint64_t missed; /* see tls_missed() */
+};
+struct pipeline_tap {
+	uint64_t kernel[TAP_C_MAX]; /* by enum tap_counter */
+	struct pipeline_tls tls;
+};
+
 /*
- * Puts what is pending into the outbox as a batch; with nothing pending, as a
- * heartbeat. tap holds the kernel's counters, by enum tap_counter. 0 or
- * negative errno; then the requests are counted lost.
+ * Puts the pending events into the outbox as a batch; without any, a heartbeat.
+ * 0, or negative errno: then the events count as lost.
  */
-int pipeline_flush(struct pipeline *p, const uint64_t tap[TAP_C_MAX]);
+int pipeline_flush(struct pipeline *p, const struct pipeline_tap *tap);
 
 /* Samples that go along with the next flush; owned by the pipeline. */
 struct samples_table *pipeline_samples(struct pipeline *p);

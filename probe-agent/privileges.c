@@ -34,11 +34,12 @@ int privileges_drop(bool uprobes)
 			     CAP_SYS_ADMIN);
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (capng_apply(bounds ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS) != 0) {
-		log_error("capabilities can't be dropped");
+		log_error("cannot drop capabilities");
 		return -EPERM;
 	}
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
-		log_error("no_new_privs: %s", strerror(errno));
+		log_error("cannot set no_new_privs error=\"%s\"",
+			  strerror(errno));
 		return -errno;
 	}
 	return 0;

@@ -5,14 +5,14 @@
 #include <stdbool.h>
 
 /*
- * Gives up, for this thread and those it starts later, all capabilities but
- * those for probes that come later (CAP_BPF, CAP_PERFMON; CAP_SYS_ADMIN where
- * the kernel is too old to know them, or if uprobes are to come: attaching one
- * asks for it, measured on 6.18, and so does opening a mapped file) and for
- * reading who a process is (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH), and the right
- * to ever gain any. Call it once the hooks are attached and before any thread
- * is started. Negative errno, said in the log: everything is as it was, or more
- * is gone than that.
+ * Drops, for this thread and those it starts later, the right to gain
+ * capabilities, and all capabilities but those needed later: to attach probes
+ * (CAP_BPF, CAP_PERFMON; CAP_SYS_ADMIN where the kernel is too old to know
+ * them, or with uprobes: attaching one requires it, measured on 6.18, and so
+ * does opening a mapped file), and to identify processes (CAP_SYS_PTRACE,
+ * CAP_DAC_READ_SEARCH). Call it once the hooks are attached and before any
+ * thread is started. 0, or negative errno, logged: then some of this may be
+ * done already.
  */
 int privileges_drop(bool uprobes);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * `redtap-agent run`: the kernel's tap as the source. One loop thread owns
- * everything but the uplink, which has a thread of its own.
+ * `redtap-agent run`: captures from the kernel. One loop thread owns everything
+ * but the uplink and the finding of TLS libraries, which have threads of their
+ * own.
  */
 
 #include <errno.h>
@@ -34,9 +35,9 @@
 
 int cmd_run(int argc, char **argv);
 
-/* How often unfinished responses are asked for. */
+/* Interval at which the kernel is asked about unfinished responses. */
 #define TICK_MS 200
-/* How long what is left may take to be acknowledged at the end. */
+/* Time for the last batches to be acknowledged at the end. */
 #define STOP_MS 3000
 
 struct agent {
@@ -44,7 +45,7 @@ struct agent {
 	struct outbox *outbox;
 	struct tap *tap;
 	struct tls *tls; /* NULL: not captured */
-	uint64_t tls_generation; /* of the probes told of */
+	uint64_t tls_generation; /* of the probes last reported */
 	struct pipeline *pipeline;
 	struct uplink *uplink;
 	struct recording_writer *recording; /* NULL: none */
@@ -65,7 +66,7 @@ static int on_record(void *arg, const void *record, size_t len)
 	return pipeline_feed(a->pipeline, record, len);
 }
 
-/* A copy for later is not worth losing what is counted now. */
+/* If the recording fails, it ends, and counting goes on. */
 static void on_batch(void *arg, const void *data, size_t len)
 {
 	struct agent *a = arg;
@@ -80,7 +81,7 @@ static void on_batch(void *arg, const void *data, size_t len)
 		err = -errno;
 	if (!err)
 		return;
-	log_error("recording ends: file=%s error=\"%s\"", a->cfg->record,
+	log_error("recording ended file=%s error=\"%s\"", a->cfg->record,
 		  strerror(-err));
 	trace_writer_free(a->trace);
 	a->trace = NULL;
@@ -94,7 +95,10 @@ static int open_trace(struct agent *a)
 				       .from_us = clock_real_us() };
 
 	snprintf(by, sizeof(by), "redtap-agent %s", version_string());
-	/* Paths and ids of requests: for us alone. Never overwrites. */
+	/*
+	 * Has paths and ids of requests: only the owner may read it. Never
+	 * overwrites.
+	 */
 	umask(umask(0077) | 0077);
 	a->trace_file = fopen(a->cfg->record, "wxe");
 	if (!a->trace_file)
@@ -106,10 +110,11 @@ static int open_trace(struct agent *a)
 static void close_trace(struct agent *a)
 {
 	if (a->trace && trace_end(a->trace))
-		log_error("recording has no end: file=%s", a->cfg->record);
+		log_error("recording lacks its end file=%s", a->cfg->record);
 	trace_writer_free(a->trace);
 	if (a->trace_file && fclose(a->trace_file))
-		log_error("recording: file=%s error=\"%m\"", a->cfg->record);
+		log_error("cannot close the recording file=%s error=\"%m\"",
+			  a->cfg->record);
 }
 
 static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns)
@@ -127,7 +132,7 @@ static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
 	return tap_progress(a->tap, sock, born_ns, out, last_bytes);
 }
 
-/* Files with TLS calls that are told of; more are only logged. */
+/* Files with TLS calls that are reported; any more are only logged. */
 #define TLS_PROBES 64
 
 static int set_info(struct agent *a)
@@ -186,10 +191,11 @@ static int open_loop(struct agent *a)
 	return watch(a->epoll, a->signals);
 }
 
-/* What TLS hides stays hidden, then; all else goes on. */
+/* Goes on without the requests inside TLS. */
 static void no_tls(struct agent *a, int err)
 {
-	log_warn("requests inside TLS are not captured: %s", strerror(-err));
+	log_warn("requests inside TLS are not captured error=\"%s\"",
+		 strerror(-err));
 	tls_stop(a->tls);
 	a->tls = NULL;
 }
@@ -206,7 +212,10 @@ static void load_tls(struct agent *a)
 		no_tls(a, err);
 }
 
-/* Both at once: the verifier takes most of the time, one CPU for each. */
+/*
+ * Loads the programs of the tap and for TLS at the same time: the verifier
+ * takes most of it, on one CPU each.
+ */
 static int start_capture(struct agent *a, const struct tap_options *opt)
 {
 	int err = tap_open(&a->tap, opt);
@@ -228,7 +237,7 @@ static int start_capture(struct agent *a, const struct tap_options *opt)
 	return 0;
 }
 
-/* Tells of probes that came or went. */
+/* Reports probes that came or went. */
 static void check_tls(struct agent *a)
 {
 	struct tls_probe none;
@@ -238,7 +247,7 @@ static void check_tls(struct agent *a)
 		return;
 	tls_probes(a->tls, &none, 0, &generation);
 	if (generation != a->tls_generation && set_info(a))
-		log_warn("the probes can't be told of: out of memory");
+		log_warn("cannot report probes error=\"out of memory\"");
 }
 
 static int start_uplink(struct agent *a)
@@ -255,8 +264,9 @@ static int start_uplink(struct agent *a)
 }
 
 /*
- * Reads the certificates again. What was on its way is sent again, and not
- * counted twice. If the files are wrong, batches wait in the outbox.
+ * Starts the uplink anew, with the certificates read again. A batch that was on
+ * its way is sent again, and not counted twice. If the files are wrong, batches
+ * wait in the outbox.
  */
 static void renew_uplink(struct agent *a)
 {
@@ -266,7 +276,8 @@ static void renew_uplink(struct agent *a)
 	a->uplink = NULL;
 	err = start_uplink(a);
 	if (err)
-		log_error("no uplink until the next try: %s", strerror(-err));
+		log_error("no uplink until the next try error=\"%s\"",
+			  strerror(-err));
 	else
 		log_info("certificates read again");
 }
@@ -314,15 +325,15 @@ static int start(struct agent *a)
 
 static void flush_batch(struct agent *a, uint64_t now_ns)
 {
-	uint64_t counters[TAP_C_MAX];
+	struct pipeline_tap tap = { 0 };
 
-	if (!tap_counters(a->tap, counters)) {
+	if (!tap_counters(a->tap, tap.kernel)) {
 		if (a->tls) {
-			counters[TAP_C_TLS_MISSED] = tls_missed(a->tls);
-			counters[TAP_C_TLS_EVENTS_LOST] +=
+			tap.tls.missed = tls_missed(a->tls);
+			tap.kernel[TAP_C_TLS_EVENTS_LOST] +=
 				tls_loads_lost(a->tls);
 		}
-		pipeline_flush(a->pipeline, counters);
+		pipeline_flush(a->pipeline, &tap);
 	}
 	a->flushed_ns = now_ns;
 }
@@ -361,7 +372,7 @@ static void agent_turn(struct agent *a)
 		flush_batch(a, now_ns);
 }
 
-/* Until the ring is to be drained, or a batch to be sent. */
+/* Time until the ring must be drained, or a batch be sent. */
 static int wait_ms(const struct agent *a)
 {
 	const uint64_t now_ns = clock_mono_ns();
@@ -437,14 +448,14 @@ int cmd_run(int argc, char **argv)
 	int err;
 
 	err = agent_config_main(&a.cfg, &flags,
-				"Watch this host's HTTP and send "
-				"one event per request on.",
+				"Watch this host's HTTP and report "
+				"one event per request.",
 				argc, argv);
 	if (err)
 		return err < 0;
 	err = start(&a);
 	if (err) {
-		log_error("not started: %s", strerror(-err));
+		log_error("cannot start error=\"%s\"", strerror(-err));
 		stop(&a);
 		return 1;
 	}
@@ -452,7 +463,7 @@ int cmd_run(int argc, char **argv)
 	malloc_trim(0);
 	a.drained_ns = a.flushed_ns = a.ticked_ns = clock_mono_ns();
 	pipeline_tick(a.pipeline, a.ticked_ns, clock_steady_us());
-	flush_batch(&a, a.ticked_ns); /* says hello */
+	flush_batch(&a, a.ticked_ns); /* announces the agent */
 	say_ready(&a);
 	loop(&a);
 	stop(&a);

@@ -48,24 +48,11 @@ enum loss_stage {
 /* Returns "ring", "gap" …; static. NULL: out of range. */
 const char *loss_stage_name(unsigned stage);
 
-/* Counters of the agent. Wire numbers: append only; see envelope.c's names. */
+/* The agent's own counters, in the order of agent_counters.def. */
 enum agent_counter {
-	AGENT_TAP_RECORDS,
-	AGENT_TAP_LOST_RECORDS,
-	AGENT_TAP_CONN_FULL,
-	AGENT_TAP_READ_FAULTS,
-	AGENT_TAP_TRUNCATED,
-	AGENT_TAP_NOT_HTTP,
-	AGENT_MALFORMED,
-	AGENT_HTTP2,
-	AGENT_UPGRADED,
-	AGENT_ORPHANS,
-	AGENT_ROUTES_OVERFLOWED,
-	AGENT_TLS_CALLS,
-	AGENT_TLS_UNKNOWN,
-	AGENT_TLS_MOVED,
-	AGENT_TLS_EVENTS_LOST,
-	AGENT_TLS_MISSED,
+#define KERNEL_COUNTER(NAME, ...) AGENT_##NAME,
+#define AGENT_COUNTER(NAME, ...) AGENT_##NAME,
+#include "proto/agent_counters.def"
 	AGENT_COUNTERS,
 };
 /* Returns part of a metric's name, as "tap_records"; static. NULL: no such. */

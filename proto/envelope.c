@@ -166,22 +166,9 @@ const char *loss_stage_name(unsigned stage)
 const char *agent_counter_name(unsigned counter)
 {
 	static const char *const names[AGENT_COUNTERS] = {
-		[AGENT_TAP_RECORDS] = "tap_records",
-		[AGENT_TAP_LOST_RECORDS] = "tap_lost_records",
-		[AGENT_TAP_CONN_FULL] = "tap_conn_full",
-		[AGENT_TAP_READ_FAULTS] = "tap_read_faults",
-		[AGENT_TAP_TRUNCATED] = "tap_truncated",
-		[AGENT_TAP_NOT_HTTP] = "tap_not_http",
-		[AGENT_MALFORMED] = "malformed",
-		[AGENT_HTTP2] = "http2",
-		[AGENT_UPGRADED] = "upgraded",
-		[AGENT_ORPHANS] = "orphans",
-		[AGENT_ROUTES_OVERFLOWED] = "routes_overflowed",
-		[AGENT_TLS_CALLS] = "tls_calls",
-		[AGENT_TLS_UNKNOWN] = "tls_unknown",
-		[AGENT_TLS_MOVED] = "tls_moved",
-		[AGENT_TLS_EVENTS_LOST] = "tls_events_lost",
-		[AGENT_TLS_MISSED] = "tls_missed",
+#define KERNEL_COUNTER(NAME, metric, ...) [AGENT_##NAME] = #metric,
+#define AGENT_COUNTER(NAME, metric, ...) [AGENT_##NAME] = #metric,
+#include "proto/agent_counters.def"
 	};
 
 	return counter < AGENT_COUNTERS ? names[counter] : NULL;

@@ -56,7 +56,8 @@ fi
 {
 	for f in $(in_folder bpf); do
 		[[ $f == bpf/t[al][ps].h ]] || includes '[^"]*/' "$f" | grep -v '"bpf/'
-		[[ $f == bpf/t[al][ps].h ]] && includes '' "$f"
+		[[ $f == bpf/t[al][ps].h ]] && includes '' "$f" |
+			grep -v '"proto/agent_counters\.def"'
 	done
 	for f in $(in_folder common); do
 		includes '[^"]*/' "$f" | grep -v '"common/'
@@ -72,6 +73,54 @@ fi
 		includes '[^"]*/' "$f" | grep -vE '"(common|proto|aggregator)/'
 	done
 } | check "folders include only what they may"
+
+# ---- rooms: FOLDER and the folders of the same program that it may include. The
+# files beside the folders (main, run, serve …) may include any.
+rooms() {
+	cat <<-'TABLE'
+		probe-agent/tap
+		probe-agent/tls tap
+		probe-agent/http
+		probe-agent/identity http
+		probe-agent/batch
+		probe-agent/outbox batch
+		probe-agent/replay batch identity outbox
+		probe-agent/synth batch
+		probe-agent/config identity
+		probe-agent/programs batch
+		aggregator/ingest
+		aggregator/views
+		aggregator/series views
+		aggregator/ledger
+		aggregator/graph series
+		aggregator/fold graph series views
+		aggregator/samples series
+		aggregator/store fold graph ledger samples
+		aggregator/snapshot fold graph ledger samples series views
+		aggregator/engine fold ingest ledger samples snapshot store views
+		aggregator/expose snapshot views
+		aggregator/web expose series snapshot store
+		aggregator/config expose views
+		aggregator/cli config engine snapshot web
+	TABLE
+}
+{
+	for f in "${ours[@]}"; do
+		room=${f%/*}
+		top=${f%%/*}
+		[[ $room == */* ]] || continue
+		may=$(rooms | awk -v r="$room" '$1 == r { $1 = ""; print "x" $0 }')
+		if [ -z "$may" ]; then
+			echo "$f: $room is not in the table of rooms"
+			continue
+		fi
+		may=$(tr ' ' '|' <<<"${may#x }")
+		includes "$top/[^\"]*" "$f" | grep -vE "\"($room|$top/($may))/[^/\"]+\""
+	done
+	rooms | awk '{ split($1, top, "/"); print $1, $1
+		for (i = 2; i <= NF; i++) print $1, top[1] "/" $i }' | tsort 2>&1 >/dev/null |
+		sed 's/$/   (a circle of rooms)/'
+} | check "rooms include only the rooms that they may, and there is no circle"
 
 # Not <…> for ours, and rooted at the repository.
 {

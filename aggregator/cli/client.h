@@ -5,21 +5,26 @@
 #include "common/buf.h"
 
 /*
- * A GET of another aggregator's API. The only file that sees libcurl. One
- * thread; user and password may be in the URL.
+ * HTTP GET requests to the API of a running aggregator. User and password may
+ * be in the URL. For one thread at a time. Only client.c sees libcurl.
  */
 struct client;
 
-/* ca_file: NULL for the system's. Sets *out. -ENOMEM. */
+/*
+ * Sets *out, released by client_free(). ca_file: NULL for the system's CAs.
+ * -ENOMEM.
+ */
 int client_new(struct client **out, const char *ca_file);
 void client_free(struct client *c); /* NULL is fine */
 
 /*
- * path and query are put behind base. Fills body (its max bounds it) and
- * returns the HTTP status; -EIO: no answer, and client_error() says why.
+ * Gets the URL made of base and path, which may have a query. Fills body, up to
+ * body->max, and returns the HTTP status. -EIO: no answer; client_error() says
+ * why. -ENOMEM.
  */
 int client_get(struct client *c, const char *base, const char *path,
 	       struct buf *body);
+/* Returns the reason of the last -EIO. Owned by c. */
 const char *client_error(const struct client *c);
 
 #endif /* AGGREGATOR_CLI_CLIENT_H */

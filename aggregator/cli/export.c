@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * `redtap-aggregator export`: stored batches to a file, also while an
- * aggregator runs on the store.
+ * `redtap-aggregator export`: writes stored batches to a trace file. Works also
+ * while an aggregator runs on the store.
  */
 
 #include <errno.h>
@@ -36,17 +36,19 @@ static const struct argp_option options[] = {
 	{ "store.dir", KEY_STORE, "DIR", 0, "State folder (/var/lib/redtap)",
 	  0 },
 	{ "from", KEY_FROM, "TIME", 0,
-	  "Batches received from then on: RFC 3339, seconds since 1970, or a "
-	  "duration ago (the oldest)",
+	  "Export batches received since this time: RFC 3339, seconds since "
+	  "1970, or a duration like 1h before now (the oldest batch)",
 	  0 },
-	{ "to", KEY_TO, "TIME", 0, "… and before then (now)", 0 },
+	{ "to", KEY_TO, "TIME", 0,
+	  "Export batches received before this time (now)", 0 },
 	{ "service", KEY_SERVICE, "NAME", 0,
-	  "Only its requests: a name, or namespace/name", 0 },
-	{ "output", 'o', "FILE", 0, "File to write; - is standard output", 0 },
+	  "Export only requests of this service: name or namespace/name", 0 },
+	{ "output", 'o', "FILE", 0,
+	  "New file to write; - is standard output (required)", 0 },
 	{ 0 },
 };
 
-/* A duration is that long ago. */
+/* Parses a time; a duration is counted back from now. */
 static int parse_when(const char *text, int64_t *out_us)
 {
 	uint64_t ago_ms;
@@ -119,7 +121,7 @@ int cmd_export(int argc, char **argv)
 		.options = options,
 		.parser = parse_option,
 		.doc = "Write stored batches to a trace file, which "
-		       "`redtap-agent replay` sends again.",
+		       "`redtap-agent replay` can send again.",
 		.children = children,
 	};
 	struct options o = { .dir = "/var/lib/redtap" };
@@ -129,7 +131,7 @@ int cmd_export(int argc, char **argv)
 	o.e.to_us = clock_real_us() + 1;
 	argp_parse(&argp, argc, argv, ARGP_NO_ARGS, NULL, &o);
 	if (!o.output) {
-		log_error("where to? Give -o FILE");
+		log_error("no output file: give -o FILE");
 		return 2;
 	}
 	if (asprintf(&path, "%s/redtap.db", o.dir) < 0)
@@ -137,7 +139,7 @@ int cmd_export(int argc, char **argv)
 	o.e.store_path = path;
 	err = write_file(&o);
 	if (err < 0)
-		log_error("export: store=%s file=%s error=\"%s\"", path,
+		log_error("cannot export store=%s file=%s error=\"%s\"", path,
 			  o.output, strerror(-err));
 	else
 		log_info("exported batches=%" PRIu64 " requests=%" PRIu64

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* `redtap-aggregator query`: one question to an aggregator or a store. */
+/* `redtap-aggregator query`: asks an aggregator or a store one question. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -29,14 +29,18 @@ struct options {
 
 static const struct argp_option options[] = {
 	{ "from", KEY_FROM, "TIME", 0,
-	  "RFC 3339, or seconds since 1970 (5 minutes before the end)", 0 },
-	{ "to", KEY_TO, "TIME", 0, "The end (now)", 0 },
+	  "Start: RFC 3339 or seconds since 1970 (5 minutes before the end)",
+	  0 },
+	{ "to", KEY_TO, "TIME", 0, "End, in the same format (now)", 0 },
 	{ "by", KEY_BY, "LABEL,…", 0,
-	  "Of service, route, method, status, role (service,role)", 0 },
+	  "Group by any of service, route, method, status, role "
+	  "(service,role)",
+	  0 },
 	{ "step", KEY_STEP, "SECONDS", 0,
-	  "A row per so many seconds, a multiple of 10 (all in one)", 0 },
-	{ "json", KEY_JSON, NULL, 0, "The API's answer as it is", 0 },
-	{ "ca-file", KEY_CA, "FILE", 0, "CA of an https:// URL", 0 },
+	  "One row per this many seconds, a multiple of 10, or all (all)", 0 },
+	{ "json", KEY_JSON, NULL, 0, "Print the JSON answer of the API", 0 },
+	{ "ca-file", KEY_CA, "FILE", 0,
+	  "CA certificates for an https:// URL (the system's)", 0 },
 	{ 0 },
 };
 
@@ -65,7 +69,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_ARG:
 		if (o->where)
-			argp_error(state, "one URL or store");
+			argp_error(state, "more than one URL or store");
 		o->where = arg;
 		break;
 	default:
@@ -81,8 +85,9 @@ int cmd_query(int argc, char **argv)
 		.options = options,
 		.parser = parse_option,
 		.args_doc = "[URL|STORE]",
-		.doc = "Rates, errors and durations from an aggregator "
-		       "(http://127.0.0.1:9470) or a store's file or folder.",
+		.doc = "Print rates, errors and durations, from the URL of an "
+		       "aggregator (http://127.0.0.1:9470) or from a store "
+		       "file or folder.",
 		.children = children,
 	};
 	struct options o = { .question = { .by = "service,role",
@@ -97,7 +102,8 @@ int cmd_query(int argc, char **argv)
 		o.where = "http://127.0.0.1:9470";
 	err = report_open(&source, o.where, o.ca_file);
 	if (err) {
-		log_error("query: %s: %s", o.where, strerror(-err));
+		log_error("cannot open source=%s error=\"%s\"", o.where,
+			  strerror(-err));
 		return EXIT_FAILURE;
 	}
 	layout.times = strcmp(o.question.step, "all") != 0;
@@ -107,7 +113,7 @@ int cmd_query(int argc, char **argv)
 	else if (!err)
 		err = report_print(stdout, &json, &layout);
 	if (err == -EPROTO)
-		log_error("query: %s: not an aggregator's answer", o.where);
+		log_error("not an answer of an aggregator source=%s", o.where);
 	buf_fini(&json);
 	report_close(&source);
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -17,14 +17,14 @@ enum {
 
 static const struct argp_option options[] = {
 	{ "all", KEY_ALL, NULL, 0,
-	  "Every view, also those that are as they were; what the log no "
-	  "longer has is then no longer counted",
+	  "Rebuild every view, even unchanged ones; requests that the log no "
+	  "longer has are lost from them",
 	  6 },
 	{ 0 },
 };
 
 struct arguments {
-	struct cli_settings flags; /* first: what the child gets */
+	struct cli_settings flags; /* input of the child parser */
 	bool all;
 };
 
@@ -43,7 +43,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
-/* Opening the store does it; what is left is to write it down. */
+/*
+ * engine_new() folds the views from the log; engine_save() stores the result.
+ */
 static int rebuild(const struct aggregator_config *c, const struct views *views,
 		   bool all)
 {
@@ -65,10 +67,11 @@ static int rebuild(const struct aggregator_config *c, const struct views *views,
 		err = engine_save(e);
 	s = !err ? snapshot_take(engine_snapshots(e)) : NULL;
 	for (size_t i = 0; s && i < s->n_views; i++)
-		log_info("view %s: series=%zu", s->views[i].view->name,
+		log_info("rebuilt view view=%s series=%zu",
+			 s->views[i].view->name,
 			 s->views[i].n + (size_t)s->views[i].idle);
 	if (s)
-		log_info("rebuilt from the log: batches=%" PRIu64
+		log_info("rebuilt from the log batches=%" PRIu64
 			 " bytes=%" PRIu64,
 			 s->engine.log_batches, s->engine.log_bytes);
 	snapshot_rele(s);
@@ -85,9 +88,9 @@ int cmd_rebuild(int argc, char **argv)
 	const struct argp argp = {
 		.options = options,
 		.parser = parse_option,
-		.doc = "Fold views that have changed from the stored batches, "
-		       "as a start of the aggregator would, while it is not "
-		       "running.",
+		.doc = "Rebuild views whose configuration has changed from the "
+		       "stored batches, as the aggregator does when it starts. "
+		       "The aggregator must not be running.",
 		.children = children,
 	};
 	struct arguments a = { .all = false };
@@ -108,7 +111,7 @@ int cmd_rebuild(int argc, char **argv)
 	if (!err)
 		err = rebuild(config, view_set_views(views), a.all);
 	if (err < 0)
-		log_error("cannot rebuild: %s", strerror(-err));
+		log_error("cannot rebuild error=\"%s\"", strerror(-err));
 	view_set_free(views);
 	aggregator_config_free(config);
 	return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -12,7 +12,7 @@
 #include "aggregator/web/api.h"
 
 #define ANSWER_MAX_BYTES (256u << 20)
-#define NUMBERS_WIDTH 64 /* of the columns with figures */
+#define NUMBERS_WIDTH 64 /* width of the columns with numbers */
 #define NAME_MIN 8u
 #define NAME_MAX 60u
 #define BY_MAX 8u
@@ -41,7 +41,7 @@ void report_close(struct report_source *s)
 	free(s->store_path);
 }
 
-/* Only what may be in a query as it is stays. */
+/* Appends &key=value, with all but plain characters percent-encoded. */
 static void put_argument(struct buf *b, const char *key, const char *value)
 {
 	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -173,7 +173,7 @@ static int collect(struct table *t, json_t *root)
 	return 0;
 }
 
-/* Names share what the figures leave of the terminal. */
+/* The columns of names share the width that the numbers leave. */
 static void measure(struct table *t, const struct report_layout *l)
 {
 	size_t n = json_array_size(t->by), room, share;
@@ -197,7 +197,7 @@ static void measure(struct table *t, const struct report_layout *l)
 	}
 }
 
-/* 1.23ms, 45.6s: three figures. */
+/* Writes a duration with three digits, like 1.23ms or 45.6s. Returns out. */
 static const char *duration_text(double s, char out[16])
 {
 	const char *unit = s >= 1 ? "s" : s >= 1e-3 ? "ms" : "µs";
@@ -207,7 +207,7 @@ static const char *duration_text(double s, char out[16])
 	return out;
 }
 
-/* µ has two bytes and one column. */
+/* Prints a duration. µ has two bytes but takes one column. */
 static void put_duration(FILE *f, double s)
 {
 	char text[16];

@@ -11,35 +11,42 @@
 #include "common/buf.h"
 
 /*
- * The windows API's answer as a table for people. What `top` and `query` share.
+ * Asks the windows API and prints its answer as a table. Shared by `top` and
+ * `query`. For one thread.
  */
 
 struct report_source {
-	const char *where; /* URL of an aggregator, store file or folder */
-	struct client *client; /* NULL: where is no URL */
-	char *store_path;
+	const char *where; /* URL of an aggregator, or store file or folder */
+	struct client *client; /* NULL: where is a store */
+	char *store_path; /* NULL: where is a URL */
 };
-/* where is borrowed. Released by report_close(). -ENOENT, -ENOMEM. */
+/*
+ * Initialises *s, released by report_close(). Borrows where. ca_file: see
+ * client_new(). -ENOMEM; -ENOENT and so on: cannot find the store.
+ */
 int report_open(struct report_source *s, const char *where,
 		const char *ca_file);
 void report_close(struct report_source *s);
 
 struct report_question {
-	const char *from, *to, *by, *step; /* as the API takes; may be NULL */
+	const char *from, *to, *by, *step; /* see api.h; NULL: default */
 };
 /*
- * The answer as JSON. 0; -EIO: there is none, which is said on stderr, as is
- * what the API found wrong with the question (-EINVAL).
+ * Fills json with the answer. Prints errors on stderr. -EINVAL: the API refused
+ * the question. -EIO: there is no answer.
  */
 int report_ask(struct report_source *s, const struct report_question *q,
 	       struct buf *json);
 
 struct report_layout {
-	unsigned rows; /* at most; 0: all */
-	unsigned columns; /* of the terminal; 0: any */
-	bool times; /* a column with the start of the window */
+	unsigned rows; /* print at most this many; 0: all */
+	unsigned columns; /* width of the terminal; 0: unlimited */
+	bool times; /* add a column with the start of the window */
 };
-/* Within a window the busiest first. -EPROTO: not the API's JSON. */
+/*
+ * Prints the table; within a window the busiest rows come first. -EPROTO: json
+ * is not an answer of the API. -ENOMEM.
+ */
 int report_print(FILE *f, const struct buf *json,
 		 const struct report_layout *layout);
 

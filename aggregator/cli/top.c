@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* `redtap-aggregator top`: the busiest services and routes, again and again. */
+/* `redtap-aggregator top`: shows the busiest services and routes, refreshed. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -38,12 +38,16 @@ struct options {
 
 static const struct argp_option options[] = {
 	{ "by", KEY_BY, "LABEL,…", 0,
-	  "Of service, route, method, status, role (service,role,route)", 0 },
-	{ "interval", KEY_INTERVAL, "TIME", 0, "Between looks (2s)", 0 },
-	{ "range", KEY_RANGE, "TIME", 0,
-	  "Figures are over the last so many seconds (60s)", 0 },
-	{ "once", KEY_ONCE, NULL, 0, "One table, plain, and done", 0 },
-	{ "ca-file", KEY_CA, "FILE", 0, "CA of an https:// URL", 0 },
+	  "Group by any of service, route, method, status, role "
+	  "(service,role,route)",
+	  0 },
+	{ "interval", KEY_INTERVAL, "DURATION", 0,
+	  "Time between refreshes, at least 100ms (2s)", 0 },
+	{ "range", KEY_RANGE, "DURATION", 0,
+	  "Show the last requests over this time, at least 10s (60s)", 0 },
+	{ "once", KEY_ONCE, NULL, 0, "Print one table and exit", 0 },
+	{ "ca-file", KEY_CA, "FILE", 0,
+	  "CA certificates for an https:// URL (the system's)", 0 },
 	{ 0 },
 };
 
@@ -100,8 +104,8 @@ static struct report_layout layout_of(const struct options *o)
 }
 
 /*
- * The range ends with the window that is under way: what is newer than a few
- * seconds may not be in it yet, which shows at the rate of a short range.
+ * Asks and prints once. The range includes the current window. Its requests of
+ * the last few seconds may be missing, so a short range shows too low a rate.
  */
 static int look(struct report_source *s, const struct options *o,
 		struct buf *json)
@@ -140,7 +144,7 @@ static void wait_ms(uint64_t ms)
 	struct timespec t = { .tv_sec = (time_t)(ms / 1000),
 			      .tv_nsec = (long)(ms % 1000) * 1000000 };
 
-	nanosleep(&t, NULL); /* a signal ends it */
+	nanosleep(&t, NULL); /* returns early on a signal */
 }
 
 int cmd_top(int argc, char **argv)
@@ -150,8 +154,9 @@ int cmd_top(int argc, char **argv)
 		.options = options,
 		.parser = parse_option,
 		.args_doc = "[URL|STORE]",
-		.doc = "The busiest services and routes of an aggregator "
-		       "(http://127.0.0.1:9470), refreshed until Ctrl-C.",
+		.doc = "Show the busiest services and routes, from the URL of "
+		       "an aggregator (http://127.0.0.1:9470) or from a store "
+		       "file or folder, refreshed until Ctrl-C.",
 		.children = children,
 	};
 	struct options o = { .where = "http://127.0.0.1:9470",
@@ -166,7 +171,8 @@ int cmd_top(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	err = report_open(&source, o.where, o.ca_file);
 	if (err) {
-		log_error("top: %s: %s", o.where, strerror(-err));
+		log_error("cannot open source=%s error=\"%s\"", o.where,
+			  strerror(-err));
 		return EXIT_FAILURE;
 	}
 	if (!isatty(STDOUT_FILENO))
@@ -179,7 +185,7 @@ int cmd_top(int argc, char **argv)
 			wait_ms(o.interval_ms);
 	} while (!o.once && !interrupted && err != -EINVAL);
 	if (err == -EPROTO)
-		log_error("top: %s: not an aggregator's answer", o.where);
+		log_error("not an answer of an aggregator source=%s", o.where);
 	buf_fini(&json);
 	report_close(&source);
 	return err && !interrupted ? EXIT_FAILURE : EXIT_SUCCESS;

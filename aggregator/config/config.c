@@ -9,6 +9,7 @@
 
 #include "aggregator/config/config_flags.h"
 #include "aggregator/config/config_views.h"
+#include "aggregator/expose/metrics.h"
 #include "common/conffile.h"
 #include "common/conffile_fields.h"
 #include "common/log.h"
@@ -211,10 +212,10 @@ static const char *check_ingest(const struct aggregator_config *cfg)
 				return "ingest: tls+tcp:// needs cert_file, "
 				       "key_file and ca_file";
 		} else if (strncmp(url, "tcp://", 6)) {
-			return "ingest listen: neither tcp:// nor tls+tcp://";
+			return "ingest.listen: neither tcp:// nor tls+tcp://";
 		} else if (!is_loopback(url) && !cfg->ingest.allow_plaintext) {
-			return "ingest: tcp:// beyond loopback is readable by "
-			       "others; use tls+tcp://, or allow_plaintext";
+			return "ingest: others can read tcp:// beyond "
+			       "loopback; use tls+tcp:// or allow_plaintext";
 		}
 	}
 	if (!cfg->ingest.cert_file != !cfg->ingest.key_file)
@@ -222,7 +223,10 @@ static const char *check_ingest(const struct aggregator_config *cfg)
 	return NULL;
 }
 
-/* What an alias in the file brought in, which has no place. */
+/*
+ * Checks the ranges again, after loading: the check of the text misses values
+ * that come from YAML aliases. Returns the key that is out of range, or NULL.
+ */
 static const char *check_numbers(const struct aggregator_config *cfg)
 {
 	const struct conffile_range *r =
@@ -231,17 +235,17 @@ static const char *check_numbers(const struct aggregator_config *cfg)
 	return r ? r->key : NULL;
 }
 
-/* What is wrong with it, or NULL. */
+/* Returns what is wrong, or NULL. */
 static const char *check_config(const struct aggregator_config *cfg)
 {
 	if (cfg->web.telemetry_path[0] != '/' || !cfg->web.telemetry_path[1])
-		return "web telemetry path: not a path like /metrics";
+		return "web.telemetry_path: not a path like /metrics";
 	for (unsigned i = 0; i < cfg->web.listen_count; i++) {
 		const char *port = strrchr(cfg->web.listen[i], ':');
 		uint64_t n;
 
 		if (!port || cli_parse_u64(port + 1, 0, 65535, &n))
-			return "web listen: not host:port or :port";
+			return "web.listen: neither host:port nor :port";
 	}
 	return check_ingest(cfg);
 }
@@ -253,15 +257,23 @@ static int check_views(const struct aggregator_config *cfg)
 	int err = view_set_new(&views, cfg->views, cfg->n_views, why,
 			       sizeof(why));
 
+	for (unsigned i = 0; !err && i < cfg->n_views; i++)
+		if (metrics_has_name(cfg->views[i].name)) {
+			snprintf(why, sizeof(why),
+				 "view %s: a metric of "
+				 "redtap has this name",
+				 cfg->views[i].name);
+			err = -EINVAL;
+		}
 	if (err == -EINVAL)
-		log_error("configuration: %s", why);
+		log_error("wrong configuration error=\"%s\"", why);
 	view_set_free(views);
 	return err;
 }
 
 static int take_flag(struct aggregator_config *cfg, int key, const char *value)
 {
-	struct conffile_error e = { .what = "is a bad value" };
+	struct conffile_error e = { .what = "is not a valid value" };
 	int err = config_apply_flag(cfg, key, value);
 
 	if (!err)
@@ -282,7 +294,7 @@ int aggregator_config_load(struct aggregator_config **out,
 
 	if (flags->cli.config_file)
 		err = load_file(&cfg, flags->cli.config_file);
-	/* An empty file is no document: all defaults. */
+	/* For an empty file libcyaml makes no configuration. */
 	if (!err && !cfg) {
 		cfg = calloc(1, sizeof(*cfg));
 		err = cfg ? 0 : -ENOMEM;
@@ -295,12 +307,12 @@ int aggregator_config_load(struct aggregator_config **out,
 		err = fill_defaults(cfg);
 	wrong = err ? NULL : check_numbers(cfg);
 	if (wrong) {
-		log_error("configuration: %s is out of its range", wrong);
+		log_error("configuration value is out of range key=%s", wrong);
 		err = -EINVAL;
 	}
 	wrong = err ? NULL : check_config(cfg);
 	if (wrong) {
-		log_error("configuration: %s", wrong);
+		log_error("wrong configuration error=\"%s\"", wrong);
 		err = -EINVAL;
 	}
 	if (!err)
@@ -332,7 +344,7 @@ int aggregator_config_main(struct aggregator_config **out,
 	int err;
 
 	*flags = (struct cli_settings){ .n = 0 };
-	/* With no parser of its own, an argp hands its input to the child. */
+	/* An argp without a parser passes its input on to its child. */
 	err = argp_parse(&argp, argc, argv, 0, NULL, flags);
 	if (err)
 		return -err;

@@ -6,35 +6,35 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "aggregator/fold/view_set.h"
+#include "aggregator/views/view_set.h"
 #include "common/cli.h"
 #include "common/log.h"
 
 /*
- * The aggregator's configuration: defaults, then the YAML file, then flags.
- * Complete once loaded: no field needs a default where it is used. Immutable; a
- * reload loads a new one. Only config*.c here see libcyaml.
+ * The aggregator's configuration: defaults, overridden by the YAML file,
+ * overridden by flags. Every field is set once it is loaded. Immutable; a
+ * reload loads a new one. Only config*.[ch] here see libcyaml.
  */
 struct aggregator_config {
 	struct {
 		char *dir; /* state folder; default: /var/lib/redtap */
-		uint32_t commit_ms; /* group commit: longest wait */
-		uint32_t checkpoint_s; /* between checkpoints */
+		uint32_t commit_ms; /* longest wait of a group commit */
+		uint32_t checkpoint_s; /* time between checkpoints */
 	} store;
 	struct {
 		uint64_t raw_age_s, raw_bytes; /* the log of batches */
 		uint64_t windows_age_s, windows_bytes;
 	} retention;
 	struct {
-		uint64_t idle_s; /* of silence; then a series is not exposed */
+		uint64_t idle_s; /* time without events that hides a series */
 	} series;
 	struct {
-		uint32_t wait_s; /* of a side for its other side */
-		uint32_t skew_ms; /* between clocks of nodes */
-		uint32_t max_waiting; /* sides */
+		uint32_t wait_s; /* longest wait of a side for the other */
+		uint32_t skew_ms; /* tolerated between clocks of two nodes */
+		uint32_t max_waiting; /* sides that wait at once */
 	} graph;
 	struct {
-		int level; /* enum log_level + 1; 0: info, or the flag */
+		int level; /* enum log_level + 1; 0: not set */
 	} log;
 	struct view_entry *views; /* see view_set.h; checked */
 	unsigned n_views;
@@ -42,41 +42,47 @@ struct aggregator_config {
 		char **listen; /* "host:port", ":9470", "[::1]:9470" */
 		unsigned listen_count;
 		char *telemetry_path; /* /metrics */
-		char *config_file; /* exporter-toolkit; NULL: none */
-		bool lifecycle; /* POST /-/reload, /-/quit */
+		char *config_file; /* exporter-toolkit format; NULL: none */
+		bool lifecycle; /* allow POST /-/reload and /-/quit */
 	} web;
 	struct {
 		char **listen; /* tcp://host:port, tls+tcp://host:port */
 		unsigned listen_count;
 		char *ca_file, *cert_file, *key_file; /* NULL: none */
-		bool allow_plaintext; /* tcp:// beyond loopback */
+		bool allow_plaintext; /* allow tcp:// beyond loopback */
 		uint64_t queue_bytes; /* received, not yet answered */
 		uint32_t max_agents;
 	} ingest;
 };
 
-/* Flags of every subcommand that has a configuration. */
-extern const struct argp aggregator_config_argp; /* struct cli_settings */
+/*
+ * Flags of the subcommands that have a configuration. Its input is a struct
+ * cli_settings.
+ */
+extern const struct argp aggregator_config_argp;
 
 /*
- * Sets *out, released by aggregator_config_free(). What is wrong is logged with
- * its place: -EINVAL, or the error of reading the file. Call again to reload.
+ * Sets *out, released by aggregator_config_free(). Logs what is wrong, with
+ * file, line and column if known. -EINVAL; -ENOMEM; else the error of reading
+ * the file. Call it again to reload.
  */
 int aggregator_config_load(struct aggregator_config **out,
 			   const struct cli_settings *flags);
 void aggregator_config_free(struct aggregator_config *cfg); /* NULL is fine */
 
 /*
- * What of next takes effect only with a restart of what runs with now: a list
- * of keys for people; empty if nothing does.
+ * Writes to what[] the keys that differ between now and next and take effect
+ * only with a restart: a comma-separated list for the log; empty if there are
+ * none.
  */
 void aggregator_config_needs_restart(const struct aggregator_config *now,
 				     const struct aggregator_config *next,
 				     char *what, size_t what_size);
 
 /*
- * For a subcommand with no flags of its own: parses argv and loads. 0; 1 if
- * --config.check was given and all is well (exit 0); negative errno (exit 1).
+ * Parses argv and loads, for a subcommand without further flags. Returns 0; 1
+ * if --config.check was given and the configuration is valid, so that the
+ * caller must exit with 0; or a negative errno.
  */
 int aggregator_config_main(struct aggregator_config **out,
 			   struct cli_settings *flags, const char *doc,

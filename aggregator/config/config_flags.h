@@ -5,16 +5,23 @@
 #include "aggregator/config/config.h"
 #include "common/conffile_ranges.h"
 
-/* The flags of a configuration and the ranges of its numbers: for config.c. */
+/*
+ * The flags of the configuration, and the ranges of its numbers. For config.c.
+ */
 
 extern const struct argp_option config_options[];
 extern const struct conffile_range config_ranges[];
 extern const size_t config_n_ranges;
 
-/* What a flag changes. -EINVAL: the value; -ENOMEM. Ranges are not checked. */
+/*
+ * Sets the field of a flag. Does not check its range. -EINVAL: wrong value;
+ * -ENOMEM.
+ */
 int config_apply_flag(struct aggregator_config *cfg, int key,
 		      const char *value);
-/* Addresses given by flags stand in for the file's, not beside them. */
+/*
+ * Clears addresses from the file if flags give addresses: flags replace them.
+ */
 void config_clear_overridden(struct aggregator_config *cfg,
 			     const struct cli_settings *flags);
 

@@ -36,7 +36,10 @@ static bool lists_differ(char *const *a, unsigned n, char *const *b, unsigned m)
 	return false;
 }
 
-/* Both were loaded, so both can be built; else memory is short: say so. */
+/*
+ * Both sets are valid, as they were loaded; only a lack of memory can keep them
+ * from being built, and then they count as different.
+ */
 static bool views_differ(const struct aggregator_config *a,
 			 const struct aggregator_config *b)
 {

@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-#include "aggregator/fold/view_set.h"
+#include "aggregator/views/view_set.h"
 #include "common/log.h"
 
 #define N(array) (sizeof(array) / sizeof((array)[0]))
@@ -37,7 +37,7 @@ static const cyaml_strval_t roles[] = {
 	{ "client", 2 },
 };
 
-/* As label_key_name() says; a test compares. */
+/* The names of label_key_name(); a test compares them. */
 static const cyaml_strval_t labels[] = {
 	{ "job", LABEL_JOB + 1 },
 	{ "instance", LABEL_INSTANCE + 1 },
@@ -88,7 +88,7 @@ static const cyaml_schema_value_t values_entry = {
 		key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,                 \
 		struct view_entry, member, count, entry, 1, max)
 
-/* Offsets count from the whole entry. */
+/* Offsets are from the start of struct view_entry: see data_offset below. */
 static const cyaml_schema_field_t filter_fields[] = {
 	LIST("role", filter.roles, filter.n_roles, &role_entry, 2),
 	CYAML_FIELD_BOOL("errors_only", CYAML_FLAG_OPTIONAL, struct view_entry,

@@ -4,9 +4,9 @@
 
 #include <cyaml/cyaml.h>
 
-/* An entry of the list views: see view_set.h. For config.c only. */
+/* Schema of an entry of `views`: see view_set.h. For config.c only. */
 extern const cyaml_schema_value_t config_view;
-/* enum log_level + 1 by name. */
+/* The names of log levels; values are enum log_level + 1. */
 #define CONFIG_LEVELS 4
 extern const cyaml_strval_t config_levels[CONFIG_LEVELS];
 

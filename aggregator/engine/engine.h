@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/views.h"
+#include "aggregator/views/views.h"
 
 /*
  * The thread that owns the ledger, the series and the store's writer. For each

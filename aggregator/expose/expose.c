@@ -10,7 +10,7 @@
 
 static_assert(EXPOSE_FORMATS == METRICS_FORMATS, "one count per format");
 
-/* A value that every value of a label fits in; agents name few labels. */
+/* At least as many labels as a series of any view has. */
 #define LABELS_MAX (LABEL_KEYS + 1)
 
 const char *expose_format_name(enum expose_format format)
@@ -106,7 +106,7 @@ static void hex(char *to, const uint8_t *from, size_t n)
 }
 
 void expose_exemplar_labels(struct expose_exemplar *out,
-			    const struct snapshot_exemplar *e)
+			    const struct exemplar *e)
 {
 	static const uint8_t none[24];
 	char *end;
@@ -152,8 +152,8 @@ struct expose {
 	const struct snapshot *s;
 	struct metrics_self self;
 	struct expose_family family;
-	bool whole; /* families can't be cut in pieces */
-	bool open; /* within the family of a view */
+	bool whole; /* a family must be within one piece */
+	bool open; /* the family of a view is begun and not ended */
 	size_t view, series, metric;
 	bool done;
 	int err;
@@ -174,14 +174,14 @@ static void end(struct expose *x)
 	struct expose_writer *w = &x->w;
 
 	if (w->out->len == w->samples_at)
-		w->out->len = w->family_at; /* nothing to show */
+		w->out->len = w->family_at; /* no samples: drop the head */
 	else
 		w->ops->end_family(w);
 }
 
 /* --- views --- */
 
-#define AT_ONCE 64u /* series, between two looks at the size */
+#define AT_ONCE 64u /* series written between two checks of the size */
 
 static int open_view(struct expose *x)
 {
@@ -230,7 +230,7 @@ static void put_series(struct expose *x, const struct snapshot_view *sv)
 		x->w.ops->histogram(&x->w, label, n, s);
 }
 
-/* Some series of the view, or all if its family must be whole. */
+/* Writes AT_ONCE series of the view, or all if its family must be whole. */
 static int put_view(struct expose *x)
 {
 	const struct snapshot_view *sv = &x->s->views[x->view];
@@ -250,7 +250,7 @@ static int put_view(struct expose *x)
 
 /* --- the table of metrics.def --- */
 
-/* Counters are uint64_t; a gauge may be int64_t and below zero. */
+/* A counter is a uint64_t; a gauge may be an int64_t below zero. */
 static struct expose_number number_at(const void *record,
 				      const struct metric *m)
 {
@@ -306,7 +306,7 @@ static void put_metric(struct expose *x, const struct metric *m)
 	end(x);
 }
 
-/* --- the whole --- */
+/* --- the whole exposition --- */
 
 int expose_new(struct expose **out, enum expose_format format,
 	       const struct snapshot *s, const struct metrics_self *self)
@@ -356,7 +356,7 @@ int expose_next(struct expose *x, struct buf *out, size_t enough)
 		out->err = -ENOMEM;
 	if (out->err)
 		x->err = out->err;
-	/* What is in out is not to be taken back when the family ends. */
+	/* The piece is sent, so end() must not drop the head of the family. */
 	if (x->open)
 		x->w.samples_at = SIZE_MAX;
 	return x->err ? x->err : !x->done;

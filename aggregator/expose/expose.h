@@ -7,14 +7,14 @@
 #include "common/buf.h"
 
 /*
- * A snapshot as bytes for Prometheus. Pure: the same input gives the same
- * bytes. Integers all the way: a sum of 1,234,567 µs is the text 1.234567, and
- * no double ever adds noise to it. In the order: views, target_info, the
- * metrics of metrics.def; a family without samples is left out.
+ * Renders a snapshot as bytes for Prometheus. Pure: the same input gives the
+ * same bytes. Text is made from integers: a sum of 1,234,567 µs is written as
+ * 1.234567 without ever being a double, so it is exact. First come the views,
+ * then the metrics of metrics.def; a family without samples is left out.
  *
- * Text and OpenMetrics show classic buckets, protobuf shows native histograms:
- * a Prometheus that gets both keeps only the native one anyway (2.42), and
- * native alone is a tenth of the bytes.
+ * Text and OpenMetrics have classic buckets, protobuf has native histograms.
+ * A Prometheus that gets both keeps only the native one (as of 2.42), and the
+ * native one alone takes a tenth of the bytes.
  */
 enum expose_format {
 	EXPOSE_TEXT, /* 0.0.4 */
@@ -23,27 +23,35 @@ enum expose_format {
 	EXPOSE_FORMATS,
 };
 
-/* "text", "openmetrics", "protobuf"; NULL if out of range. Static. */
+/* Returns "text", "openmetrics" or "protobuf"; NULL if out of range. Static. */
 const char *expose_format_name(enum expose_format format);
-/* The Content-Type. Static. */
+/* Returns the Content-Type. Static. */
 const char *expose_content_type(enum expose_format format);
 
 /*
- * The bytes in pieces, with the memory of one view of the snapshot. Protobuf
- * has the length of a family before it, so there a piece has whole families.
+ * Renders in pieces, so that only one view of the snapshot is in memory at a
+ * time. In protobuf a family begins with its length, so there a piece holds
+ * whole families.
  */
 struct expose;
-/* Borrows s; copies self. Sets *out, released by expose_free(). -ENOMEM. */
+/*
+ * Sets *out, released by expose_free(). Borrows s until then; copies self.
+ * -ENOMEM.
+ */
 int expose_new(struct expose **out, enum expose_format format,
 	       const struct snapshot *s, const struct metrics_self *self);
 void expose_free(struct expose *x); /* NULL is fine */
 /*
- * Appends until out has enough bytes, and up to some series more. 1: there is
- * more; 0: that was all; -ENOMEM, -EMSGSIZE.
+ * Appends to out until it holds at least `enough` bytes; may overshoot by some
+ * series. Returns 1 if there is more, 0 at the end. -ENOMEM. -EMSGSIZE: more
+ * than out->max bytes.
  */
 int expose_next(struct expose *x, struct buf *out, size_t enough);
 
-/* All of it. Appends to *out. Returns out->err: 0, -ENOMEM, -EMSGSIZE. */
+/*
+ * Appends the whole exposition to *out. Returns out->err: 0, -ENOMEM or
+ * -EMSGSIZE.
+ */
 int expose_render(struct buf *out, enum expose_format format,
 		  const struct snapshot *s, const struct metrics_self *self);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lists of metrics.def, one function each. */
+/* The samples of the LISTs of metrics.def. */
 #include <string.h>
 
 #include "aggregator/expose/expose_writer.h"
@@ -33,7 +33,7 @@ static void put_ready(struct expose_writer *w, const struct list_arg *a)
 	sample(w, NULL, 0, a->s->ready);
 }
 
-/* Leaves out what is empty: an empty label is no label. */
+/* Removes labels with an empty value: to Prometheus they are absent. */
 static size_t keep_named(struct expose_label *l, size_t n)
 {
 	size_t kept = 0;
@@ -115,7 +115,7 @@ static void put_agent_probes(struct expose_writer *w, const struct list_arg *a)
 	for (size_t i = 0; i < a->s->n_agents; i++) {
 		const struct snapshot_agent *g = &a->s->agents[i];
 
-		/* An agent that names one twice must not fail the scrape. */
+		/* A duplicate sample would make the whole scrape fail. */
 		for (size_t k = 0; k < g->n_probes; k++) {
 			struct expose_label l[] = { { "node", g->node },
 						    { "probe", g->probes[k] } };
@@ -142,7 +142,10 @@ static void put_views(struct expose_writer *w, const struct list_arg *a,
 	}
 }
 
-/* The first of those with the most; n_labels if there are none. */
+/*
+ * Returns the label with the highest demand, among equals the first; n_labels
+ * if no label has any.
+ */
 static size_t worst_label(const struct snapshot_view *v)
 {
 	size_t worst = v->view->n_labels;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * io.prometheus.client.MetricFamily, length-delimited, by hand: the few wire
- * types it needs are simpler than a generated encoder's tree of pointers.
- * Field numbers are Prometheus's own; see docs/METRICS.md for the content.
+ * Writes length-delimited io.prometheus.client.MetricFamily messages by hand:
+ * they need few wire types, and a generated encoder would need a tree of
+ * pointers first. The field numbers are those of Prometheus.
  *
  *	delimited:  varint length, MetricFamily {
  *	  1 name  2 help  3 type  5 unit
@@ -21,12 +21,14 @@ enum wire {
 };
 
 #define VARINT_MAX 10
-/* A message of up to 4 GiB has a length of at most this many bytes. */
+/* The length of a message of up to 4 GiB takes at most this many bytes. */
 #define LENGTH_MAX 5
 
 #define ZERO_THRESHOLD 2.938735877055719e-39 /* 2^-128, as client_golang */
 #define SCHEMA 3
-#define GAP_MAX 2 /* empty buckets cheaper written out than as a span */
+#define GAP_MAX                                                                \
+	2 /* up to this many empty buckets cost less than a new span           \
+	   */
 
 static char *put_varint(char *to, uint64_t v)
 {
@@ -96,8 +98,9 @@ static void add_string(struct buf *b, unsigned field, const char *s)
 }
 
 /*
- * A message in place: its length is not known yet, so room is left for the
- * longest and the content is moved up to the length it got.
+ * Begins a message whose length is not known yet: leaves room for the longest
+ * length. Returns the offset of the content, for close_message(), which writes
+ * the length and moves the content up to it.
  */
 static size_t open_message(struct buf *b)
 {
@@ -180,7 +183,7 @@ static void proto_sample(struct expose_writer *w, const struct expose_label *l,
 	close_message(w->out, at);
 }
 
-/* One past the last of a run that holds no gap longer than GAP_MAX. */
+/* Returns the end (one past) of the run from i without gaps over GAP_MAX. */
 static size_t run_end(const struct snapshot_native *h, size_t i)
 {
 	size_t last = i;
@@ -205,7 +208,7 @@ static void add_native(struct buf *b, const struct snapshot_native *h,
 		       struct buf *deltas)
 {
 	int64_t before = 0;
-	int32_t next = 0; /* index after the span before */
+	int32_t next = 0; /* first index after the previous span */
 	bool any = false;
 
 	buf_reset(deltas);
@@ -226,7 +229,7 @@ static void add_native(struct buf *b, const struct snapshot_native *h,
 		next = h->first + (int32_t)stop;
 		any = true;
 	}
-	/* Without a span it would not be known for a native histogram. */
+	/* Prometheus takes a histogram without any span for a classic one. */
 	if (!any)
 		add_span(b, 0, 0);
 	else
@@ -250,7 +253,7 @@ static void add_exemplars(struct expose_writer *w,
 			  const struct snapshot_series *s)
 {
 	for (size_t i = 0; i < s->n_exemplars; i++) {
-		const struct snapshot_exemplar *e = &s->exemplar[i];
+		const struct exemplar *e = &s->exemplar[i];
 		struct expose_exemplar x;
 		size_t at;
 

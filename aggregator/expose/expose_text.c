@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Text 0.0.4 and OpenMetrics 1.0. The labels of a series are rendered once;
- * its sixteen or so lines are then copies of that plus a few digits.
+ * Text 0.0.4 and OpenMetrics 1.0. The labels of a histogram are rendered once;
+ * each of its sixteen or so lines is a copy of them and a few digits.
  */
 #include <string.h>
 
 #include "aggregator/expose/expose_writer.h"
 
-/* Line: prefix, le, value, exemplar with its 128 characters and two numbers. */
+/*
+ * A bucket's line is the prefix, `le` and the value, which take LINE_EXTRA
+ * bytes, and maybe an exemplar: at most 128 characters and two numbers.
+ */
 #define LINE_EXTRA (40 + EXPOSE_NUMBER_MAX)
 #define EXEMPLAR_EXTRA (160 + 2 * EXPOSE_NUMBER_MAX)
 
@@ -17,7 +20,7 @@ static inline char *put_bytes(char *to, const void *from, size_t n)
 	return to + n;
 }
 
-/* Escapes \ and newline; quotes too if asked. */
+/* Escapes backslash and newline; if quotes is set, double quotes too. */
 static void put_escaped(struct buf *out, const char *s, bool quotes)
 {
 	const char *special = quotes ? "\\\n\"" : "\\\n";
@@ -55,7 +58,7 @@ static bool ends_with_unit(const struct expose_family *f)
 	       !memcmp(f->base + f->base_len - n, f->unit, n);
 }
 
-/* le="0.005"} and the like, once a family. */
+/* Renders le="0.005"} and so on, once per family. */
 static void render_bounds(struct expose_writer *w)
 {
 	const struct view *v = w->family->view;
@@ -139,8 +142,7 @@ static void text_sample(struct expose_writer *w, const struct expose_label *l,
 	buf_putc(w->out, '\n');
 }
 
-static char *put_exemplar(char *to, const struct snapshot_exemplar *e,
-			  unsigned scale)
+static char *put_exemplar(char *to, const struct exemplar *e, unsigned scale)
 {
 	struct expose_exemplar x;
 
@@ -167,7 +169,7 @@ static char *put_exemplar(char *to, const struct snapshot_exemplar *e,
 		false);
 }
 
-/* name_SUFFIX{labels} : what _sum and _count lines begin with. */
+/* Writes the beginning of a _sum or _count line: name_SUFFIX{labels} */
 static char *put_plain(char *to, const struct expose_writer *w,
 		       const char *suffix, size_t suffix_len)
 {

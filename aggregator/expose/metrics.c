@@ -123,21 +123,36 @@ static void doc_view(struct buf *out, const struct view *v)
 	}
 }
 
+bool metrics_has_name(const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < metrics_n; i++) {
+		const char *ours = metrics[i].name;
+
+		if (!strncmp(ours, name, n) &&
+		    (!ours[n] || !strcmp(ours + n, "_total") ||
+		     !strcmp(ours + n, "_info")))
+			return true;
+	}
+	return false;
+}
+
 int metrics_doc(struct buf *out, const struct views *views)
 {
 	buf_puts(out,
 		 "<!-- made by `make docs/METRICS.md` from metrics.def and the "
-		 "default views -->\n# Metrics\n\nEverything that one scrape "
-		 "of the aggregator shows. Histograms have classic buckets in "
-		 "the text\nand OpenMetrics formats and are native histograms "
-		 "in the protobuf format.\n\n## Requests (the default "
+		 "default views -->\n# Metrics\n\nAll metrics that a scrape of "
+		 "the aggregator returns. Histograms have classic buckets in "
+		 "the text\nand OpenMetrics formats; in the protobuf format "
+		 "they are native histograms.\n\n## Requests (the default "
 		 "views)\n\n");
 	for (size_t i = 0; i < views->n; i++)
 		doc_view(out, &views->view[i]);
-	buf_puts(out, "## redtap's own\n\n");
+	buf_puts(out, "## Metrics about redtap itself\n\n");
 	for (size_t i = 0; i < metrics_n; i++)
 		doc_metric(out, &metrics[i]);
-	/* One newline at the end, not two. */
+	/* Drops the second newline at the end. */
 	if (!out->err && out->len)
 		out->len--;
 	return out->err;

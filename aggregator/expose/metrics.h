@@ -6,12 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/views.h"
+#include "aggregator/views/views.h"
 #include "common/buf.h"
 
 /*
- * Our own metrics, declared once in metrics.def: the exposition and
- * docs/METRICS.md are made from this table.
+ * The table of the metrics about redtap itself, declared once in metrics.def.
+ * Both the exposition and docs/METRICS.md are generated from it.
  */
 
 enum metric_type {
@@ -21,10 +21,13 @@ enum metric_type {
 	METRIC_HISTOGRAM, /* views only */
 };
 
-#define METRICS_FORMATS 3 /* enum expose_format */
+#define METRICS_FORMATS 3 /* values of enum expose_format */
 #define METRICS_CODES 500 /* HTTP status 100 … 599 */
 
-/* What the web side knows and no snapshot does. 64-bit, units in names. */
+/*
+ * Values that the web side knows and a snapshot does not have. All are 64-bit
+ * and have their unit in the name.
+ */
 struct metrics_self {
 	uint64_t process_cpu_us;
 	uint64_t process_resident_bytes, process_virtual_bytes;
@@ -33,24 +36,24 @@ struct metrics_self {
 	uint64_t config_successful; /* 1 or 0 */
 	uint64_t config_success_us; /* wall clock */
 	uint64_t scrapes[METRICS_FORMATS]; /* answered */
-	uint64_t renders[METRICS_FORMATS]; /* rendered: others shared one */
+	uint64_t renders[METRICS_FORMATS]; /* other scrapes shared one */
 	uint64_t render_us[METRICS_FORMATS];
-	uint64_t scrape_bytes; /* of the last rendering, not compressed */
-	uint64_t render_failures; /* out of memory or over the cap */
-	uint64_t snapshot_us; /* waiting for snapshots, in all */
-	uint64_t locked_us; /* the engine waiting for these, in all */
-	uint64_t held_bytes; /* renderings kept for slow readers */
-	uint64_t cut_readers; /* slow readers whose rendering was taken away */
-	uint64_t refused_busy; /* 503: too much waits for the workers */
+	uint64_t scrape_bytes; /* last rendering, before compression */
+	uint64_t render_failures; /* out of memory or over a limit */
+	uint64_t snapshot_us; /* total time spent taking snapshots */
+	uint64_t locked_us; /* total time the engine waited for them */
+	uint64_t held_bytes; /* renderings cached or still being read */
+	uint64_t cut_readers; /* readers cut off because they were slow */
+	uint64_t refused_busy; /* answered 503: a worker queue was full */
 	uint64_t connections; /* open now */
 	uint64_t http[METRICS_CODES]; /* responses by status - 100 */
 };
 
 enum metric_source {
-	METRIC_FROM_SELF, /* a uint64_t at offset in struct metrics_self */
-	METRIC_FROM_ENGINE, /* … in struct snapshot_engine */
-	METRIC_FROM_AGENT, /* … in struct snapshot_agent, by node */
-	METRIC_FROM_CODE, /* made by expose.c, by its list id */
+	METRIC_FROM_SELF, /* 64 bits at `offset` of struct metrics_self */
+	METRIC_FROM_ENGINE, /* 64 bits at `offset` of struct snapshot_engine */
+	METRIC_FROM_AGENT, /* one sample per struct snapshot_agent */
+	METRIC_FROM_CODE, /* written by expose_list() for its list id */
 };
 
 enum metric_list {
@@ -79,25 +82,28 @@ enum metric_list {
 };
 
 struct metric {
-	const char *name; /* as in the text format, suffix and all */
+	const char *name; /* as in the text format, with its suffix */
 	enum metric_type type;
 	const char *unit; /* "seconds", "bytes", "" */
-	const char *labels; /* "node,stage"; "" */
-	const char *help; /* one sentence */
-	const char *query; /* an example worth copying */
+	const char *labels; /* comma-separated, like "node,stage"; or "" */
+	const char *help; /* for the exposition and docs/METRICS.md */
+	const char *query; /* an example in PromQL */
 	enum metric_source source;
 	enum metric_list list;
 	size_t offset;
-	unsigned scale; /* decimal places of the integer */
+	unsigned scale; /* the value is the integer / 10^scale */
 };
 
 extern const struct metric metrics[];
 extern const size_t metrics_n;
 
-/* "counter", "gauge", "info", "histogram". Static. */
+/* Whether a family of ours has this name, "_total" and "_info" aside. */
+bool metrics_has_name(const char *name);
+
+/* Returns "counter", "gauge", "info" or "histogram". Static. */
 const char *metric_type_name(enum metric_type type);
 
-/* docs/METRICS.md: these and the views. Returns out->err. */
+/* Writes docs/METRICS.md: the views, then this table. Returns out->err. */
 int metrics_doc(struct buf *out, const struct views *views);
 
 #endif /* AGGREGATOR_EXPOSE_METRICS_H */

@@ -22,8 +22,8 @@ static struct span trim(struct span s)
 }
 
 /*
- * Cuts what is before the next `stop` off *rest, quoted strings respected.
- * False once *rest is used up.
+ * Sets *out to the part of *rest before the next `stop` outside of quoted
+ * strings, and removes it from *rest. Returns false once *rest is used up.
  */
 static bool next(struct span *rest, char stop, struct span *out)
 {
@@ -55,7 +55,7 @@ static bool is(struct span s, const char *text)
 	return s.len == strlen(text) && !strncasecmp(s.at, text, s.len);
 }
 
-/* q in thousandths: 0, 0.5, 1.000. Malformed is 0: not wanted. */
+/* Returns q, like 0.5 or 1.000, in thousandths; 0 (not wanted) if malformed. */
 static int parse_q(struct span s)
 {
 	int q, digit = 100;
@@ -76,7 +76,7 @@ static int parse_q(struct span s)
 }
 
 struct element {
-	struct span name; /* media type or coding */
+	struct span name; /* media type or content coding */
 	struct span version, proto, encoding;
 	int q;
 };
@@ -109,11 +109,11 @@ static void parse_element(struct span text, struct element *e)
 	}
 }
 
-/* The format that an element names, or -1. */
+/* Returns the format that the element names, or -1. */
 static int element_format(const struct element *e)
 {
 	if (is(e->name, "application/openmetrics-text")) {
-		/* 0.0.1 is what old ones call the draft that 1.0.0 became. */
+		/* Old clients call the draft of 1.0.0 by the version 0.0.1. */
 		if (!e->version.len || is(e->version, "1.0.0") ||
 		    is(e->version, "0.0.1"))
 			return EXPOSE_OPENMETRICS;

@@ -25,13 +25,13 @@ static int read_stat(unsigned long long *value)
 
 	if (!f)
 		return -1;
-	/* The name may hold anything but ends at the last parenthesis. */
+	/* The process name may contain ')'; it ends at the last one. */
 	if (fgets(line, sizeof(line), f))
 		at = strrchr(line, ')');
 	fclose(f);
 	if (!at || strlen(at) < 4)
 		return -1;
-	at += 3; /* over ") S": the state is field 0 */
+	at += 3; /* skip ") S"; the state S is field 0 */
 	for (unsigned i = 1; i < STAT_FIELDS; i++) {
 		int used = 0;
 		long long v;
@@ -54,7 +54,7 @@ static uint64_t count_fds(void)
 	while (readdir(d))
 		n++;
 	closedir(d);
-	return n > 3 ? n - 3 : 0; /* ".", ".." and the folder itself */
+	return n > 3 ? n - 3 : 0; /* without ".", ".." and the fd of d */
 }
 
 void process_read(struct metrics_self *self)
@@ -78,7 +78,7 @@ void process_read(struct metrics_self *self)
 	self->process_virtual_bytes = stat[STAT_VSIZE];
 	self->process_resident_bytes =
 		stat[STAT_RSS] * (uint64_t)sysconf(_SC_PAGESIZE);
-	/* Ticks are 10 ms; computed once, or it would wander by rounding. */
+	/* Computed once, since rounding to ticks of 10 ms would vary it. */
 	if (!self->process_start_us) {
 		uint64_t up_us = (clock_boot_ns() / CLOCK_NS_PER_US);
 		uint64_t start_us = stat[STAT_START] * 1000000 /

@@ -11,20 +11,21 @@
 #include "aggregator/expose/render_stream.h"
 #include "common/clock.h"
 
-/* A flood may spend this share of a core on rendering. */
+/* Rendering may use 1 / BUSY_SHARE of a core before stale ones are shared. */
 #define BUSY_SHARE 3
+/* The credit of rendering time that a quiet period can save up. */
 #define BUSY_BURST_NS (2 * CLOCK_NS_PER_S)
 
 struct rendering {
 	struct render *owner;
-	struct rendering *older, *newer; /* all that are alive */
+	struct rendering *older, *newer; /* list of all renderings */
 	unsigned refs; /* owner->lock */
-	bool cached; /* owner->lock: in a slot */
-	uint64_t taken_ns; /* when its snapshot was asked for */
+	bool cached; /* in a slot; owner->lock */
+	uint64_t taken_ns; /* just before its snapshot was taken */
 	size_t len;
-	struct render_stream *stream; /* in pieces; no data then */
-	enum expose_format format; /* of these */
-	pthread_mutex_t lock; /* data */
+	struct render_stream *stream; /* if in pieces; then data is NULL */
+	enum expose_format format; /* set only if in pieces */
+	pthread_mutex_t lock; /* guards data */
 	char *data; /* NULL: cut off */
 };
 
@@ -42,8 +43,8 @@ struct render {
 	struct rendering *oldest, *newest;
 	size_t held_bytes, largest;
 	unsigned streams;
-	struct metrics_self self; /* own counters; lock */
-	int64_t credit_ns; /* left of the share; lock */
+	struct metrics_self self; /* counters of render.c; lock */
+	int64_t credit_ns; /* rendering time left, see flooded(); lock */
 	uint64_t credit_at_ns;
 };
 
@@ -67,7 +68,7 @@ int render_new(struct render **out, const struct render_options *options)
 	return 0;
 }
 
-/* Takes the memory away; owner->lock is held. */
+/* Frees the data; readers then get -ESTALE. Call with owner->lock held. */
 static void cut(struct rendering *g)
 {
 	pthread_mutex_lock(&g->lock);
@@ -78,7 +79,7 @@ static void cut(struct rendering *g)
 	pthread_mutex_unlock(&g->lock);
 }
 
-/* owner->lock is held. */
+/* Gives one reference up; the last one frees g. Call with owner->lock held. */
 static void drop_rendering(struct rendering *g)
 {
 	struct render *r;
@@ -102,7 +103,7 @@ void rendering_rele(struct rendering *g)
 	if (!g)
 		return;
 	r = g->owner;
-	stream = g->stream; /* of this reader alone */
+	stream = g->stream; /* has this one reader only */
 	pthread_mutex_lock(&r->lock);
 	r->streams -= stream != NULL;
 	drop_rendering(g);
@@ -125,7 +126,10 @@ void render_free(struct render *r)
 	free(r);
 }
 
-/* Takes data over and puts it in *slot; one reference is the caller's. */
+/*
+ * Makes a rendering of data, which it empties, and caches it in *slot. Returns
+ * it with one reference for the caller. NULL: out of memory.
+ */
 static struct rendering *publish(struct render *r, struct rendering **slot,
 				 struct buf *data, uint64_t taken_ns)
 {
@@ -168,7 +172,10 @@ static struct rendering *publish(struct render *r, struct rendering **slot,
 	return g;
 }
 
-/* A rendering in pieces; takes all over, even if it fails. */
+/*
+ * Makes a rendering in pieces. Takes over x, s and the contents of first, even
+ * if it fails. -EBUSY: too many of them; -ENOMEM.
+ */
 static int begin_stream(struct render *r, enum expose_format format,
 			struct expose *x, const struct snapshot *s,
 			struct buf *first, struct rendering **out)
@@ -227,7 +234,10 @@ int rendering_more(struct rendering *g)
 	return err;
 }
 
-/* Refills the credit; true if the flood has used it up. lock is held. */
+/*
+ * Refills the credit by 1 / BUSY_SHARE of the time passed. Returns true if
+ * rendering has used it up. Call with r->lock held.
+ */
 static bool flooded(struct render *r, uint64_t now_ns)
 {
 	r->credit_ns += (int64_t)((now_ns - r->credit_at_ns) / BUSY_SHARE);
@@ -237,7 +247,10 @@ static bool flooded(struct render *r, uint64_t now_ns)
 	return r->credit_ns < 0;
 }
 
-/* What is in *slot if it will do for who came at arrived_ns, held. */
+/*
+ * Returns the rendering in *slot, with a reference added, if it is fresh enough
+ * for a request that arrived at arrived_ns; else NULL.
+ */
 static struct rendering *reuse(struct render *r, struct rendering **slot,
 			       uint64_t arrived_ns)
 {
@@ -291,7 +304,7 @@ static void fill_self(struct render *r, struct metrics_self *self)
 		r->opt.self(r->opt.self_arg, self);
 }
 
-/* slot->busy is held. */
+/* Reuses or renders. Call with slot->busy held. */
 static int render_plain(struct render *r, enum expose_format format,
 			uint64_t arrived_ns, struct rendering **out)
 {
@@ -342,8 +355,8 @@ static int compress_gzip(const struct rendering *plain, struct buf *out)
 	size_t bound;
 	int err = -ENOMEM;
 
-	/* Level 1: text this repetitive shrinks 15-fold even so. 15 + 16:
-	 * the largest window, gzip's wrapping. */
+	/* Level 1 shrinks text as repetitive as this 15-fold already.
+	 * 15 + 16: the largest window, with the gzip header. */
 	if (deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) !=
 	    Z_OK)
 		return err;
@@ -351,7 +364,7 @@ static int compress_gzip(const struct rendering *plain, struct buf *out)
 	z.next_out = buf_reserve(out, bound);
 	if (!z.next_out)
 		goto cleanup;
-	/* Lengths fit: RENDER_MAX_BYTES. */
+	/* RENDER_MAX_BYTES makes sure that lengths fit in uInt. */
 	z.avail_out = (uInt)bound;
 	z.next_in = (Bytef *)plain->data;
 	z.avail_in = (uInt)plain->len;
@@ -364,7 +377,7 @@ cleanup:
 	return err;
 }
 
-/* Compresses what slot->plain has. slot->busy is held. */
+/* Reuses, or compresses the plain rendering. Call with slot->busy held. */
 static int render_gzip(struct render *r, enum expose_format format,
 		       uint64_t arrived_ns, struct rendering **out)
 {
@@ -389,7 +402,7 @@ static int render_gzip(struct render *r, enum expose_format format,
 		return err;
 	}
 	start_ns = clock_mono_ns();
-	/* Cached, so nobody cuts it while busy is held. */
+	/* It is cached while slot->busy is held, so it cannot be cut. */
 	err = compress_gzip(plain, &data);
 	if (!err)
 		err = buf_append(&exact, data.data, data.len);

@@ -7,12 +7,12 @@
 #include <zlib.h>
 
 struct render_stream {
-	struct expose *x; /* NULL: all is made */
+	struct expose *x; /* NULL: the last piece is rendered */
 	const struct snapshot *s;
 	void (*rele)(const struct snapshot *s);
-	struct buf piece; /* what is read now … */
-	size_t at; /* … from here on */
-	struct buf plain; /* to be compressed */
+	struct buf piece; /* the piece being read */
+	size_t at; /* offset in piece of the next byte to read */
+	struct buf plain; /* input of the compression */
 	bool gzip;
 	z_stream z;
 };
@@ -55,7 +55,7 @@ void render_stream_free(struct render_stream *st)
 	free(st);
 }
 
-/* Compresses what is in plain into piece. */
+/* Compresses plain and appends the result to piece. */
 static int compress_piece(struct render_stream *st, bool last)
 {
 	struct buf *to = &st->piece;
@@ -75,7 +75,7 @@ static int compress_piece(struct render_stream *st, bool last)
 
 int render_stream_gzip(struct render_stream *st)
 {
-	/* 15 + 16: the largest window, gzip's wrapping. */
+	/* 15 + 16: the largest window, with the gzip header. */
 	if (deflateInit2(&st->z, 1, Z_DEFLATED, 15 + 16, 8,
 			 Z_DEFAULT_STRATEGY) != Z_OK)
 		return -ENOMEM;
@@ -98,7 +98,7 @@ ssize_t render_stream_read(struct render_stream *st, void *to, size_t max)
 	return (ssize_t)left;
 }
 
-/* The first piece, or a large family of protobuf, is not kept for all time. */
+/* Empties b for reuse; frees it if it is large, as after the first piece. */
 static void empty(struct buf *b)
 {
 	if (b->cap > 4 * RENDER_PIECE_BYTES)
@@ -114,7 +114,7 @@ int render_stream_more(struct render_stream *st)
 	empty(&st->piece);
 	empty(&st->plain);
 	st->at = 0;
-	/* What is compressed may be kept back: until there is something. */
+	/* zlib may hold back all of its output: repeat until it gives some. */
 	do {
 		buf_reset(to);
 		more = expose_next(st->x, to, RENDER_PIECE_BYTES);

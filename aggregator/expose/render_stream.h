@@ -7,17 +7,17 @@
 #include "aggregator/expose/expose.h"
 
 /*
- * A rendering that is too large to keep: made piece by piece, as its one reader
- * takes them, out of a snapshot of its own. Not locked: whoever reads does not
- * while another makes the next piece.
+ * A rendering that is too large to keep. It owns a snapshot and renders it in
+ * pieces, as its one reader takes them. Not locked: the caller must not read
+ * while another thread makes the next piece.
  */
 struct render_stream;
 
 #define RENDER_PIECE_BYTES (1u << 20)
 
 /*
- * Takes over x, s and the first piece, which is emptied. Sets *out, released by
- * render_stream_free(). -ENOMEM: then they are the caller's still.
+ * Takes over x, s and the contents of first, the first piece. Sets *out,
+ * released by render_stream_free(). -ENOMEM: the caller still owns all three.
  */
 int render_stream_new(struct render_stream **out, struct expose *x,
 		      const struct snapshot *s,
@@ -25,13 +25,16 @@ int render_stream_new(struct render_stream **out, struct expose *x,
 		      struct buf *first);
 void render_stream_free(struct render_stream *st); /* NULL is fine */
 
-/* From now on compressed; before anything is read. -ENOMEM, -EMSGSIZE. */
+/* Turns compression on; call before the first read. -ENOMEM, -EMSGSIZE. */
 int render_stream_gzip(struct render_stream *st);
 
-/* Up to max bytes; 0: that was all; -EAGAIN: make the next piece first. */
+/*
+ * Copies up to max bytes. Returns their number, 0 at the end. -EAGAIN: call
+ * render_stream_more() first.
+ */
 ssize_t render_stream_read(struct render_stream *st, void *to, size_t max);
 
-/* Makes the next piece, which takes its time. -ENOMEM, -EMSGSIZE. */
+/* Renders the next piece; takes as long as rendering. -ENOMEM, -EMSGSIZE. */
 int render_stream_more(struct render_stream *st);
 
 #endif /* AGGREGATOR_EXPOSE_RENDER_STREAM_H */

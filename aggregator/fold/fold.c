@@ -14,7 +14,7 @@ static const enum view_key window_keys[] = { LABEL_JOB,	   LABEL_ROLE,
 					     LABEL_STATUS, LABEL_ERROR };
 #define N_WINDOW_KEYS (sizeof(window_keys) / sizeof(window_keys[0]))
 static_assert(N_WINDOW_KEYS == FOLD_WINDOW_LABELS,
-	      "readers of a window's labels know how many there are");
+	      "readers of window labels expect this many");
 
 /* --- construction --- */
 
@@ -105,7 +105,7 @@ static uint32_t filter_labels(const struct view *v)
 	return used;
 }
 
-/* Labels that make up the slots of rows with this role. */
+/* Labels that decide which slots count a row with this role. */
 static uint32_t used_labels(const struct views *views, unsigned role)
 {
 	uint32_t used = 0;
@@ -131,7 +131,7 @@ static int make_edges(struct fold *f, const struct fold_options *opt)
 		.max_waiting = opt->max_waiting,
 		.future_us = opt->future_us,
 	};
-	return graph_views_new(&f->edges, f, f->n_views, &f->edge_options);
+	return fold_edges_new(&f->edges, f, f->n_views, &f->edge_options);
 }
 
 int fold_new(struct fold **out, const struct fold_options *opt)
@@ -191,7 +191,7 @@ void fold_free(struct fold *f)
 	for (size_t i = f->retired_head; i < f->n_retired; i++)
 		free(f->retired[i].memory);
 	free(f->retired);
-	graph_views_free(f->edges);
+	fold_edges_free(f->edges);
 	for (size_t i = 0; i < f->n_all; i++)
 		series_fini(&f->view[i].series);
 	free(f->view);
@@ -243,7 +243,7 @@ size_t fold_event_views(const struct fold *f)
 
 struct graph *fold_graph(struct fold *f)
 {
-	return f->edges ? graph_views_graph(f->edges) : NULL;
+	return f->edges ? fold_edges_graph(f->edges) : NULL;
 }
 
 const struct view *fold_view(const struct fold *f, size_t view)
@@ -281,7 +281,7 @@ uint64_t fold_clamped(const struct fold *f)
 	return f->clamped;
 }
 
-/* FNV-1a over what decides where a value is counted. */
+/* FNV-1a over all that decides where a value is counted. */
 static uint64_t digest(uint64_t h, uint64_t v)
 {
 	for (unsigned i = 0; i < 64; i += 8)

@@ -5,24 +5,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/series.h"
-#include "aggregator/fold/views.h"
 #include "aggregator/fold/window.h"
+#include "aggregator/series/series.h"
+#include "aggregator/views/views.h"
 #include "proto/batch.h"
 
 /*
- * The whole visible state is a fold over the batches of the log, and this is
- * it. Sums are integers, so folding in any order gives the same; but for edges,
- * which also depend on which side waited for which. Pure: no
- * clock, no I/O. Not locked: the engine's thread owns it; snapshots are taken
- * under the engine's lock.
+ * All visible state, made by folding the batches of the log into series and
+ * windows. Sums are integers, so the order of the batches does not matter;
+ * except for edges, which depend on which side of a request came first.
+ *
+ * Pure: no clock, no I/O. Not locked: the engine's thread owns it, and
+ * snapshots are taken under the engine's lock.
  */
 struct fold;
 
 struct fold_options {
 	const struct views *views; /* borrowed */
 	size_t max_window_series;
-	uint64_t future_us, past_us; /* further off: counts as ending now */
+	/* Events that end further from their arrival count as ending then. */
+	uint64_t future_us, past_us;
 	uint64_t edge_wait_us,
 		edge_skew_us; /* see graph_join.h; 0: its defaults */
 	size_t max_waiting;
@@ -32,7 +34,7 @@ struct fold_options {
 int fold_new(struct fold **out, const struct fold_options *opt);
 void fold_free(struct fold *f); /* NULL is fine */
 
-/* Which batch, and when it came. */
+/* A batch, its id in the log, and its time of arrival. */
 struct fold_input {
 	const struct batch *batch;
 	uint64_t log_id;
@@ -40,41 +42,42 @@ struct fold_input {
 };
 
 /*
- * Reads the events of a batch: what doesn't depend on what was counted before,
- * and so needs no lock. *out is the fold's until fold_forget(). The batch's
- * columns of events are not looked at again, but for edges. -ENOMEM.
+ * Reads the events of a batch. This is the part of the work that does not
+ * depend on earlier batches, so it needs no lock. The fold owns *out, until
+ * fold_forget(). Unless edges are joined, the columns of events are not read
+ * again. -ENOMEM.
  */
 struct fold_prepared;
 int fold_prepare(struct fold *f, const struct batch *b, int64_t received_us,
 		 const struct fold_prepared **out);
 
 /*
- * Counts the batch in every view and in the windows, but not in what has it
- * already: slots whose log_id is not smaller, views and windows whose loaded
- * state is that far (fold_set_loaded()). -ENOMEM leaves the state half done:
- * then only a new start from the store helps.
+ * Counts the batch in every view and in the windows. Skips those that contain
+ * it already: slots with this log_id or a higher one, and views and windows
+ * whose loaded state includes it (see fold_set_loaded_view()). -ENOMEM leaves
+ * the state half done; the only remedy is to restart from the store.
  */
 int fold_count(struct fold *f, const struct fold_input *fb,
 	       const struct fold_prepared *p);
 
-/* All that was prepared is counted, or never will be. */
+/* Frees all that fold_prepare() made. */
 void fold_forget(struct fold *f);
 
-/* All three, for one batch. */
+/* Prepares, counts and forgets one batch. */
 int fold_apply(struct fold *f, const struct fold_input *fb);
 
-/* Requests in a batch, events and rollups. */
+/* Returns the number of requests in a batch: events, and those in rollups. */
 uint64_t fold_requests(const struct batch *b);
 
-/* State up to this log id was loaded; batches up to it are not counted. */
+/* Loaded state includes the batches up to log_id: do not count them again. */
 void fold_set_loaded_view(struct fold *f, size_t view, uint64_t log_id);
 void fold_set_loaded_windows(struct fold *f, uint64_t log_id);
 void fold_set_loaded_edges(struct fold *f, uint64_t log_id);
-/* Whether the view is to count this batch. */
+/* Whether the view must count this batch. */
 bool fold_view_counts(const struct fold *f, size_t view, uint64_t log_id);
 
 size_t fold_views(const struct fold *f);
-size_t fold_event_views(const struct fold *f); /* the others are of edges */
+size_t fold_event_views(const struct fold *f); /* edge views follow them */
 struct graph *fold_graph(struct fold *f); /* NULL: no view of edges */
 const struct view *fold_view(const struct fold *f, size_t view);
 struct series *fold_series(struct fold *f, size_t view);
@@ -87,7 +90,7 @@ const struct cells *fold_cells(const struct fold *f, bool seconds);
 /* Labels of a window's series; see window_keys in fold.c. */
 #define FOLD_WINDOW_LABELS 6
 
-/* job and instance pairs; values interned, NULL: absent. */
+/* The labels of a service instance, for target_info. Interned; NULL: absent. */
 enum fold_target_field {
 	TARGET_JOB,
 	TARGET_INSTANCE,
@@ -104,24 +107,25 @@ struct fold_target {
 };
 size_t fold_targets(const struct fold *f);
 struct fold_target *fold_target(struct fold *f, size_t i);
-/* For loading. -ENOMEM; over the cap it is left out silently. */
+/* For loading. -ENOMEM. Beyond the cap, targets are left out silently. */
 int fold_add_target(struct fold *f, const char *const value[TARGET_FIELDS]);
 
-/* What counts in the view and how it is grouped: changes if that does. */
+/* A digest of what the view counts and how it groups: changes if these do. */
 uint64_t fold_view_digest(const struct fold *f, size_t view);
 
 /*
- * Snapshots: spans of this generation or older are shared, so they are copied
- * before they are written to, and freed once no snapshot can have them.
+ * Shares all spans with a new snapshot and returns its generation. Spans of
+ * this generation or older are copied before they are written to, and freed
+ * once no snapshot can refer to them.
  */
 uint64_t fold_share(struct fold *f);
-/* No snapshot older than this generation is left. */
+/* No snapshot older than the generation `oldest` is left. */
 void fold_unshare(struct fold *f, uint64_t oldest);
 
-/* For graph_views.c: one more value in a span of a view in seconds. -ENOMEM. */
+/* Adds one value to a span of a view in seconds. For fold_edges.c. -ENOMEM. */
 int fold_add_us(struct fold *f, struct span **ref, uint64_t us);
 
-/* Events whose end was clamped since the start. */
+/* Events that were too far from their arrival (future_us, past_us), so far. */
 uint64_t fold_clamped(const struct fold *f);
 
 #endif /* AGGREGATOR_FOLD_FOLD_H */

@@ -5,7 +5,9 @@
 #include "proto/buckets.h"
 
 #define LINE 64u
-#define LINES 4u /* of a span that are asked for: 28 cells, most have fewer */
+#define LINES                                                                  \
+	4u /* prefetched per span: 28 cells, and most spans have fewer         \
+	    */
 
 static void ask_for(const void *p)
 {
@@ -25,7 +27,10 @@ static int find_window(struct fold *f, const struct fold_row *r,
 	return *out ? 0 : -ENOMEM;
 }
 
-/* The slots are near by now: drops those that have it, asks for the rest. */
+/*
+ * The row's slots are in the cache by now. Drops those that contain the batch
+ * already and prefetches the histograms of the others.
+ */
 static int approach_row(struct fold *f, const struct fold_input *fb,
 			struct fold_row *r)
 {
@@ -36,7 +41,7 @@ static int approach_row(struct fold *f, const struct fold_input *fb,
 	for (unsigned k = 0; k < r->n; k++) {
 		struct series_slot *s = r->slot[k];
 
-		/* Unless another row of this batch has the same slot. */
+		/* Has the batch already, unless this very turn put it there. */
 		if (s->log_id >= fb->log_id && s->turn != f->turn)
 			continue;
 		r->view[n] = r->view[k];
@@ -158,8 +163,8 @@ static int count_row(struct fold *f, const struct fold_input *fb,
 }
 
 /*
- * Rows [from, to) of the series table. One that nothing is counted in makes no
- * series: or a batch without events could use up the budget of every view.
+ * Counts rows [from, to) of the series table. A row without events makes no
+ * series; else a batch without events could use up the budget of every view.
  */
 static int count_block(struct fold *f, const struct fold_input *fb, size_t from,
 		       size_t to)
@@ -182,7 +187,9 @@ static int count_block(struct fold *f, const struct fold_input *fb, size_t from,
 
 /* --- rollups --- */
 
-/* Entries [at, at + n) of a histogram, to whom it concerns. */
+/*
+ * Adds entries [at, at + n) of a histogram to the row's slots and its window.
+ */
 static int add_hist(struct fold *f, enum fold_measure m, struct fold_row *r,
 		    struct window_delta *w, const struct batch_rollup_hist *h,
 		    size_t at, size_t n)
@@ -212,9 +219,10 @@ static int add_hist(struct fold *f, enum fold_measure m, struct fold_row *r,
 }
 
 /*
- * The histograms of the rollups; the rest goes with the bins, later, so slots
- * don't have the batch yet. Time to first byte is not in a rollup: it is part
- * of what was given up.
+ * Adds the histograms of the rollups. Their counts and sums are in the bins and
+ * are added later, by count_block(), so the slots do not have the batch's
+ * log_id yet. Rollups have no time to first byte: it is part of the lost
+ * detail.
  */
 static int fold_rollups(struct fold *f, const struct fold_input *fb)
 {
@@ -278,7 +286,7 @@ int fold_count(struct fold *f, const struct fold_input *fb,
 	if (!err)
 		err = fold_note_targets(f, fb->batch);
 	if (!err && f->edges && fb->log_id > f->edges_loaded)
-		err = graph_views_batch(f->edges, fb, f->labels);
+		err = fold_edges_batch(f->edges, fb, f->labels);
 	return err ? -ENOMEM : 0;
 }
 

@@ -8,11 +8,11 @@
 #include "proto/limits.h"
 
 /*
- * The events of a batch, read once, in order, right after they were decoded:
- * while their columns are in the nearest caches. What is left of an event is 8
- * bytes, put down bin after bin, so that what a row adds to stays near while it
- * is counted. In the order of the batch, with a thousand series, each event
- * would find its histograms far away.
+ * Reads the events of a batch once, in order, right after they are decoded and
+ * while their columns are in the nearest caches. Of each event 8 bytes are
+ * kept, sorted by bin, so that the histograms of a row stay in the cache while
+ * its events are counted. In the order of the batch, with a thousand series,
+ * each event would miss the cache.
  */
 
 int fold_bins_init(struct fold_bins *b)
@@ -34,7 +34,7 @@ void fold_bins_fini(struct fold_bins *b)
 	free(b->end_us);
 }
 
-/* Room for so many bins: one piece of memory, cut into the arrays. */
+/* Makes room for n bins: one allocation, divided into the arrays. */
 static int make_room(struct fold_bins *b, size_t n)
 {
 	const size_t each = sizeof(*b->window_us) + sizeof(*b->next) +
@@ -59,7 +59,7 @@ static int make_room(struct fold_bins *b, size_t n)
 	return 0;
 }
 
-/* It is all zero between two batches. */
+/* Makes room for n words in best[], which is all zero between two batches. */
 static int make_best(struct fold_bins *b, size_t n)
 {
 	uint64_t *p;
@@ -97,9 +97,10 @@ static bool far_off(const struct fold *f, int64_t end_us, int64_t received_us)
 }
 
 /*
- * The row's bin for what ended then. Only its first and its newest are looked
- * at, since a batch seldom has more windows: one that goes to and fro between
- * many makes more bins than windows, but never more than events.
+ * Returns the bin of the row for an event that ended at end_us. Compares only
+ * with the first and the newest bin of the row, as few batches span more
+ * windows. One that alternates between many windows gets more bins than
+ * windows, but never more than events.
  */
 static __attribute__((noinline)) uint32_t find_bin(struct fold *f,
 						   struct fold_prepared *p,
@@ -132,7 +133,7 @@ static inline bool in_window(int64_t window_us, int64_t end_us)
 	return (uint64_t)end_us - (uint64_t)window_us < (uint64_t)WINDOW_US;
 }
 
-/* When each event ended, and so its bin. */
+/* Computes the end of each event, and from it the bin. */
 static void read_times(struct fold *f, const struct batch *batch,
 		       int64_t received_us, struct fold_prepared *p)
 {
@@ -149,7 +150,9 @@ static void read_times(struct fold *f, const struct batch *batch,
 		uint32_t bin = series[i];
 		int64_t end;
 
-		/* Hostile values may wrap: defined, and clamped later. */
+		/*
+		 * Hostile values may wrap: that is defined, and clamped later.
+		 */
 		start += (uint64_t)delta[i];
 		end = (int64_t)(start + duration[i]);
 		end_us[i] = end;
@@ -195,7 +198,7 @@ static void read_ttfb(const struct fold *f, const struct batch_events *ev)
 	}
 }
 
-/* The greatest duration of each row in each group. */
+/* Notes the greatest duration per row and group. */
 static void note_slowest(const struct fold *f, const struct batch_events *ev)
 {
 	const struct fold_counted *counted = f->bins.counted;
@@ -215,7 +218,7 @@ static void note_slowest(const struct fold *f, const struct batch_events *ev)
 	}
 }
 
-/* Their histograms come later: see fold_rollups(). */
+/* Adds counts and sums to the bins; for histograms see fold_rollups(). */
 static void read_rollups(struct fold *f, const struct batch *batch,
 			 int64_t received_us, struct fold_prepared *p)
 {
@@ -243,7 +246,7 @@ static void read_rollups(struct fold *f, const struct batch *batch,
 
 /* --- what is kept --- */
 
-/* How many events each bin has becomes where they are in counted. */
+/* Turns the number of events per bin into their places in counted[]. */
 static void keep_bins(struct fold_bins *b, struct fold_prepared *p)
 {
 	uint32_t at = 0;
@@ -265,8 +268,8 @@ static void keep_bins(struct fold_bins *b, struct fold_prepared *p)
 }
 
 /*
- * First to memory that is near, since the bins are far apart; what is kept is
- * not looked at until the group is committed.
+ * Sorts the events by bin into a buffer that stays in the cache, as the bins
+ * are far apart, and then copies them out: they are not read until the commit.
  */
 static void keep_counted(const struct fold_bins *b, size_t n,
 			 struct fold_counted *out)
@@ -281,7 +284,7 @@ static void keep_counted(const struct fold_bins *b, size_t n,
 	memcpy(out, sorted, n * sizeof(*out));
 }
 
-/* How many there are. Also clears the table of the best. */
+/* Returns the number kept, and clears best[] for the next batch. */
 static size_t keep_slowest(const struct fold *f, size_t rows,
 			   struct fold_prepared *p)
 {

@@ -4,7 +4,7 @@
 
 #include "aggregator/fold/fold_state.h"
 
-/* From the rows of a batch to the slots that count them. */
+/* Finds the slots that count each row of a batch. */
 
 static bool passes(const struct view *view, const struct labels_row *lr)
 {
@@ -25,8 +25,9 @@ static bool passes(const struct view *view, const struct labels_row *lr)
 }
 
 /*
- * What a view filters by is part of the cache's key, so it must be interned;
- * but only for sets that were granted a place, which bounds it.
+ * Interns the labels that views filter by, since they are part of the cache's
+ * key. The caller does this only for label sets that have a series of windows,
+ * so the number of interned values is bounded.
  */
 static int intern_filtered(struct fold *f, const struct labels_row *lr)
 {
@@ -43,8 +44,9 @@ static int intern_filtered(struct fold *f, const struct labels_row *lr)
 }
 
 /*
- * What a cache entry holds: by view its slot; then the slot of the windows, the
- * views that count the set as bits, and whether it is one of errors.
+ * A cache entry holds the slot in each view, then the slot in the window
+ * series, a bit set of the views that count the label set, and whether it is an
+ * error.
  */
 #define AT_WINDOW(f) ((f)->n_views)
 #define AT_VIEWS(f) ((f)->n_views + 1)
@@ -55,7 +57,7 @@ size_t fold_row_words(size_t n_views)
 	return n_views + 3;
 }
 
-/* The slots of a label set that no cache entry names. */
+/* Finds or makes the slots of a label set that is not in the cache. */
 static int resolve_slots(struct fold *f, const struct labels_row *lr,
 			 int64_t now_us, uint32_t *slot)
 {

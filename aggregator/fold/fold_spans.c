@@ -5,7 +5,7 @@
 
 #include "aggregator/fold/fold_state.h"
 
-/* Spans and exemplars, which snapshots share until they are written to. */
+/* Spans and exemplars: shared with snapshots, copied on write. */
 
 uint64_t fold_share(struct fold *f)
 {
@@ -42,7 +42,7 @@ static int retire(struct fold *f, void *memory)
 	return 0;
 }
 
-/* Moves the contents to memory that no snapshot has. */
+/* Replaces *ref by a copy; the old memory is freed after the snapshots. */
 static int own(struct fold *f, void **ref, size_t bytes)
 {
 	void *copy = malloc(bytes);
@@ -106,12 +106,12 @@ static __attribute__((noinline)) int widen(struct fold *f, enum fold_measure m,
 
 	if (!wide)
 		return -ENOMEM;
-	free(*ref); /* ours alone: see fold_own_span() */
+	free(*ref); /* not shared: see fold_own_span() */
 	*ref = wide;
 	return 0;
 }
 
-/* At once for all that is still to be added. */
+/* Widens the span at once for all n events. */
 static __attribute__((noinline)) int
 widen_for(struct fold *f, enum fold_measure m, struct span **ref,
 	  const struct fold_counted *e, size_t n)

@@ -7,23 +7,23 @@
 #include <stdint.h>
 
 #include "aggregator/fold/fold.h"
-#include "aggregator/fold/labelset.h"
+#include "aggregator/fold/fold_edges.h"
 #include "aggregator/fold/pool.h"
 #include "aggregator/fold/slowest.h"
-#include "aggregator/graph/graph_views.h"
+#include "aggregator/series/labelset.h"
 
-/* The inside of the fold, for fold.c and fold_*.c only. */
+/* Internals of the fold, for fold.c and fold_*.c only. */
 
 #define WINDOW_US ((int64_t)WINDOW_SECONDS * 1000000)
 
-/* What of an event goes into histograms. */
+/* The values of an event that go into histograms. */
 enum fold_measure {
-	MEASURE_DURATION, /* the windows' too */
+	MEASURE_DURATION, /* in the windows, too */
 	MEASURE_TTFB,
 	MEASURE_REQUEST_BYTES,
 	MEASURE_RESPONSE_BYTES,
 	MEASURES,
-	MEASURE_NONE = MEASURES, /* a counter's */
+	MEASURE_NONE = MEASURES, /* for counters */
 };
 
 struct fold_tally {
@@ -31,27 +31,28 @@ struct fold_tally {
 };
 
 /*
- * The events of one row of the series table that ended in one window. Row i
- * begins with bin i; where it needs more than one, the others follow all rows.
+ * A bin: the events of one row of the series table that ended in one window.
+ * Bin i is the first one of row i; its further bins come after those of all
+ * rows.
  */
 struct fold_bin {
-	int64_t window_us; /* start; INT64_MIN: no event */
-	uint32_t next; /* of the same row; 0: none, as bin 0 begins a row */
-	uint32_t begin, end; /* its events in counted */
-	uint32_t best, n_best; /* its slowest; a row's first bin has them all */
+	int64_t window_us; /* start of the window; INT64_MIN: no event */
+	uint32_t next; /* next bin of the row; 0 (always a first one): none */
+	uint32_t begin, end; /* its events are counted[begin] … [end - 1] */
+	uint32_t best, n_best; /* slowest events; in a row's first bin only */
 	struct fold_tally tally;
 };
 
-/* An event on its way to the histograms: nothing else of it is needed then. */
+/* All that is kept of an event until it is counted: its cells. */
 struct fold_counted {
 	uint16_t cell[MEASURES];
 };
 
-/* What there is of a batch once its events were read; memory of the pool. */
+/* What fold_prepare() makes of a batch. Memory of the pool. */
 struct fold_prepared {
 	struct fold_bin *bin;
 	size_t n_bins;
-	struct fold_counted *counted; /* bin after bin */
+	struct fold_counted *counted; /* sorted by bin */
 	struct slowest_pick *best;
 	struct slowest_traces traces;
 	int64_t *rollup_window_us; /* by rollup */
@@ -59,81 +60,81 @@ struct fold_prepared {
 };
 
 /*
- * Bins while events are read, one array for each of what an event looks at or
+ * The bins while events are read: one array per value that an event reads or
  * adds to.
  */
 struct fold_bins {
 	size_t n, cap;
 	int64_t *window_us;
 	uint32_t *next, *events;
-	uint64_t *rolled; /* requests of rollups */
+	uint64_t *rolled; /* requests from rollups */
 	uint64_t *sum[MEASURES];
-	uint64_t *best; /* by row and group: the greatest word, or 0 */
+	uint64_t *best; /* by row and group: greatest slowest_word(), or 0 */
 	size_t best_cap;
-	/* By event. */
-	uint32_t *of;
+	/* Indexed by event. */
+	uint32_t *of; /* its bin */
 	struct fold_counted *counted, *sorted;
 	int64_t *end_us;
 };
 
-/* One row of the batch while it is folded. */
+/* One row of the batch's series table while it is counted. */
 struct fold_row {
-	uint32_t bin; /* its first, and its number */
+	uint32_t bin; /* its first bin, which is also the row's number */
 	uint32_t window_key;
 	bool error;
-	bool exemplars; /* a view wants some */
-	unsigned n; /* slots that count it */
+	bool exemplars; /* some view keeps exemplars */
+	unsigned n; /* number of slots that count the row */
 	uint8_t view[VIEWS_MAX];
 	struct series_slot *slot[VIEWS_MAX];
-	struct window_delta *window; /* of the row's first bin */
+	struct window_delta *window; /* for the row's first bin */
 };
 
 /*
- * Rows are counted in blocks: what a block needs is asked for all together,
- * so that with many series one waits for memory once a block, not once a
- * look-up; and a block's share still fits the nearest caches.
+ * Rows are counted in blocks. The memory for a whole block is prefetched
+ * together, so that with many series the CPU waits for memory once per block,
+ * not once per look-up; and a block still fits into the nearest caches.
  */
 #define FOLD_BLOCK 32u
 
 struct fold_view_state {
 	const struct view *view;
 	struct series series;
-	uint64_t loaded; /* batches up to this one are in it */
-	enum fold_measure sum; /* what is added up; none: requests */
-	enum fold_measure measure; /* what there are histograms of */
+	uint64_t loaded; /* log id; includes the batches up to this one */
+	enum fold_measure sum; /* what is added up; MEASURE_NONE: requests */
+	enum fold_measure measure; /* the histogram's; MEASURE_NONE: counter */
 	bool exemplars;
 };
 
 struct fold_retired {
 	void *memory; /* a span or exemplars */
-	uint64_t generation; /* newest snapshot that can have it */
+	uint64_t generation; /* newest snapshot that can refer to it */
 };
 
 struct fold {
 	size_t n_all;
-	size_t n_views; /* of events; those of edges follow */
+	size_t n_views; /* views of events; those of edges follow */
 	struct fold_view_state *view;
-	struct graph_views *edges; /* NULL: no view of edges */
-	uint64_t edges_loaded; /* batches up to this one are joined */
+	struct fold_edges *edges; /* NULL: no view of edges */
+	uint64_t edges_loaded; /* log id; batches up to this one are joined */
 	struct graph_options edge_options; /* part of the views' digests */
 	struct cells seconds, bytes;
 	bool wants_ttfb, wants_slowest;
-	uint32_t filtered; /* bit by label: some view filters by it */
+	uint32_t filtered; /* bit 1 << label: some view filters by it */
 	struct intern *intern;
 	struct labels *labels;
 	struct series window_series;
 	struct windows *windows;
-	bool windows_on; /* false: this batch is in the stored windows */
+	bool windows_on; /* false: stored windows include this batch already */
 	uint64_t windows_loaded;
 	uint64_t future_us, past_us, clamped;
 
-	/* Of the batch that is folded. */
-	uint32_t turn; /* which it is */
+	/* The batch being counted. */
+	uint32_t turn; /* its number since the start, to compare with slots' */
 	struct slowest *slowest;
 	const struct fold_prepared *now;
 	struct fold_row row[FOLD_BLOCK];
 
-	/* Of the batches that wait to be counted. */
+	/* Batches that are prepared but not counted yet. */
 	struct pool pool;
 	struct fold_bins bins;
 
@@ -142,11 +143,11 @@ struct fold {
 	uint32_t *target_table; /* open addressing: index + 1 */
 	size_t target_table_cap;
 
-	uint64_t generation; /* of spans made now */
-	uint64_t newest_shared; /* newest snapshot, if any_shared */
+	uint64_t generation; /* given to new spans */
+	uint64_t newest_shared; /* generation of the newest snapshot */
 	bool any_shared;
 	struct fold_retired
-		*retired; /* ring by age: [retired_head, n_retired) */
+		*retired; /* queue by age: [retired_head, n_retired) */
 	size_t retired_head, n_retired, retired_cap;
 };
 
@@ -159,14 +160,14 @@ static inline const struct cells *fold_cells_of(const struct fold *f,
 
 /* --- fold_spans.c --- */
 
-/* Makes it one that no snapshot has. NULL is fine. -ENOMEM. */
+/* Replaces *ref by a copy if a snapshot may share it. NULL is fine. -ENOMEM. */
 int fold_own_span(struct fold *f, struct span **ref);
 int fold_own_exemplars(struct fold *f, struct slowest_exemplars **ref);
 
-/* Adds count to a cell of a span of one's own. -ENOMEM. */
+/* Adds count to a cell of a span that no snapshot shares. -ENOMEM. */
 int fold_add(struct fold *f, enum fold_measure m, struct span **ref,
 	     unsigned cell, uint64_t count);
-/* Adds that measure of n events. -ENOMEM. */
+/* Adds measure m of n events to such a span. -ENOMEM. */
 int fold_add_events(struct fold *f, enum fold_measure m, struct span **ref,
 		    const struct fold_counted *e, size_t n);
 
@@ -177,9 +178,9 @@ void fold_bins_fini(struct fold_bins *b);
 
 /* --- fold_rows.c --- */
 
-/* Words of a cache entry; see labels_new(). */
+/* The number of words per cache entry; n_slots of labels_new(). */
 size_t fold_row_words(size_t n_views);
-/* The slots that count row i of the series table. -ENOMEM. */
+/* Finds the slots that count row i of the series table. -ENOMEM. */
 int fold_find_row(struct fold *f, const struct fold_input *fb, size_t i,
 		  struct fold_row *r);
 

@@ -115,7 +115,7 @@ int fold_note_targets(struct fold *f, const struct batch *b)
 			labels_instance(f->labels, i);
 		const char *value[TARGET_FIELDS];
 
-		/* Not interned: no series was granted to it. */
+		/* Not interned: it has no series. */
 		if (!job->interned || !instance->interned ||
 		    target_known(f, job->interned, instance->interned))
 			continue;

@@ -28,7 +28,10 @@ void pool_fini(struct pool *p)
 	p->now = NULL;
 }
 
-/* A chunk that has room, behind the one in use: an old one or a new one. */
+/*
+ * Moves on to the chunk after the one in use; allocates and inserts a new one
+ * if there is none or it is too small.
+ */
 static struct pool_chunk *advance(struct pool *p, size_t bytes)
 {
 	struct pool_chunk **at = p->now ? &p->now->next : &p->first;

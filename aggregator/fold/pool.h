@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 /*
- * Memory that is given back all at once, and stays where it is until then. What
- * one round took is kept for the next, up to POOL_KEPT_BYTES. Not locked.
+ * Memory that is given back all at once and does not move until then. After a
+ * reset up to POOL_KEPT_BYTES stay allocated for reuse. Not locked.
  */
 #define POOL_KEPT_BYTES ((size_t)16 << 20)
 
@@ -16,14 +16,14 @@ struct pool {
 	struct pool_chunk *first, *now;
 };
 
-/* All zero is an empty pool. */
+/* A pool is empty when it is all zero; it needs no init. */
 void pool_fini(struct pool *p);
 
-/* Aligned to 16 bytes, not cleared. NULL: out of memory. */
+/* Returns memory aligned to 16 bytes, not cleared. NULL: out of memory. */
 void *pool_take(struct pool *p, size_t bytes);
-/* Gives back the end of what was taken last: all but so many bytes. */
+/* Shrinks the allocation that was taken last to its first `bytes` bytes. */
 void pool_shrink(struct pool *p, const void *last, size_t bytes);
-/* Gives back all. */
+/* Gives back everything. */
 void pool_reset(struct pool *p);
 
 #endif /* AGGREGATOR_FOLD_POOL_H */

@@ -7,7 +7,10 @@
 
 #define TRACE_BYTES 24u
 
-/* Beyond SLOWEST_GROUPS the highest ones share one: some go unnoticed. */
+/*
+ * If there are more than SLOWEST_GROUPS, the highest ones share the last group,
+ * and some of their buckets may then lack an exemplar.
+ */
 static void make_groups(struct slowest *s, const struct cells *cells,
 			const struct views *views)
 {
@@ -43,7 +46,9 @@ static uint8_t find_bucket(const struct view *v, uint64_t value)
 	return b;
 }
 
-/* A group lies in one bucket of each view; but see make_groups(). */
+/*
+ * A group lies in one bucket of each view, except the last: see make_groups().
+ */
 static void make_buckets(struct slowest *s, const struct cells *cells)
 {
 	for (size_t v = 0; v < s->views->n; v++)
@@ -100,8 +105,8 @@ static uint64_t value_of(const struct slowest_pick *b)
 }
 
 /*
- * Whether the row's slowest of a bucket takes its place at *i, which goes up:
- * groups and exemplars are both in the order of their buckets.
+ * Whether an event becomes the exemplar of `bucket`. Advances *i to the place
+ * of the bucket in e; callers ask in ascending order of buckets.
  */
 static bool wins(const struct slowest_exemplars *e, uint32_t *i,
 		 uint32_t bucket, uint64_t value, uint64_t generation)
@@ -129,7 +134,7 @@ bool slowest_wins(const struct slowest *s, const struct slowest_row *r,
 }
 
 static void set_trace(const struct slowest_traces *t, uint32_t event,
-		      struct snapshot_exemplar *out)
+		      struct exemplar *out)
 {
 	size_t low = 0, high = t->n;
 
@@ -145,7 +150,7 @@ static void set_trace(const struct slowest_traces *t, uint32_t event,
 		memcpy(out->trace, t->ids + low * TRACE_BYTES, TRACE_BYTES);
 }
 
-/* Makes room for an exemplar at i, if it is not the bucket's already. */
+/* Inserts an exemplar at i, unless the one there has this bucket already. */
 static int make_room(struct slowest_exemplars **ref, uint32_t i,
 		     uint32_t bucket)
 {
@@ -181,7 +186,7 @@ int slowest_merge(const struct slowest *s, const struct slowest_row *r,
 			continue;
 		if (make_room(ref, i, bucket) < 0)
 			return -ENOMEM;
-		(*ref)->at[i] = (struct snapshot_exemplar){
+		(*ref)->at[i] = (struct exemplar){
 			.bucket = bucket,
 			.value = value,
 			.time_us = b->end_us,

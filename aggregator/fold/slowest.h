@@ -8,33 +8,34 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "aggregator/fold/cells.h"
-#include "aggregator/fold/span.h"
-#include "aggregator/fold/views.h"
-#include "aggregator/snapshot/snapshot.h"
+#include "aggregator/series/cells.h"
+#include "aggregator/series/exemplar.h"
+#include "aggregator/series/span.h"
+#include "aggregator/views/views.h"
 #include "proto/batch.h"
 #include "proto/limits.h"
 
 /*
- * The slowest request of each classic bucket since the last snapshot. While a
- * batch is folded, only the greatest duration per row and group is kept; what
- * is left of it at the end of the batch goes to the series. Pure; not locked.
+ * Exemplars: the slowest request of each classic bucket since the last
+ * snapshot. While a batch is read, only the greatest duration per row and group
+ * is kept; when the batch is counted, these are merged into the series. Pure;
+ * not locked.
  */
 
-/* Those of one series. Shared with snapshots as spans are. */
+/* The exemplars of one series. Shared with snapshots like spans. */
 struct slowest_exemplars {
 	uint64_t generation;
 	uint32_t n;
-	struct snapshot_exemplar at[]; /* ascending by bucket */
+	struct exemplar at[]; /* ascending by bucket */
 };
 
 /*
- * Groups are the intervals between all the bounds of the views that measure
- * durations: each bucket of each of them is a run of groups.
+ * Groups are the intervals between all the bounds of all views of durations.
+ * Each bucket of each of these views is a run of whole groups.
  */
 #define SLOWEST_GROUPS 64u
 
-/* Open, as every event passes here. */
+/* Not opaque, as the loop over events reads it. */
 struct slowest {
 	const struct views *views; /* borrowed */
 	unsigned n_groups; /* at most SLOWEST_GROUPS */
@@ -51,13 +52,13 @@ static_assert(LIMIT_EVENTS <= 1u << 16 && LIMIT_DURATION_US <= 1ull << 42 &&
 		      SLOWEST_GROUPS <= 1u << 6,
 	      "group, duration and event fit in one word");
 
-/* The greater, the slower. 0 is none: that is less than any. */
+/* A word that is greater the slower the event is. 0, less than any: none. */
 static inline uint64_t slowest_word(uint64_t duration_us, size_t event)
 {
 	return (duration_us << 16 | event) + 1;
 }
 
-/* The slowest event of a group. */
+/* The slowest event of a row in one group. */
 struct slowest_pick {
 	uint64_t word; /* group << 58 | duration << 16 | event */
 	int64_t end_us;
@@ -76,10 +77,10 @@ static inline struct slowest_pick slowest_pick(unsigned group, uint64_t word,
 struct slowest_traces {
 	const uint32_t *event; /* ascending */
 	size_t n;
-	const uint8_t *ids; /* 24 bytes each */
+	const uint8_t *ids; /* 24 bytes each: trace id, span id */
 };
 
-/* Of one row of the batch. */
+/* The slowest events of one row of the batch. */
 struct slowest_row {
 	const struct slowest_pick *best; /* ascending by group */
 	size_t n;
@@ -87,15 +88,15 @@ struct slowest_row {
 };
 
 /*
- * Merges the row into the exemplars of a series of view v. *ref must be the
- * caller's alone, or NULL; it moves when it grows. generation: of snapshots; an
- * exemplar of an older one gives way to any. -ENOMEM.
+ * Merges the row into the exemplars *ref of a series of view v. No snapshot may
+ * share *ref; NULL is fine; it moves when it grows. generation: that of new
+ * spans; an exemplar of an older generation is replaced by any event. -ENOMEM.
  */
 int slowest_merge(const struct slowest *s, const struct slowest_row *r,
 		  size_t v, uint64_t log_id, uint64_t generation,
 		  struct slowest_exemplars **ref);
 
-/* Something of the row would take a place in e. */
+/* Whether slowest_merge() would change e. */
 bool slowest_wins(const struct slowest *s, const struct slowest_row *r,
 		  size_t v, uint64_t generation,
 		  const struct slowest_exemplars *e);

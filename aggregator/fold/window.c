@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define CHUNK 1024u
-#define KEEP_CHUNKS 16u /* after a clear; more was a burst */
+#define KEEP_CHUNKS 16u /* kept after a clear; more were for a burst */
 
 struct windows {
 	struct window_delta **chunk;

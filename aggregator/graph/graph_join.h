@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/labelset.h"
 #include "aggregator/graph/graph_names.h"
+#include "aggregator/series/labelset.h"
 #include "common/buf.h"
 #include "proto/batch.h"
 

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/series.h"
+#include "aggregator/series/series.h"
 
 /*
  * Reference-counted names of waiting sides. Remote peers choose some of them,

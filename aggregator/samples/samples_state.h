@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-#include "aggregator/fold/intern.h"
+#include "aggregator/series/intern.h"
 #include "aggregator/samples/samples.h"
 #include "common/buf.h"
 #include "proto/limits.h"

@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/views.h"
+#include "aggregator/series/exemplar.h"
+#include "aggregator/views/views.h"
 #include "proto/batch.h"
 
 /*
@@ -34,16 +35,6 @@ struct snapshot_native {
 	uint64_t zero; /* how many values are 0 */
 };
 
-struct snapshot_exemplar {
-	uint32_t bucket; /* index of its classic bucket */
-	uint32_t event; /* index in its batch */
-	uint64_t value; /* in the source's unit, µs or bytes */
-	int64_t time_us;
-	uint8_t trace[24]; /* trace id, span id; all zero: none */
-	uint64_t log_id; /* the request's id is "log_id-event" */
-	uint64_t generation; /* for the fold only */
-};
-
 struct snapshot_series {
 	struct snapshot_labels labels;
 	uint64_t count; /* requests; a counter's value */
@@ -51,7 +42,7 @@ struct snapshot_series {
 	const uint64_t *bucket; /* n_bounds + 1 counts, not cumulative */
 	struct snapshot_native native;
 	size_t n_exemplars;
-	const struct snapshot_exemplar *exemplar; /* ascending by bucket */
+	const struct exemplar *exemplar; /* ascending by bucket */
 	int64_t created_us;
 };
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/fold/sketch.h"
 #include "aggregator/fold/slowest.h"
+#include "aggregator/series/sketch.h"
 #include "aggregator/snapshot/snapshot_state.h"
 #include "common/clock.h"
 

@@ -28,13 +28,13 @@ struct group {
 struct answer {
 	const struct api_windows *query;
 	struct buf *out;
-	int64_t start_s; /* of the open window; -1: none yet */
+	int64_t start_s; /* start of the open window; -1: none yet */
 	struct group *group;
 	size_t n_groups, cap;
-	uint32_t *table; /* hash → group + 1; table_size is a power of 2 */
+	uint32_t *table; /* hash table: group + 1; table_size: power of 2 */
 	size_t table_size;
-	size_t rows, groups; /* of the whole answer */
-	bool any;
+	size_t rows, groups; /* in the whole answer so far */
+	bool any; /* a window was written */
 };
 
 static const char *label_of(const struct store_window *w, enum api_by by)
@@ -103,7 +103,7 @@ static int grow_answer(struct answer *a)
 
 		if (!a->table[i])
 			continue;
-		/* Its labels again, as the hash wants them. */
+		/* Its labels as a window, which hash_labels() takes. */
 		g = &a->group[a->table[i] - 1];
 		for (size_t k = 0; k < a->query->n_by; k++) {
 			const char **to[] = {
@@ -154,7 +154,7 @@ static struct group *find_group(struct answer *a, const struct store_window *w)
 	return g;
 }
 
-/* Both ascending by upper_us. */
+/* Adds cells to those of the group. Both are ascending by upper_us. */
 static int merge_cells(struct group *g, const struct store_cell *cells,
 		       size_t n)
 {
@@ -217,7 +217,7 @@ static json_t *group_json(const struct api_windows *q, const struct group *g)
 
 	if (g->overflow)
 		bad |= json_object_set_new(o, "overflow", json_true());
-	/* Strings were UTF-8 when they came in; the agent's batch says so. */
+	/* Strings are UTF-8: this was checked when the batch was decoded. */
 	for (size_t i = 0; i < q->n_by; i++)
 		if (g->label[i])
 			bad |= json_object_set_new(o, api_by_name(q->by[i]),
@@ -245,7 +245,7 @@ static json_t *group_json(const struct api_windows *q, const struct group *g)
 	return o;
 }
 
-/* Writes the open window out. */
+/* Writes the open window to the answer. */
 static int close_window(struct answer *a)
 {
 	int err = 0;
@@ -349,10 +349,10 @@ unsigned api_windows_step(struct buf *out, const char *store_path,
 		return api_error(out, 400, why, where);
 	if (api_step_parse(&q, step))
 		return api_error(out, 400,
-				 "neither all nor a multiple of 10 seconds",
+				 "must be all or a multiple of 10 seconds",
 				 "step");
 	if (!store_path)
-		return api_error(out, 501, "there is no store here", NULL);
+		return api_error(out, 501, "no store to read from", NULL);
 	err = store_reader_open(&reader, store_path);
 	if (err)
 		return api_error(out, 503, "cannot open the store",
@@ -367,8 +367,8 @@ unsigned api_windows_step(struct buf *out, const char *store_path,
 	free(a.table);
 	if (err == -E2BIG)
 		return api_error(out, 422,
-				 "the answer would be too large: ask for a "
-				 "shorter time or fewer labels",
+				 "the answer would be too large; ask for a "
+				 "shorter range or fewer labels",
 				 "from");
 	if (err)
 		return api_error(out, 500, "cannot read the store",
@@ -381,7 +381,7 @@ unsigned api_trace(struct buf *out, int *fd, const char *store_path,
 		   const char *from, const char *to, const char *service)
 {
 	static const char wanted[] =
-		"neither seconds since 1970 nor an RFC 3339 time";
+		"must be seconds since 1970 or an RFC 3339 time";
 	int64_t to_s = clock_real_us() / 1000000 + 1, from_s;
 	struct trace_export e = { .store_path = store_path,
 				  .service = service };
@@ -393,14 +393,14 @@ unsigned api_trace(struct buf *out, int *fd, const char *store_path,
 	if (from && api_time_parse(from, &from_s))
 		return api_error(out, 400, wanted, "from");
 	if (from_s >= to_s)
-		return api_error(out, 400, "not before to", "from");
+		return api_error(out, 400, "must be before to", "from");
 	if (!store_path)
-		return api_error(out, 501, "there is no store here", NULL);
+		return api_error(out, 501, "no store to read from", NULL);
 	e.from_us = from_s * 1000000;
 	e.to_us = to_s * 1000000;
 	err = trace_export_temporary(&e, fd);
 	if (err == -EINVAL)
-		return api_error(out, 400, "not a service's name", "service");
+		return api_error(out, 400, "not a service name", "service");
 	if (err)
 		return api_error(out, 503, "cannot write the trace",
 				 strerror(-err));

@@ -8,33 +8,34 @@
 #include "common/buf.h"
 
 /*
- * The JSON side: questions to the store. Only api*.c see jansson. Each
- * answer opens a read-only connection of its own, so a writer never waits.
+ * The JSON API, which answers from the store. Each call opens its own read-only
+ * connection, so the writer never waits. Any thread. Of the web side, only
+ * api*.c see jansson.
  *
  * GET /api/v1/windows?from=&to=&by=&step=
  *	from, to  seconds since 1970 or RFC 3339; default: the last 5 minutes
- *	by        comma list of service, route, method, status, role;
+ *	by        comma-separated list of service, route, method, status, role;
  *	          default: service
- *	step      seconds, a multiple of 10, or all: windows are added up;
- *	          default: 10
+ *	step      seconds, a multiple of 10, over which windows are added up;
+ *	          or all: one window; default: 10
  *
  *	{"from": 1700000000, "to": 1700000300, "step": 10, "by": ["service"],
  *	 "windows": [{"start": 1700000000, "groups": [
  *	   {"service": "shop", "count": 30, "errors": 3, "rate": 3.0,
  *	    "error_ratio": 0.1, "mean": 0.012, "p50": …, "p90": …, "p99": …}]}]}
  *
- * Windows are those whose start is in [from, to), from rounded down and to
- * rounded up to whole windows. Times are in seconds, the rate is per second.
- * Quantiles interpolate linearly within the bucket that they fall in, an eighth
- * of a power of two wide: off by at most 9 %. A label
- * that the group does not have is absent. What exceeded the store's budget is
- * one group with "overflow": true.
+ * The answer has the windows that start in [from, to), with from rounded down
+ * and to rounded up to whole windows. Times are in seconds, the rate is per
+ * second. A quantile is interpolated linearly within its bucket. Buckets are an
+ * eighth of a power of two wide, so it is off by at most 9 %. A label that a
+ * group does not have is absent. Requests beyond the store's budget of label
+ * sets are one group with "overflow": true.
  */
 
-#define API_RANGE_S 300 /* if from is not given */
-#define API_RANGE_MAX_S (31 * 86400)
-#define API_GROUPS_MAX 50000 /* rows of an answer */
-#define API_ROWS_MAX 2000000 /* read from the store for one answer */
+#define API_RANGE_S 300 /* the range if `from` is not given */
+#define API_RANGE_MAX_S (31 * 86400) /* the longest range */
+#define API_GROUPS_MAX 50000 /* groups in one answer */
+#define API_ROWS_MAX 2000000 /* rows read from the store for one answer */
 
 enum api_by {
 	API_BY_SERVICE,
@@ -47,48 +48,53 @@ enum api_by {
 
 struct api_windows {
 	int64_t from_s, to_s;
-	enum api_by by[API_BYS]; /* as asked for, no duplicates */
+	enum api_by by[API_BYS]; /* in the order given, without duplicates */
 	size_t n_by;
-	int64_t step_s; /* a window of the answer: so many seconds */
+	int64_t step_s; /* length of a window in the answer */
 };
 
 /*
- * Parses the arguments, NULL if not given. -EINVAL: *where is the argument's
- * name and why[] says what is wrong with it.
+ * Parses the arguments; each is NULL if not given. -EINVAL: *where is the name
+ * of the wrong argument and why[] says what is wrong.
  */
 int api_windows_parse(struct api_windows *out, const char *from, const char *to,
 		      const char *by, int64_t now_s, const char **where,
 		      char *why, size_t why_size);
-/* Seconds, all, or NULL for one window. -EINVAL. */
+/* Sets step_s from seconds or "all"; NULL leaves it as it is. -EINVAL. */
 int api_step_parse(struct api_windows *q, const char *text);
+/* Static. */
 const char *api_by_name(enum api_by by);
 
 /*
- * The answer or {"error": …, "where": …} as JSON; returns the HTTP status.
- * Blocks on SQLite. store_path NULL: there is no store.
+ * Appends the answer, or {"error": …, "where": …}, as JSON to out and returns
+ * the HTTP status. Blocks on SQLite. store_path NULL: there is no store.
  */
 unsigned api_windows(struct buf *out, const char *store_path, const char *from,
 		     const char *to, const char *by);
-/* step: NULL, as above; seconds, a multiple of 10; "all": one window. */
+/* The same with a step: see above; NULL is the default. */
 unsigned api_windows_step(struct buf *out, const char *store_path,
 			  const char *from, const char *to, const char *by,
 			  const char *step);
 
-/* RFC 3339, or seconds since 1970; in seconds. -EINVAL. */
+/* Parses RFC 3339 or seconds since 1970, into seconds. -EINVAL. */
 int api_time_parse(const char *text, int64_t *out);
 
 /*
- * GET /api/v1/trace?from=&to=&service=: batches received in [from, to) as a
- * trace file; default: the last five minutes. Returns the HTTP status; with 200
- * *fd is an unnamed file and the caller's, else out has the error as above.
+ * GET /api/v1/trace?from=&to=&service=
+ *
+ * The batches received in [from, to) as a trace file; default: the last five
+ * minutes. Returns the HTTP status. If it is 200, *fd is an unnamed file that
+ * the caller must close; else out has the error as above.
  */
 unsigned api_trace(struct buf *out, int *fd, const char *store_path,
 		   const char *from, const char *to, const char *service);
 
 /*
- * GET /api/v1/requests/ID: the stored event of an exemplar's request_id, which
- * is "LOG_ID-EVENT". Times are in seconds; what the event does not have is
- * absent; 404 once the log has given its batch up:
+ * GET /api/v1/requests/ID
+ *
+ * The stored event of an exemplar's request_id, which is "LOG_ID-EVENT". Times
+ * are in seconds; fields that the event does not have are absent. 404 once
+ * retention has deleted its batch from the log.
  *
  *	{"request_id": "12-34", "node": "web-1", "service": "cart",
  *	 "namespace": …, "instance": …, "container": …, "executable": …,
@@ -99,10 +105,10 @@ unsigned api_trace(struct buf *out, int *fd, const char *store_path,
  *	 "epoch": …, "sequence": …}
  */
 unsigned api_request(struct buf *out, const char *store_path, const char *id);
-/* -EINVAL: not one. */
+/* Parses a request_id. -EINVAL. */
 int api_request_parse(const char *id, uint64_t *log_id, uint32_t *event);
 
-/* For api*.c: out becomes the error as JSON; returns status. */
+/* Replaces out by the error as JSON and returns status. For api*.c only. */
 unsigned api_error(struct buf *out, unsigned status, const char *what,
 		   const char *where);
 

@@ -24,7 +24,7 @@ const char *api_by_name(enum api_by by)
 	return by_name[by];
 }
 
-/* n digits as a number, moving *at over them; -1 if they are not there. */
+/* Parses n digits and moves *at past them. Returns the number, -1 if fewer. */
 static int digits(const char **at, unsigned n)
 {
 	int v = 0;
@@ -45,7 +45,7 @@ static bool skip(const char **at, char c)
 	return true;
 }
 
-/* A + is a space once the URL is decoded. */
+/* Parses Z, +hh:mm or -hh:mm. In a URL, + may have been decoded to a space. */
 static bool parse_offset(const char **at, int *seconds)
 {
 	int sign, h, m;
@@ -122,7 +122,7 @@ static bool parse_time(const char *text, int64_t *out)
 		v = 10 * v + (*at++ - '0');
 	if (at > text && *at == '.')
 		for (at++; isdigit((unsigned char)*at); at++)
-			; /* windows are 10 s: fractions do not matter */
+			; /* ignores fractions, as windows are 10 s long */
 	if (at > text && !*at && v <= SECONDS_MAX) {
 		*out = v;
 		return true;
@@ -144,7 +144,7 @@ static int parse_by(struct api_windows *out, const char *by, char *why,
 				break;
 		if (k == API_BYS) {
 			snprintf(why, why_size,
-				 "not one of service, route, method, status, "
+				 "must be of service, route, method, status, "
 				 "role");
 			return -EINVAL;
 		}
@@ -154,7 +154,7 @@ static int parse_by(struct api_windows *out, const char *by, char *why,
 			out->by[out->n_by++] = (enum api_by)k;
 		by += n;
 		if (*by && !*++by) {
-			snprintf(why, why_size, "ends in a comma");
+			snprintf(why, why_size, "must not end in a comma");
 			return -EINVAL;
 		}
 	}
@@ -166,7 +166,7 @@ int api_windows_parse(struct api_windows *out, const char *from, const char *to,
 		      char *why, size_t why_size)
 {
 	static const char time_wanted[] =
-		"neither seconds since 1970 nor an RFC 3339 time";
+		"must be seconds since 1970 or an RFC 3339 time";
 	int64_t step = WINDOW_SECONDS;
 
 	*out = (struct api_windows){ .to_s = now_s + step, .step_s = step };
@@ -184,11 +184,11 @@ int api_windows_parse(struct api_windows *out, const char *from, const char *to,
 	out->from_s -= out->from_s % step;
 	out->to_s += (step - out->to_s % step) % step;
 	if (out->from_s >= out->to_s) {
-		snprintf(why, why_size, "not before to");
+		snprintf(why, why_size, "must be before to");
 		return -EINVAL;
 	}
 	if (out->to_s - out->from_s > API_RANGE_MAX_S) {
-		snprintf(why, why_size, "more than %d days before to",
+		snprintf(why, why_size, "must be at most %d days before to",
 			 API_RANGE_MAX_S / 86400);
 		return -EINVAL;
 	}

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/fold/labelset.h"
+#include "aggregator/series/labelset.h"
 #include "aggregator/store/store.h"
 #include "aggregator/web/api.h"
 #include "proto/batch.h"
@@ -60,7 +60,7 @@ static int set_seconds(json_t *o, const char *key, uint64_t us)
 	return set(o, key, json_real((double)us / 1e6));
 }
 
-/* Absent if empty. */
+/* Sets a string of the batch; leaves the key out if it is empty. */
 static int set_string(json_t *o, const char *key, const struct batch *b,
 		      uint32_t string)
 {
@@ -192,10 +192,10 @@ unsigned api_request(struct buf *out, const char *store_path, const char *id)
 	int err;
 
 	if (api_request_parse(id, &log_id, &event) < 0)
-		return api_error(out, 400, "not a request_id of an exemplar",
+		return api_error(out, 400, "not an exemplar's request_id",
 				 "id");
 	if (!store_path)
-		return api_error(out, 501, "there is no store here", NULL);
+		return api_error(out, 501, "no store to read from", NULL);
 	err = store_log_open(&reader, store_path, INT64_MIN, INT64_MAX);
 	if (err < 0)
 		return api_error(out, 503, "cannot open the store",
@@ -205,7 +205,7 @@ unsigned api_request(struct buf *out, const char *store_path, const char *id)
 		err = answer(out, id, &row, event);
 	store_log_close(reader);
 	if (err == -ENOENT)
-		return api_error(out, 404, "no such request, or no longer kept",
+		return api_error(out, 404, "no such request, or it expired",
 				 "id");
 	if (err < 0)
 		return api_error(out, 500, "cannot read the store",

@@ -16,7 +16,7 @@
 #include "proto/batch.h"
 #include "proto/batch_keep.h"
 
-/* One agent's epoch: what of it is in the file so far. */
+/* One epoch of an agent, and its requests in the file so far. */
 struct stream {
 	char *agent;
 	uint64_t epoch, requests;
@@ -63,7 +63,10 @@ static void free_stream(void *p)
 	free(s);
 }
 
-/* Losses are the whole agent's: a part says what it holds, and no more. */
+/*
+ * Writes the requests of one service. The losses in the batch are those of the
+ * whole agent, so they are replaced by counts of what the file contains.
+ */
 static int write_part(struct workers_job *j, const struct batch *b)
 {
 	struct batch_losses losses = { 0 };
@@ -144,7 +147,7 @@ int trace_export_write(struct trace_export *e, trace_sink_fn *sink, void *arg)
 	if (!err)
 		err = write_rows(&j, reader);
 	if (e->unreadable)
-		log_warn("%llu batches of the log could not be read",
+		log_warn("cannot decode batches of the log batches=%llu",
 			 (unsigned long long)e->unreadable);
 	trace_writer_free(j.writer);
 	batch_arena_free(j.arena);

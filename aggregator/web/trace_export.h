@@ -7,22 +7,22 @@
 #include "proto/trace.h"
 
 /*
- * Batches of a store's log as a trace file, with memory for one of them. Any
- * thread; each call has its own read-only connection.
+ * Writes batches of a store's log as a trace file. Holds one batch in memory at
+ * a time. Any thread; each call opens its own read-only connection.
  */
 
 struct trace_export {
 	const char *store_path;
 	int64_t from_us, to_us; /* when the batches were received */
-	const char *service; /* only its requests; NULL: all */
-	/* Filled. */
+	const char *service; /* write only its requests; NULL: all */
+	/* Set by the calls below. */
 	uint64_t batches, requests, unreadable;
 };
 
-/* -ENOENT, -EIO: the store; -ENOMEM; or the sink's error. */
+/* -ENOENT, -EIO: cannot read the store. -ENOMEM. Else the sink's error. */
 int trace_export_write(struct trace_export *e, trace_sink_fn *sink, void *arg);
 
-/* Into an unnamed file next to the store; *fd is the caller's. */
+/* Writes to an unnamed file next to the store; the caller must close *fd. */
 int trace_export_temporary(struct trace_export *e, int *fd);
 
 #endif /* AGGREGATOR_WEB_TRACE_EXPORT_H */

@@ -13,8 +13,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#define CONNECTIONS_MAX 512 /* for each listen address */
-#define CONNECTION_BYTES (32u << 10) /* of MHD: the request's head */
+#define CONNECTIONS_MAX 512 /* connections per listen address */
+#define CONNECTION_BYTES (32u << 10) /* MHD's memory for a request's head */
 
 static void fill_self(void *arg, struct metrics_self *self)
 {
@@ -29,7 +29,7 @@ static void fill_self(void *arg, struct metrics_self *self)
 	self->connections = web_conns_count(w->conns);
 }
 
-/* Where MHD's own words go. */
+/* Logs the messages of libmicrohttpd (MHD). */
 static void on_log(void *arg, const char *fmt, va_list ap)
 	__attribute__((format(printf, 2, 0)));
 
@@ -40,14 +40,15 @@ static void on_log(void *arg, const char *fmt, va_list ap)
 	(void)arg;
 	vsnprintf(line, sizeof(line), fmt, ap);
 	line[strcspn(line, "\n")] = '\0';
-	log_debug("http: %s", line);
+	log_debug("libmicrohttpd message=\"%s\"", line);
 }
 
 static int start_daemon(struct web *w, size_t i)
 {
 	const struct web_config *c = web_auth_config(w->auth);
-	/* Not epoll: libmicrohttpd 0.9.75 uses it edge-triggered and misses a
-	 * FIN that comes with the data, so such a connection stays open. */
+	/* Not epoll, which libmicrohttpd 0.9.75 uses edge-triggered: it misses
+	 * a FIN that arrives together with data and leaves the connection open.
+	 */
 	unsigned flags = MHD_USE_POLL_INTERNAL_THREAD |
 			 MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 	struct MHD_OptionItem tls[4] = { { MHD_OPTION_END, 0, NULL } };
@@ -83,7 +84,7 @@ static int start_daemon(struct web *w, size_t i)
 		web_on_connection, w, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 	if (!w->daemon[i]) {
 		close(fd);
-		log_error("cannot serve HTTP on %s", w->listen[i]);
+		log_error("cannot serve HTTP address=%s", w->listen[i]);
 		return -EIO;
 	}
 	return 0;
@@ -103,7 +104,7 @@ static int copy_options(struct web *w, const struct web_options *o)
 	int err;
 
 	if (path[0] != '/' || !path[1] || strpbrk(path, "\"<>& ?#")) {
-		log_error("telemetry path \"%s\" is no path", path);
+		log_error("telemetry path is not a path path=\"%s\"", path);
 		return -EINVAL;
 	}
 	*own = *o;
@@ -135,7 +136,7 @@ static int start_security(struct web *w)
 			       sizeof(why));
 
 	if (err) {
-		log_error("web configuration: %s", why);
+		log_error("web configuration is wrong error=\"%s\"", why);
 		return err;
 	}
 	c = web_auth_config(w->auth);
@@ -147,7 +148,7 @@ static int start_security(struct web *w)
 	w->trust = web_tls_read(c->client_ca_file);
 	if (w->trust)
 		return 0;
-	log_error("cannot read %s", c->client_ca_file);
+	log_error("cannot read client CA file=%s", c->client_ca_file);
 	return -EINVAL;
 }
 
@@ -200,8 +201,8 @@ void web_stop(struct web *w)
 {
 	if (!w)
 		return;
-	/* Suspended requests are resumed by their workers; later ones find
-	 * the lanes closed and get 503. Only then may MHD be stopped. */
+	/* MHD may be stopped only when no request is suspended. Stopping the
+	 * workers resumes all; later requests find them closed and get 503. */
 	for (unsigned i = 1; i < WEB_LANES; i++)
 		workers_stop(w->lane[i]);
 	for (size_t i = 0; i < w->n_daemons; i++) {

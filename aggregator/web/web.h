@@ -9,15 +9,15 @@
 #include "aggregator/snapshot/snapshot.h"
 
 /*
- * The HTTP side: /metrics, /, health, lifecycle, the API. The only file that
- * sees libmicrohttpd.
+ * The HTTP server: /metrics, /, health, lifecycle and the API. Only web*.c see
+ * libmicrohttpd.
  *
- * Threads: one event loop per listen address, which never renders, reads
- * SQLite or computes a password hash; and a few workers, which do. All requests
- * that were waiting when a snapshot was taken share its rendering, so a hundred
- * scrapers cost as much as one and nobody gets data older than his request.
- * Renderings that slow clients still read are bounded in bytes: beyond that
- * the oldest is cut off, which the client sees as a broken transfer.
+ * Threads: one event loop per listen address, which never renders, reads SQLite
+ * or computes a password hash, and a few workers, which do. All requests that
+ * were waiting when a snapshot was taken share its rendering, so a hundred
+ * scrapers cost as much as one, and no client gets data older than its request.
+ * Renderings that slow clients still read are bounded in bytes: beyond the
+ * bound the oldest is cut off, which its client sees as a broken transfer.
  */
 struct web;
 
@@ -28,27 +28,28 @@ struct web_options {
 	size_t n_listen;
 	const char *telemetry_path; /* NULL: "/metrics". Copied. */
 	const char *config_file; /* --web.config.file; NULL: none. Copied. */
-	bool enable_lifecycle; /* /-/reload and /-/quit */
-	bool gzip_loopback; /* compress for peers on this host too */
-	const char *store_path; /* for the API; NULL: no windows. Copied. */
+	bool enable_lifecycle; /* allow /-/reload and /-/quit */
+	bool gzip_loopback; /* compress for peers on this host, too */
+	const char *store_path; /* for the API; NULL: no API. Copied. */
 
-	/* A snapshot, as snapshot_take() and snapshot_rele(): take(arg) may
-	 * wait for the engine, never long. Called by workers. */
+	/* Like snapshot_open() and snapshot_rele(). take(arg) may wait for the
+	 * engine, but not for long. Called by workers. */
 	const struct snapshot *(*take)(void *arg);
 	void (*rele)(const struct snapshot *s);
-	/* 0, or a negative errno and why[] says what is wrong. Workers. */
+	/* Returns 0, or a negative errno and the reason in why[]. Called by
+	 * workers. NULL: cannot reload. */
 	int (*reload)(void *arg, char *why, size_t why_size);
 	void (*quit)(void *arg); /* asks the program to end; returns at once */
-	/* Cheap and from any thread: true, or why[] says what it waits for.
-	 * NULL: asks a snapshot. */
+	/* Returns whether commits work; if not, why[] says why. Must be cheap.
+	 * Any thread. NULL: a snapshot tells. */
 	bool (*ready)(void *arg, char *why, size_t why_size);
 	void *arg;
 };
 
 /*
- * Listens and starts the threads. Sets *out, released by web_stop(). -EINVAL:
- * an address or the web configuration is wrong (logged), -EADDRINUSE …,
- * -ENOMEM.
+ * Listens and starts the threads. Sets *out, released by web_stop(). Logs what
+ * is wrong. -EINVAL: an address or the web configuration. -EADDRINUSE, -EACCES
+ * and so on: cannot listen. -ENOMEM.
  */
 int web_start(struct web **out, const struct web_options *options);
 
@@ -56,17 +57,17 @@ int web_start(struct web **out, const struct web_options *options);
 void web_stop(struct web *w);
 
 /*
- * What redtap_config_last_reload_* show: for reloads by a signal. Those by
- * /-/reload are noted already.
+ * Sets the values of redtap_config_last_reload_*. Call it after a reload by a
+ * signal; the web server does so itself after /-/reload.
  */
 void web_set_reload_status(struct web *w, bool successful, int64_t time_us);
 
-/* The port that listen address i got; 0 if there is no such address. */
+/* Returns the port of listen address i; 0 if there is no such address. */
 uint16_t web_port(const struct web *w, size_t i);
 
 /*
- * Checks a web configuration file without using it: 0, or -EINVAL and why[] has
- * file, line, column and reason. -ENOENT …
+ * Checks a web configuration file without using it. -EINVAL: why[] has file,
+ * line, column and reason. Else the error of reading the file.
  */
 int web_config_check(const char *path, char *why, size_t why_size);
 

@@ -15,20 +15,20 @@
 
 #include "common/log.h"
 
-#define VERIFIED_MAX 64 /* remembered; then the oldest goes */
+#define VERIFIED_MAX 64 /* credentials remembered; the oldest is replaced */
 #define CREDENTIALS_MAX 1024
 #define DIGEST 32
 
 struct web_auth {
 	char *path;
 	struct web_config *first; /* never changes */
-	pthread_mutex_t lock; /* all below */
+	pthread_mutex_t lock; /* guards the fields below, up to computing */
 	struct web_config *now;
 	struct stat seen;
 	uint8_t salt[16];
 	uint8_t verified[VERIFIED_MAX][DIGEST];
 	size_t n_verified, next_verified;
-	pthread_mutex_t computing;
+	pthread_mutex_t computing; /* one bcrypt at a time */
 };
 
 int web_auth_new(struct web_auth **out, const char *path, char *why,
@@ -81,7 +81,7 @@ const struct web_config *web_auth_config(const struct web_auth *a)
 	return a->first;
 }
 
-/* lock is held. */
+/* Reads the file again if it has changed. Call with a->lock held. */
 static void refresh(struct web_auth *a)
 {
 	struct web_config *fresh;
@@ -89,25 +89,29 @@ static void refresh(struct web_auth *a)
 	struct stat st;
 
 	if (stat(a->path, &st))
-		return; /* being replaced: what was valid stays so */
+		return; /* being replaced: keep the old one */
 	if (st.st_ino == a->seen.st_ino && st.st_size == a->seen.st_size &&
 	    st.st_mtim.tv_sec == a->seen.st_mtim.tv_sec &&
 	    st.st_mtim.tv_nsec == a->seen.st_mtim.tv_nsec)
 		return;
 	a->seen = st;
 	if (web_config_load(&fresh, a->path, why, sizeof(why))) {
-		log_error("web configuration kept as it was: %s", why);
+		log_error("cannot reload web configuration error=\"%s\"", why);
 		return;
 	}
 	if (fresh->tls != a->first->tls)
-		log_warn("%s: turning TLS on or off needs a restart", a->path);
+		log_warn("turning TLS on or off needs a restart file=%s",
+			 a->path);
 	web_config_free(a->now);
 	a->now = fresh;
 	a->n_verified = 0;
-	log_info("web configuration read again: %s", a->path);
+	log_info("reloaded web configuration file=%s", a->path);
 }
 
-/* "Basic BASE64" into user and password, NUL-terminated. */
+/*
+ * Decodes "Basic BASE64" into user, of CREDENTIALS_MAX bytes, and *password,
+ * which points into it. Both are NUL-terminated.
+ */
 static bool decode(const char *authorization, char *user, char **password)
 {
 	const char *code = authorization;
@@ -141,7 +145,7 @@ static bool decode(const char *authorization, char *user, char **password)
 	return ok;
 }
 
-/* Constant in time over what differs. */
+/* Compares in constant time, whichever bytes differ. */
 static bool same(const void *a, const void *b, size_t n)
 {
 	const volatile uint8_t *x = a, *y = b;
@@ -226,8 +230,8 @@ enum web_verdict web_auth_check(struct web_auth *a, const char *authorization,
 		pthread_mutex_unlock(&a->lock);
 		return WEB_ALLOWED;
 	}
-	/* An unknown user is checked too, against anybody's hash: the time
-	 * that takes does not tell who exists. */
+	/* An unknown user is checked, too, against the first user's hash, so
+	 * that the time does not tell which users exist. */
 	strcpy(hash, a->now->users[0].hash);
 	for (size_t i = 0; i < a->now->n_users; i++)
 		if (!strcmp(a->now->users[i].name, user)) {

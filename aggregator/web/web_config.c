@@ -54,12 +54,12 @@ static int want_scalar(struct reader *r, const yaml_node_t *key,
 		return refuse(r, &value->start_mark, "%s must be text",
 			      text(key));
 	if (strlen(text(value)) != value->data.scalar.length)
-		return refuse(r, &value->start_mark, "%s holds a NUL byte",
+		return refuse(r, &value->start_mark, "%s contains a NUL byte",
 			      text(key));
 	return 0;
 }
 
-/* Relative to the folder of the configuration file. */
+/* Sets *to to path, taken relative to the folder of the configuration file. */
 static int set_path(struct reader *r, char **to, const char *path)
 {
 	const char *slash = strrchr(r->path, '/');
@@ -137,15 +137,15 @@ static int add_user(struct reader *r, const yaml_node_t *key,
 	if (strlen(hash) != 60 || hash[0] != '$' || hash[1] != '2' ||
 	    !strchr("aby", hash[2]) || hash[3] != '$')
 		return refuse(r, &value->start_mark,
-			      "the password of \"%s\" is no bcrypt hash",
+			      "the password of \"%s\" is not a bcrypt hash",
 			      text(key));
 	if (strchr(text(key), ':'))
 		return refuse(r, &key->start_mark,
-			      "a user name cannot hold a colon");
+			      "a user name must not contain a colon");
 	for (size_t i = 0; i < c->n_users; i++)
 		if (!strcmp(c->users[i].name, text(key)))
 			return refuse(r, &key->start_mark,
-				      "user \"%s\" is there twice", text(key));
+				      "user \"%s\" appears twice", text(key));
 	if (c->n_users == USERS_MAX)
 		return refuse(r, &key->start_mark, "more than %d users",
 			      USERS_MAX);
@@ -170,7 +170,9 @@ static int each(struct reader *r, const yaml_node_t *map, const char *what,
 	const yaml_node_pair_t *p;
 	int err = 0;
 
-	/* "basic_auth_users:" with nothing after it is an empty text. */
+	/*
+	 * A key without a value, like "basic_auth_users:", has an empty scalar.
+	 */
 	if (map->type == YAML_SCALAR_NODE && !*text(map))
 		return 0;
 	if (map->type != YAML_MAPPING_NODE)

@@ -17,8 +17,8 @@
  *	basic_auth_users:
  *	  alice: $2y$10$…            # bcrypt
  *
- * Everything else is refused, by line and column. The only file that sees
- * libyaml: users are keys, which a fixed schema cannot have. Immutable.
+ * All other keys are refused, with line and column. Parsed with libyaml, as the
+ * fixed schemas of libcyaml cannot have user names for keys. Immutable.
  */
 
 enum web_client_auth {
@@ -42,8 +42,9 @@ struct web_config {
 };
 
 /*
- * Sets *out, released by web_config_free(). -EINVAL: why[] says file, line,
- * column, reason; or the error of reading the file. -ENOMEM.
+ * Sets *out, released by web_config_free(). On error why[] has the reason.
+ * -EINVAL: wrong, with file, line and column. -ENOMEM. Else the error of
+ * opening the file.
  */
 int web_config_load(struct web_config **out, const char *path, char *why,
 		    size_t why_size);

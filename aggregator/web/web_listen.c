@@ -12,7 +12,7 @@
 
 #define BACKLOG 512
 
-/* Splits at the last colon; brackets around the host go. */
+/* Splits at the last colon; removes brackets around the host. */
 static int split(const char *address, char *host, size_t size,
 		 const char **port)
 {
@@ -27,7 +27,7 @@ static int split(const char *address, char *host, size_t size,
 		address++;
 		n -= 2;
 	} else if (memchr(address, ':', n)) {
-		return -EINVAL; /* ::1:9470 could mean two things */
+		return -EINVAL; /* ::1:9470 is ambiguous */
 	}
 	if (n >= size)
 		return -EINVAL;
@@ -80,19 +80,21 @@ int web_listen(const char *address, int *fd, uint16_t *port)
 
 	err = split(address, host, sizeof(host), &service);
 	if (err) {
-		log_error("listen address \"%s\" is not host:port", address);
+		log_error("listen address is not host:port address=\"%s\"",
+			  address);
 		return err;
 	}
 	hints.ai_family = *host ? AF_UNSPEC : AF_INET6;
 	code = getaddrinfo(*host ? host : "::", service, &hints, &list);
 	if (code) {
-		log_error("listen address \"%s\": %s", address,
-			  gai_strerror(code));
+		log_error("cannot resolve listen address address=\"%s\" "
+			  "error=\"%s\"",
+			  address, gai_strerror(code));
 		return -EINVAL;
 	}
 	err = open_socket(list, !*host, fd);
 	freeaddrinfo(list);
-	/* A host without IPv6. */
+	/* The host has no IPv6. */
 	if (err == -EAFNOSUPPORT && !*host) {
 		hints.ai_family = AF_INET;
 		if (getaddrinfo("0.0.0.0", service, &hints, &list))
@@ -101,7 +103,7 @@ int web_listen(const char *address, int *fd, uint16_t *port)
 		freeaddrinfo(list);
 	}
 	if (err)
-		log_error("cannot listen on \"%s\": %s", address,
+		log_error("cannot listen address=\"%s\" error=\"%s\"", address,
 			  strerror(-err));
 	else
 		*port = port_of(*fd);

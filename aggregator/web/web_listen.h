@@ -7,13 +7,14 @@
 #include <sys/socket.h>
 
 /*
- * A listening TCP socket on "host:port", "[::1]:9470" or ":9470" (every
- * address of both families). *fd is the caller's; *port is what it got.
- * -EINVAL: not such an address; -EADDRINUSE, -EACCES … Logged.
+ * Opens a TCP socket that listens on "host:port", "[::1]:9470" or ":9470" (all
+ * addresses of both families). The caller must close *fd; *port is the actual
+ * port. Errors are logged. -EINVAL: wrong address. Else the error of the
+ * socket, like -EADDRINUSE or -EACCES.
  */
 int web_listen(const char *address, int *fd, uint16_t *port);
 
-/* 127.0.0.0/8, ::1, and the former within the latter's family. */
+/* Whether a is in 127.0.0.0/8 or ::ffff:127.0.0.0/104, or is ::1. */
 bool web_is_loopback(const struct sockaddr *a);
 
 #endif /* AGGREGATOR_WEB_WEB_LISTEN_H */

@@ -13,12 +13,14 @@
 #include "aggregator/web/web_tls.h"
 #include "common/clock.h"
 
-#define BLOCK_BYTES (64u << 10) /* copied at once from a rendering */
-#define UPLOAD_MAX (64u << 10) /* nobody needs a body here */
+#define BLOCK_BYTES (64u << 10) /* copied from a rendering per call */
+#define UPLOAD_MAX                                                             \
+	(64u << 10) /* no request needs a body; ignore up to this              \
+		     */
 
-/* A connection is cut when it is past the deadline of what it is doing. */
-#define HEAD_S 30 /* from accept to the first request */
-#define ANSWER_S 60 /* from a request to the end of its answer */
+/* A connection past the deadline of its current phase is cut off. */
+#define HEAD_S 30 /* from accept to the head of the first request */
+#define ANSWER_S 60 /* from a request's head to the end of its response */
 
 struct request {
 	struct web_request q; /* first */
@@ -28,7 +30,7 @@ struct request {
 	const char *authorization;
 	enum web_method method;
 	size_t uploaded;
-	bool done; /* the answer is there */
+	bool done; /* q holds the answer */
 };
 
 void web_on_connection(void *arg, struct MHD_Connection *c, void **context,
@@ -51,7 +53,7 @@ void web_on_connection(void *arg, struct MHD_Connection *c, void **context,
 
 /* --- answering --- */
 
-/* What a response reads; it may outlive the request. */
+/* The rendering that a response reads; may outlive the request. */
 struct reading {
 	struct workers_job job; /* first */
 	struct rendering *rendering;
@@ -116,7 +118,7 @@ static struct MHD_Response *respond_rendering(struct request *r)
 	return response;
 }
 
-/* Moves the body of it into a response. NULL if out of memory. */
+/* Moves the body of the answer into a response. NULL if out of memory. */
 static struct MHD_Response *make_response(struct request *from)
 {
 	struct web_request *q = &from->q;
@@ -177,7 +179,9 @@ static enum MHD_Result answer(struct request *r)
 	return queued;
 }
 
-/* --- deciding: on the event loop, or on a worker with r suspended --- */
+/*
+ * --- deciding; runs on the event loop, or on a worker while r is suspended ---
+ */
 
 static void run_route(struct request *r)
 {
@@ -193,7 +197,11 @@ static void on_route_worker(struct workers_job *j)
 	MHD_resume_connection(r->c);
 }
 
-/* False: it went to a worker (or, if it was on one, to another). */
+/*
+ * Runs the route, or submits it to the workers of its lane. suspended: called
+ * on a worker. Returns false if a worker has it now, true if the answer is
+ * there.
+ */
 static bool dispatch(struct request *r, bool suspended)
 {
 	enum web_lane lane = r->q.route->lane;
@@ -217,15 +225,15 @@ static bool dispatch(struct request *r, bool suspended)
 	return suspended;
 }
 
-/* What needs no work: unknown paths, wrong methods. True: answered. */
+/* Answers unknown paths and wrong methods. Returns true if it has answered. */
 static bool refuse(struct request *r)
 {
 	struct web_request *q = &r->q;
 
 	if (!q->route) {
-		web_say(q, 404, "no such page");
+		web_say(q, 404, "not found");
 	} else if (!(q->route->methods & r->method)) {
-		web_say(q, 405, "method not allowed here");
+		web_say(q, 405, "method not allowed");
 		q->allow = q->route->allow;
 	} else if (q->route->lifecycle && !q->core->opt.enable_lifecycle) {
 		web_say(q, 403, "the lifecycle API is not enabled");
@@ -261,7 +269,8 @@ static bool begin_request(struct request *r)
 			r->c, MHD_CONNECTION_INFO_GNUTLS_SESSION);
 		if (web_tls_check_peer(web_auth_config(r->web->auth),
 				       tls ? tls->tls_session : NULL)) {
-			web_say(&r->q, 403, "a client certificate is needed");
+			web_say(&r->q, 403,
+				"a valid client certificate is required");
 			r->done = true;
 			return true;
 		}
@@ -285,7 +294,7 @@ static bool begin_request(struct request *r)
 	return false;
 }
 
-/* --- what MHD calls --- */
+/* --- callbacks of MHD --- */
 
 static const char *argument(const struct web_request *q, const char *key)
 {

@@ -10,19 +10,20 @@
 #include "aggregator/web/web_routes.h"
 
 /*
- * The inside of the web server: its state, and what libmicrohttpd calls with
- * it (as arg) on its event loops. For web.c and web_request.c only.
+ * Internals of the web server: its state, and the callbacks of libmicrohttpd,
+ * which get it as arg and run on the event loops. For web.c and web_request.c
+ * only.
  */
 
-#define WEB_IDLE_S 150 /* to the next request: scrapes come each minute */
+#define WEB_IDLE_S 150 /* wait for the next request; longer than a scrape's */
 
 struct web {
-	struct web_core core; /* first: routes see only this */
+	struct web_core core; /* the part that routes see */
 	char **listen;
 	struct MHD_Daemon **daemon;
 	uint16_t *port;
 	size_t n_daemons;
-	char *trust; /* PEM of the client CA */
+	char *trust; /* client CA, PEM */
 	struct web_auth *auth;
 	struct workers *lane[WEB_LANES];
 	struct web_conns *conns;

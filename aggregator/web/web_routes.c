@@ -37,8 +37,8 @@ static void run_landing(struct web_request *q)
 		"margin:3em auto;padding:0 1em}code{background:#eee;"
 		"padding:0 .2em}</style>\n</head>\n<body>\n"
 		"<h1>redtap aggregator</h1>\n"
-		"<p>Request rates, errors and durations of every HTTP service "
-		"that the agents see, counted once.</p>\n<ul>\n"
+		"<p>Rates, errors and durations of the HTTP requests that the "
+		"agents see, each counted exactly once.</p>\n<ul>\n"
 		"<li><a href=\"%s\">Metrics</a> for Prometheus</li>\n"
 		"<li><a href=\"/api/v1/windows\">Windows</a> of the last five "
 		"minutes as JSON: <code>?from=&amp;to=&amp;by=service,route"
@@ -57,7 +57,7 @@ static void run_metrics(struct web_request *q)
 			     &q->rendering);
 
 	if (err) {
-		log_error("cannot render the metrics: %s", strerror(-err));
+		log_error("cannot render metrics error=\"%s\"", strerror(-err));
 		web_say(q, 503, "cannot render the metrics");
 		return;
 	}
@@ -95,7 +95,7 @@ static void run_ready(struct web_request *q)
 		return;
 	}
 	web_say(q, 503, "redtap aggregator is not ready:");
-	q->body.len--; /* the newline */
+	q->body.len--; /* drops the newline */
 	buf_printf(&q->body, " %s\n", *why ? why : "no reason given");
 }
 
@@ -119,8 +119,7 @@ static void run_reload(struct web_request *q)
 	err = opt->reload(opt->arg, why, sizeof(why));
 	web_reloaded(q->core, !err, clock_real_us());
 	if (err) {
-		web_say(q, 500,
-			"failed to reload, the old configuration stays:");
+		web_say(q, 500, "cannot reload, the old configuration stays:");
 		q->body.len--;
 		buf_printf(&q->body, " %s\n", why);
 		return;

@@ -9,8 +9,8 @@
 #include "aggregator/web/workers.h"
 
 /*
- * What each path answers, without a word of HTTP parsing: web.c brings requests
- * and takes answers. Private to the web*.c files.
+ * The routes: what each path answers. They do no HTTP parsing; web_request.c
+ * makes a struct web_request and sends the answer in it. Private to web*.c.
  */
 
 enum web_method {
@@ -21,17 +21,17 @@ enum web_method {
 };
 
 enum web_lane {
-	WEB_INLINE, /* never blocks: on the event loop */
-	WEB_LANE_AUTH, /* password hashes */
+	WEB_INLINE, /* runs on the event loop; must never block */
+	WEB_LANE_AUTH, /* workers for password hashes */
 	WEB_LANE_RENDER,
 	WEB_LANE_API,
 	WEB_LANES,
-	WEB_LANE_READY, /* inline if there is a callback that never blocks */
+	WEB_LANE_READY, /* inline with a ready callback, else a render worker */
 };
 
-/* What the routes share. */
+/* State that the routes share. */
 struct web_core {
-	struct web_options opt; /* strings are ours */
+	struct web_options opt; /* owns its strings */
 	struct render *render;
 	atomic_uint_fast64_t config_successful, config_success_us;
 };
@@ -40,20 +40,20 @@ struct web_request {
 	struct workers_job job; /* first */
 	struct web_core *core;
 	const struct web_route *route; /* NULL: 404 */
-	char rest[64]; /* of the path, behind a route that is a prefix */
+	char rest[64]; /* the path after a prefix route */
 	uint64_t arrived_ns;
 	enum expose_format format; /* as negotiated */
-	bool gzip; /* taken, and worth it for this peer */
-	/* The value of a query argument, or NULL. */
+	bool gzip; /* accepted, and worth it for this peer */
+	/* Returns the value of a query argument, or NULL. */
 	const char *(*argument)(const struct web_request *q, const char *key);
 
 	/* The answer. */
 	unsigned status;
 	const char *type; /* Content-Type; static */
 	const char *allow; /* with 405; static */
-	struct rendering *rendering; /* the body, or: */
-	int file; /* the body, or: -1 */
-	struct buf body;
+	struct rendering *rendering; /* the body if not NULL */
+	int file; /* else the body if not -1 */
+	struct buf body; /* else the body */
 };
 
 struct web_route {
@@ -63,17 +63,17 @@ struct web_route {
 	enum web_lane lane;
 	void (*run)(struct web_request *q); /* fills in the answer */
 	bool lifecycle; /* only if enabled */
-	bool prefix; /* any path that begins like this and goes on */
+	bool prefix; /* matches any longer path that begins with path */
 };
 
-/* NULL: no such path. Static. */
+/* Returns the route of a path; NULL: none. Static. */
 const struct web_route *web_route_find(const struct web_core *core,
 				       const char *path);
 
-/* What redtap_config_last_reload_* show. */
+/* Sets the values of redtap_config_last_reload_*. */
 void web_reloaded(struct web_core *core, bool successful, int64_t time_us);
 
-/* A short text as the answer. */
+/* Answers with a line of text. */
 void web_say(struct web_request *q, unsigned status, const char *text);
 
 #endif /* AGGREGATOR_WEB_WEB_ROUTES_H */

@@ -11,7 +11,7 @@
 
 #define CHAIN_MAX 16
 
-/* The retrieve function gets no argument of ours. */
+/* Global, as retrieve() gets no argument that could carry it. */
 static const struct web_config *config;
 
 void web_tls_init(const struct web_config *c)
@@ -47,7 +47,7 @@ static int load_chain(gnutls_pcert_st **out, unsigned *n)
 	if (err)
 		return err;
 	*n = CHAIN_MAX;
-	/* gnutls_free() is what will release it. */
+	/* GnuTLS releases it by gnutls_free(). */
 	chain = gnutls_calloc(CHAIN_MAX, sizeof(*chain));
 	err = chain ? gnutls_pcert_list_import_x509_raw(chain, n, &data,
 							GNUTLS_X509_FMT_PEM, 0)
@@ -73,12 +73,14 @@ static int retrieve(gnutls_session_t session,
 	(void)info;
 	err = load_key(key);
 	if (err) {
-		log_error("%s: %s", config->key_file, gnutls_strerror(err));
+		log_error("cannot load key file=%s error=\"%s\"",
+			  config->key_file, gnutls_strerror(err));
 		return -1;
 	}
 	err = load_chain(certs, n_certs);
 	if (err) {
-		log_error("%s: %s", config->cert_file, gnutls_strerror(err));
+		log_error("cannot load certificate file=%s error=\"%s\"",
+			  config->cert_file, gnutls_strerror(err));
 		gnutls_privkey_deinit(*key);
 		return -1;
 	}

@@ -5,23 +5,31 @@
 #include "aggregator/web/web_config.h"
 
 /*
- * Certificates for the listeners. Read again for every handshake, as
- * exporter-toolkit does, so a renewed certificate needs no restart.
+ * Certificates for the listeners. They are read for every handshake, as in
+ * Prometheus' exporter-toolkit, so a renewed certificate needs no restart.
  */
 
-/* Before the listeners start; c is borrowed for good. One program, one c. */
+/*
+ * Call before the listeners start. Borrows c until the program ends; there is
+ * one configuration per process.
+ */
 void web_tls_init(const struct web_config *c);
 
-/* A gnutls_certificate_retrieve_function3 *, without gnutls' types here. */
+/* Returns a gnutls_certificate_retrieve_function3 *, without its type. */
 void *web_tls_retrieve(void);
 
-/* GnuTLS priorities that fit the configuration. Static. */
+/* Returns the GnuTLS priority string for the configuration. Static. */
 const char *web_tls_priorities(const struct web_config *c);
 
-/* Is the peer of this gnutls_session_t as client_auth_type wants it? */
+/*
+ * Checks the peer of a gnutls_session_t against client_auth_type. -EACCES: its
+ * certificate is missing or invalid.
+ */
 int web_tls_check_peer(const struct web_config *c, void *session);
 
-/* Reads a file for the trust list; NUL-terminated, the caller's. */
+/*
+ * Reads a file as a NUL-terminated string, released by free(). NULL on error.
+ */
 char *web_tls_read(const char *path);
 
 #endif /* AGGREGATOR_WEB_WEB_TLS_H */

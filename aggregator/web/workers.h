@@ -5,26 +5,29 @@
 #include <stddef.h>
 
 /*
- * A few threads and a bounded queue, for what an event loop must not do. Jobs
- * are embedded in what they work on; the pool never allocates for one.
+ * A few threads with a bounded queue, for work that an event loop must not do.
+ * A job is embedded in the struct that it works on, so the pool allocates
+ * nothing per job. Any thread may submit.
  */
 struct workers;
 
 struct workers_job {
-	struct workers_job *next; /* the pool's while it is queued */
-	void (*run)(struct workers_job *j); /* on a worker; may free j */
+	struct workers_job *next; /* owned by the pool while queued */
+	void (*run)(struct workers_job *j); /* runs on a worker; may free j */
 };
 
 /* Sets *out, released by workers_free(). -EAGAIN, -ENOMEM. */
 int workers_start(struct workers **out, unsigned threads, size_t max_queued,
 		  const char *name);
 
-/* Refuses new jobs, runs what is queued, waits for the threads. */
+/*
+ * Refuses new jobs, runs the queued ones, waits for the threads. NULL is fine.
+ */
 void workers_stop(struct workers *p);
-/* Stops first, if need be. For both NULL is fine. */
+/* Stops first, if needed. NULL is fine. */
 void workers_free(struct workers *p);
 
-/* -EBUSY: the queue is full, or stopped. Then j is the caller's as before. */
+/* -EBUSY: the queue is full or stopped; the caller still owns j. */
 int workers_submit(struct workers *p, struct workers_job *j);
 
 #endif /* AGGREGATOR_WEB_WORKERS_H */

@@ -44,9 +44,9 @@ static const cyaml_schema_field_t capture_fields[] = {
 };
 
 static const cyaml_schema_field_t match_fields[] = {
-	LIST("ports", struct agent_match, ports, &text_entry),
-	LIST("executables", struct agent_match, executables, &text_entry),
-	LIST("containers", struct agent_match, containers, &text_entry),
+	LIST("ports", struct filter_match, ports, &text_entry),
+	LIST("executables", struct filter_match, executables, &text_entry),
+	LIST("containers", struct filter_match, containers, &text_entry),
 	CYAML_FIELD_END,
 };
 
@@ -66,17 +66,17 @@ static const cyaml_schema_field_t routes_fields[] = {
 };
 
 static const cyaml_schema_field_t service_fields[] = {
-	TEXT("executable", struct agent_service_rule, executable),
-	TEXT("container", struct agent_service_rule, container),
-	UINT("port", struct agent_service_rule, port),
+	TEXT("executable", struct identity_rule, executable),
+	TEXT("container", struct identity_rule, container),
+	UINT("port", struct identity_rule, port),
 	CYAML_FIELD_STRING_PTR("service", CYAML_FLAG_POINTER,
-			       struct agent_service_rule, service, 1, 1024),
-	TEXT("namespace", struct agent_service_rule, namespace_),
+			       struct identity_rule, service, 1, 1024),
+	TEXT("namespace", struct identity_rule, namespace_),
 	CYAML_FIELD_END,
 };
 
 static const cyaml_schema_value_t service_entry = {
-	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct agent_service_rule,
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct identity_rule,
 			    service_fields),
 };
 
@@ -211,7 +211,7 @@ static const char *check_config(const struct agent_config *cfg)
 	if (!cfg->tls.cert_file != !cfg->tls.key_file)
 		return "tls.cert_file and tls.key_file go together";
 	for (unsigned i = 0; i < cfg->services_count; i++) {
-		const struct agent_service_rule *r = &cfg->services[i];
+		const struct identity_rule *r = &cfg->services[i];
 
 		if (!r->executable && !r->container && !r->port)
 			return "services: a rule needs executable, container "
@@ -224,7 +224,7 @@ static const char *check_config(const struct agent_config *cfg)
 static int check_parts(const struct agent_config *cfg)
 {
 	struct filter_rules *rules = NULL;
-	int err = filter_new(&rules, cfg);
+	int err = filter_new(&rules, &cfg->select);
 
 	filter_free(rules);
 	for (unsigned i = 0; !err && i < cfg->routes.patterns_count; i++) {

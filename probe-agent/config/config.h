@@ -7,31 +7,14 @@
 #include <stdint.h>
 
 #include "common/cli.h"
+#include "probe-agent/identity/filter.h"
+#include "probe-agent/identity/identity.h"
 
 /*
  * The agent's configuration. Flags override the YAML file, which overrides the
  * defaults. Complete once loaded: no field needs a default where it is used.
  * Immutable; a reload loads a new one. Who may use libcyaml: tests/lint.sh.
  */
-
-/* Lists are as cyaml loads sequences: an array and its length. */
-struct agent_match {
-	char **ports; /* "80", "8000-8999": local or remote */
-	unsigned ports_count;
-	char **executables; /* globs of the name; with a '/', of the path */
-	unsigned executables_count;
-	char **containers; /* globs of container ids; "*": in any container */
-	unsigned containers_count;
-};
-
-/* The first rule whose given fields all match names the service. */
-struct agent_service_rule {
-	char *executable; /* glob, NULL: any */
-	char *container; /* glob of the id, NULL: any */
-	uint16_t port; /* local port, 0: any */
-	char *service; /* the name to give */
-	char *namespace_; /* NULL: none */
-};
 
 struct agent_config {
 	char *node; /* default: the host's name */
@@ -50,17 +33,13 @@ struct agent_config {
 		uint32_t max_connections;
 		char *tls; /* auto, off */
 	} capture;
-	struct {
-		struct agent_match include; /* empty lists: everything */
-		struct agent_match exclude; /* wins over include */
-		bool report_self; /* also our own programs' traffic */
-	} select;
+	struct filter_options select;
 	struct {
 		char **patterns; /* "/users/{id}", tried in order */
 		unsigned patterns_count;
 		uint32_t cap; /* distinct routes per service */
 	} routes;
-	struct agent_service_rule *services;
+	struct identity_rule *services;
 	unsigned services_count;
 	char *record; /* file for a trace of our batches; NULL: none */
 	char *record_tap; /* file for tap records; both only by flag */

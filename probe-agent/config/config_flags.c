@@ -115,8 +115,8 @@ static int set_number(uint32_t *to, const char *value)
 
 static int apply_list_flag(struct agent_config *cfg, int key, const char *value)
 {
-	struct agent_match *m = key >= KEY_EXCLUDE_PORT ? &cfg->select.exclude
-							: &cfg->select.include;
+	struct filter_match *m = key >= KEY_EXCLUDE_PORT ? &cfg->select.exclude
+							 : &cfg->select.include;
 
 	switch (key) {
 	case KEY_INCLUDE_PORT:

@@ -8,9 +8,9 @@
 #include "probe-agent/http/stream.h"
 
 /*
- * Connections live in slabs that are never given back, found by a hash on the
- * socket. What is full is relieved by a clock hand: cheap for every record,
- * and close enough to "oldest idle".
+ * Connections live in slabs, which are kept until conn_free(), and are found by
+ * a hash of the socket. A full table evicts by a clock hand: cheap for every
+ * record, and close enough to "oldest idle".
  */
 
 #define DEFAULT_CONNECTIONS 65536u
@@ -18,13 +18,16 @@
 #define DEFAULT_PIPELINED 1024u
 #define DEFAULT_IDLE_NS 1000000000ull
 #define SLAB_CONNS 256u
-#define PENDING_ALLOWANCE_BYTES 512u /* a connection's request under way */
+#define PENDING_ALLOWANCE_BYTES 512u /* per connection: a request under way */
 
-#define SWEEP_CONNS 256u /* looked at per tick */
-#define STALE_NS 60000000000ull /* silent this long: does it still exist? */
-#define IGNORED_NS                                                             \
-	10000000000ull /* its last records have long been drained              \
-			*/
+#define SWEEP_CONNS 256u /* checked per tick */
+/* After this silence the kernel is asked whether a connection still exists. */
+#define STALE_NS 60000000000ull
+/*
+ * After this silence an ignored connection is dropped: its last records have
+ * come.
+ */
+#define IGNORED_NS 10000000000ull
 
 struct conn_table {
 	struct stream_env env;
@@ -37,7 +40,8 @@ struct conn_table {
 	unsigned shift; /* of the hash */
 	uint32_t hand; /* where eviction looks next */
 	uint32_t sweep; /* where the tick looks next */
-	uint32_t doubted; /* slots from there that are asked for at any age */
+	/* slots from sweep on that are checked even if not stale */
+	uint32_t doubted;
 	uint32_t *watched; /* index + 1 */
 	uint32_t n_watched;
 };
@@ -131,7 +135,7 @@ static uint32_t find_conn(const struct conn_table *t, uint64_t sock)
 	return i;
 }
 
-/* What hangs on it is the caller's business. */
+/* The caller must have freed what the connection owns. */
 static void drop_conn(struct conn_table *t, uint32_t index)
 {
 	struct conn *c = slot(t, index);
@@ -147,7 +151,10 @@ static void drop_conn(struct conn_table *t, uint32_t index)
 	t->n_live--;
 }
 
-/* Makes room: the first one from the hand on that was idle for a round. */
+/*
+ * Makes room: evicts the first connection from the hand on that was idle for a
+ * round.
+ */
 static void evict(struct conn_table *t)
 {
 	for (;;) {
@@ -187,7 +194,10 @@ static int take_slot(struct conn_table *t, uint32_t *out)
 	return 0;
 }
 
-/* The connection that rec is about, made if need be. -ENOMEM, or -ESTALE. */
+/*
+ * Finds the connection of rec, or creates it. -ENOMEM; -ESTALE: the connection
+ * is over.
+ */
 static int lookup(struct conn_table *t, const struct tap_record *rec,
 		  uint32_t *out)
 {
@@ -204,7 +214,10 @@ static int lookup(struct conn_table *t, const struct tap_record *rec,
 		}
 		if (rec->born_ns < c->born_ns)
 			return -ESTALE;
-		/* The socket's memory was used again; its end was not seen. */
+		/*
+		 * The socket's memory is in use again; the old connection's end
+		 * was not seen.
+		 */
 		stream_vanish(&t->env, c);
 		drop_conn(t, i - 1);
 	}
@@ -247,7 +260,7 @@ static void feed_open(struct conn_table *t, struct conn *c,
 	if (opt->select(opt->arg, &c->end)) {
 		if (!c->unselected)
 			return;
-		/* Another process took over, and that one counts. */
+		/* Another process took over, and it is selected. */
 		c->unselected = c->ignored = false;
 		stream_init(c, &o->rec.done);
 	} else if (!c->ignored) {
@@ -256,7 +269,7 @@ static void feed_open(struct conn_table *t, struct conn *c,
 	}
 }
 
-/* Size of the fixed part, and whether the rest makes sense. */
+/* Is the record complete and consistent? */
 static bool is_sane(const struct tap_record *rec, size_t len)
 {
 	const struct tap_rec_data *data = (const void *)rec;
@@ -332,7 +345,10 @@ int conn_feed(struct conn_table *t, const void *rec, size_t len)
 	return 0;
 }
 
-/* The kernel has forgotten c. Its last records may still be in the ring. */
+/*
+ * The kernel does not know c any more. Its last records may still be in the
+ * ring, so it is gone only the second time.
+ */
 static bool is_gone(struct conn *c)
 {
 	bool twice = c->gone;
@@ -392,7 +408,9 @@ static void sweep_one(struct conn_table *t, uint32_t index, uint64_t now_ns)
 	if (c->born_ns > last_ns)
 		last_ns = c->born_ns;
 	if (c->ignored) {
-		/* Who can't be told goes on sending, and is told apart by this.
+		/*
+		 * Without ignore() records keep coming; the entry stays so that
+		 * they are recognised.
 		 */
 		if (t->env.opt.ignore && now_ns > last_ns + IGNORED_NS)
 			drop_conn(t, index);
@@ -406,7 +424,10 @@ void conn_tick(struct conn_table *t, uint64_t now_ns)
 {
 	uint32_t i = t->n_watched;
 
-	/* From the end: what leaves is replaced by one already seen. */
+	/*
+	 * From the end: unwatch() fills a gap with the last one, which was
+	 * polled already.
+	 */
 	while (i > 0) {
 		uint32_t index = t->watched[--i] - 1;
 
@@ -424,7 +445,7 @@ void conn_tick(struct conn_table *t, uint64_t now_ns)
 
 void conn_doubt(struct conn_table *t)
 {
-	t->doubted = t->max; /* those that are still in the ring, too */
+	t->doubted = t->max; /* not n_slots: new ones may be in the ring */
 }
 
 void conn_stats(const struct conn_table *t, struct conn_stats *out)

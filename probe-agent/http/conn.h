@@ -18,13 +18,16 @@
  */
 struct conn_table;
 
-/* A slice of bytes that somebody else owns. */
+/* Bytes that are owned elsewhere. */
 struct slice {
 	const char *data; /* not NUL-terminated */
 	size_t len;
 };
 
-/* Who is at the near end of a connection, as the tap told. */
+/*
+ * The process and addresses at the near end of a connection, as the tap
+ * reported.
+ */
 struct endpoint {
 	uint32_t tgid;
 	uint64_t start_ns; /* process start, CLOCK_BOOTTIME */
@@ -49,20 +52,24 @@ struct exchange {
 	struct slice traceparent; /* empty: none */
 	uint64_t start_ns; /* first request byte, CLOCK_MONOTONIC */
 	/*
-	 * First byte of the final response, interim ones (1xx) don't count; 0:
-	 * none. A server's bytes go when its write begins, and are gone when
-	 * that returns; a client has them when its read returns.
+	 * First byte of the final response (interim ones, 1xx, don't count); 0:
+	 * none. Of a server, the time when its write began; of a client, when
+	 * its read returned.
 	 */
 	uint64_t first_byte_ns;
-	uint64_t end_ns; /* last response byte, or when it ended without */
+	/*
+	 * Last response byte, or when the exchange ended without one; of a
+	 * server, when its write returned.
+	 */
+	uint64_t end_ns;
 	uint64_t request_bytes; /* body as transferred */
 	uint64_t response_bytes; /* body as transferred */
 };
 
 typedef void (*conn_exchange_fn)(void *arg, const struct exchange *x);
 /*
- * The engine wants no more of this connection (not HTTP, tunnel, HTTP/2,
- * excluded): tell the kernel.
+ * The engine needs no more records of this connection (not HTTP, tunnel,
+ * HTTP/2, excluded): to be passed on to the kernel.
  */
 typedef void (*conn_ignore_fn)(void *arg, uint64_t sock, uint64_t born_ns);
 /*
@@ -71,23 +78,24 @@ typedef void (*conn_ignore_fn)(void *arg, uint64_t sock, uint64_t born_ns);
  */
 typedef bool (*conn_select_fn)(void *arg, const struct endpoint *end);
 /*
- * What the kernel knows now of a connection: body bytes cost no records, so
- * an unfinished response is asked for on ticks. 0, or -ENOENT if it is gone.
- * last_bytes: see struct tap_conn.
+ * How far a connection is in the kernel: body bytes cost no records, so ticks
+ * ask for the progress of unfinished responses. Returns 0, or -ENOENT if it is
+ * gone. last_bytes: see struct tap_conn.
  */
 typedef int (*conn_progress_fn)(void *arg, uint64_t sock, uint64_t born_ns,
 				struct tap_rec_progress *out,
 				uint64_t *last_bytes);
 
 struct conn_options {
-	size_t max_connections; /* 0: 65536; beyond: an idle one goes */
+	size_t max_connections; /* 0: 65536; if full, an idle one is evicted */
 	/*
-	 * For heads in pieces and requests under way, all connections, on top
-	 * of 256 bytes a connection; 0: 16 MiB.
+	 * For partial heads and requests under way, of all connections, on top
+	 * of 256 bytes per connection; 0: 16 MiB, and 512 bytes per connection.
 	 */
 	size_t max_buffer_bytes;
 	size_t max_pipelined; /* outstanding requests per connection; 0: 1024 */
-	uint64_t idle_ns; /* end of a response of unknown length; 0: 1 s */
+	/* silence that ends a response of unknown length; 0: 1 s */
+	uint64_t idle_ns;
 	conn_exchange_fn exchange;
 	conn_ignore_fn ignore; /* may be NULL */
 	conn_select_fn select; /* may be NULL */
@@ -102,16 +110,17 @@ struct conn_stats {
 	uint64_t http2; /* connections recognised as HTTP/2 and left alone */
 	uint64_t upgraded; /* 101 and CONNECT tunnels */
 	/*
-	 * Requests lost: seen, but not what became of them; or left uncopied
-	 * behind others in a call. Those whose first record found no room in
-	 * the ring are counted there, not here.
+	 * Requests lost: seen without their outcome, or not copied because
+	 * others preceded them in a call. Those whose first record found no
+	 * room in the ring are counted in the kernel, not here.
 	 */
 	uint64_t lost_gap;
 	uint64_t lost_table; /* requests lost: connection table full */
 	uint64_t lost_buffer; /* requests lost: buffer or pipeline cap */
 	uint64_t orphans; /* responses whose request was not seen */
 	uint64_t bad_records; /* records that make no sense */
-	uint64_t gaps; /* times that bytes are missing where requests travel */
+	/* times that bytes were missing in the request direction */
+	uint64_t gaps;
 	uint64_t connections; /* now, not a count */
 };
 
@@ -127,14 +136,15 @@ void conn_free(struct conn_table *t);
 int conn_feed(struct conn_table *t, const void *rec, size_t len);
 
 /*
- * Call a few times a second with CLOCK_MONOTONIC now: asks for the progress of
- * unfinished responses, ends idle ones, forgets what is gone.
+ * Call a few times a second; now_ns is CLOCK_MONOTONIC. Asks for the progress
+ * of unfinished responses, ends idle ones, drops connections that are gone.
  */
 void conn_tick(struct conn_table *t, uint64_t now_ns);
 
 /*
- * Records were lost in the kernel. The end of any connection can be among them:
- * the next ticks ask for each, and not only for those long silent.
+ * Call when records were lost in the kernel. The end of any connection may be
+ * among them, so the next ticks check all connections, not only those silent
+ * for long.
  */
 void conn_doubt(struct conn_table *t);
 

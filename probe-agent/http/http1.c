@@ -50,8 +50,8 @@ size_t http1_head_end(const char *buf, size_t len, size_t from)
 }
 
 /*
- * The first control character of [p, end), or end. Sixteen bytes a step: heads
- * are long, and nearly all of their bytes are none.
+ * The first control character of [p, end), or end. Sixteen bytes per step:
+ * heads are long and have few control characters.
  */
 static const char *find_control(const char *p, const char *end)
 {
@@ -145,8 +145,8 @@ static void take_length(struct http1_head *h, struct slice v)
 }
 
 /*
- * Are the n bytes at p the name, whatever their case? It is in small letters
- * and at least 4 bytes long; some may be compared twice.
+ * Are the n bytes at p equal to name, ignoring case? name is in lower case and
+ * at least 4 bytes long; some bytes may be compared twice.
  */
 static inline bool is_name(const char *p, const char *name, size_t n)
 {
@@ -157,7 +157,7 @@ static inline bool is_name(const char *p, const char *name, size_t n)
 			i = n - 4;
 		memcpy(&got, p + i, 4);
 		memcpy(&want, name + i, 4);
-		/* Bit 6 tells letters from dashes and digits. */
+		/* Letters have bit 6 (0x40); dashes and digits have not. */
 		differ |= (got | (want & 0x40404040) >> 1) ^ want;
 	}
 	return differ == 0;
@@ -177,7 +177,7 @@ static void take_transfer_encoding(struct http1_head *h, struct slice v)
 			     : HTTP1_FRAMING_UNKNOWN;
 }
 
-/* One field; name is n bytes, the line ends before end. */
+/* One header field: the name has n bytes, the line ends before end. */
 static void take_field(struct http1_head *h, const char *name, size_t n,
 		       const char *value, const char *end)
 {
@@ -210,10 +210,10 @@ static void take_field(struct http1_head *h, const char *name, size_t n,
 }
 
 /*
- * One line of fields, its end excluded. Only five names matter: the first
- * letter tells where their colon would be. A folded line (obs-fold) begins with
- * a blank; no field of ours needs it. Blanks before a colon are wrong, but
- * read.
+ * One header line, without its end. Only five names matter: the first letter
+ * shows where their colon would be. A folded line (obs-fold) begins with a
+ * blank; no field of ours needs it. Blanks before a colon are wrong, but
+ * accepted.
  */
 static void parse_line(const char *p, const char *nl, struct http1_head *h)
 {
@@ -241,7 +241,10 @@ static void parse_line(const char *p, const char *nl, struct http1_head *h)
 		take_field(h, p, n, p + colon + 1, nl);
 }
 
-/* 0x80 in each of the 8 bytes that is '\n' or lower: no byte carries over. */
+/*
+ * 0x80 in each of the 8 bytes that is '\n' or lower. No byte carries into the
+ * next.
+ */
 static inline uint64_t marks_of(uint64_t v)
 {
 	const uint64_t ones = 0x0101010101010101;
@@ -252,11 +255,14 @@ static inline uint64_t marks_of(uint64_t v)
 
 /* Goes from one '\n' or lower byte to the next. */
 struct walk {
-	const char *at, *end; /* what is not looked at yet */
+	const char *at, *end; /* bytes not scanned yet */
 	uint64_t marks; /* of the 8 bytes before at */
 };
 
-/* NULL: there is none left. Looks at the 8 bytes before end, whatever at is. */
+/*
+ * Returns the next such byte, or NULL. May read the 8 bytes before end,
+ * wherever at is.
+ */
 static inline const char *walk_next(struct walk *w)
 {
 	const char *at = w->at;
@@ -268,7 +274,7 @@ static inline const char *walk_next(struct walk *w)
 		if (left <= 0)
 			return NULL;
 		memcpy(&v, left < 8 ? w->end - 8 : at, 8);
-		/* What is shifted in marks nothing. */
+		/* The bytes shifted in are 0xff: no marks. */
 		if (left < 8)
 			v = ~(~v >> 8 * (8 - left));
 		marks = marks_of(v);
@@ -280,9 +286,10 @@ static inline const char *walk_next(struct walk *w)
 }
 
 /*
- * Lines from p, up to the empty one. Returns the bytes with it, -EAGAIN, or
- * -EPROTO. A line without a colon is passed over, as many peers do; a NUL is
- * refused, as all do. 8 bytes before end can be read: there is a first line.
+ * Parses lines from p up to the empty one. Returns their bytes with it,
+ * -EAGAIN, or -EPROTO. A line without a colon is skipped, as by many peers; a
+ * NUL is refused, as by all. The 8 bytes before end must be readable: a first
+ * line precedes p.
  */
 static ssize_t parse_fields(const char *p, const char *end,
 			    struct http1_head *h)
@@ -303,7 +310,10 @@ static ssize_t parse_fields(const char *p, const char *end,
 	return -EAGAIN;
 }
 
-/* Method and the space after it. Offset of the target, -EAGAIN, -EPROTO. */
+/*
+ * Parses the method and the space after it. Returns the offset of the target,
+ * -EAGAIN or -EPROTO.
+ */
 static ssize_t parse_method(const char *buf, size_t len, struct http1_head *out)
 {
 	size_t i;
@@ -320,8 +330,8 @@ static ssize_t parse_method(const char *buf, size_t len, struct http1_head *out)
 }
 
 /*
- * The request line at buf. Its bytes with its end; -EAGAIN: it has none yet,
- * and may still become one; -EPROTO.
+ * Parses the request line at buf. Returns its bytes with its end; -EAGAIN: it
+ * does not end yet, and is valid so far; -EPROTO.
  */
 static ssize_t parse_request_line(const char *buf, size_t len,
 				  struct http1_head *out)
@@ -364,8 +374,8 @@ ssize_t http1_parse_request(const char *buf, size_t len, struct http1_head *out)
 }
 
 /*
- * "HTTP/1.1 200" and what may follow a status. 0, -EAGAIN, -EPROTO; RFC 9110
- * 15: a status outside 100..599 is invalid.
+ * Parses "HTTP/1.1 200" and checks the byte after it. 0, -EAGAIN or -EPROTO.
+ * RFC 9110 15: a status outside 100..599 is invalid.
  */
 static int parse_status_line(const char *buf, size_t len,
 			     struct http1_head *out)
@@ -374,7 +384,7 @@ static int parse_status_line(const char *buf, size_t len,
 	const size_t n = sizeof(shape) - 1;
 	size_t i = 0;
 
-	/* All there and as it nearly always is: no need to go through it. */
+	/* Nearly every response: no need to check each byte. */
 	if (len > n && memcmp(buf, "HTTP/1.1 200 ", 13) == 0)
 		i = n;
 	for (; i < len && i < n; i++) {
@@ -401,7 +411,7 @@ ssize_t http1_parse_response(const char *buf, size_t len,
 
 	memset(out, 0, sizeof(*out));
 	err = parse_status_line(buf, len, out);
-	/* That line has no name and colon: passed over. */
+	/* The status line is not a header line, so parse_fields() skips it. */
 	return err ? err : parse_fields(buf, buf + len, out);
 }
 
@@ -421,7 +431,7 @@ int http1_parse_request_cut(const char *buf, size_t len, struct http1_head *out)
 	}
 	if (n != -EAGAIN || !out->method.data)
 		return -EPROTO;
-	/* What follows is a target that has no control character. */
+	/* The rest is a target without control characters. */
 	p = out->method.data + out->method.len + 1;
 	if (end[-1] == '\r')
 		end--;

@@ -38,10 +38,10 @@ struct http1_head {
 };
 
 /*
- * One whole head at buf, from its first byte. >0: bytes of the head with its
- * empty line; -EAGAIN: no end of head in len bytes, and what is there may
- * still become one; -EPROTO: not a head, whatever follows. *out says
- * something only with >0.
+ * Parses a whole head that begins at buf. Returns the number of its bytes with
+ * the empty line; -EAGAIN: it does not end within len bytes, and is valid so
+ * far; -EPROTO: not a head, whatever follows. *out is only valid with a number
+ * of bytes.
  */
 ssize_t http1_parse_request(const char *buf, size_t len,
 			    struct http1_head *out);
@@ -49,16 +49,19 @@ ssize_t http1_parse_response(const char *buf, size_t len,
 			     struct http1_head *out);
 
 /*
- * What can be said of a head whose rest will never be seen. 0, or -EPROTO if
- * not even method and start of the target (request), or the whole status
- * (response), are there. Framing is HTTP1_FRAMING_UNKNOWN unless seen.
+ * Parses a head whose rest will never be seen. 0; -EPROTO: not even method and
+ * start of the target (request), or the whole status (response), are there.
+ * Framing is HTTP1_FRAMING_UNKNOWN unless seen.
  */
 int http1_parse_request_cut(const char *buf, size_t len,
 			    struct http1_head *out);
 int http1_parse_response_cut(const char *buf, size_t len,
 			     struct http1_head *out);
 
-/* Offset behind the empty line that ends a head, searched from; 0: none. */
+/*
+ * Offset after the empty line that ends a head, searched from offset from; 0:
+ * none.
+ */
 size_t http1_head_end(const char *buf, size_t len, size_t from);
 
 /*
@@ -68,12 +71,15 @@ size_t http1_head_end(const char *buf, size_t len, size_t from);
 enum http1_kind {
 	HTTP1_KIND_NEITHER,
 	HTTP1_KIND_EITHER,
-	HTTP1_KIND_REQUEST, /* a method token, then a space if that far */
+	HTTP1_KIND_REQUEST, /* a method token, and a space if len reaches it */
 	HTTP1_KIND_RESPONSE, /* "HTTP/" */
 };
 enum http1_kind http1_kind(const char *buf, size_t len);
 
-/* True if buf begins with as much of the HTTP/2 preface as names it. */
+/*
+ * True if buf begins with "PRI * HTTP/2.0", which identifies the HTTP/2
+ * preface.
+ */
 bool http1_is_http2_preface(const char *buf, size_t len);
 
 /*
@@ -82,35 +88,36 @@ bool http1_is_http2_preface(const char *buf, size_t len);
  */
 struct slice http1_authority(struct slice method, struct slice target);
 
-/* Where a chunked body stands. Zeroed is its first byte. */
+/* Position in a chunked body; all zero at its first byte. */
 struct http1_chunked {
 	uint64_t left; /* data bytes left of the chunk */
 	uint8_t state;
 };
 
 /*
- * Consumes body bytes. Returns how many belong to the body: len if it goes on,
- * less or equal with *done set if its last byte was among them; -EPROTO if
- * these are not chunks.
+ * Consumes body bytes. Returns how many belong to the body: len if it goes on;
+ * at most len, with *done set, if its last byte was among them; -EPROTO: these
+ * are not chunks.
  */
 ssize_t http1_chunked_feed(struct http1_chunked *ch, const char *buf,
 			   size_t len, bool *done);
 
 /*
- * Passes over n bytes that were not seen. 0 if all of them were chunk data,
- * -EPROTO if the place in the coding is lost.
+ * Skips n bytes that were not seen. 0 if all of them were chunk data; -EPROTO:
+ * the position in the coding is lost.
  */
 int http1_chunked_skip(struct http1_chunked *ch, uint64_t n);
 
-/* What a bystander who saw only the last bytes of a chunked body knows. */
+/* What the last bytes of a chunked body show. */
 enum http1_tail {
 	HTTP1_TAIL_UNKNOWN,
 	HTTP1_TAIL_INSIDE, /* the body goes on */
-	HTTP1_TAIL_BLANK_LINE, /* may end a trailer, or data with lines */
-	HTTP1_TAIL_LAST_CHUNK, /* as good as sure: data can look like it */
+	/* the end of a trailer, or data that has lines */
+	HTTP1_TAIL_BLANK_LINE,
+	HTTP1_TAIL_LAST_CHUNK, /* the end, unless data looks like it */
 };
 
-/* last: the last eight bytes, the newest highest; 0 where not known. */
+/* last: the last eight bytes, the newest in the highest; 0 where not known. */
 enum http1_tail http1_chunked_tail(uint64_t last);
 
 #endif /* PROBE_AGENT_HTTP_HTTP1_H */

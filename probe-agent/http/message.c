@@ -7,12 +7,14 @@
 #include "probe-agent/http/pending.h"
 
 /*
- * Below this a head in pieces is parsed whole every time: that finds what has
- * no method. Above, only when its end has come, or it would be quadratic.
+ * A partial head shorter than this is parsed anew with every piece, to find out
+ * early if it has no method. A longer one is only parsed once its end has come:
+ * else the cost would be quadratic.
  */
 #define EARLY_BYTES 128u
 #define STRIKES_MAX 3
-#define LONG_BODY_BYTES (1ull << 30) /* half of what 32-bit positions tell */
+/* half of what 32-bit positions can span */
+#define LONG_BODY_BYTES (1ull << 30)
 
 static void malformed(struct stream_env *env, struct conn *c,
 		      const struct input *in, bool is_request, bool looks_http)
@@ -22,7 +24,7 @@ static void malformed(struct stream_env *env, struct conn *c,
 	head_buf_drop(env, d);
 	d->state = DIR_LOST;
 	if (c->unsure)
-		return; /* perhaps the middle of something */
+		return; /* perhaps the middle of a message */
 	if (is_request) {
 		env->stats.malformed += looks_http;
 		c->swallow = true;
@@ -104,22 +106,22 @@ static void take_request(struct stream_env *env, struct conn *c,
 	frame_request(c, d, h, p, cut);
 }
 
-/* The exchange is over and so is HTTP on this connection. */
+/* The exchange is over, and so is HTTP on this connection. */
 static void become_tunnel(struct stream_env *env, struct conn *c,
 			  uint64_t end_ns)
 {
 	if (c->first)
 		pending_finish(env, c, OUTCOME_COMPLETE, end_ns);
 	env->stats.upgraded++;
-	/* What came after it was for the tunnel, not HTTP: no loss. */
+	/* Later requests were bytes for the tunnel, not HTTP: no loss. */
 	pending_drop_after(env, c, NULL);
 	stream_ignore(env, c);
 }
 
 /*
- * RFC 9110 10.1.1: the client may leave out a body that it offered with Expect
- * if the final status comes at once. If none of it has moved, the next message
- * may be where the body was announced.
+ * RFC 9110 10.1.1: the client may leave out a body that it announced with
+ * Expect if the final status comes at once. If no byte of it has moved, the
+ * next message may begin where the body would have begun.
  */
 static void forget_unsent_body(struct conn *c, const struct pending *p)
 {
@@ -203,7 +205,10 @@ static void take_response(struct stream_env *env, struct conn *c,
 	frame_response(env, c, in, h, cut);
 }
 
-/* A head that ends at d->next was understood, or as much of it as came. */
+/*
+ * A head that ends at d->next was parsed, or, if it is cut, as much of it as
+ * came.
+ */
 static void took_head(struct stream_env *env, struct conn *c, struct input *in,
 		      bool is_request, struct http1_head *h, uint64_t start,
 		      uint64_t start_ns, bool at_call_start, bool cut)
@@ -246,7 +251,10 @@ static ssize_t parse_head(enum http1_kind kind, const char *data, size_t len,
 	}
 }
 
-/* Nothing more of this head will be seen: make do with what is there. */
+/*
+ * No more of this head will be seen: uses what is there. no_room: a cap was
+ * reached.
+ */
 static void cut_head(struct stream_env *env, struct conn *c, struct input *in,
 		     const char *data, size_t len, uint64_t start,
 		     uint64_t start_ns, bool no_room)
@@ -274,7 +282,7 @@ static void cut_head(struct stream_env *env, struct conn *c, struct input *in,
 	}
 }
 
-/* The parser wants more of a head: keep what there is. */
+/* The head is not complete: keeps what there is. */
 static void keep_head(struct stream_env *env, struct conn *c, struct input *in)
 {
 	struct direction *d = &c->dir[in->dir];
@@ -324,7 +332,7 @@ static void first_of_head(struct stream_env *env, struct conn *c,
 	struct http1_head h;
 	ssize_t n;
 
-	/* RFC 9112 2.2: line ends before a request line are passed over. */
+	/* RFC 9112 2.2: line ends before a request line are skipped. */
 	while (in->len && (*in->data == '\r' || *in->data == '\n'))
 		input_advance(in, 1);
 	d->next = start = in->pos;
@@ -373,7 +381,7 @@ static void more_of_head(struct stream_env *env, struct conn *c,
 	}
 	d->buf = NULL;
 	if (n > 0) {
-		/* Its end can't lie in what was there before. */
+		/* Its end is in the new bytes. */
 		input_advance(in, (size_t)n - old);
 		d->next = in->pos;
 		took_head(env, c, in, kind == HTTP1_KIND_REQUEST, &h, b->pos,

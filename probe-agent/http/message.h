@@ -5,14 +5,15 @@
 #include "probe-agent/http/stream.h"
 
 /*
- * Bytes that are in their place → heads, bodies, and what they mean for the
- * requests under way. Part of the engine, as stream.h, which finds the place.
+ * Parses bytes whose position is known into heads and bodies, and applies them
+ * to the requests under way. Part of the engine like stream.h, which finds the
+ * position.
  */
 
-/* What is left to take of one record. */
+/* The bytes of one record that are not consumed yet. */
 struct input {
 	int dir;
-	uint8_t flags; /* those about data[0] go when it is passed */
+	uint8_t flags; /* flags about data[0] are cleared once it is consumed */
 	uint64_t pos;
 	const char *data;
 	size_t len;
@@ -29,7 +30,7 @@ static inline void input_advance(struct input *in, size_t n)
 	in->flags &= (uint8_t) ~(TAP_F_CALL_START | TAP_F_MESSAGE_START);
 }
 
-/* Takes all of in. May leave c ignored. */
+/* Consumes all of in. May ignore c: see stream_ignore(). */
 void message_take(struct stream_env *env, struct conn *c, struct input *in);
 
 #endif /* PROBE_AGENT_HTTP_MESSAGE_H */

@@ -6,8 +6,8 @@
 #include "probe-agent/http/stream.h"
 
 /*
- * What a connection holds on to for a while: requests under way, and heads in
- * pieces. All of it counts against one cap. Part of the engine, as stream.h.
+ * What a connection keeps for a while: requests under way, and partial heads.
+ * All of it counts against one cap. Part of the engine, like stream.h.
  */
 
 #define POSITION_NONE UINT64_MAX /* not known yet */
@@ -18,11 +18,11 @@ struct pending {
 	uint64_t start; /* position of its first byte */
 	uint64_t body; /* position of its body */
 	uint64_t body_end; /* POSITION_NONE: chunked or unknown */
-	uint64_t stamp; /* where the response direction stood */
+	uint64_t stamp; /* response direction's position at the request */
 	uint64_t start_ns;
 	uint64_t first_byte_ns; /* of the response */
 	uint64_t response_body;
-	uint64_t response_end; /* POSITION_NONE: framing does not tell */
+	uint64_t response_end; /* POSITION_NONE: not known from the framing */
 	uint16_t status; /* 0: its final response has not begun */
 	uint8_t version;
 	bool head : 1, connect : 1; /* methods that change framing */
@@ -44,12 +44,12 @@ struct head_buf {
 };
 
 /*
- * Appends a request to c. start_ns, positions and framing are the caller's to
- * set. NULL: cap reached or no memory.
+ * Appends a request to c. The caller sets start_ns, positions and framing.
+ * NULL: cap reached or no memory.
  */
 struct pending *pending_push(struct stream_env *env, struct conn *c,
 			     const struct http1_head *h);
-/* Drops the oldest, without a word. */
+/* Drops the oldest, without reporting or counting it. */
 void pending_drop(struct stream_env *env, struct conn *c);
 /* Drops prev's successors, or all if prev is NULL. */
 void pending_drop_after(struct stream_env *env, struct conn *c,
@@ -59,12 +59,15 @@ void pending_finish(struct stream_env *env, struct conn *c,
 		    enum outcome outcome, uint64_t end_ns);
 void pending_free_spares(struct stream_env *env);
 
-/* Appends to d's buffer, a new one if it has none. -ENOBUFS at a cap. */
+/*
+ * Appends to d's buffer, created if needed. -ENOBUFS: a cap is reached, or no
+ * memory.
+ */
 int head_buf_append(struct stream_env *env, struct direction *d, uint64_t pos,
 		    uint64_t first_ns, const char *data, size_t len);
 /* NULL is fine. */
 void head_buf_free(struct stream_env *env, struct head_buf *b);
-/* Frees d's and leaves it without. */
+/* Frees d's buffer, if it has one. */
 void head_buf_drop(struct stream_env *env, struct direction *d);
 
 #define HEAD_MAX_BYTES (64u << 10) /* a longer head is cut */
@@ -88,15 +91,15 @@ static inline struct direction *responses(struct conn *c)
 	return &c->dir[!request_dir(c)];
 }
 
-/* A request whose write was never taken did not happen. */
+/* Was the request sent? It was not if its write was never accepted. */
 static inline bool pending_was_sent(const struct conn *c,
 				    const struct pending *p)
 {
-	/* + 1: that may be the FIN. */
+	/* + 1: one byte may be the FIN. */
 	return c->role == ROLE_SERVER || c->dir[TAP_TX].seen > p->start + 1;
 }
 
-/* The oldest, if its response is under way. */
+/* The oldest request, if its response is under way. */
 static inline struct pending *pending_answering(const struct conn *c)
 {
 	return c->first && c->first->status ? c->first : NULL;
@@ -107,12 +110,18 @@ static inline bool pending_end_is_unknown(const struct pending *p)
 	return p && p->response_end == POSITION_NONE;
 }
 
-/* Counts the oldest, or all, as lost in a gap, if they were sent, and drops. */
+/*
+ * Drops the oldest request, or all; those that were sent count as lost in a
+ * gap.
+ */
 void pending_lose(struct stream_env *env, struct conn *c);
 void pending_lose_all(struct stream_env *env, struct conn *c);
 /* Finishes the response under way if all of it has moved. */
 void pending_settle(struct stream_env *env, struct conn *c, uint64_t end_ns);
-/* … if only its successor ends it: it ended with its last byte. */
+/*
+ * Finishes the response under way if its length is not known: it ended with its
+ * last byte, as a successor has begun.
+ */
 void pending_settle_unknown(struct stream_env *env, struct conn *c);
 
 #endif /* PROBE_AGENT_HTTP_PENDING_H */

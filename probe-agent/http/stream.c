@@ -7,7 +7,7 @@
 #include "probe-agent/http/message.h"
 #include "probe-agent/http/pending.h"
 
-/* No message is shorter; fewer unseen bytes are stray line ends or a FIN. */
+/* The shortest message; fewer unseen bytes are stray line ends or a FIN. */
 #define MESSAGE_MIN_BYTES 16u
 
 static uint64_t extend(uint64_t near, uint32_t pos)
@@ -22,7 +22,7 @@ void stream_env_fini(struct stream_env *env)
 
 void stream_init(struct conn *c, const struct tap_rec_progress *done)
 {
-	/* One turn ahead, so that looking back never underflows. */
+	/* Ahead by 2^32, so that looking back never underflows. */
 	c->dir[TAP_RX].seen = (1ull << 32) + done->rx_seq;
 	c->dir[TAP_TX].seen = (1ull << 32) + done->tx_seq;
 	c->dir[TAP_RX].seen_ns = done->rx_ns;
@@ -73,9 +73,9 @@ void stream_progress(struct stream_env *env, struct conn *c,
 }
 
 /*
- * A write that was refused, in part or whole, comes again, or could not be read
- * whole at first: what was taken from the first try and starts in this one is
- * taken back.
+ * A write comes again that was refused in part or whole, or could not be read
+ * whole at first. Takes back what the first try brought and this one brings
+ * again.
  */
 static void take_back(struct stream_env *env, struct conn *c,
 		      const struct input *in)
@@ -108,7 +108,7 @@ static void take_back(struct stream_env *env, struct conn *c,
 	}
 }
 
-/* There is a request's head, or what may be one, that has not ended. */
+/* Is there a partial head that is, or may be, that of a request? */
 static bool has_open_request(const struct conn *c, int dir)
 {
 	const struct head_buf *b = c->dir[dir].buf;
@@ -131,7 +131,7 @@ static void gap_in_requests(struct stream_env *env, struct conn *c,
 		return;
 	else if ((int32_t)(d->call_end - (uint32_t)d->next) >=
 		 (int32_t)MESSAGE_MIN_BYTES)
-		env->stats.lost_gap++; /* behind others in a call */
+		env->stats.lost_gap++; /* after others in a call */
 	env->stats.gaps++;
 	if (c->desync)
 		return;
@@ -188,10 +188,10 @@ static bool ends_body(struct stream_env *env, struct conn *c,
 			pending_lose_all(env, c);
 			responses(c)->next = responses(c)->seen;
 		}
-		/* Until it is answered, its body goes on. */
+		/* The body of a request goes on until it is answered. */
 		return !c->last || c->last->status;
 	}
-	/* Without a request to answer these are body bytes. */
+	/* Without a request to answer, these are body bytes. */
 	if (!(p && (p->next || !p->status)) &&
 	    !stream_unseen_message(requests(c)))
 		return false;
@@ -200,8 +200,8 @@ static bool ends_body(struct stream_env *env, struct conn *c,
 }
 
 /*
- * Moves d to where in begins. False if the bytes of in say nothing: they
- * belong to a body, or nobody knows what they belong to.
+ * Moves d to where in begins. False if the bytes of in can't be parsed: they
+ * are body bytes, or it is not known what they belong to.
  */
 static bool find_place(struct stream_env *env, struct conn *c,
 		       const struct input *in)
@@ -275,8 +275,7 @@ void stream_data(struct stream_env *env, struct conn *c,
 		take_back(env, c, &in);
 	take = find_place(env, c, &in);
 	d->call_end = (uint32_t)call_end;
-	/* Moved before it is parsed, so that what ends in this call is whole.
-	 */
+	/* Before parsing: a message that ends in this call is then complete. */
 	if (!entry && call_end > d->seen) {
 		d->seen = call_end;
 		d->seen_ns = in.last_ns;
@@ -287,7 +286,7 @@ void stream_data(struct stream_env *env, struct conn *c,
 		message_take(env, c, &in);
 }
 
-/* Has the response under way, whose end is not known, stopped before it? */
+/* Has the response under way, of unknown length, stopped before its end? */
 static bool stopped_inside(struct conn *c, uint64_t last_bytes)
 {
 	const struct direction *d = responses(c);
@@ -336,7 +335,7 @@ void stream_end(struct stream_env *env, struct conn *c, int dir,
 		conclude(env, c, OUTCOME_ABORTED, last_bytes, time_ns);
 }
 
-/* A request head that broke off, or whose rest was lost. */
+/* Counts a request head that broke off, or whose rest was lost. */
 static void count_broken_head(struct stream_env *env, const struct conn *c,
 			      int dir)
 {
@@ -344,7 +343,7 @@ static void count_broken_head(struct stream_env *env, const struct conn *c,
 
 	if (!has_open_request(c, dir))
 		return;
-	/* + 1: the FIN. Written: only if the write was taken. */
+	/* + 1: the FIN. A written one counts only if the write was accepted. */
 	if (d->seen > d->next + 1)
 		env->stats.lost_gap++;
 	else if (dir == TAP_RX || d->seen > d->buf->pos + 1)
@@ -352,8 +351,8 @@ static void count_broken_head(struct stream_env *env, const struct conn *c,
 }
 
 /*
- * EPIPE is a reset that came after the peer's FIN. A host that can't be
- * reached is what the kernel remembers of retries that went unanswered.
+ * EPIPE is a reset that came after the peer's FIN. EHOSTUNREACH and ENETUNREACH
+ * are what the kernel remembers of retries that went unanswered.
  */
 static enum outcome outcome_of(uint32_t error)
 {
@@ -377,7 +376,7 @@ void stream_close(struct stream_env *env, struct conn *c, uint32_t error,
 
 	count_broken_head(env, c, TAP_RX);
 	count_broken_head(env, c, TAP_TX);
-	/* A reset of what was complete: nobody missed anything. */
+	/* A reset after the last chunk: the response was complete. */
 	if (pending_end_is_unknown(p) && p->chunked &&
 	    http1_chunked_tail(last_bytes) == HTTP1_TAIL_LAST_CHUNK)
 		pending_finish(env, c, OUTCOME_COMPLETE, responses(c)->seen_ns);
@@ -395,7 +394,7 @@ void stream_vanish(struct stream_env *env, struct conn *c)
 			       pending_end_is_unknown(p) ? OUTCOME_COMPLETE
 							 : OUTCOME_ABORTED,
 			       responses(c)->seen_ns);
-	/* Whether the last write was taken nobody knows now: most are. */
+	/* Whether the last write was accepted is not known; most are. */
 	env->stats.lost_gap += c->n_pending + has_open_request(c, TAP_RX) +
 			       has_open_request(c, TAP_TX);
 	stream_fini(env, c);
@@ -412,7 +411,7 @@ static void poll_direction(struct direction *d, uint32_t seq, uint64_t ns,
 {
 	uint64_t seen = extend(d->seen, seq);
 
-	/* Past its message: that record is on its way and tells better. */
+	/* Past a message, whose record is on its way and says more. */
 	if (d->state == DIR_HEAD && seen > d->next) {
 		if (!stale)
 			return;
@@ -424,7 +423,7 @@ static void poll_direction(struct direction *d, uint32_t seq, uint64_t ns,
 	}
 }
 
-/* Is the kernel, at seen, past a message of which no record has come? */
+/* Is the kernel's position, seen, past a message that no record has shown? */
 static bool is_past_message(const struct conn *c, int dir, uint64_t seen)
 {
 	const struct direction *d = &c->dir[dir];
@@ -438,8 +437,8 @@ static bool is_past_message(const struct conn *c, int dir, uint64_t seen)
 }
 
 /*
- * If it was so on the last tick, and no record has come since, there was no
- * room for it: what was in the ring then has been seen.
+ * A message that the kernel is past on two ticks, with no record in between,
+ * found no room in the ring: all that was in the ring has been read since.
  */
 static void poll_message(struct stream_env *env, struct conn *c, int dir,
 			 uint32_t seq)

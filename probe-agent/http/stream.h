@@ -11,16 +11,16 @@
 
 /*
  * The HTTP/1 state machine of one connection: bytes of two directions in,
- * exchanges out. The inside of conn.c, in a file of its own; nobody else
- * includes this. Positions are the tap's 32-bit ones, extended to 64 bits by
- * nearness, so that bodies over 4 GiB work.
+ * exchanges out. Internal to the engine (conn.c, stream.c, message.c,
+ * pending.c). Positions are the tap's 32-bit ones, extended to the nearest
+ * 64-bit value, so that bodies over 4 GiB work.
  */
 
 enum direction_state {
 	DIR_HEAD, /* the next message begins at next */
 	DIR_CHUNKED, /* in a chunked body, next is where the decoder stands */
-	DIR_BODY, /* in a body whose end positions can't tell */
-	DIR_LOST, /* the tap must say where a message begins */
+	DIR_BODY, /* in a body whose end no position shows */
+	DIR_LOST, /* until the tap marks the start of a message */
 };
 
 struct head_buf; /* the start of a head that isn't complete */
@@ -28,16 +28,16 @@ struct head_buf; /* the start of a head that isn't complete */
 struct direction {
 	uint64_t next; /* first byte not yet taken by the parser */
 	uint64_t seen; /* first byte not yet moved by the program */
-	uint64_t seen_ns; /* when the byte before it moved */
+	uint64_t seen_ns; /* when the last byte before seen moved */
 	uint64_t chunk_left;
 	struct head_buf *buf; /* NULL unless DIR_HEAD stopped inside a head */
-	uint32_t call_end; /* end of the last call of which bytes were seen */
+	uint32_t call_end; /* end of the last call that had a DATA record */
 	uint8_t state; /* enum direction_state */
 	uint8_t chunk_state;
 	bool started; /* bytes were seen */
 };
 
-/* A request that waits for its (whole) response. Oldest first. */
+/* A request whose response is not complete. Oldest first. */
 struct pending;
 
 struct conn {
@@ -47,7 +47,8 @@ struct conn {
 	struct pending *first, *last;
 	uint32_t hash_next; /* index + 1; of conn.c */
 	uint32_t watch; /* place in the watch list + 1; of conn.c */
-	uint32_t passed_at[2]; /* by direction: how far it was then */
+	/* per direction: the position when passed was set */
+	uint32_t passed_at[2];
 	uint16_t n_pending;
 	uint8_t role; /* enum role; 0: not known yet */
 	uint8_t strikes; /* malformed messages in a row */
@@ -56,16 +57,18 @@ struct conn {
 	bool valid : 1; /* has shown a valid message */
 	bool desync : 1; /* pairing is lost until nothing is pending */
 	bool swallow : 1; /* a response to a malformed request may come */
-	bool untrusted : 1; /* framing of an orphan: HEAD is possible */
-	bool unsure : 1; /* began where nobody said that a message begins */
+	/* framing of an orphan response: it may answer HEAD */
+	bool untrusted : 1;
+	bool unsure : 1; /* parsing began where no message was marked */
 	bool tls : 1;
 	bool gone : 1; /* the kernel did not know it on the last tick */
-	uint8_t passed : 2; /* it was past a message not seen; 1 << direction */
+	/* kernel was past an unseen message; 1 << direction */
+	uint8_t passed : 2;
 	bool used : 1; /* since the last eviction sweep */
 };
 static_assert(sizeof(struct conn) <= 256, "what an idle connection costs");
 
-/* What all streams share. */
+/* Shared by all connections. */
 struct stream_env {
 	struct conn_options opt;
 	struct conn_stats stats;
@@ -76,12 +79,15 @@ struct stream_env {
 
 void stream_env_fini(struct stream_env *env);
 
-/* c is zeroed but for its identity. */
+/* Sets the positions of a connection that is new, or was ignored. */
 void stream_init(struct conn *c, const struct tap_rec_progress *done);
-/* Frees what hangs on c, without a word. */
+/* Frees what c owns, without reporting it. */
 void stream_fini(struct stream_env *env, struct conn *c);
 
-/* Takes over what both directions had done; first thing with any record. */
+/*
+ * Advances both directions to where they were at a record; before anything else
+ * in it.
+ */
 void stream_progress(struct stream_env *env, struct conn *c,
 		     const struct tap_rec_progress *done);
 void stream_data(struct stream_env *env, struct conn *c,
@@ -92,18 +98,21 @@ void stream_end(struct stream_env *env, struct conn *c, int dir,
 /* The connection's last event; c is left without pending requests. */
 void stream_close(struct stream_env *env, struct conn *c, uint32_t error,
 		  uint64_t last_bytes, uint64_t time_ns);
-/* The same when nobody saw how it ended. */
+/* The same if its end was not seen. */
 void stream_vanish(struct stream_env *env, struct conn *c);
-/* A message was due in d, and more moved than could go without one. */
+/*
+ * Was a message due in d that came unseen? So it is if more bytes moved than a
+ * FIN or stray line ends.
+ */
 bool stream_unseen_message(const struct direction *d);
-/* Wants no more of c: frees, tells the kernel. */
+/* Stops following c: frees what it owns, and calls ignore(). */
 void stream_ignore(struct stream_env *env, struct conn *c);
 
 /* True while bytes that cost no record can change what is pending. */
 bool stream_wants_poll(const struct conn *c);
 /*
- * On ticks, with what the kernel knows now, which may be ahead of the records
- * still in the ring.
+ * Called on ticks with the progress in the kernel, which may be ahead of
+ * records that are still in the ring.
  */
 void stream_poll(struct stream_env *env, struct conn *c,
 		 const struct tap_rec_progress *now, uint64_t last_bytes,

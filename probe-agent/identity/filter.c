@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cli.h"
 #include "common/log.h"
 
 struct port_range {
@@ -61,7 +62,7 @@ static int copy_texts(char ***out, unsigned *n, char *const *from,
 	return 0;
 }
 
-static int match_init(struct match *m, const struct agent_match *from)
+static int match_init(struct match *m, const struct filter_match *from)
 {
 	int err;
 
@@ -101,17 +102,17 @@ static void match_fini(struct match *m)
 	free_texts(m->containers, m->n_containers);
 }
 
-int filter_new(struct filter_rules **out, const struct agent_config *cfg)
+int filter_new(struct filter_rules **out, const struct filter_options *opt)
 {
 	struct filter_rules *s = calloc(1, sizeof(*s));
 	int err;
 
 	if (!s)
 		return -ENOMEM;
-	s->report_self = cfg->select.report_self;
-	err = match_init(&s->include, &cfg->select.include);
+	s->report_self = opt->report_self;
+	err = match_init(&s->include, &opt->include);
 	if (!err)
-		err = match_init(&s->exclude, &cfg->select.exclude);
+		err = match_init(&s->exclude, &opt->exclude);
 	if (err) {
 		filter_free(s);
 		return err;

@@ -4,7 +4,6 @@
 
 #include <stdbool.h>
 
-#include "probe-agent/config/config.h"
 #include "probe-agent/http/conn.h"
 #include "probe-agent/identity/identity.h"
 
@@ -16,11 +15,27 @@
  */
 struct filter_rules;
 
+/* Each list is an array and its length, as the configuration loads them. */
+struct filter_match {
+	char **ports; /* "80", "8000-8999": local or remote */
+	unsigned ports_count;
+	char **executables; /* globs of the name; with a '/', of the path */
+	unsigned executables_count;
+	char **containers; /* globs of container ids; "*": in any container */
+	unsigned containers_count;
+};
+
+struct filter_options {
+	struct filter_match include; /* empty lists: everything */
+	struct filter_match exclude; /* wins over include */
+	bool report_self; /* also our own programs' traffic */
+};
+
 /*
- * Sets *out, released by filter_free(); nothing of cfg is borrowed. -EINVAL: a
+ * Sets *out, released by filter_free(); nothing of opt is borrowed. -EINVAL: a
  * port is malformed (logged). -ENOMEM.
  */
-int filter_new(struct filter_rules **out, const struct agent_config *cfg);
+int filter_new(struct filter_rules **out, const struct filter_options *opt);
 void filter_free(struct filter_rules *s); /* NULL is fine */
 
 bool filter_follows(const struct filter_rules *s, const struct endpoint *end,

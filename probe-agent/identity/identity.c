@@ -165,8 +165,7 @@ static bool glob(const char *pattern, const char *executable, const char *path)
 	return !fnmatch(pattern, strchr(pattern, '/') ? path : executable, 0);
 }
 
-static bool rule_matches(const struct agent_service_rule *r,
-			 const struct entry *e)
+static bool rule_matches(const struct identity_rule *r, const struct entry *e)
 {
 	if (r->executable && !glob(r->executable, e->executable, e->path))
 		return false;
@@ -283,11 +282,11 @@ static struct entry *find_entry(struct identity_table *t,
 }
 
 /* The first matching rule, those with a port included. NULL: none. */
-static const struct agent_service_rule *
+static const struct identity_rule *
 find_rule(const struct identity_table *t, const struct entry *e, uint16_t port)
 {
 	for (unsigned i = 0; i < t->opt.n_rules; i++) {
-		const struct agent_service_rule *r = &t->opt.rules[i];
+		const struct identity_rule *r = &t->opt.rules[i];
 
 		if (i == e->rule)
 			return r;
@@ -300,7 +299,7 @@ find_rule(const struct identity_table *t, const struct entry *e, uint16_t port)
 const struct identity *identity_lookup(struct identity_table *t,
 				       const struct endpoint *end)
 {
-	const struct agent_service_rule *rule;
+	const struct identity_rule *rule;
 	const struct entry *e = find_entry(t, end);
 
 	if (!e)

@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "probe-agent/config/config.h"
 #include "probe-agent/http/conn.h"
 
 /*
@@ -39,11 +38,20 @@ struct identity {
 	bool gone; /* exited before it was inspected: only the comm is known */
 };
 
+/* The first rule whose given fields all match names the service. */
+struct identity_rule {
+	char *executable; /* glob, NULL: any */
+	char *container; /* glob of the id, NULL: any */
+	uint16_t port; /* local port, 0: any */
+	char *service; /* the name to give */
+	char *namespace_; /* NULL: none */
+};
+
 struct identity_options {
 	const char *node; /* copied */
 	const char *proc; /* copied; NULL: "/proc" */
 	size_t cap; /* most entries; 0: 4096 */
-	const struct agent_service_rule *rules; /* borrowed, not copied */
+	const struct identity_rule *rules; /* borrowed, not copied */
 	size_t n_rules;
 };
 

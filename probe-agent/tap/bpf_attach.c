@@ -43,7 +43,7 @@ void bpf_attach_destroy(struct bpf_attachment *link, size_t n)
 
 /* --- one link for many uprobes --- */
 
-/* Newer than Debian 12's headers and its libbpf: Linux 6.6 (89ae89f53d20). */
+/* Not in the headers and libbpf of Debian 12: Linux 6.6 (89ae89f53d20). */
 #define TRACE_UPROBE_MULTI 48
 #define UPROBE_MULTI_RETURN 1u
 
@@ -85,7 +85,7 @@ bool bpf_attach_many(void)
 	close(prog);
 	if (fd >= 0)
 		close(fd);
-	return fd == -EBADF; /* of a folder, which it came to look at */
+	return fd == -EBADF; /* "/" is no file, but the kernel knows the call */
 }
 
 void bpf_attach_make_many(struct bpf_program *p)

@@ -3,7 +3,7 @@
 
 #include "common/clock.h"
 
-/* How long it takes until there are so many, if so many came in ns. */
+/* Time until so_many bytes have come, if came bytes come in ns. */
 static uint64_t until(uint64_t so_many, uint64_t came, uint64_t ns)
 {
 	return (uint64_t)((__uint128_t)ns * so_many / came);

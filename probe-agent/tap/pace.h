@@ -5,26 +5,30 @@
 #include <stdint.h>
 
 /*
- * How long the kernel's ring is left alone. A turn costs what waking up costs,
- * and finds the caches cold: so there are as few as the ring allows. Pure.
+ * How long to wait before the kernel's ring is drained again. A drain costs a
+ * wake-up and finds the caches cold, so there are as few as the ring allows.
+ * Pure.
  */
 
 /*
- * While less than that comes: who has a new connection is looked up when its
- * first record is read, and may soon be gone.
+ * The wait while fewer bytes come than PACE_QUIET_BYTES_PER_S. A process is
+ * identified when its first record is read; a short-lived one would be gone
+ * later.
  */
 #define PACE_QUIET_NS UINT64_C(5000000)
 #define PACE_QUIET_BYTES_PER_S (UINT64_C(8) << 20)
-/*
- * The longest; shorter for a ring of which a burst of so much would not fit:
- * 4 MiB hold it for 20 ms.
- */
+/* The longest wait. */
 #define PACE_MOST_NS UINT64_C(20000000)
+/*
+ * The wait is shorter if the ring would not hold a burst at this rate: 4 MiB
+ * hold it for 20 ms.
+ */
 #define PACE_BURST_BYTES_PER_S (UINT64_C(4) * 50 << 20)
 
 /*
- * From the beginning of one turn to that of the next, if so many bytes came in
- * the ns before: a quarter of the ring at that rate, at most.
+ * Time from the start of one drain to that of the next, if that many bytes came
+ * in the last ns nanoseconds: at that rate, at most a quarter of the ring is
+ * filled.
  */
 uint64_t pace_ns(uint64_t bytes, uint64_t ns, uint32_t ring_bytes);
 

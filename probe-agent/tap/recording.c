@@ -13,7 +13,7 @@
 
 #define VERSION 1u
 #define BUFFER_BYTES (256u << 10)
-#define BEGIN 4u /* of the file in the reader's memory */
+#define BEGIN 4u /* where the file starts in the reader's buffer */
 
 static const char magic[8] = { 'r', 'e', 'd', 't', 'a', 'p', '\r', '\n' };
 
@@ -28,19 +28,20 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "as the header says");
 struct recording_writer {
 	int fd, err;
 	size_t len;
-	uint64_t written; /* whole records in the file end here */
+	uint64_t written; /* size of the file up to its last whole record */
 	char data[BUFFER_BYTES];
 };
 
 /*
- * A record begins at an odd multiple of 4 in the file, behind its length. Read
- * to an odd multiple of 4, it is aligned and can be lent where it lies.
+ * In the file, a record begins after its length, at an odd multiple of 4. The
+ * file is read to an odd multiple of 4 in memory, so that records are aligned
+ * to 8 and can be lent in place.
  */
 struct recording_reader {
 	int fd;
 	uint64_t offset;
 	bool damaged;
-	size_t at, end; /* in bytes: what is read and not yet lent */
+	size_t at, end; /* in bytes[]: what is read and not lent yet */
 	_Alignas(8) char bytes[RECORDING_RECORD_MAX + BUFFER_BYTES];
 };
 static size_t padded(size_t len)
@@ -134,8 +135,8 @@ int recording_close(struct recording_writer *w)
 }
 
 /*
- * Makes n bytes lie at r->at. 1; 0: the file ends before; negative errno.
- * What is left of the buffer is a multiple of 8 away from where it goes.
+ * Makes n bytes available at r->at. Returns 1; 0: the file ends before that; or
+ * negative errno. Bytes not lent yet move by a multiple of 8, to stay aligned.
  */
 static int fill(struct recording_reader *r, size_t n)
 {

@@ -28,7 +28,7 @@ struct tap {
 	struct tap_front_state front;
 	struct tap_ring *ring;
 	int cpus;
-	uint64_t *per_cpu; /* cpus values */
+	uint64_t *per_cpu; /* one value per CPU */
 };
 
 static int print_libbpf(enum libbpf_print_level level, const char *fmt,
@@ -51,8 +51,8 @@ static int print_libbpf(enum libbpf_print_level level, const char *fmt,
 }
 
 /*
- * Tracepoints are looked up in tracefs: mounts it where it is not. Front-ends
- * that need it tell if it isn't there.
+ * Mounts tracefs if it is not mounted: tracepoints are looked up there. If that
+ * fails, the front-ends that need it say so.
  */
 static void mount_tracefs(void)
 {
@@ -63,14 +63,14 @@ static void mount_tracefs(void)
 	if (!access("/sys/kernel/debug/tracing/events", F_OK))
 		return;
 	if (mount("nodev", TRACEFS, "tracefs", 0, NULL))
-		log_warn("tracefs is not mounted and mounting it on " TRACEFS
-			 " failed: %s; run as root, or mount it first",
+		log_warn("cannot mount tracefs; run as root, or mount it first "
+			 "path=" TRACEFS " error=\"%s\"",
 			 strerror(errno));
 	else
-		log_info("mounted tracefs on " TRACEFS);
+		log_info("mounted tracefs path=" TRACEFS);
 }
 
-/* The first front-end that can be used. -ENOTSUP: mode not known. */
+/* Starts the first front-end that can be used. -ENOTSUP: unknown mode. */
 static int start_front(struct tap *t, const struct tap_options *opt)
 {
 	const bool any = !strcmp(opt->mode, "auto");
@@ -89,19 +89,21 @@ static int start_front(struct tap *t, const struct tap_options *opt)
 		if (!err)
 			break;
 		if (any)
-			log_info("capture=%s can't be used here: %s",
+			log_info("capture mode not usable capture=%s "
+				 "error=\"%s\"",
 				 front->name, why);
 		else
-			log_error("capture=%s can't be used here: %s; "
-				  "--log.level=debug shows more",
+			log_error("capture mode not usable; "
+				  "--log.level=debug shows more capture=%s "
+				  "error=\"%s\"",
 				  front->name, why);
 	}
 	if (!known)
-		log_error("capture mode \"%s\" is not known", opt->mode);
+		log_error("unknown capture mode capture=\"%s\"", opt->mode);
 	else if (err && any)
-		log_error("no way to capture works here: see above");
+		log_error("no capture mode is usable; see the lines above");
 	else if (!err && any)
-		log_info("capture=%s is the cheapest that can be used here",
+		log_info("using the cheapest usable capture mode capture=%s",
 			 t->front.front->name);
 	return err;
 }
@@ -111,7 +113,7 @@ static int set_up(struct tap *t, const struct tap_options *opt)
 	int err = tap_bpf_maps_open(&t->maps, opt);
 
 	if (err) {
-		log_error("maps can't be made in the kernel: %s%s",
+		log_error("cannot create BPF maps error=\"%s%s\"",
 			  strerror(-err), err == -EPERM ? TAP_PRIVILEGES : "");
 		return err;
 	}
@@ -166,7 +168,7 @@ uint64_t tap_drain(struct tap *t, tap_record_fn fn, void *arg)
 	return tap_ring_drain(t->ring, fn, arg);
 }
 
-/* Reads the connection if it is still the one of that generation. */
+/* Reads the connection. -ENOENT: it is gone, or of another generation. */
 static int find_conn(struct tap *t, uint64_t sock, uint64_t born_ns,
 		     struct tap_conn *conn)
 {
@@ -194,13 +196,16 @@ void tap_ignore(struct tap *t, uint64_t sock, uint64_t born_ns)
 {
 	struct tap_conn conn;
 
-	/* Late: the kernel counts on the flag; there will be another time. */
+	/*
+	 * Not during a late write: the kernel needs that flag. Records then go
+	 * on coming, and the engine drops them.
+	 */
 	if (find_conn(t, sock, born_ns, &conn) || conn.flags & CONN_LATE)
 		return;
 	/*
-	 * What the kernel wrote into the entry meanwhile is lost, which does
-	 * not matter: nobody looks at it any more. BPF_EXIST, so that a
-	 * connection that closed in between does not come back.
+	 * Overwrites what the kernel wrote into the entry meanwhile, which does
+	 * not matter in an ignored connection. BPF_EXIST, so that a connection
+	 * that closed in between does not come back.
 	 */
 	conn.verdict = VERDICT_IGNORED;
 	bpf_map_update_elem(t->maps.conns, &sock, &conn, BPF_EXIST);

@@ -9,7 +9,7 @@
 
 #include "bpf/tls.h"
 
-/* Threads that are followed: see bpf/maps.bpf.h. */
+/* Threads that make TLS calls: see bpf/maps.bpf.h. */
 #define THREADS 16384
 
 static int make_map(int *fd, enum bpf_map_type type, const char *name,
@@ -58,7 +58,7 @@ void tap_bpf_maps_close(struct tap_bpf_maps *m)
 	close_map(&m->threads);
 }
 
-/* One that an object does without is not there. */
+/* An object lacks the maps that its programs do not use. */
 static int use(struct bpf_object *obj, const char *name, int fd)
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(obj, name);

@@ -6,8 +6,9 @@
 
 /*
  * The maps that the programs of a front-end share with each other and with
- * those of TLS (bpf/maps.bpf.h). They are made before any program is loaded,
- * so that all can be loaded at once. Descriptors; -1: not there.
+ * those for TLS (bpf/maps.bpf.h). They are created before any program is
+ * loaded, so that all programs can be loaded at the same time. Descriptors; -1:
+ * none.
  */
 struct bpf_object;
 
@@ -19,11 +20,13 @@ struct tap_bpf_maps {
 	((struct tap_bpf_maps){                                                \
 		.ring = -1, .conns = -1, .counters = -1, .threads = -1 })
 
-/* 0, or negative errno; tap_bpf_maps_close() in both cases. */
+/* 0 or negative errno; call tap_bpf_maps_close() in both cases. */
 int tap_bpf_maps_open(struct tap_bpf_maps *m, const struct tap_options *opt);
 void tap_bpf_maps_close(struct tap_bpf_maps *m);
 
-/* Between opening and loading an object: it uses these. 0 or negative errno. */
+/*
+ * Makes an object that is opened and not loaded use these. 0 or negative errno.
+ */
 int tap_bpf_maps_use(const struct tap_bpf_maps *m, struct bpf_object *obj);
 
 #endif /* PROBE_AGENT_TAP_TAP_BPF_MAPS_H */

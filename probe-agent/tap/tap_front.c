@@ -38,10 +38,9 @@ static void close_front(struct tap_front_state *s)
 }
 
 /*
- * Leaves out what sits on functions that this kernel does not have, as far as
- * the front-end can do without: then the kernel does, too. A bit for each. The
- * kernel's types are only read if there is something to look for: that takes
- * a tenth of a start.
+ * Finds the hooks on functions or events that this kernel does not have: a bit
+ * for each. -ENOENT if a required function is among them. The kernel's types
+ * are only read if a hook names a function: that takes a tenth of a start.
  */
 static int find_absent(const struct tap_frontend *front, uint32_t *absent,
 		       char *why, size_t why_len)
@@ -58,7 +57,7 @@ static int find_absent(const struct tap_frontend *front, uint32_t *absent,
 		if (f && !btf)
 			btf = btf__load_vmlinux_btf();
 		if (f && !btf)
-			break; /* loading tells */
+			break; /* loading will fail and say why */
 		if (!f || btf__find_by_name_kind(btf, f, BTF_KIND_FUNC) > 0)
 			continue;
 		*absent |= 1u << i;
@@ -85,7 +84,7 @@ static void autoload(struct tap_front_state *s, uint32_t without)
 	}
 }
 
-/* Loads only the program of that hook, to see whether it can be. */
+/* Loads only the program of that hook, to see whether the kernel accepts it. */
 static int try_hook(const struct tap_front_state *whole, size_t hook,
 		    const struct tap_options *opt)
 {
@@ -103,8 +102,8 @@ static int try_hook(const struct tap_front_state *whole, size_t hook,
 }
 
 /*
- * The whole was refused: tells the programs that are, so that the others can
- * be used. An error if the front-end needs one of them.
+ * The kernel refused the object: finds out which programs it refuses, so that
+ * the others can be used. Returns an error if the front-end needs one of them.
  */
 static int find_refused(struct tap_front_state *s,
 			const struct tap_options *opt, uint32_t absent,
@@ -123,7 +122,10 @@ static int find_refused(struct tap_front_state *s,
 				break;
 		errs[i] = j < i ? errs[j] : try_hook(s, i, opt);
 		if (errs[i] && hook->required) {
-			/* One that sits nowhere: then it is not the place. */
+			/*
+			 * EPERM for a program that is on no function is not
+			 * about its place, but about privileges.
+			 */
 			snprintf(why, why_len, "the kernel refuses %s: %s%s",
 				 hook->probe, strerror(-errs[i]),
 				 errs[i] == -EPERM && !hook->function
@@ -178,7 +180,7 @@ static int attach_hook(struct tap_front_state *s, const struct tap_hook *hook)
 	return probe->err;
 }
 
-/* Every write is seen when it begins; attached: a bit for each hook. */
+/* Is every write seen when it begins? attached: a bit for each hook. */
 static bool begins_seen(const struct tap_frontend *front, uint32_t attached)
 {
 	uint32_t begins = 0;
@@ -189,7 +191,7 @@ static bool begins_seen(const struct tap_frontend *front, uint32_t attached)
 	return begins && (attached & begins) == begins;
 }
 
-/* Then returns need no more than a glance: bpf/write.bpf.h, tap_late. */
+/* Lets the programs skip returns of writes: tap_late in bpf/write.bpf.h. */
 static void tell_begins_seen(const struct tap_front_state *s)
 {
 	const struct bpf_map *data =
@@ -233,12 +235,12 @@ static int attach(struct tap_front_state *s, uint32_t absent, const int *errs,
 		}
 		first = first ? first : err;
 		if (hook->required) {
-			snprintf(why, why_len, "%s does not attach: %s",
+			snprintf(why, why_len, "cannot attach %s: %s",
 				 hook->probe, strerror(-err));
 			return err;
 		}
-		log_warn("probe=%s not attached: %s", hook->probe,
-			 strerror(-err));
+		log_warn("probe not attached probe=%s error=\"%s\"",
+			 hook->probe, strerror(-err));
 	}
 	if (begins_seen(s->front, up))
 		tell_begins_seen(s);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Which front-ends there are, and which programs they have where. */
+/* The front-ends, and where their programs attach. */
 
 #include "probe-agent/tap/tap_front.h"
 
@@ -20,7 +20,7 @@
 #include "socket.skel.h"
 #include "syscall.skel.h"
 
-/* Of TCP, where a write begins, since 6.16. */
+/* TCP's event at the start of a write, since 6.16. */
 #define WRITE_BEGINS "tcp/tcp_sendmsg_locked"
 
 bool tap_has_event(const char *event)
@@ -79,8 +79,8 @@ static uint32_t recvmsg_flags_arg(void)
 }
 
 /*
- * First of all: a connection that closes must not leave its state behind
- * (bpf/life.bpf.h).
+ * Attached first: a connection that closes must not leave its state behind
+ * (bpf/close.bpf.h).
  */
 #define LIFE                                                                   \
 	{ .program = "tcp_destroy_sock",                                       \
@@ -91,7 +91,7 @@ static uint32_t recvmsg_flags_arg(void)
 		.probe = "inet_sock_set_state", .required = true               \
 	}
 
-/* Tracepoints of system calls, and which program looks at them. */
+/* Tracepoints of system calls, and the programs that handle them. */
 #define ENTER(call, where, all)                                                \
 	{                                                                      \
 		.program = "syscall_write_enter",                              \
@@ -111,9 +111,9 @@ static uint32_t recvmsg_flags_arg(void)
 		ENTER("sendmmsg", where, all)
 
 /*
- * NAME_open() and NAME_destroy() of a front-end. Constants of the core have the
- * same names in each skeleton, whose types differ; more sets what else there is
- * in the skeleton s.
+ * Defines NAME_open() and NAME_destroy() of a front-end. A macro, because the
+ * core's constants have the same names in all skeletons, whose types differ.
+ * more: sets further constants of the skeleton s.
  */
 #define SKELETON(name, more)                                                   \
 	static void *name##_open(const struct tap_options *opt,                \
@@ -159,8 +159,8 @@ SKELETON(syscall, )
 static const char *syscall_lacks(void)
 {
 	if (!tap_has_event("syscalls"))
-		return "no syscall tracepoints (CONFIG_FTRACE_SYSCALLS), or "
-		       "tracefs is not mounted";
+		return "no system call tracepoints (CONFIG_FTRACE_SYSCALLS), "
+		       "or tracefs is not mounted";
 	return NULL;
 }
 
@@ -188,7 +188,7 @@ static const struct tap_hook socket_hooks[] = {
 	  .probe = "tcp_sendmsg_locked",
 	  .with = WRITE_BEGINS,
 	  .begins = true },
-	WRITES_BEGIN(WRITE_BEGINS, false), /* not of sendfile */
+	WRITES_BEGIN(WRITE_BEGINS, false), /* they miss sendfile */
 	{ .program = "tcp_rcv_space_adjust", .probe = "tcp_rcv_space_adjust" },
 };
 
@@ -242,7 +242,9 @@ SKELETON(fentry, s->rodata->tcp_recvmsg_flags_arg = recvmsg_flags_arg())
 
 static const char *fentry_lacks(void)
 {
-	/* mov r0, 0; exit: told at once, before the real ones are loaded. */
+	/*
+	 * mov r0, 0; exit: a quick test, before the real programs are loaded.
+	 */
 	static const struct bpf_insn nothing[] = {
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
 		{ .code = BPF_JMP | BPF_EXIT },
@@ -298,7 +300,9 @@ static const struct tap_hook kprobe_hooks[] = {
 	  .probe = "kprobe/tcp_recvmsg",
 	  .function = "tcp_recvmsg",
 	  .required = true },
-	/* Else the bytes of a splice would be looked for where there are none.
+	/*
+	 * Without it, a splice would look like tcp_recvmsg(), and its bytes be
+	 * read from the wrong place.
 	 */
 	{ .program = "kprobe_splice_read",
 	  .probe = "kprobe/tcp_splice_read",

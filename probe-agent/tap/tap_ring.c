@@ -16,8 +16,8 @@
  *	page 1	position of the producer
  *	then	the records, and the same pages again
  *
- * A record: 32 bits of length with two flags, 32 bits of the kernel's own, and
- * its bytes, up to a multiple of 8.
+ * A record: 32 bits of length with two flags, 32 bits for the kernel's own use,
+ * and its bytes, padded to a multiple of 8.
  */
 struct tap_ring {
 	unsigned long *consumer;
@@ -72,7 +72,7 @@ void tap_ring_close(struct tap_ring *r)
 #define LINE_BYTES 64u
 #define AHEAD_BYTES 512u /* a record or two */
 
-/* They were written by other CPUs: has them brought near. */
+/* Prefetches records: other CPUs wrote them. */
 static void fetch(const struct tap_ring *r, unsigned long at, size_t bytes)
 {
 	const uint8_t *p = r->records + (at & r->mask);
@@ -82,8 +82,8 @@ static void fetch(const struct tap_ring *r, unsigned long at, size_t bytes)
 }
 
 /*
- * Both positions are in cache lines that every writer of a record needs: looked
- * at once, and told now and then.
+ * Both positions are in cache lines that every writer of a record needs: so the
+ * producer's is read once, and the consumer's is written only now and then.
  */
 uint64_t tap_ring_drain(struct tap_ring *r, tap_record_fn fn, void *arg)
 {
@@ -99,7 +99,7 @@ uint64_t tap_ring_drain(struct tap_ring *r, tap_record_fn fn, void *arg)
 		uint32_t size = len & ~BPF_RINGBUF_DISCARD_BIT;
 
 		if (len & BPF_RINGBUF_BUSY_BIT)
-			break; /* being filled: the next time */
+			break; /* being filled: left for the next time */
 		size = (size + BPF_RINGBUF_HDR_SZ + 7) / 8 * 8;
 		fetch(r, at + AHEAD_BYTES, size);
 		if (!(len & BPF_RINGBUF_DISCARD_BIT)) {

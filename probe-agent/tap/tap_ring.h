@@ -8,23 +8,22 @@
 #include "probe-agent/tap/tap.h"
 
 /*
- * Reads a BPF ring buffer. libbpf's own reader maps the records twice in a
- * row, for the one that goes on at the beginning; all of that counts as
- * resident memory. Here they are mapped once, and a page more. One thread.
+ * Reads a BPF ring buffer. libbpf's own reader maps the records twice in a row,
+ * for a record that wraps around; all of that counts as resident memory. Here
+ * they are mapped once, and one page of them a second time. One thread.
  */
 struct tap_ring;
 
-/* Records of at most that many bytes, for one to fit into the page more. */
+/* The longest record: one that wraps around must fit into that one page. */
 #define TAP_RING_RECORD_MAX 4000
 
-/* fd: of the map, borrowed; of that many bytes. Released by tap_ring_close().
- */
+/* fd: the map's, borrowed; bytes: its size. Released by tap_ring_close(). */
 int tap_ring_open(struct tap_ring **out, int fd, uint32_t bytes);
 void tap_ring_close(struct tap_ring *r); /* NULL is fine */
 
 /*
- * Lends each record that is there to fn until it returns, but for those that
- * come meanwhile. How many bytes of the ring they took.
+ * Lends to fn, until it returns, each record that is there when this is called.
+ * Returns the number of bytes of the ring that the records took.
  */
 uint64_t tap_ring_drain(struct tap_ring *r, tap_record_fn fn, void *arg);
 

@@ -6,19 +6,19 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CODE_BYTES 96 /* of a function that are looked at */
-#define CALL 0xe8 /* and a distance of four bytes */
+#define CODE_BYTES 96 /* read from the start of a function */
+#define CALL 0xe8 /* then a distance of four bytes */
 #define CALL_BYTES 5
 
 static const uint8_t ENDBR64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
-static const uint8_t SUB_RSP[] = { 0x48, 0x83, 0xec }; /* and a byte */
+static const uint8_t SUB_RSP[] = { 0x48, 0x83, 0xec }; /* then a byte */
 
 static bool starts_with(const uint8_t *code, const uint8_t *what, size_t n)
 {
 	return !memcmp(code, what, n);
 }
 
-/* Where the call at code + at goes, from the start of the file. */
+/* Offset in the file of the function that the call at code + at goes to. */
 static uint64_t target(const uint8_t *code, uint64_t offset, size_t at)
 {
 	int32_t distance;
@@ -27,7 +27,7 @@ static uint64_t target(const uint8_t *code, uint64_t offset, size_t at)
 	return offset + at + CALL_BYTES + (uint64_t)(int64_t)distance;
 }
 
-/* What a function calls before it has touched an argument; 0: nothing. */
+/* Offset of what a function calls before it touches an argument; 0: none. */
 static uint64_t called_at_once(const uint8_t *code, uint64_t offset)
 {
 	size_t at = 0;
@@ -47,12 +47,15 @@ static bool calls(const uint8_t *code, uint64_t offset, uint64_t what)
 	return false;
 }
 
-/* How far into the code a push is that nothing but a landing mark precedes. */
+/*
+ * Offset of the push that the code begins with, after ENDBR64 if that is there;
+ * -1: it begins otherwise.
+ */
 static int push_at(const uint8_t *code)
 {
 	int at = starts_with(code, ENDBR64, sizeof(ENDBR64)) ? sizeof(ENDBR64)
 							     : 0;
-	/* A prefix tells the upper eight registers. */
+	/* A prefix selects the upper eight registers. */
 	const uint8_t op = code[at] == 0x41 ? code[at + 1] : code[at];
 
 	return op >= 0x50 && op <= 0x57 ? at : -1;

@@ -5,20 +5,20 @@
 #include <stdint.h>
 
 /*
- * The function behind two functions of a library, by their code.
+ * Finds the function that two functions of a library both call, by their code.
  *
- * A breakpoint of the kernel replaces an instruction. If that is a push, the
- * kernel does what it does itself; anything else it has the processor do, alone
- * and out of place, which takes a second trap: 1.0 against 9.8 us measured on
- * a virtual machine. OpenSSL's SSL_read() begins with a sub, and the function
- * that it and SSL_read_ex() hand their arguments to, with a push.
+ * A uprobe replaces an instruction by a breakpoint. If the instruction is a
+ * push, the kernel emulates it; any other one it has the processor execute,
+ * alone and out of line, which takes a second trap: 1.0 against 9.8 us measured
+ * on a virtual machine. OpenSSL's SSL_read() begins with a sub; the function
+ * that it and SSL_read_ex() pass their arguments to begins with a push.
  */
 
 /*
  * wrapper, other: offsets in the file fd of two functions of the same section.
- * If the first does nothing but call one function with the arguments it got,
- * and other calls that function too, and it begins with a push: the offset of
- * the push. 0: not so, or not x86-64 code. Nothing in the file is believed.
+ * Returns the offset of the push if wrapper passes its arguments straight to a
+ * function, other calls that function too, and it begins with a push. Else 0,
+ * also if the code is not x86-64. Nothing in the file is trusted.
  */
 uint64_t elf_callee_find(int fd, uint64_t wrapper, uint64_t other);
 

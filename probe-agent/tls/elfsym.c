@@ -20,7 +20,7 @@ struct elf {
 	size_t n_segments;
 	Elf64_Shdr *sections;
 	size_t n_sections;
-	char *strings; /* of the table under work */
+	char *strings; /* of the table that is searched */
 	size_t strings_len;
 };
 
@@ -79,7 +79,7 @@ static int load_headers(struct elf *e)
 	err = load_bytes(e->fd, (void **)&e->segments,
 			 e->n_segments * sizeof(*e->segments), h.e_phoff);
 	if (err || !h.e_shnum)
-		return err; /* no sections: no symbols to be found */
+		return err; /* no sections, so no symbols */
 	if (h.e_shentsize != sizeof(Elf64_Shdr))
 		return -EPROTO;
 	e->n_sections = h.e_shnum;
@@ -87,7 +87,7 @@ static int load_headers(struct elf *e)
 			  e->n_sections * sizeof(*e->sections), h.e_shoff);
 }
 
-/* Where in the file the code at an address is; 0: nowhere. */
+/* Offset in the file of the code at an address; 0: not in the file. */
 static uint64_t file_offset(const struct elf *e, uint64_t address)
 {
 	for (size_t i = 0; i < e->n_segments; i++) {
@@ -125,7 +125,7 @@ static int match(const struct elf *e, const Elf64_Sym *s,
 	return 0;
 }
 
-/* One symbol table, a chunk at a time. The number found. */
+/* Searches one symbol table, a chunk at a time. Returns the number found. */
 static int walk(struct elf *e, const Elf64_Shdr *table,
 		const char *const *names, size_t n, uint64_t *offset)
 {
@@ -167,7 +167,7 @@ static int walk(struct elf *e, const Elf64_Shdr *table,
 static int walk_all(struct elf *e, const char *const *names, size_t n,
 		    uint64_t *offset)
 {
-	/* What is exported first: the other table is larger. */
+	/* Exported symbols first: the other table is larger. */
 	static const uint32_t kinds[] = { SHT_DYNSYM, SHT_SYMTAB };
 	int got, found = 0;
 

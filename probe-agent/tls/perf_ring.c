@@ -10,17 +10,17 @@
 #include <linux/perf_event.h>
 
 /*
- * A page of positions, then the records: 64 bits of head, and the rest of it,
- * all a multiple of 8. One that does not fit before the end goes on at the
- * beginning. Positions only grow.
+ * A page with the positions, then the records: a header of 64 bits and the
+ * rest, a multiple of 8 bytes in all. A record that does not fit before the end
+ * wraps around. Positions only grow.
  */
 struct perf_ring {
 	struct perf_event_mmap_page *page;
 	const uint8_t *records;
 	size_t bytes, mapped;
-	uint64_t at; /* where we are */
+	uint64_t at; /* our position */
 	uint64_t lost;
-	/* One that goes on at the beginning, put together. */
+	/* A record that wraps around, put together. */
 	_Alignas(8) uint8_t whole[8192];
 };
 
@@ -32,7 +32,7 @@ struct mapped {
 	uint32_t maj, min;
 	uint64_t ino, ino_generation;
 	uint32_t prot, flags;
-	char path[]; /* terminated */
+	char path[]; /* NUL-terminated */
 };
 
 /* PERF_RECORD_LOST */
@@ -51,7 +51,7 @@ int perf_ring_open(struct perf_ring **out, int fd, size_t bytes)
 	*out = NULL;
 	if (!r)
 		return -ENOMEM;
-	/* To be written: what we have read the kernel may use again. */
+	/* Writable: the kernel then reuses only what we have read. */
 	at = mmap(NULL, page + bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 		  0);
 	if (at == MAP_FAILED) {
@@ -76,7 +76,7 @@ void perf_ring_close(struct perf_ring *r)
 	free(r);
 }
 
-/* The record at our place, in one piece; NULL: longer than any of ours. */
+/* The record at r->at, in one piece; NULL: longer than any that we need. */
 static const struct perf_event_header *
 record(struct perf_ring *r, const struct perf_event_header *head)
 {
@@ -122,13 +122,14 @@ void perf_ring_drain(struct perf_ring *r, perf_ring_fn fn, void *arg)
 	if (r->at == end)
 		return;
 	while (r->at != end) {
-		/* Its 8 bytes are never torn: the ring is a multiple of 8. */
+		/* A header never wraps around: the ring is a multiple of 8. */
 		head = (const struct perf_event_header *)(r->records +
 							  (r->at &
 							   (r->bytes - 1)));
 		if (head->size < sizeof(*head) || head->size % 8 ||
 		    head->size > end - r->at) {
-			r->lost++; /* no record: nor is what follows */
+			/* not a record, so what follows is useless */
+			r->lost++;
 			r->at = end;
 			break;
 		}

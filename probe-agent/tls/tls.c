@@ -31,24 +31,24 @@
 #define PROCESS_FILES 4
 #define LOOKS_MAX 256
 #define LINGER_NS (10 * CLOCK_NS_PER_S)
-#define SCAN_NS (60 * CLOCK_NS_PER_S) /* should anything have been missed */
-#define SCAN_PAUSE_NS (5 * CLOCK_NS_PER_S) /* if it is known that it was */
+#define SCAN_NS (60 * CLOCK_NS_PER_S) /* in case anything was missed */
+#define SCAN_PAUSE_NS (5 * CLOCK_NS_PER_S) /* if anything was missed */
 #define EVENTS 32
 
-/* A process that uses such files. */
+/* A process that uses files with TLS calls. */
 struct process {
 	uint32_t pid;
-	int pidfd; /* tells its end */
+	int pidfd; /* readable when it has ended */
 	uint32_t n;
 	uint8_t file[PROCESS_FILES];
 };
 
-/* A process that has mapped libraries, or will have. */
+/* A process whose mapped libraries must be scanned, perhaps more than once. */
 struct look {
 	uint32_t pid;
 	uint32_t tries; /* made */
 	uint64_t due_ns;
-	struct tls_file file; /* that it has mapped; inode 0: not known */
+	struct tls_file file; /* the mapped library; inode 0: not known */
 };
 
 struct tls {
@@ -67,12 +67,12 @@ struct tls {
 	uint32_t processes;
 	struct look look[LOOKS_MAX];
 	size_t looks;
-	uint64_t scan_ns; /* when all processes are looked at again */
-	uint64_t scanned_ns; /* when they were */
-	bool found_no_tls; /* of the executable looked at last */
-	struct tls_file wanted; /* inode 0 when it was found */
+	uint64_t scan_ns; /* when all processes will be scanned next */
+	uint64_t scanned_ns; /* when they were scanned last */
+	bool found_no_tls; /* the executable scanned last has no TLS calls */
+	struct tls_file wanted; /* file looked for; inode 0: none, or found */
 	uint64_t missed; /* see tls_missed() */
-	bool untracked; /* an end may be missed: nothing detaches */
+	bool untracked; /* a process's end may be missed: nothing detaches */
 };
 
 /* --- processes --- */
@@ -94,7 +94,7 @@ static void leave_files(struct tls *t, struct process *p)
 static void forget(struct tls *t, struct process *p)
 {
 	leave_files(t, p);
-	close(p->pidfd); /* and epoll forgets it */
+	close(p->pidfd); /* which removes it from epoll, too */
 	*p = t->process[--t->processes];
 }
 
@@ -110,8 +110,8 @@ static struct process *add_process(struct tls *t, uint32_t pid)
 		return NULL; /* gone already */
 	if (fd < 0 || epoll_ctl(t->epoll, EPOLL_CTL_ADD, fd, &ev)) {
 		if (!t->untracked)
-			log_warn("tls: process %u can't be followed to its "
-				 "end: no probe will be detached",
+			log_warn("tls: cannot follow a process to its end; no "
+				 "probe will be detached pid=%u",
 				 pid);
 		t->untracked = true;
 		if (fd >= 0)
@@ -170,19 +170,20 @@ static void scan_all(struct tls *t, uint64_t now_ns)
 	tls_scan_host(found, t);
 	err = tls_scan_all(found, t);
 	if (err)
-		log_warn("tls: processes can't be listed: %s", strerror(-err));
+		log_warn("tls: cannot list processes error=\"%s\"",
+			 strerror(-err));
 	t->scanned_ns = now_ns;
 	t->scan_ns = now_ns + SCAN_NS;
 }
 
-/* Something was missed. However often that is, looking at all takes time. */
+/* Something was missed: scans all processes soon, but not too often. */
 static void scan_soon(struct tls *t)
 {
 	if (t->scan_ns > t->scanned_ns + SCAN_PAUSE_NS)
 		t->scan_ns = t->scanned_ns + SCAN_PAUSE_NS;
 }
 
-/* Files that nobody has used for long. A fork may have been missed: look. */
+/* Detaches files long unused. Scans first: a fork may have been missed. */
 static void detach_idle(struct tls *t, uint64_t now_ns)
 {
 	if (!tls_files_idle(t->files, now_ns))
@@ -191,18 +192,18 @@ static void detach_idle(struct tls *t, uint64_t now_ns)
 	tls_files_detach_idle(t->files, now_ns);
 }
 
-/* --- what the kernel tells --- */
+/* --- events from the kernel --- */
 
 static void look_later(struct tls *t, uint32_t pid, const struct tls_file *file)
 {
 	if (t->looks == LOOKS_MAX) {
-		scan_soon(t); /* all of them, then */
+		scan_soon(t); /* all processes, then */
 		return;
 	}
 	t->look[t->looks++] = (struct look){ .pid = pid, .file = *file };
 }
 
-/* ring_buffer_sample_fn: a process runs another program now. */
+/* ring_buffer_sample_fn: a process has started another program. */
 static int on_exec(void *arg, void *data, size_t len)
 {
 	const struct tls_event *e = data;
@@ -217,7 +218,7 @@ static int on_exec(void *arg, void *data, size_t len)
 		leave_files(t, p);
 	t->found_no_tls = false;
 	tls_scan_executable(e->tgid, found, t);
-	if (!t->maps) /* then starts of all programs must be told */
+	if (!t->maps) /* then every program start must be reported */
 		look_later(t, e->tgid, &(struct tls_file){ 0 });
 	else if (t->found_no_tls)
 		bpf_map_update_elem(bpf_map__fd(t->skel->maps.tls_no_tls),
@@ -236,7 +237,7 @@ static void take_maps(struct tls *t)
 			scan_soon(t);
 }
 
-/* Looks once more. True: that was the last time. */
+/* Scans the process once more. Returns true if that was the last time. */
 static bool look_again(struct tls *t, struct look *l, const uint16_t *wait_ms,
 		       size_t waits)
 {
@@ -249,14 +250,14 @@ static bool look_again(struct tls *t, struct look *l, const uint16_t *wait_ms,
 			clock_mono_ns() + wait_ms[l->tries++] * CLOCK_NS_PER_MS;
 		return false;
 	}
-	/* It is gone. If its library was attached, it was seen. */
+	/* The process is gone. Missed, unless its library is attached. */
 	if (n <= 0 && t->wanted.inode && !tls_files_has(t->files, &l->file))
 		__atomic_fetch_add(&t->missed, 1, __ATOMIC_RELAXED);
 	t->wanted.inode = 0;
 	return true;
 }
 
-/* Looks that are due. When the next one is, or 0. */
+/* Makes the scans that are due. Returns the time of the next one, or 0. */
 static uint64_t make_looks(struct tls *t, uint64_t now_ns)
 {
 	static const uint16_t wait_ms[] = { 1, 4, 20, 100, 500 };
@@ -334,7 +335,9 @@ static void *load_all(void *arg)
 	return NULL;
 }
 
-/* Without the one, new programs are found late; without the other, libraries.
+/*
+ * Without program starts, new programs are found late; without library loads,
+ * libraries are.
  */
 static void watch_starts(struct tls *t)
 {
@@ -342,16 +345,16 @@ static void watch_starts(struct tls *t)
 
 	t->exec = bpf_program__attach(t->skel->progs.process_exec);
 	if (!t->exec)
-		log_warn("tls: program starts can't be watched: %m");
+		log_warn("tls: cannot watch program starts error=\"%m\"");
 	err = tls_mmap_open(&t->maps);
 	if (err)
-		log_warn("tls: library loads can't be watched: "
-			 "perf_event_open: %s; what a program loads later than "
-			 "0.6 s after its start is found within a minute",
+		log_warn("tls: cannot watch library loads; a library loaded "
+			 "over 0.6 s after its program's start is found within "
+			 "a minute call=perf_event_open error=\"%s\"",
 			 strerror(-err));
 }
 
-/* Each probe and each process has a descriptor. */
+/* Each probe and each process needs a descriptor. */
 static void raise_limit(void)
 {
 	struct rlimit l;
@@ -360,7 +363,8 @@ static void raise_limit(void)
 		return;
 	l.rlim_cur = l.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &l))
-		log_debug("tls: the limit of open files stays: %m");
+		log_debug("tls: cannot raise the limit of open files "
+			  "error=\"%m\"");
 }
 
 static int watch_fds(struct tls *t)
@@ -441,7 +445,8 @@ void tls_stop(struct tls *t)
 	if (!t)
 		return;
 	if (t->state == RUNNING && write(t->stop, &one, sizeof(one)) < 0)
-		log_error("tls: not to be stopped: %m");
+		log_error("tls: cannot wake the thread to stop it "
+			  "error=\"%m\"");
 	if (t->state != IDLE)
 		pthread_join(t->thread, NULL);
 	tls_mmap_close(t->maps);

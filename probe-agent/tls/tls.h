@@ -7,17 +7,18 @@
 #include <stdint.h>
 
 /*
- * The plain text inside TLS: finds the OpenSSL and GnuTLS that processes use,
- * as libraries or in executables, and attaches uprobes to them, one set a file,
- * whoever uses it; detaches some time after the last user has ended. Records
- * come out of the same ring as those of the tap, which must stay open longer.
+ * Captures the plain text inside TLS: finds the OpenSSL and GnuTLS code that
+ * processes use, in libraries or in executables, and attaches uprobes to it,
+ * one set per file for all its users; detaches some time after the last user
+ * has ended. Records go into the ring of the tap, which must stay open longer.
  *
- * The libraries of the host are attached before anybody uses them, and stay:
- * else a program that is their only user could be over before they are. Where
- * that happens with others, such as a container's, it is counted.
+ * The libraries of the host are attached before any process uses them, and stay
+ * attached: else a program that is their only user could end before they are.
+ * Where that happens with other libraries, such as a container's, it is
+ * counted.
  *
- * It has a thread of its own: reading symbol tables and attaching take
- * milliseconds, and a process that has just started doesn't wait.
+ * Has a thread of its own: reading symbol tables and attaching take
+ * milliseconds, and a process that has just started does not wait for it.
  */
 struct tls;
 struct tap_bpf_maps;
@@ -29,8 +30,8 @@ struct tls_options {
 };
 
 /*
- * The state of what is or should be attached: what tells of programs that start
- * and of libraries that are loaded, and files by name.
+ * The state of one thing that is or should be attached: what reports program
+ * starts, what reports library loads, or the files of one name.
  */
 struct tls_probe {
 	char name[64]; /* "tls/exec", "tls/mmap", "tls/libssl.so.3" */
@@ -38,36 +39,37 @@ struct tls_probe {
 };
 
 /*
- * Loads the programs, in a thread of its own, so that those of the tap can be
- * loaded at the same time: the verifier takes its time for both. Sets *out,
- * released by tls_stop(). -ENOMEM, -EAGAIN.
+ * Starts a thread that loads the programs, so that the tap's can be loaded at
+ * the same time: the verifier takes long for both. Sets *out, released by
+ * tls_stop(). -ENOMEM, -EAGAIN.
  */
 int tls_load(struct tls **out, const struct tls_options *opt);
-/* Waits for that: 0, or why not. No thread runs then. */
+/* Waits until that thread has ended. 0, or the error of loading. */
 int tls_loaded(struct tls *t);
 
 /*
- * Attaches. Looks at all processes before it returns, and at new ones from then
- * on. -ENOTSUP: no uprobes here; or the error of loading. Then only tls_stop()
- * is left to do.
+ * Attaches. Scans all processes before it returns, and new ones from then on.
+ * 0, or negative errno, that of loading included: then only tls_stop() may be
+ * called.
  */
 int tls_start(struct tls *t);
 void tls_stop(struct tls *t); /* waits; NULL is fine */
 
 /*
- * Reads who has mapped libraries, for the thread of its own to look at. Call it
- * every 20 ms at least, from one thread; tls_loads_lost() is its as well.
+ * Reads which processes have mapped libraries, and passes them to the TLS
+ * thread. Call it at least every 20 ms, always from the same thread, which is
+ * also the only one that may call tls_loads_lost().
  */
 void tls_poll(struct tls *t);
-/* Mappings of code that could not be read. */
+/* Mappings of code whose records were lost. */
 uint64_t tls_loads_lost(const struct tls *t);
 
 /* Processes that ended before their library was attached. Any thread. */
 uint64_t tls_missed(const struct tls *t);
 
 /*
- * Fills out with at most cap; their number. *generation changes whenever they
- * do. Any thread.
+ * Fills out with at most cap probes and returns their number. *generation
+ * changes whenever they do. Any thread.
  */
 size_t tls_probes(struct tls *t, struct tls_probe *out, size_t cap,
 		  uint64_t *generation);

@@ -20,8 +20,8 @@
 #define NO_TLS_SLOTS 1024 /* a power of two */
 
 /*
- * The functions, and who is told when they are called; then places behind a
- * pair of them, which stand for both where there are such.
+ * The functions and the programs on their entry; then the common callee of each
+ * of two pairs, which replaces both functions where it is found.
  */
 enum {
 	READ = 1,
@@ -32,12 +32,12 @@ enum {
 	READ_INNER = SYMBOLS,
 	WRITE_INNER,
 };
-/* Since 3.3, and then what is behind a pair has an argument more. */
+/* Only since OpenSSL 3.3, whose common callee has one more argument. */
 #define WRITE_EX2 "SSL_write_ex2"
 static const struct hook {
-	const char *symbol; /* NULL: a place behind some */
+	const char *symbol; /* NULL: a common callee */
 	const char *program;
-	bool moves; /* plain text; at least one such must be there */
+	bool moves; /* plain text; a file must have one such */
 } hooks[] = {
 	{ "SSL_do_handshake", "openssl_handshake", false },
 	[READ] = { "SSL_read", "openssl_read", true },
@@ -58,12 +58,12 @@ struct file {
 	ino_t ino; /* 0: a free slot */
 	char name[48]; /* without its folder */
 	struct bpf_attachment link[2 * HOOKS]; /* in order of attaching */
-	size_t returns; /* so many of them are of returns */
+	size_t returns; /* number of links to returns, which come first */
 	size_t links; /* 0: could not be attached */
 	uint32_t users; /* processes */
-	bool standing; /* the host has it: not let go */
-	uint64_t device; /* as the kernel calls dev; 0: not known */
-	uint64_t idle_ns; /* since when there are none */
+	bool standing; /* pinned as a library of the host */
+	uint64_t device; /* the kernel's number for dev; 0: not known */
+	uint64_t idle_ns; /* since when there are no users */
 };
 
 /* A file without TLS calls. */
@@ -74,7 +74,7 @@ struct no_tls {
 	struct timespec changed;
 };
 
-/* Links to be destroyed, in an order that keeps pairs whole. */
+/* Links to destroy: those to calls before those to returns. */
 struct going {
 	struct bpf_attachment call[FILES_MAX * HOOKS], ret[FILES_MAX * HOOKS];
 	size_t calls, rets;
@@ -84,11 +84,12 @@ struct tls_files {
 	struct bpf_object *obj;
 	bool many; /* its programs are for bpf_attach_attach_many() */
 	uint64_t linger_ns;
-	pthread_mutex_t lock; /* of file[] and generation, for the probes */
+	/* of file[] and generation, for tls_files_probes() */
+	pthread_mutex_t lock;
 	uint64_t generation;
 	struct file file[FILES_MAX];
 	struct no_tls no_tls[NO_TLS_SLOTS];
-	struct going going; /* the detacher's while it is busy */
+	struct going going; /* owned by the detacher while busy */
 	pthread_t detacher;
 	bool detaching, busy; /* started and not joined; not done yet */
 	bool full_said;
@@ -102,7 +103,7 @@ static void changed(struct tls_files *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
-/* Moves the links of f out. */
+/* Moves the links of f to g. */
 static void let_go(struct file *f, struct going *g)
 {
 	for (size_t i = 0; i < f->links; i++)
@@ -122,8 +123,9 @@ static void destroy_all(struct bpf_attachment *link, size_t n)
 }
 
 /*
- * Takes seconds on a busy machine: no lock is held, and nobody waits who has
- * processes to look at. Calls first: what has begun must not be seen to end.
+ * Takes seconds on a busy machine: call it without the lock, and not where
+ * processes wait to be scanned. Calls first: one that is seen to begin must be
+ * seen to end.
  */
 static void detach(struct going *g)
 {
@@ -132,7 +134,10 @@ static void detach(struct going *g)
 	g->calls = g->rets = 0;
 }
 
-/* One program at some places of a file. Those attached are in f->link. */
+/*
+ * Attaches one program at some places of a file. Adds the links to f->link,
+ * after an error those made before it.
+ */
 static int attach_at(struct tls_files *t, struct file *f, const char *program,
 		     bool ret, const char *path, const unsigned long *offset,
 		     size_t n)
@@ -143,7 +148,7 @@ static int attach_at(struct tls_files *t, struct file *f, const char *program,
 	int err;
 
 	if (bpf_program__fd(p) < 0)
-		return -ENOTSUP; /* refused; without it only half is seen */
+		return -ENOTSUP; /* refused; half a call is of no use */
 	if (t->many) {
 		err = bpf_attach_attach_many(&f->link[f->links], p, ret, path,
 					     offset, n);
@@ -160,8 +165,8 @@ static int attach_at(struct tls_files *t, struct file *f, const char *program,
 }
 
 /*
- * Returns first: a call that is seen to begin must be seen to end. The number
- * of places, or negative errno.
+ * Attaches to returns first: a call that is seen to begin must be seen to end.
+ * Returns the number of probes, or negative errno.
  */
 static int attach(struct tls_files *t, struct file *f, int fd,
 		  const uint64_t *offset)
@@ -218,7 +223,7 @@ static void set_no_tls(struct tls_files *t, const struct stat *st)
 	};
 }
 
-/* Takes the place behind a pair of calls for both. */
+/* Replaces a pair of functions by their common callee, if it has one. */
 static void use_common_callee(int fd, uint64_t offset[HOOKS], int call,
 			      int call_ex, int inner)
 {
@@ -229,7 +234,9 @@ static void use_common_callee(int fd, uint64_t offset[HOOKS], int call,
 		offset[call] = offset[call_ex] = 0;
 }
 
-/* Where its TLS calls are. False: it has none, or none that can be read. */
+/*
+ * Finds the file's TLS functions. False: it has none, or none that can be read.
+ */
 static bool has_calls(int fd, const char *path, uint64_t offset[HOOKS])
 {
 	const char *names[SYMBOLS + 1];
@@ -242,7 +249,7 @@ static bool has_calls(int fd, const char *path, uint64_t offset[HOOKS])
 	names[SYMBOLS] = WRITE_EX2;
 	n = elfsym_find(fd, names, SYMBOLS + 1, found);
 	if (n < 0 && n != -ENOEXEC)
-		log_warn("tls: symbols of %s can't be read: %s", path,
+		log_warn("tls: cannot read symbols file=%s error=\"%s\"", path,
 			 strerror(-n));
 	for (size_t i = 0; n > 0 && i < SYMBOLS; i++)
 		moves |= hooks[i].moves && found[i];
@@ -256,7 +263,7 @@ static bool has_calls(int fd, const char *path, uint64_t offset[HOOKS])
 	return true;
 }
 
-/* Attaches to one more file: its number, or as tls_files_of(). */
+/* Attaches to a new file. Returns as tls_files_of() does. */
 static int add_file(struct tls_files *t, int fd, const struct stat *st,
 		    const char *path)
 {
@@ -269,8 +276,8 @@ static int add_file(struct tls_files *t, int fd, const struct stat *st,
 		;
 	if (i == FILES_MAX) {
 		if (!t->full_said)
-			log_warn("tls: more than %d files with TLS calls; %s "
-				 "and others are not watched",
+			log_warn("tls: too many files with TLS calls; some are "
+				 "not captured max=%d file=%s",
 				 FILES_MAX, path);
 		t->full_said = true;
 		return -ENOSPC;
@@ -286,8 +293,8 @@ static int add_file(struct tls_files *t, int fd, const struct stat *st,
 	t->file[i] = new;
 	changed(t);
 	if (n < 0)
-		log_warn("tls: not attached file=%s inode=%llu: %s", path,
-			 (unsigned long long)new.ino, strerror(-n));
+		log_warn("tls: not attached file=%s inode=%llu error=\"%s\"",
+			 path, (unsigned long long)new.ino, strerror(-n));
 	else
 		log_info("tls: attached file=%s inode=%llu probes=%d", path,
 			 (unsigned long long)new.ino, n);
@@ -313,8 +320,8 @@ int tls_files_of(struct tls_files *t, int fd, const struct stat *st,
 }
 
 /*
- * Some file systems have a device for the kernel and another one for stat():
- * that is known of a file that was found by what the kernel told.
+ * On some file systems the kernel's device number is not that of stat(). Both
+ * are known of a file that was found by a kernel event.
  */
 bool tls_files_has(const struct tls_files *t, const struct tls_file *file)
 {
@@ -346,7 +353,7 @@ void tls_files_stand(struct tls_files *t, int file)
 	t->file[file].standing = true;
 }
 
-/* One that was replaced or removed is then let go as others are. */
+/* A library that was replaced or removed is then detached as others are. */
 void tls_files_unstand(struct tls_files *t)
 {
 	const uint64_t now_ns = clock_mono_ns();
@@ -358,7 +365,7 @@ void tls_files_unstand(struct tls_files *t)
 	}
 }
 
-/* --- letting go --- */
+/* --- detaching --- */
 
 static void *detach_all(void *arg)
 {
@@ -377,7 +384,7 @@ static void start_detaching(struct tls_files *t)
 		detach_all(t);
 }
 
-/* Is the detacher through? waits: it is when this returns. */
+/* Has the detacher finished? waits: waits until it has. */
 static bool detached(struct tls_files *t, bool waits)
 {
 	if (!t->detaching)
@@ -411,7 +418,7 @@ void tls_files_detach_idle(struct tls_files *t, uint64_t now_ns)
 
 		if (!is_idle(t, f, now_ns))
 			continue;
-		log_info("tls: detached file=%s inode=%llu: nobody uses it",
+		log_info("tls: detached file=%s inode=%llu reason=unused",
 			 f->name, (unsigned long long)f->ino);
 		pthread_mutex_lock(&t->lock);
 		let_go(f, &t->going);

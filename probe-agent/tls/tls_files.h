@@ -11,10 +11,10 @@
 #include "probe-agent/tls/tls.h"
 
 /*
- * The files with TLS calls, and the uprobes on them: one set a file, whoever
- * uses it. Those that have none are remembered, too. At most 128 with calls are
- * watched; a line in the log tells of more. The thread of tls.c owns it, but
- * for tls_files_probes().
+ * The files with TLS calls, and the uprobes on them: one set per file, for all
+ * its users. Files that have no TLS calls are remembered, too. At most 128
+ * files are attached; a log line says if there are more. The thread of tls.c
+ * owns it, except for tls_files_probes().
  */
 struct tls_files;
 struct bpf_object;
@@ -29,26 +29,32 @@ int tls_files_new(struct tls_files **out, struct bpf_object *obj, bool many,
 void tls_files_free(struct tls_files *t);
 
 /*
- * The number of that open file; its probes are attached when it is seen first.
- * device: the kernel's name for st->st_dev, if that is known, or 0. -ENOEXEC:
- * it has no TLS calls; -ENOSPC: too many have.
+ * Returns the index of that open file; attaches its probes when it is first
+ * seen. device: the kernel's number for st->st_dev, or 0 if not known.
+ * -ENOEXEC: it has no TLS calls; -ENOSPC: too many files have.
  */
 int tls_files_of(struct tls_files *t, int fd, const struct stat *st,
 		 const char *path, uint64_t device);
-/* Is that one attached? */
+/* Is that file attached? */
 bool tls_files_has(const struct tls_files *t, const struct tls_file *file);
 
-/* A process more uses it, or less. */
+/* Adds or drops one process that uses the file. */
 void tls_files_use(struct tls_files *t, int file);
 void tls_files_leave(struct tls_files *t, int file);
 
-/* The host has it: it is not let go. Until all are let go of again. */
+/*
+ * Pins a library of the host: it stays attached without users. _unstand unpins
+ * all.
+ */
 void tls_files_stand(struct tls_files *t, int file);
 void tls_files_unstand(struct tls_files *t);
 
-/* Is there one that nobody has used for linger_ns? Not while one detaches. */
+/*
+ * Has any file been without users for linger_ns? False while others are
+ * detached.
+ */
 bool tls_files_idle(struct tls_files *t, uint64_t now_ns);
-/* Lets go of these; a thread detaches them meanwhile. */
+/* Gives such files up; a thread of its own detaches them. */
 void tls_files_detach_idle(struct tls_files *t, uint64_t now_ns);
 
 /* See tls_probes(). Any thread. */

@@ -18,27 +18,27 @@
 #include "probe-agent/tls/tls_scan.h"
 
 #define POSSIBLE "/sys/devices/system/cpu/possible"
-#define RING_BYTES (64 * 1024) /* or a page, should that be more */
+#define RING_BYTES (64 * 1024) /* or a page, if that is more */
 #define RENEW_NS (60 * CLOCK_NS_PER_S)
 
 struct cpu {
 	int fd;
-	struct perf_ring *ring; /* NULL: the CPU is not there */
+	struct perf_ring *ring; /* NULL: the CPU is offline */
 };
 
 struct tls_mmap {
-	int from, to; /* the pipe, of whole events */
+	int from, to; /* the pipe, which carries whole events */
 	uint64_t renew_ns;
-	uint64_t lost; /* no room in the pipe, or in rings that are gone */
-	uint64_t lost_told; /* of tls_mmap_lost() */
-	bool look; /* something is to be told of without having been lost */
+	uint64_t lost; /* no room in the pipe, or in closed rings */
+	uint64_t lost_told; /* what tls_mmap_lost() was when last reported */
+	bool look; /* force one full scan */
 	int cpus;
 	struct cpu cpu[];
 };
 
 /* --- CPUs --- */
 
-/* "0-3", or "0,2-5": one more than the last. */
+/* Number of CPUs, from "0-3" or "0,2-5": one more than the last. */
 static int possible_cpus(void)
 {
 	FILE *f = fopen(POSSIBLE, "re");
@@ -78,7 +78,7 @@ static int open_cpu(struct cpu *c, int cpu)
 		.mmap = 1, /* of code only, unlike .mmap_data */
 		.mmap2 = 1,
 		.exclude_kernel = 1,
-		.watermark = 1, /* a wake-up once around: nobody waits */
+		.watermark = 1, /* one wake-up per turn: no thread waits */
 		.wakeup_watermark = RING_BYTES,
 	};
 	int err;
@@ -95,8 +95,8 @@ static int open_cpu(struct cpu *c, int cpu)
 }
 
 /*
- * The event of a CPU that went away stays, and is dead when it comes back: its
- * time does not go on.
+ * The event of a CPU that went offline stays, but is dead when the CPU comes
+ * back: its time stands still.
  */
 static bool is_alive(const struct cpu *c)
 {
@@ -107,7 +107,7 @@ static bool is_alive(const struct cpu *c)
 	       later[1] > now[1];
 }
 
-/* The CPUs that are there and not watched. 0, or why one can't be. */
+/* Opens the CPUs that are online and not watched. 0, or why one can't be. */
 static int open_cpus(struct tls_mmap *m)
 {
 	int err;
@@ -121,7 +121,7 @@ static int open_cpus(struct tls_mmap *m)
 		err = open_cpu(c, i);
 		if (!err)
 			m->look = true;
-		else if (err != -ENODEV) /* that: it is off */
+		else if (err != -ENODEV) /* that is: offline */
 			return err;
 	}
 	return 0;
@@ -132,8 +132,8 @@ static void renew(struct tls_mmap *m, uint64_t now_ns)
 	int err = open_cpus(m);
 
 	if (err)
-		log_warn("tls: library loads on a CPU that has come can't be "
-			 "watched: %s",
+		log_warn("tls: cannot watch library loads on a newly onlined "
+			 "CPU error=\"%s\"",
 			 strerror(-err));
 	m->renew_ns = now_ns + RENEW_NS;
 }
@@ -154,7 +154,7 @@ static void on_mapping(void *arg, const struct perf_mapping *mapping)
 		.file = { .device = mapping->device, .inode = mapping->inode },
 	};
 
-	/* A process of no name in our space of names can't be looked into. */
+	/* Not in our PID namespace: the process can't be scanned. */
 	if (!tls_scan_is_library(mapping->path) || (int32_t)e.tgid <= 0)
 		return;
 	if (!report_mapping(m, &e))
@@ -189,7 +189,7 @@ uint64_t tls_mmap_lost(const struct tls_mmap *m)
 	return lost;
 }
 
-/* --- the thread that looks into processes --- */
+/* --- the thread that scans processes --- */
 
 int tls_mmap_fd(const struct tls_mmap *m)
 {
@@ -222,7 +222,7 @@ int tls_mmap_open(struct tls_mmap **out)
 	m->from = fds[0];
 	m->to = fds[1];
 	err = open_cpus(m);
-	m->look = false; /* who opens it looks at all anyway */
+	m->look = false; /* the caller scans all processes anyway */
 	m->renew_ns = clock_mono_ns() + RENEW_NS;
 	if (err) {
 		tls_mmap_close(m);

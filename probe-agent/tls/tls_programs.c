@@ -30,7 +30,7 @@ static int open_programs(struct tls_bpf **out, bool many,
 	return tap_bpf_maps_use(opt->maps, s->obj);
 }
 
-/* Only that program: 0, or why the kernel refuses it. */
+/* Loads only that program. 0, or why the kernel refuses it. */
 static int try_program(const char *name, bool many,
 		       const struct tls_options *opt)
 {
@@ -48,7 +48,9 @@ static int try_program(const char *name, bool many,
 	return err;
 }
 
-/* The whole was refused: without those programs that are. */
+/*
+ * The kernel refused the object: loads it without the programs that it refuses.
+ */
 static int load_some(struct tls_bpf **out, bool many,
 		     const struct tls_options *opt)
 {
@@ -64,7 +66,7 @@ static int load_some(struct tls_bpf **out, bool many,
 		refused = try_program(bpf_program__name(p), many, opt);
 		if (!refused)
 			continue;
-		log_warn("tls: program=%s refused by the kernel: %s",
+		log_warn("tls: program refused program=%s error=\"%s\"",
 			 bpf_program__name(p), strerror(-refused));
 		bpf_program__set_autoload(p, false);
 	}
@@ -83,8 +85,8 @@ int tls_programs_load(struct tls_bpf **out, bool *many,
 	if (err && err != -ENOMEM && err != -EPERM)
 		err = load_some(out, *many, opt);
 	if (err)
-		log_warn("tls: loading the BPF programs failed: %s; "
-			 "--log.level=debug shows the verifier's word",
+		log_warn("tls: cannot load BPF programs; --log.level=debug "
+			 "shows the verifier's output error=\"%s\"",
 			 strerror(-err));
 	return err;
 }

@@ -9,9 +9,9 @@
 struct tls_bpf;
 
 /*
- * Loads what the kernel takes of the programs for TLS; the log says what it
- * does not. *many: see bpf_attach_many(). *out is the caller's to destroy, also
- * after an error; NULL: could not be opened. 0 or negative errno.
+ * Loads the TLS programs that the kernel accepts; logs those that it refuses.
+ * *many: see bpf_attach_many(). *out is the caller's to destroy, also after an
+ * error; NULL: could not be opened. 0 or negative errno.
  */
 int tls_programs_load(struct tls_bpf **out, bool *many,
 		      const struct tls_options *opt);

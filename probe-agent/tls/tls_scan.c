@@ -27,7 +27,7 @@ bool tls_scan_is_library(const char *path)
 static int lend(uint32_t pid, const char *open_as, const char *path,
 		tls_scan_fn found, void *arg)
 {
-	/* Not waiting, should it be anything else than a file. */
+	/* Must not wait if it is anything but a regular file. */
 	int fd = open(open_as, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 	int err = 0;
@@ -44,7 +44,7 @@ static int lend(uint32_t pid, const char *open_as, const char *path,
 	return err;
 }
 
-/* Under the name that it is installed with, not that of a link to it. */
+/* Reports the file under its own name, not that of a link to it. */
 static int lend_host(const char *open_as, tls_scan_fn found, void *arg)
 {
 	char link[64], path[PATH_BYTES];
@@ -62,7 +62,10 @@ static int lend_host(const char *open_as, tls_scan_fn found, void *arg)
 	return lend(0, open_as, path, found, arg);
 }
 
-/* The host is whoever runs process 1, should the agent have a container. */
+/*
+ * The host's files are those that process 1 sees, in case the agent is in a
+ * container.
+ */
 int tls_scan_host(tls_scan_fn found, void *arg)
 {
 	static const char *const folders[] = {
@@ -104,7 +107,7 @@ int tls_scan_executable(uint32_t pid, tls_scan_fn found, void *arg)
 	return lend(pid, link, path, found, arg);
 }
 
-/* One line of maps: code of a library of ours that was not there before? */
+/* Parses one line of maps. True if it maps code of a TLS library. */
 static bool parse_mapping(char *line, uint64_t *start, uint64_t *end,
 			  uint64_t *inode, char **path)
 {
@@ -124,7 +127,9 @@ static bool parse_mapping(char *line, uint64_t *start, uint64_t *end,
 	return tls_scan_is_library(*path);
 }
 
-/* By its place in memory: that is the very file, even if it was deleted. */
+/*
+ * Opens the file by its place in memory: the very file, even if it was deleted.
+ */
 static int lend_mapped(uint32_t pid, uint64_t start, uint64_t end,
 		       const char *path, tls_scan_fn found, void *arg)
 {
@@ -136,7 +141,10 @@ static int lend_mapped(uint32_t pid, uint64_t start, uint64_t end,
 	err = lend(pid, name, path, found, arg);
 	if (err != -EPERM && err != -EACCES)
 		return err;
-	/* Needs CAP_CHECKPOINT_RESTORE; the path does if it is still there. */
+	/*
+	 * That needs CAP_CHECKPOINT_RESTORE. The path will do if it still
+	 * exists.
+	 */
 	snprintf(name, sizeof(name), "/proc/%u/root%s", pid, path);
 	return lend(pid, name, path, found, arg);
 }
@@ -183,7 +191,10 @@ int tls_scan_all(tls_scan_fn found, void *arg)
 		pid = strtoul(entry->d_name, &end, 10);
 		if (*end || !pid || pid > INT32_MAX)
 			continue;
-		/* Those that end meanwhile, or are the kernel's, say so. */
+		/*
+		 * Errors are ignored: of processes that end meanwhile, and
+		 * kernel threads.
+		 */
 		tls_scan_executable((uint32_t)pid, found, arg);
 		tls_scan_libraries((uint32_t)pid, found, arg);
 	}

@@ -6,28 +6,31 @@
 #include <stdint.h>
 
 /*
- * Which files with TLS calls does a process use? Looks at /proc only: the
- * executable, and what is mapped and called like a TLS library. Files are
- * opened as the process has them, in whatever container, deleted or not.
- * Stateless; any thread.
+ * Finds the files of processes that may have TLS calls: the executable, and
+ * mapped files that are named like a TLS library. Reads /proc only. Files are
+ * opened as the process has them, in any container, deleted or not. Stateless;
+ * any thread.
  */
 
-/* fd is lent; path is the process's own name for it. */
+/* fd is lent; path is the file's name as the process sees it. */
 typedef void (*tls_scan_fn)(void *arg, uint32_t pid, int fd, const char *path);
 
-/* Is the file called like a TLS library? */
+/* Is the file named like a TLS library? */
 bool tls_scan_is_library(const char *path);
 
 /*
- * Calls found() for the libraries where the host keeps them, pid 0. Their
- * number: 0 also if the folders can't be read.
+ * Calls found() for the TLS libraries that are installed on the host, with pid
+ * 0. Returns their number; 0 also if the folders can't be read.
  */
 int tls_scan_host(tls_scan_fn found, void *arg);
-/* … for the executable of a process. 0, or -ESRCH, -EACCES … */
+/* Calls found() for the executable of a process. 0, or -ESRCH, -EACCES … */
 int tls_scan_executable(uint32_t pid, tls_scan_fn found, void *arg);
-/* … for each mapped library. Their number, or negative errno. */
+/*
+ * Calls found() for each TLS library that a process maps. Returns their number,
+ * or negative errno.
+ */
 int tls_scan_libraries(uint32_t pid, tls_scan_fn found, void *arg);
-/* … for both, of all processes. 0, or negative errno. */
+/* Calls found() for both, of all processes. 0 or negative errno. */
 int tls_scan_all(tls_scan_fn found, void *arg);
 
 #endif /* PROBE_AGENT_TLS_TLS_SCAN_H */

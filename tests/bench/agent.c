@@ -180,11 +180,11 @@ static void feed_all(const struct tape *t, feed_fn feed, void *arg)
 
 COUNTED void count_agent(struct agent *a)
 {
-	static const uint64_t tap[TAP_C_MAX];
+	static const struct pipeline_tap tap;
 	int err;
 
 	feed_all(a->tape, feed_pipeline, a);
-	err = pipeline_flush(a->pipeline, tap);
+	err = pipeline_flush(a->pipeline, &tap);
 	if (err)
 		die("flush", err);
 	empty_outbox(a);

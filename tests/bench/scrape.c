@@ -17,7 +17,7 @@
 #include <time.h>
 
 #include "aggregator/expose/expose.h"
-#include "aggregator/fold/views.h"
+#include "aggregator/views/views.h"
 #include "proto/buckets.h"
 
 #define BOUNDS 14

@@ -62,7 +62,7 @@ def told(rt, probe):
           [p for p, up in probes.items() if not up], [probe])
     check(len(probes) > 10, f"all probes: {probes}")
     log = rt.agent.log.read_text()
-    check(f"probe={probe} not attached" in log, log)
+    check(f"probe not attached probe={probe} " in log, log)
 
 
 def checked(rt, probe):
@@ -143,7 +143,7 @@ def of_one_library(report):
                    if dict(k)["probe"].startswith("tls/lib")}
             equal("libraries", tls, {"tls/libssl": 1, "tls/libgnutls": 0})
             log = rt.agent.log.read_text()
-            check("tls: program=gnutls_recv refused" in log, log)
+            check("tls: program refused program=gnutls_recv" in log, log)
         rt.finish(report)
     with report.case("… and what it carries is exact"):
         suite = pathlib.Path(__file__).with_name("60_tls.py")
@@ -165,7 +165,7 @@ def of_loads(report):
                   [p for p, up in probes.items() if not up], ["tls/mmap"])
             equal("exec", probes.get("tls/exec"), 1)
             log = rt.agent.log.read_text()
-            check("tls: library loads can't be watched" in log, log)
+            check("tls: cannot watch library loads" in log, log)
             done = subprocess.run(without([AGENT, "check"]),
                                   capture_output=True, text=True)
             equal("exit status of check", done.returncode, 0)

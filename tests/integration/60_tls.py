@@ -581,7 +581,7 @@ def detach(rt, report):
                    LINGER_S + 15, 0.5)
         check(re.search(r"tls: detached file=libssl-private", 
                         rt.agent.log.read_text()), "not logged")
-        check(not re.search("tls: detached file=libssl.so.* inode=%d:"
+        check(not re.search("tls: detached file=libssl.so.* inode=%d "
                             % os.stat(LIBSSL).st_ino,
                             rt.agent.log.read_text()), "libssl is in use")
 

@@ -183,7 +183,7 @@ static void an_alias_is_no_way_around(void **state)
 {
 	(void)state;
 	assert_int_equal(try_load(aliased, NULL), -EINVAL);
-	assert_non_null(strstr(said, "is out of its range"));
+	assert_non_null(strstr(said, "is out of "));
 }
 static int run_range_tests(const struct range_case *all, size_t n,
 			   const char *with_alias)

@@ -62,7 +62,7 @@ static const uint64_t sample_bucket_a[] = { 3, 0, 2, 1, 1 };
 static const uint64_t sample_native_a[100] = {
 	[0] = 3, [56] = 2, [77] = 1, [98] = 1
 };
-static const struct snapshot_exemplar sample_exemplar_a[] = {
+static const struct exemplar sample_exemplar_a[] = {
 	{ .value = 4001,
 	  .time_us = 1700000000123456,
 	  .trace = { 0x4b, 0xf9, 0x2f, 0x35, 0x77, 0xb3, 0x4d, 0xa6,

@@ -11,9 +11,9 @@
 #include <string.h>
 
 #include "aggregator/fold/fold.h"
-#include "aggregator/fold/sketch.h"
 #include "aggregator/graph/graph_join.h"
 #include "aggregator/graph/graph_names.h"
+#include "aggregator/series/sketch.h"
 #include "proto/limits.h"
 
 #define NOW INT64_C(1700000000000000)

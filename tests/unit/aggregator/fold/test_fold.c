@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "aggregator/fold/fold.h"
-#include "aggregator/fold/sketch.h"
+#include "aggregator/series/sketch.h"
 #include "proto/limits.h"
 #include "tests/unit/aggregator/traffic.h"
 

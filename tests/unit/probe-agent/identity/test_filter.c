@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "probe-agent/config/config.h"
 #include "probe-agent/identity/filter.h"
 
 #define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -31,7 +32,7 @@ static struct filter_rules *rules(const char *const *flags, unsigned n)
 	/* Refused as a configuration already, if not by the rules. */
 	if (agent_config_load(&cfg, &parsed))
 		return NULL;
-	if (filter_new(&s, cfg))
+	if (filter_new(&s, &cfg->select))
 		s = NULL;
 	agent_config_free(cfg);
 	return s;

@@ -54,7 +54,7 @@ static int teardown(void **state)
 }
 
 static void start(struct fixture *f, size_t cap,
-		  const struct agent_service_rule *rules, size_t n)
+		  const struct identity_rule *rules, size_t n)
 {
 	const struct identity_options opt = {
 		.node = "n1",
@@ -306,7 +306,7 @@ static void applies_the_first_rule_that_matches(void **state)
 	char py[] = "python*", path[] = "/opt/*/bin/app", any[] = "*";
 	char a[] = "by-port", b[] = "by-exe", c[] = "by-path", d[] = "boxed";
 	char ns[] = "team";
-	const struct agent_service_rule rules[] = {
+	const struct identity_rule rules[] = {
 		{ .executable = py, .port = 8080, .service = a },
 		{ .executable = py, .service = b, .namespace_ = ns },
 		{ .executable = path, .service = c },

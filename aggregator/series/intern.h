@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_INTERN_H
-#define AGGREGATOR_FOLD_INTERN_H
+#ifndef AGGREGATOR_SERIES_INTERN_H
+#define AGGREGATOR_SERIES_INTERN_H
 
 #include <stddef.h>
 #include <stdint.h>
 
 /*
- * One copy of each label value, never moved and never freed before the whole
- * table is: whoever holds a pointer may read it without a lock. So only values
- * of series that were granted a place may be added. Adding is for one thread.
+ * Keeps one copy of each label value. A copy is never moved, and freed only
+ * with the whole table, so any thread that holds a pointer may read it without
+ * a lock. To bound the table, add only values of series that were granted a
+ * place. Only one thread may add.
  */
 struct intern;
 
@@ -23,14 +24,14 @@ struct interned {
 int intern_new(struct intern **out);
 void intern_free(struct intern *in); /* NULL is fine */
 
-/* Keyed per table, so that nobody outside can choose collisions. */
+/* The hash has a random key per table, so collisions cannot be provoked. */
 uint64_t intern_hash(const struct intern *in, const char *data, size_t len);
 
-/* NULL: never added. */
+/* Returns NULL if the value was never added. */
 const struct interned *intern_find(const struct intern *in, const char *data,
 				   size_t len, uint64_t hash);
-/* Finds or adds. NULL: out of memory. */
+/* Finds or adds the value. NULL: out of memory. */
 const struct interned *intern_add(struct intern *in, const char *data,
 				  size_t len, uint64_t hash);
 
-#endif /* AGGREGATOR_FOLD_INTERN_H */
+#endif /* AGGREGATOR_SERIES_INTERN_H */

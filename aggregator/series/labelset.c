@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/labelset.h"
+#include "aggregator/series/labelset.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/fold/labelset_state.h"
+#include "aggregator/series/labelset_state.h"
 
 static void set_label(const struct labels *l, struct series_label *out,
 		      const char *data, size_t len)
@@ -24,7 +24,7 @@ static void set_text(const struct labels *l, struct series_label *out,
 	set_label(l, out, s, strlen(s));
 }
 
-/* Statuses as text, so that every one of them has a static name. */
+/* All statuses as text, for labels that are static. */
 static char status_names[STATUS_MAX][4];
 static pthread_once_t status_names_once = PTHREAD_ONCE_INIT;
 
@@ -241,7 +241,7 @@ static struct series_label *port_label(struct labels *l, uint32_t port)
 	return &l->port;
 }
 
-/* See docs/METRICS.md for what counts as an error. */
+/* As OpenTelemetry has it: 4xx is an error for clients only. */
 static bool is_error_status(uint32_t role, uint32_t status)
 {
 	return status < STATUS_MAX &&

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "aggregator/fold/top_denied.h"
+#include "aggregator/series/top_denied.h"
 
 /* Any function that spreads: splitmix64's. */
 static uint64_t spread(uint64_t x)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/intern.h"
+#include "aggregator/series/intern.h"
 
 #include <errno.h>
 #include <stdlib.h>

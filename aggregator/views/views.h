@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_VIEWS_H
-#define AGGREGATOR_FOLD_VIEWS_H
+#ifndef AGGREGATOR_VIEWS_VIEWS_H
+#define AGGREGATOR_VIEWS_VIEWS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /*
- * A view is a metric family made by folding the log: what is measured, how it
- * is grouped, which events count. Views are data; the defaults are in views.c
- * and a configuration can replace them. Immutable once built; any thread.
+ * A view defines a metric family that is made by folding the log: what it
+ * measures, how it groups, and which events it counts. Views are data. The
+ * defaults are in views.c; a configuration can change them and add others.
+ * Immutable once built; any thread.
  */
 
 enum view_kind {
@@ -23,11 +24,11 @@ enum view_source {
 	VIEW_TTFB, /* integer µs, shown in seconds */
 	VIEW_REQUEST_BYTES,
 	VIEW_RESPONSE_BYTES,
-	/* Edges of the service graph: one event, or two that were joined. */
+	/* For edges of the service graph: one event, or two joined ones. */
 	VIEW_EDGE_REQUESTS, /* one per edge */
-	VIEW_EDGE_SERVER, /* integer µs of the server's side */
-	VIEW_EDGE_CLIENT, /* of the client's side */
-	VIEW_EDGE_NETWORK, /* client's - server's; only if both were seen */
+	VIEW_EDGE_SERVER, /* integer µs, the server's duration */
+	VIEW_EDGE_CLIENT, /* integer µs, the client's duration */
+	VIEW_EDGE_NETWORK, /* client's - server's; only if both are known */
 };
 static inline bool view_of_edges(enum view_source s)
 {
@@ -42,7 +43,7 @@ static inline bool view_in_seconds(enum view_source s)
 	return s == VIEW_DURATION || s == VIEW_TTFB || s > VIEW_EDGE_REQUESTS;
 }
 
-/* What an event can be grouped and filtered by. */
+/* Labels, by which events can be grouped and filtered. */
 enum view_key {
 	LABEL_JOB, /* namespace/service, or service */
 	LABEL_INSTANCE,
@@ -57,16 +58,15 @@ enum view_key {
 	LABEL_VERSION, /* network_protocol_version */
 	LABEL_ADDRESS, /* server_address */
 	LABEL_PORT, /* server_port */
-	LABEL_EVENT_KEYS, /* those of edges follow, and are for them only */
-	LABEL_CLIENT = LABEL_EVENT_KEYS, /* as job; "user": nobody watched */
-	LABEL_SERVER, /* as job, or the address that a client asked for */
+	LABEL_EVENT_KEYS, /* the labels of edges follow; events lack them */
+	LABEL_CLIENT = LABEL_EVENT_KEYS, /* its job; "user" if not watched */
+	LABEL_SERVER, /* its job, or the address that the client used */
 	LABEL_CONNECTION, /* connection_type: "virtual_node" if one-sided */
 	LABEL_KEYS,
 };
-/* The label's name in the exposition. Static; NULL if out of range. */
+/* Returns the label's name in the exposition; NULL if out of range. Static. */
 const char *label_key_name(enum view_key key);
-/* Distinct values that a view may have of it, unless the view says otherwise.
- */
+/* The budget of distinct values of the label, unless the view has its own. */
 size_t views_label_budget(enum view_key key);
 
 #define VIEW_BOUNDS_MAX 64
@@ -74,9 +74,9 @@ size_t views_label_budget(enum view_key key);
 #define VIEW_SERIES_DEFAULT 100000u
 
 /*
- * Only events whose label is like one of the globs; an absent one is "". For
- * job, service, method, route and status only: what is filtered by is kept for
- * each label set that has windows, and those are bounded.
+ * Passes only events whose label matches one of the globs; an absent label is
+ * "". Only for job, service, method, route and status: their values are
+ * interned for each label set that has windows, and these are bounded.
  */
 struct view_filter {
 	enum view_key key;
@@ -85,12 +85,12 @@ struct view_filter {
 };
 
 struct view {
-	const char *name; /* as exposed, without _total */
+	const char *name; /* as exposed, but without _total */
 	const char *help;
 	const char *unit; /* "seconds", "bytes", "" */
 	enum view_kind kind;
 	enum view_source source;
-	uint32_t roles; /* bit 1 << role: which events count */
+	uint32_t roles; /* bit 1 << role: the roles of events that count */
 	bool errors_only; /* only events that are errors for their role */
 	enum view_key labels[LABEL_KEYS]; /* in order of exposition */
 	size_t n_labels;
@@ -100,17 +100,17 @@ struct view {
 	size_t n_bounds;
 	const struct view_filter *filter; /* all of them must hold */
 	size_t n_filters;
-	size_t max_series; /* budget; beyond it the overflow series */
+	size_t max_series; /* budget; further ones go to the overflow series */
 	size_t max_values[LABEL_KEYS]; /* 0: views_label_budget() */
 };
 
-/* Those of edges come last. */
+/* Views of edges come last. */
 struct views {
 	size_t n;
 	const struct view *view;
 };
 
-/* The built-in set. Static. */
+/* The default views. Static. */
 const struct views *views_default(void);
 
-#endif /* AGGREGATOR_FOLD_VIEWS_H */
+#endif /* AGGREGATOR_VIEWS_VIEWS_H */

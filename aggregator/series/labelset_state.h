@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_LABELSET_STATE_H
-#define AGGREGATOR_FOLD_LABELSET_STATE_H
+#ifndef AGGREGATOR_SERIES_LABELSET_STATE_H
+#define AGGREGATOR_SERIES_LABELSET_STATE_H
 
 #include <assert.h>
 
-#include "aggregator/fold/labelset.h"
+#include "aggregator/series/labelset.h"
 
-/* The inside of the label sets, for labelset*.c only. */
+/* Internals of the label sets, for labelset*.c only. */
 
 #define STATUS_MAX 1000u
 
@@ -16,9 +16,9 @@ struct labels {
 	size_t n_slots;
 	const struct batch *batch;
 
-	/* Of the batch. */
-	struct series_label *string; /* by string; hash made on first use */
-	uint8_t *seen;
+	/* The current batch. */
+	struct series_label *string; /* by string; made on first use */
+	uint8_t *seen; /* by string: it is made */
 	uint32_t *id; /* by string, see id_of_string() */
 	size_t string_cap;
 	struct series_label *job, *instance; /* by resource */
@@ -31,19 +31,19 @@ struct labels {
 	char port_text[12];
 	struct series_label port;
 
-	/* Constant ones, hashed once. */
+	/* Constant labels, hashed once. */
 	struct series_label absent, role[3], version[4], other_method,
 		other_outcome, unknown_service, outcome[OUTCOMES],
 		status[STATUS_MAX];
 
-	/* Cache: keys, then the slots. */
+	/* The cache; an entry is KEY_WORDS words of key, then n_slots words. */
 	uint32_t *entry, *table, *scratch;
 	size_t stride, n, cap, table_cap;
 };
 
 /*
- * What the labels of a row follow from: interned values by their id, so that a
- * row is found without a look at any text, and small numbers as they are.
+ * The key of a cache entry, which determines all labels of a row: the ids of
+ * interned values, so that no text is compared, and small numbers as they are.
  */
 enum labelset_word {
 	KEY_JOB,
@@ -60,9 +60,9 @@ enum labelset_word {
 };
 static_assert(KEY_WORDS % 2 == 0, "hashed two by two");
 
-#define ID_NONE UINT32_MAX /* not interned, or not looked for yet */
+#define ID_NONE UINT32_MAX /* not interned, or not looked up yet */
 
-/* The label of a string of the batch. */
+/* Returns the label of string i of the batch. */
 struct series_label *labels_string(struct labels *l, uint32_t i);
 
 static inline uint32_t labels_used_by(const struct labels *l, uint32_t role)
@@ -70,4 +70,4 @@ static inline uint32_t labels_used_by(const struct labels *l, uint32_t role)
 	return l->used[role < LABELS_ROLES ? role : 0];
 }
 
-#endif /* AGGREGATOR_FOLD_LABELSET_STATE_H */
+#endif /* AGGREGATOR_SERIES_LABELSET_STATE_H */

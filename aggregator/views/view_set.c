@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/view_set.h"
+#include "aggregator/views/view_set.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "aggregator/expose/metrics.h"
 
 #define SERIES_MAX 10000000u
 #define VALUE_MAX 1e15 /* of a bucket's bound, in its integer unit */
@@ -34,7 +32,7 @@ static int wrong(struct build *b, const char *what)
 	return -EINVAL;
 }
 
-/* Takes p over. NULL: it was, or out of memory. */
+/* Takes over p, which may be NULL. Returns p; NULL: out of memory. */
 static void *own(struct view_set *s, void *p)
 {
 	void **more =
@@ -78,20 +76,12 @@ static int check_name(struct build *b, const char *name)
 			return wrong(b, "not a name of a metric");
 	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
 		if (ends_with(name, taken[i]))
-			return wrong(b, "the name ends in what a format adds");
-	for (size_t i = 0; i < metrics_n; i++) {
-		size_t n = strlen(name);
-
-		if (!strncmp(metrics[i].name, name, n) &&
-		    (!metrics[i].name[n] ||
-		     !strcmp(metrics[i].name + n, "_total") ||
-		     !strcmp(metrics[i].name + n, "_info")))
-			return wrong(b, "redtap's own metric has this name");
-	}
+			return wrong(b, "the name ends in a suffix that the "
+					"exposition format adds");
 	return 0;
 }
 
-/* The default view that measures the same, for its unit and buckets. */
+/* Returns a default histogram with the same unit, for unit and buckets. */
 static const struct view *like(enum view_source source)
 {
 	const struct views *all = views_default();
@@ -116,7 +106,8 @@ static int set_measure(struct build *b)
 			view_counts(v->source) ? VIEW_COUNTER : VIEW_HISTOGRAM;
 	}
 	if (e->kind && (enum view_kind)(e->kind - 1) != v->kind)
-		return wrong(b, "requests are a counter, all else histograms");
+		return wrong(b, "kind does not fit measure: requests are a "
+				"counter, all else histograms");
 	if (v->kind == VIEW_COUNTER) {
 		v->unit = "";
 		v->n_bounds = 0;
@@ -130,8 +121,8 @@ static int set_measure(struct build *b)
 	}
 	if (!ends_with(v->name,
 		       view_in_seconds(v->source) ? "_seconds" : "_bytes"))
-		return wrong(b, "the name does not end in its unit, _seconds "
-				"or _bytes");
+		return wrong(b, "the name must end in its unit, _seconds or "
+				"_bytes");
 	return 0;
 }
 
@@ -146,11 +137,12 @@ static int set_buckets(struct build *b)
 		double v = round(e->buckets[i] * scale);
 
 		if (!(v >= 0 && v < VALUE_MAX))
-			return wrong(b, "a bucket is no number from 0 on");
+			return wrong(b, "a bucket must be a number from 0 to "
+					"1e15 (microseconds or bytes)");
 		b->view->bounds[i] = (uint64_t)v;
 		if (i > 0 && b->view->bounds[i] <= b->view->bounds[i - 1])
-			return wrong(b, "buckets do not ascend, by a "
-					"microsecond or byte at least");
+			return wrong(b, "buckets must ascend, by at least a "
+					"microsecond or a byte");
 	}
 	if (e->n_buckets)
 		b->view->n_bounds = e->n_buckets;
@@ -165,7 +157,7 @@ static bool has_label(const struct view *v, enum view_key key)
 	return false;
 }
 
-/* What an edge has, no event has, and the other way round. */
+/* Events and edges have no labels in common. */
 static int check_edges(struct build *b)
 {
 	const struct view *v = b->view;
@@ -202,7 +194,7 @@ static int set_labels(struct build *b)
 		enum view_key key = (enum view_key)(e->labels[i] - 1);
 
 		if (has_label(v, key))
-			return wrong(b, "a label is there twice");
+			return wrong(b, "a label appears twice");
 		v->labels[v->n_labels++] = key;
 	}
 	if (e->node && !has_label(v, LABEL_NODE))
@@ -215,17 +207,18 @@ static int set_limits(struct build *b)
 	const struct view_entry *e = b->entry;
 
 	if (e->max_series > SERIES_MAX)
-		return wrong(b, "max_series over ten millions");
+		return wrong(b, "max_series must be at most 10 million");
 	if (e->max_series)
 		b->view->max_series = e->max_series;
 	for (unsigned i = 0; i < e->n_max_values; i++) {
 		int key = e->max_values[i].label - 1;
 
 		if (!has_label(b->view, (enum view_key)key))
-			return wrong(b, "max_values of a label it has not");
+			return wrong(b, "max_values names a label that the "
+					"view does not have");
 		if (!e->max_values[i].max || e->max_values[i].max > SERIES_MAX)
-			return wrong(b, "max_values not from 1 to ten "
-					"millions");
+			return wrong(b, "max_values must be from 1 to 10 "
+					"million");
 		b->view->max_values[key] = e->max_values[i].max;
 	}
 	return 0;
@@ -289,7 +282,7 @@ static struct view *find_view(struct view_set *s, const char *name)
 static int begin_new(struct build *b)
 {
 	static const struct view plain = {
-		.help = "Requests, by a view of the configuration.",
+		.help = "HTTP requests, in a view from the configuration.",
 		.unit = "",
 		.kind = VIEW_COUNTER,
 		.source = VIEW_REQUESTS,
@@ -323,7 +316,8 @@ static int apply(struct build *b)
 	b->view = find_view(b->set, e->name);
 	if (e->drop) {
 		if (!b->view)
-			return wrong(b, "there is none to drop");
+			return wrong(b, "no default view has this name, so it "
+					"cannot be dropped");
 		drop_view(b->set, b->view);
 		return 0;
 	}
@@ -375,7 +369,7 @@ int view_set_new(struct view_set **out, const struct view_entry *entry,
 		b.entry = &entry[i];
 		for (size_t k = 0; k < i && !err; k++)
 			if (!strcmp(entry[k].name, entry[i].name))
-				err = wrong(&b, "is there twice");
+				err = wrong(&b, "appears twice");
 		if (!err)
 			err = apply(&b);
 	}

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/top_denied.h"
+#include "aggregator/series/top_denied.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/fold/sketch.h"
+#include "aggregator/series/sketch.h"
 
 static struct top_denied_entry *least(const struct top_denied *a)
 {
@@ -16,7 +16,7 @@ static struct top_denied_entry *least(const struct top_denied *a)
 	return least;
 }
 
-/* Never in the middle of a character. */
+/* Cuts a long name, but never inside a UTF-8 character. */
 static void set_name(struct top_denied_entry *to, const char *name, size_t len)
 {
 	if (len >= TOP_DENIED_NAME_BYTES)
@@ -27,7 +27,10 @@ static void set_name(struct top_denied_entry *to, const char *name, size_t len)
 	to->name[len] = '\0';
 }
 
-/* Somebody's first set needs no estimate: with many services, most are. */
+/*
+ * Adds a service. Its first set needs no estimate; with many services most sets
+ * are first ones.
+ */
 static void come(struct top_denied *a, const char *name, size_t len,
 		 uint64_t hash, uint64_t set_hash)
 {

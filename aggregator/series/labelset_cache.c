@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/fold/labelset_state.h"
+#include "aggregator/series/labelset_state.h"
 
-/* The slots of label sets that were met before. */
+/* The cache of the slots of label sets. */
 
-#define CACHE_MAX 131072u /* label sets; when full it starts again */
+#define CACHE_MAX 131072u /* label sets; when full, the cache is emptied */
 
 static __attribute__((noinline)) uint32_t find_id(const struct labels *l,
 						  struct series_label *v)
@@ -19,7 +19,10 @@ static __attribute__((noinline)) uint32_t find_id(const struct labels *l,
 	return v->interned ? v->interned->id : ID_NONE;
 }
 
-/* 0: absent. Kept in *id; ID_NONE is asked for again: it may come. */
+/*
+ * Returns the id of v, 0 if v is absent. Remembers it in *id; ID_NONE is looked
+ * up again, as the value may be interned by now.
+ */
 static inline uint32_t id_of(const struct labels *l, uint32_t *id,
 			     struct series_label *v)
 {
@@ -36,8 +39,9 @@ static inline uint32_t id_of_string(struct labels *l, uint32_t i)
 }
 
 /*
- * False: some label in use is not interned, so nothing can be cached. Labels
- * that are not in use must not tell sets apart.
+ * Makes the key of row i. Labels that are not in use are 0, so that they do not
+ * distinguish keys. Returns false if some label in use is not interned; such a
+ * row cannot be cached.
  */
 static bool make_key(struct labels *l, size_t i, uint32_t key[KEY_WORDS])
 {

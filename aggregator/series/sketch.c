@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/sketch.h"
+#include "aggregator/series/sketch.h"
 
 #include <math.h>
 
-#define RANKS 48 /* beyond, 2 ^ -rank is nothing */
+#define RANKS 48 /* above this, 2^-rank is negligible */
 
 bool sketch_add(uint8_t *sketch, unsigned bits, uint64_t hash)
 {
@@ -20,7 +20,7 @@ bool sketch_add(uint8_t *sketch, unsigned bits, uint64_t hash)
 uint64_t sketch_estimate(const uint8_t *sketch, unsigned bits)
 {
 	const double m = (double)(1u << bits);
-	uint64_t sum = 0; /* of 2 ^ -rank, in units of 2 ^ -RANKS */
+	uint64_t sum = 0; /* of all 2^-rank, in units of 2^-RANKS */
 	unsigned zeros = 0;
 	double estimate;
 
@@ -29,7 +29,7 @@ uint64_t sketch_estimate(const uint8_t *sketch, unsigned bits)
 			sum += UINT64_C(1) << (RANKS - sketch[i]);
 		zeros += sketch[i] == 0;
 	}
-	/* Small counts are better told by empty cells. */
+	/* For small counts the number of empty registers tells more. */
 	estimate =
 		0.7213 / (1 + 1.079 / m) * m * m / ldexp((double)sum, -RANKS);
 	if (estimate <= 2.5 * m && zeros)

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_VIEW_SET_H
-#define AGGREGATOR_FOLD_VIEW_SET_H
+#ifndef AGGREGATOR_VIEWS_VIEW_SET_H
+#define AGGREGATOR_VIEWS_VIEW_SET_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/views.h"
+#include "aggregator/views/views.h"
 
 /*
- * The default views as a configuration changes them. An entry with the name of
- * a default one begins as that and changes what it says; one with another name
- * is a new view.
+ * The default views with the changes of a configuration. An entry with the name
+ * of a default view is a copy of that view with the entry's settings changed;
+ * an entry with another name is a new view.
  */
 
-/* One entry, as written; NULL, 0: not said. Enums are their value + 1. */
+/* One entry of the configuration. NULL, 0: not set. Enums are value + 1. */
 struct view_entry {
 	char *name;
 	char *help;
@@ -24,8 +24,8 @@ struct view_entry {
 	unsigned n_labels;
 	double *buckets; /* in seconds or bytes */
 	unsigned n_buckets;
-	bool node; /* has the label node, last */
-	bool drop; /* not this one */
+	bool node; /* append the label node */
+	bool drop; /* remove this default view */
 	uint64_t max_series;
 	struct view_entry_values {
 		int label; /* enum view_key + 1 */
@@ -33,7 +33,7 @@ struct view_entry {
 	} * max_values;
 	unsigned n_max_values;
 	struct {
-		int *roles; /* 1 server, 2 client */
+		int *roles; /* 1: server, 2: client */
 		unsigned n_roles;
 		bool errors_only;
 		char **job, **service, **method, **route, **status; /* globs */
@@ -42,8 +42,8 @@ struct view_entry {
 };
 
 /*
- * Sets *out, released by view_set_free(); entries are copied. -EINVAL: why[]
- * says what is wrong with which; -ENOMEM.
+ * Sets *out, released by view_set_free(). Copies the entries. -EINVAL: why[]
+ * names the view and the problem. -ENOMEM.
  */
 struct view_set;
 int view_set_new(struct view_set **out, const struct view_entry *entry,
@@ -51,7 +51,7 @@ int view_set_new(struct view_set **out, const struct view_entry *entry,
 void view_set_free(struct view_set *s); /* NULL is fine */
 const struct views *view_set_views(const struct view_set *s);
 
-/* Whether both make the same of every log. */
+/* Whether both have the same views in the same order. */
 bool view_set_same(const struct view_set *a, const struct view_set *b);
 
-#endif /* AGGREGATOR_FOLD_VIEW_SET_H */
+#endif /* AGGREGATOR_VIEWS_VIEW_SET_H */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/span.h"
+#include "aggregator/series/span.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A span grows in steps of this many cells, so it is seldom reallocated. */
+/* Spans begin and end at multiples of this, so they are seldom reallocated. */
 #define SPAN_STEP 8u
 
 struct span *span_new(unsigned first, unsigned n, uint64_t generation)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/series.h"
+#include "aggregator/series/series.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/fold/sketch.h"
+#include "aggregator/series/sketch.h"
 
 #define HASH_ABSENT UINT64_C(0x2545f4914f6cdd1d)
 
@@ -120,7 +120,7 @@ static int grow_table(struct series *s)
 	return 0;
 }
 
-/* Chunks up to that of slot; slot 0 needs no table entry. */
+/* Makes room for slot, in the chunks and in the table. */
 static int reach(struct series *s, uint32_t slot)
 {
 	int err;
@@ -165,7 +165,10 @@ static bool same_labels(const struct series *s, uint32_t slot,
 	return true;
 }
 
-/* Also learns which values are interned. Not so: the set can't be known. */
+/*
+ * Looks up the interned values of all labels. Returns false if one has none;
+ * such a label set has no slot.
+ */
 static bool all_interned(const struct series *s,
 			 struct series_label *const *labels)
 {
@@ -224,7 +227,7 @@ static int see_value(struct series_values *v, const struct interned *value)
 	return 0;
 }
 
-/* A new value for a label that has as many as it may have. */
+/* Whether the label set has a new value for a label that is at its budget. */
 static bool over_label_budget(const struct series *s,
 			      struct series_label *const *labels)
 {
@@ -239,7 +242,7 @@ static bool over_label_budget(const struct series *s,
 	return false;
 }
 
-/* What was asked for, granted or not. */
+/* Notes that the label set was asked for, granted or not. */
 static void note_demand(struct series *s, struct series_label *const *labels,
 			uint64_t hash)
 {
@@ -253,7 +256,7 @@ static void note_demand(struct series *s, struct series_label *const *labels,
 	}
 }
 
-/* A set that is not there yet. */
+/* Notes the job that asks for a label set without a slot. */
 static void note_asker(struct series *s, struct series_label *const *labels,
 		       uint64_t hash)
 {

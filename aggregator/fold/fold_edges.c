@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/graph/graph_views.h"
+#include "aggregator/fold/fold_edges.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -23,7 +23,7 @@ struct entry {
 };
 static_assert(VIEWS_MAX <= 32, "a bit for each view");
 
-struct graph_views {
+struct fold_edges {
 	struct fold *fold;
 	struct graph *graph;
 	size_t first, n_views;
@@ -38,10 +38,10 @@ struct graph_views {
 	const struct fold_input *fb;
 };
 
-int graph_views_new(struct graph_views **out, struct fold *f, size_t first,
-		    const struct graph_options *opt)
+int fold_edges_new(struct fold_edges **out, struct fold *f, size_t first,
+		   const struct graph_options *opt)
 {
-	struct graph_views *e = calloc(1, sizeof(*e));
+	struct fold_edges *e = calloc(1, sizeof(*e));
 	const struct intern *in = fold_intern(f);
 	int err = -ENOMEM;
 
@@ -63,14 +63,14 @@ int graph_views_new(struct graph_views **out, struct fold *f, size_t first,
 	if (e->table)
 		err = graph_new(&e->graph, opt);
 	if (err < 0) {
-		graph_views_free(e);
+		fold_edges_free(e);
 		return err;
 	}
 	*out = e;
 	return 0;
 }
 
-void graph_views_free(struct graph_views *e)
+void fold_edges_free(struct fold_edges *e)
 {
 	if (!e)
 		return;
@@ -81,14 +81,14 @@ void graph_views_free(struct graph_views *e)
 	free(e);
 }
 
-struct graph *graph_views_graph(struct graph_views *e)
+struct graph *fold_edges_graph(struct fold_edges *e)
 {
 	return e->graph;
 }
 
 /* --- slots of an edge --- */
 
-static int resolve_edge(struct graph_views *e, const struct graph_edge *g,
+static int resolve_edge(struct fold_edges *e, const struct graph_edge *g,
 			struct entry *x)
 {
 	struct series_label *label[LABEL_KEYS] = { NULL };
@@ -126,12 +126,12 @@ static size_t hash_of(uint32_t client, uint32_t server, uint32_t flags)
 	return (size_t)((h ^ h >> 31) + flags * 0x85ebca6b);
 }
 
-static struct entry *entry_at(const struct graph_views *e, uint32_t i)
+static struct entry *entry_at(const struct fold_edges *e, uint32_t i)
 {
 	return (struct entry *)(void *)(e->entry + i * e->stride);
 }
 
-static void place_edge(struct graph_views *e, uint32_t i)
+static void place_edge(struct fold_edges *e, uint32_t i)
 {
 	const struct entry *x = entry_at(e, i);
 	size_t at = hash_of(x->client, x->server, x->flags);
@@ -141,7 +141,7 @@ static void place_edge(struct graph_views *e, uint32_t i)
 	e->table[at] = i + 1;
 }
 
-static int more_room(struct graph_views *e)
+static int more_room(struct fold_edges *e)
 {
 	uint32_t cap = e->cap ? 2 * e->cap : 64;
 	void *p;
@@ -166,7 +166,7 @@ static int more_room(struct graph_views *e)
 	return 0;
 }
 
-static int add_entry(struct graph_views *e, const struct graph_edge *g,
+static int add_entry(struct fold_edges *e, const struct graph_edge *g,
 		     const struct entry *key, struct entry **out)
 {
 	if (more_room(e) < 0)
@@ -178,7 +178,7 @@ static int add_entry(struct graph_views *e, const struct graph_edge *g,
 }
 
 /* At an edge's first time in a batch: finds views that must count the batch. */
-static int begin_entry(struct graph_views *e, struct entry *x)
+static int begin_entry(struct fold_edges *e, struct entry *x)
 {
 	x->log_id = e->fb->log_id;
 	x->due = 0;
@@ -206,7 +206,7 @@ static int begin_entry(struct graph_views *e, struct entry *x)
 	return 0;
 }
 
-static int find_entry(struct graph_views *e, const struct graph_edge *g,
+static int find_entry(struct fold_edges *e, const struct graph_edge *g,
 		      struct entry **out)
 {
 	struct entry key = {
@@ -249,7 +249,7 @@ static uint64_t value_of(const struct graph_edge *g, enum view_source source)
 }
 
 /* Marks the batch's slots as having counted it. */
-static void end_entries(struct graph_views *e)
+static void end_entries(struct fold_edges *e)
 {
 	for (uint32_t i = 0; i < e->n_touched; i++) {
 		const struct entry *x = entry_at(e, e->touched[i]);
@@ -271,7 +271,7 @@ static void end_entries(struct graph_views *e)
 
 static int count_edge(void *arg, const struct graph_edge *g)
 {
-	struct graph_views *e = arg;
+	struct fold_edges *e = arg;
 	struct entry *x;
 	int err = find_entry(e, g, &x);
 
@@ -295,8 +295,8 @@ static int count_edge(void *arg, const struct graph_edge *g)
 	return err;
 }
 
-int graph_views_batch(struct graph_views *e, const struct fold_input *fb,
-		      struct labels *labels)
+int fold_edges_batch(struct fold_edges *e, const struct fold_input *fb,
+		     struct labels *labels)
 {
 	const struct graph_batch gb = {
 		.batch = fb->batch,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/cells.h"
+#include "aggregator/series/cells.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -24,7 +24,7 @@ static uint64_t native_upper(const struct cells *c, int index)
 			  : bucket_native_bytes_upper(index);
 }
 
-/* Native buckets below 10 µs or so hold no integer: they get no cell. */
+/* Native buckets without an integer, as below 10 µs or so, get no cell. */
 static void make_cells(struct cells *c, int native_max, const uint64_t *bounds,
 		       size_t n_bounds)
 {
@@ -68,7 +68,10 @@ unsigned cells_find(const struct cells *c, uint64_t v)
 	return low;
 }
 
-/* The cell of the smallest value of each step; below 16 some have no value. */
+/*
+ * Sets start[] to the cell of the smallest value of each step. Below 16 some
+ * steps share a value.
+ */
 static void make_starts(struct cells *c)
 {
 	for (unsigned bit = 0; bit < CELLS_EXACT_BITS; bit++) {

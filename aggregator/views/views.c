@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "aggregator/fold/views.h"
+#include "aggregator/views/views.h"
 
 #include "proto/batch.h"
 
@@ -31,8 +31,9 @@ const char *label_key_name(enum view_key key)
 }
 
 /*
- * What one client or one agent can make up is bounded tighter than what grows
- * with the fleet, so that nobody can use up a view alone.
+ * Labels whose values one client or one agent can make up have tighter budgets
+ * than labels that grow with the fleet, so that no single one can use up a
+ * view.
  */
 size_t views_label_budget(enum view_key key)
 {
@@ -50,13 +51,13 @@ size_t views_label_budget(enum view_key key)
 	return (unsigned)key < LABEL_KEYS ? budget[key] : 0;
 }
 
-/* OpenTelemetry's advice for http.server.request.duration, in µs. */
+/* Recommended by OpenTelemetry for http.server.request.duration; in µs. */
 #define DURATION_BOUNDS                                                             \
 	.bounds = { 5000,   10000,  25000,   50000,   75000,   100000,	250000,     \
 		    500000, 750000, 1000000, 2500000, 5000000, 7500000, 10000000 }, \
 	.n_bounds = 14
 
-/* Within a rack to across an ocean. */
+/* From within a rack to across an ocean. */
 #define NETWORK_BOUNDS                                                         \
 	.bounds = { 100,   250,	  500,	  1000,	  2500,	  5000,	   10000,      \
 		    25000, 50000, 100000, 250000, 500000, 1000000, 5000000 },  \
@@ -137,48 +138,51 @@ static const struct view defaults[] = {
 	},
 	{
 		.name = "redtap_http_requests",
-		.help = "HTTP requests, by the side that was watched.",
+		.help = "HTTP requests; role is the side that was watched, "
+			"server or client.",
 		REQUEST_COUNTER,
 	},
 	{
 		.name = "redtap_http_request_errors",
-		.help = "HTTP requests that failed: 5xx or no response, and "
-			"4xx too where the client was watched.",
+		.help = "HTTP requests that failed: status 5xx or no complete "
+			"response, and for role client also 4xx.",
 		REQUEST_COUNTER,
 		.errors_only = true,
 	},
 	{
 		.name = "traces_service_graph_request",
-		.help = "Requests from one service to another, each once. "
-			"connection_type is virtual_node if only one side was "
-			"seen.",
+		.help = "Requests from one service to another, each counted "
+			"once; connection_type is virtual_node if only one "
+			"side was seen.",
 		EDGE_COUNTER,
 	},
 	{
 		.name = "traces_service_graph_request_failed",
-		.help = "Of these, those that were an error for a side: 5xx or "
-			"no response, and 4xx too where the client was "
-			"watched.",
+		.help = "Requests from one service to another that failed for "
+			"either side: status 5xx or no complete response, and "
+			"for the client also 4xx.",
 		EDGE_COUNTER,
 		.errors_only = true,
 	},
 	{
 		.name = "traces_service_graph_request_server_seconds",
-		.help = "Duration of these requests as the server saw it.",
+		.help = "Duration of requests from one service to another, as "
+			"the server saw it.",
 		EDGE_HISTOGRAM(VIEW_EDGE_SERVER),
 		DURATION_BOUNDS,
 	},
 	{
 		.name = "traces_service_graph_request_client_seconds",
-		.help = "Duration of these requests as the client saw it.",
+		.help = "Duration of requests from one service to another, as "
+			"the client saw it.",
 		EDGE_HISTOGRAM(VIEW_EDGE_CLIENT),
 		DURATION_BOUNDS,
 	},
 	{
 		.name = "redtap_service_graph_network_seconds",
-		.help = "What the client waited longer than the server took: "
-			"network and queues. Only requests that both sides "
-			"were seen of.",
+		.help = "Client duration minus server duration of a request: "
+			"time in the network and in queues. Only requests seen "
+			"from both sides.",
 		EDGE_HISTOGRAM(VIEW_EDGE_NETWORK),
 		NETWORK_BOUNDS,
 	},

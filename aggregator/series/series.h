@@ -1,28 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef AGGREGATOR_FOLD_SERIES_H
-#define AGGREGATOR_FOLD_SERIES_H
+#ifndef AGGREGATOR_SERIES_SERIES_H
+#define AGGREGATOR_SERIES_SERIES_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aggregator/fold/cells.h"
-#include "aggregator/fold/intern.h"
-#include "aggregator/fold/span.h"
-#include "aggregator/fold/top_denied.h"
-#include "aggregator/fold/views.h"
+#include "aggregator/series/cells.h"
+#include "aggregator/series/intern.h"
+#include "aggregator/series/span.h"
+#include "aggregator/series/top_denied.h"
+#include "aggregator/views/views.h"
 
 /*
- * The series of one view: label sets and what was counted for each. A slot
- * never moves and is never given to another label set, so its number is its
- * name in the store. Slot 0 is the overflow series: what asks for a place
- * beyond the budget counts there, so totals stay exact.
- * Not locked: the engine's thread owns it.
+ * The series of one view: label sets, and what was counted for each. A slot
+ * never moves and always keeps its label set, so its number identifies it in
+ * the store. Slot 0 is the overflow series: label sets beyond the budget are
+ * counted there, so totals stay exact. Not locked: the engine's thread owns it.
  */
 #define SERIES_CHUNK 1024u
 #define SERIES_OVERFLOW 0u
 
-/* A label value of an event. interned is set as soon as it is known. */
+/* A label value of an event. interned is set once the value is looked up. */
 struct series_label {
 	const char *data; /* NULL: absent */
 	size_t len;
@@ -31,16 +30,17 @@ struct series_label {
 };
 
 struct series_slot {
-	/* What a snapshot copies while ingest waits: SERIES_COPIED bytes. */
+	/* The first SERIES_COPIED bytes; snapshots copy only these. */
 	uint64_t count;
 	uint64_t sum;
 	struct span *span; /* NULL: nothing counted, or a counter */
 	struct slowest_exemplars *exemplars; /* NULL: none */
 	int64_t created_us;
-	int64_t active_us; /* when the last batch came that is in it */
-	uint64_t log_id; /* the last batch that is in it */
-	uint32_t turn; /* of the fold: when it was last counted in */
-	bool dirty; /* the store's copy is older */
+	int64_t active_us; /* arrival of the last batch counted here */
+	/* From here on not copied. */
+	uint64_t log_id; /* the last batch counted here */
+	uint32_t turn; /* the fold's turn when it was counted */
+	bool dirty; /* changed since it was written to the store */
 };
 #define SERIES_COPIED offsetof(struct series_slot, log_id)
 
@@ -49,43 +49,43 @@ struct series_slot {
 
 /* The distinct values of one label of a view. */
 struct series_values {
-	uint32_t n; /* of the series granted */
+	uint32_t n; /* values that the series have */
 	uint32_t max; /* budget */
-	uint8_t *seen; /* bit by id of the interned value */
+	uint8_t *seen; /* bit set, by the id of the interned value */
 	size_t seen_bytes;
-	uint8_t sketch[1 << SERIES_VALUES_BITS]; /* of all asked for */
+	uint8_t sketch[1 << SERIES_VALUES_BITS]; /* values ever asked for */
 };
 
 struct series {
 	const enum view_key *keys; /* borrowed */
 	size_t n_keys;
 	const struct cells *cells; /* borrowed; NULL: counters only */
-	size_t max; /* budget, the overflow series not counted */
+	size_t max; /* budget, not counting the overflow series */
 	struct intern *intern; /* borrowed */
 	uint32_t n; /* slots in use */
 	struct series_slot **slot; /* chunks of SERIES_CHUNK */
 	const struct interned ***label; /* chunks of SERIES_CHUNK * n_keys */
 	uint64_t **hash; /* chunks */
 	size_t n_chunks;
-	uint32_t *table; /* open addressing: slot + 1 */
+	uint32_t *table; /* hash table, open addressing: slot + 1 */
 	size_t cap;
 	struct series_values *values; /* by position in keys */
-	uint8_t sketch[1 << SERIES_SKETCH_BITS]; /* of the sets asked for */
-	struct top_denied askers; /* services, if the view has the label job */
+	uint8_t sketch[1 << SERIES_SKETCH_BITS]; /* label sets ever asked for */
+	struct top_denied askers; /* jobs, if the view has the label job */
 };
 
-/* -ENOMEM. series_fini() frees either way. */
+/* Initialises *s. -ENOMEM. Call series_fini() in either case. */
 int series_init(struct series *s, const enum view_key *keys, size_t n_keys,
 		size_t max, const struct cells *cells, struct intern *intern);
 void series_fini(struct series *s);
 
-/* A budget of distinct values for the label at this position. */
+/* Sets the budget of distinct values for keys[key]. */
 void series_limit_values(struct series *s, size_t key, size_t max);
 
 /*
- * The slot of a label set: labels is indexed by label_key, only the keys of
- * the view count. Adds it if there is room in the budgets; else
- * SERIES_OVERFLOW. Negative errno.
+ * Returns the slot of a label set. Adds it if the budgets have room; else
+ * returns SERIES_OVERFLOW. labels is indexed by enum view_key; only the view's
+ * keys matter. -ENOMEM.
  */
 int64_t series_resolve(struct series *s, struct series_label *const *labels,
 		       int64_t now_us);
@@ -96,7 +96,7 @@ static inline struct series_slot *series_at(const struct series *s,
 	return &s->slot[slot / SERIES_CHUNK][slot % SERIES_CHUNK];
 }
 
-/* n_keys values; NULL: absent. */
+/* Returns the n_keys label values of a slot; NULL: absent. */
 static inline const struct interned *const *
 series_labels(const struct series *s, uint32_t slot)
 {
@@ -104,10 +104,10 @@ series_labels(const struct series *s, uint32_t slot)
 }
 
 /*
- * For loading: makes slot (which must be the next or one in a gap) be this
- * label set. -EEXIST, -EINVAL, -ENOMEM.
+ * Gives `slot` this label set, while loading. -EINVAL: it is not the next free
+ * slot. -EEXIST: the label set has a slot already. -ENOMEM.
  */
 int series_restore(struct series *s, uint32_t slot,
 		   struct series_label *const *labels);
 
-#endif /* AGGREGATOR_FOLD_SERIES_H */
+#endif /* AGGREGATOR_SERIES_SERIES_H */
