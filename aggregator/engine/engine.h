@@ -46,6 +46,9 @@ struct engine_options {
 	uint64_t edge_wait_us, edge_skew_us; /* [15 s, 0.1 s] */
 	size_t max_waiting; /* [262 144] */
 
+	/* Samples of user programs; 0: see samples.h. */
+	size_t max_families, max_family_series;
+
 	size_t max_agents; /* ids in the ledger [65 536] */
 	size_t max_window_series; /* label sets of windows [100 000] */
 	/* An event whose end is further off counts as if it ended now. */

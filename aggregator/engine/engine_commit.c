@@ -30,6 +30,14 @@ static void set_ready(struct engine *e, const char *why)
 }
 
 /* Batches with requests go to the log; heartbeats only change the ledger. */
+/* Is there anything in it that a fold needs? */
+static bool worth_logging(const struct engine_item *it)
+{
+	const struct batch_samples *s = &it->batch.samples;
+
+	return it->fresh && (it->requests > 0 || s->n_families > 0 || s->told);
+}
+
 static int log_items(struct engine *e, uint64_t *id)
 {
 	int err = 0;
@@ -38,7 +46,7 @@ static int log_items(struct engine *e, uint64_t *id)
 		struct engine_item *it = &e->item[i];
 		struct store_log row;
 
-		if (!it->fresh || it->requests == 0)
+		if (!worth_logging(it))
 			continue;
 		it->log_id = ++*id;
 		row = (struct store_log){
@@ -137,7 +145,12 @@ static void fold_or_die(struct engine *e, const struct engine_item *it)
 				 .log_id = it->log_id,
 				 .received_us = it->request.received_us };
 
-	if (fold_count(e->fold, &fb, it->prepared) < 0) {
+	int err = it->requests > 0 ? fold_count(e->fold, &fb, it->prepared) : 0;
+
+	if (!err)
+		err = samples_apply(e->samples, &it->batch, it->log_id,
+				    it->request.received_us);
+	if (err < 0) {
 		log_error("out of memory while counting, aborting: the next "
 			  "start counts again from the log");
 		abort();
@@ -162,6 +175,8 @@ static void show_group(struct engine *e, uint64_t id)
 		e->pending.series += s->n ? s->n - 1 : 0;
 	}
 	snapshot_count_edges(&e->pending, e->fold);
+	if (snapshot_source_oldest(&e->source) == UINT64_MAX)
+		samples_sweep(e->samples); /* no snapshot reads its labels */
 	e->pending.fold_ns_total += clock_mono_ns() - start;
 	e->source.counters = e->pending;
 	snapshot_source_unlock(&e->source);

@@ -263,6 +263,15 @@ static void take_losses(struct ledger_totals *t, const struct batch_losses *l)
 		t->counters[i] = greater(t->counters[i], l->counters[i]);
 }
 
+static void take_samples(struct ledger_totals *t, const struct batch_samples *s)
+{
+	t->samples_read = greater(t->samples_read, s->read);
+	for (size_t i = 0; i < SAMPLES_STAGES; i++)
+		t->samples_dropped[i] =
+			greater(t->samples_dropped[i], s->dropped[i]);
+	t->samples_counted += samples_increments(s);
+}
+
 /*
  * Of the requests that the agent has packed, each was counted here, or dropped
  * as the agent reports, or lost in skipped sequence numbers. The agent may
@@ -382,6 +391,7 @@ int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 	s->totals.batches++;
 	s->totals.counted += requests;
 	take_losses(&s->totals, &b->losses);
+	take_samples(&s->totals, &b->samples);
 	take_gap(&s->totals, gap);
 	return LEDGER_NEW;
 }

@@ -91,6 +91,21 @@ int store_add_window(struct store *st, const struct window_delta *d,
 		     const struct store_bucket *durations, size_t n);
 /* How many store_add_window() calls found a row, since store_open(). */
 uint64_t store_merged_windows(const struct store *st);
+/* Rows of samples; see samples.h for what is in them. */
+struct store_sample {
+	uint32_t family, slot;
+	const char *node;
+	uint64_t log_id;
+	const void *state;
+	size_t state_len;
+};
+int store_put_sample_family(struct store *st, const struct store_sample *row);
+int store_put_sample_series(struct store *st, const struct store_sample *row);
+int store_put_sample_node(struct store *st, const struct store_sample *row);
+/* Drops all rows of samples. */
+int store_drop_samples(struct store *st);
+/* Drops a family and its series. */
+int store_drop_sample_family(struct store *st, uint32_t family);
 int store_put_state(struct store *st, const char *name, const void *data,
 		    size_t len);
 
@@ -136,6 +151,10 @@ int store_each_series(struct store *st, uint32_t view, store_series_fn *fn,
 typedef int store_strings_fn(void *arg, uint32_t id, const char *const *value);
 int store_each_target(struct store *st, store_strings_fn *fn, void *arg);
 int store_each_window_key(struct store *st, store_strings_fn *fn, void *arg);
+typedef int store_sample_fn(void *arg, const struct store_sample *row);
+int store_each_sample_family(struct store *st, store_sample_fn *fn, void *arg);
+int store_each_sample_series(struct store *st, store_sample_fn *fn, void *arg);
+int store_each_sample_node(struct store *st, store_sample_fn *fn, void *arg);
 /* Sets *data to the value, malloc'd and owned by the caller. -ENOENT: none. */
 int store_get_state(struct store *st, const char *name, void **data,
 		    size_t *len);

@@ -49,6 +49,18 @@ static const char *const sql[STATEMENTS] = {
 		" durations = durations_add(durations, ?8)",
 	[SQL_PUT_STATE] = "INSERT OR REPLACE INTO state (name, value)"
 			  " VALUES (?1, ?2)",
+	[SQL_PUT_SAMPLE_FAMILY] =
+		"INSERT OR REPLACE INTO sample_family (id, log_id, state)"
+		" VALUES (?1, ?2, ?3)",
+	[SQL_PUT_SAMPLE_SERIES] =
+		"INSERT OR REPLACE INTO sample_series (family, slot, log_id,"
+		" state) VALUES (?1, ?2, ?3, ?4)",
+	[SQL_PUT_SAMPLE_NODE] =
+		"INSERT OR REPLACE INTO sample_node (name, log_id, state)"
+		" VALUES (?1, ?2, ?3)",
+	[SQL_DROP_SAMPLE_FAMILY] = "DELETE FROM sample_family WHERE id = ?1",
+	[SQL_DROP_SAMPLE_SERIES] =
+		"DELETE FROM sample_series WHERE family = ?1",
 	[SQL_EXPIRE_LOG_SIZE] =
 		"SELECT max(id), count(*), sum(length(batch)) FROM"
 		" (SELECT id, batch FROM log WHERE id <= ?2"
@@ -70,6 +82,12 @@ static const char *const sql[STATEMENTS] = {
 			    " container, node, executable FROM target",
 	[SQL_EACH_WINDOW_KEY] = "SELECT id, job, role, method, route, status,"
 				" error FROM window_key ORDER BY id",
+	[SQL_EACH_SAMPLE_FAMILY] =
+		"SELECT id, 0, log_id, state FROM sample_family ORDER BY id",
+	[SQL_EACH_SAMPLE_SERIES] = "SELECT family, slot, log_id, state FROM"
+				   " sample_series ORDER BY family, slot",
+	[SQL_EACH_SAMPLE_NODE] =
+		"SELECT name, 0, log_id, state FROM sample_node ORDER BY name",
 	[SQL_GET_STATE] = "SELECT value FROM state WHERE name = ?1",
 };
 
