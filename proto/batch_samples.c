@@ -13,6 +13,13 @@
  * wrong one is refused here, whole.
  */
 
+/* The table may have a text twice, and a scrape must not. */
+static bool same_text(const struct batch *b, uint32_t i, uint32_t k)
+{
+	return i == k || (b->strings[i].len == b->strings[k].len &&
+			  !strcmp(b->strings[i].data, b->strings[k].data));
+}
+
 static const char *check_programs(const Redtap__Samples *m,
 				  const struct batch *b)
 {
@@ -40,7 +47,7 @@ static const char *check_programs(const Redtap__Samples *m,
 		return "samples: time over LIMIT_TIME_US";
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < i; k++)
-			if (m->program[k] == m->program[i])
+			if (same_text(b, m->program[k], m->program[i]))
 				return "samples: a program twice";
 	return NULL;
 }
@@ -60,6 +67,11 @@ static const char *check_maps(const Redtap__Samples *m, const struct batch *b)
 		return "samples: index outside strings";
 	if (!below_u32(m->guarantee, n, SAMPLES_GUARANTEES))
 		return "samples: unknown guarantee";
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = i; k-- > 0;)
+			if (m->map_program[k] == m->map_program[i] &&
+			    same_text(b, m->map_name[k], m->map_name[i]))
+				return "samples: a map twice";
 	return NULL;
 }
 
@@ -72,7 +84,7 @@ static const char *check_labels(const Redtap__Samples *m, const struct batch *b,
 		if (!samples_label_name_valid(b->strings[name].data))
 			return "samples: not a label's name";
 		for (size_t k = 0; k < i; k++)
-			if (m->label_name[at + k] == name)
+			if (same_text(b, m->label_name[at + k], name))
 				return "samples: a label twice";
 	}
 	return NULL;

@@ -188,8 +188,7 @@ int engine_new(struct engine **out, const struct engine_options *opt)
 		err = open_state(e);
 	if (!err)
 		err = snapshot_source_init(&e->source, e->fold, e->ledger,
-					   e->samples,
-					   is_ready, e);
+					   e->samples, is_ready, e);
 	if (err < 0) {
 		engine_free(e);
 		return err;

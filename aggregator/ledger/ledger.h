@@ -31,7 +31,8 @@ struct ledger_totals {
 	uint64_t told_late; /* of gap_requests: reported in dropped[] later */
 	/* Batches of retired epochs; counted in the newest epoch's row. */
 	uint64_t expired_batches, expired_requests;
-	/* Increments of samples: as the agent last reported, and counted here. */
+	/* Increments of samples: as the agent last reported, and counted here.
+	 */
 	uint64_t samples_read, samples_dropped[SAMPLES_STAGES];
 	uint64_t samples_counted;
 };

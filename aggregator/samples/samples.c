@@ -125,8 +125,7 @@ static int add_node(struct samples *s, const struct interned *name)
 
 int64_t samples_node_find(struct samples *s, const char *name)
 {
-	const struct interned *interned =
-		samples_intern(s, name, strlen(name));
+	const struct interned *interned = samples_intern(s, name, strlen(name));
 	size_t at;
 	int err;
 

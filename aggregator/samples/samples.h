@@ -20,7 +20,8 @@ struct samples;
 /* 0 takes the default in brackets. */
 struct samples_options {
 	size_t max_families; /* [200] */
-	size_t max_series; /* of a family; beyond: the overflow series [10 000] */
+	size_t max_series; /* of a family; beyond: the overflow series [10 000]
+			    */
 	size_t max_nodes; /* [65 536] */
 	/*
 	 * A name that another definition has is that one's for this long after

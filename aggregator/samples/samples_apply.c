@@ -105,6 +105,14 @@ static int find_shape(struct apply *a, struct apply_family *af)
 			return -ENOMEM;
 	}
 	qsort(sorted, af->n_labels, sizeof(*sorted), by_name);
+	/* A node's own exported_node would be there twice. */
+	for (size_t i = 1; i < af->n_labels; i++)
+		if (sorted[i].name == sorted[i - 1].name) {
+			sorted[i].name = samples_intern(
+				a->s, "exported_exported_node", 22);
+			if (!sorted[i].name)
+				return -ENOMEM;
+		}
 	af->node_place = -1;
 	if (!merged)
 		af->node_place = (int)n++;
@@ -496,8 +504,8 @@ static int tell_programs(struct apply *a, struct samples_node *n)
 static int note_node(struct apply *a)
 {
 	struct samples_node *n = &a->s->node[a->node];
-	bool older = a->b->epoch < n->epoch || (a->b->epoch == n->epoch &&
-						a->b->sequence < n->sequence);
+	bool older = a->b->epoch < n->epoch ||
+		     (a->b->epoch == n->epoch && a->b->sequence < n->sequence);
 	int err = 0;
 
 	if (a->node_skips)
@@ -537,10 +545,9 @@ static int begin(struct apply *a)
 int samples_apply(struct samples *s, const struct batch *b, uint64_t log_id,
 		  int64_t received_us)
 {
-	struct apply a = { .s = s,
-			   .b = b,
-			   .log_id = log_id,
-			   .us = received_us };
+	struct apply a = {
+		.s = s, .b = b, .log_id = log_id, .us = received_us
+	};
 	int err;
 
 	if (!samples_any(&b->samples))

@@ -75,8 +75,7 @@ bool samples_family_is(const struct samples_family *f,
 	       f->multiplier == d->multiplier && f->n_bounds == d->n_bounds &&
 	       same_text(f->unit, d->unit) &&
 	       (f->n_bounds == 0 ||
-		!memcmp(f->bound, d->bound,
-			f->n_bounds * sizeof(*f->bound)));
+		!memcmp(f->bound, d->bound, f->n_bounds * sizeof(*f->bound)));
 }
 
 static void note_sender(struct samples_family *f, uint32_t node, int64_t us)
@@ -144,9 +143,9 @@ static int retire_family(struct samples *s, struct samples_family *f)
 static struct samples_family *find_name(struct samples *s,
 					const struct batch_string *name)
 {
-	const struct interned *known = intern_find(
-		s->intern, name->data, name->len,
-		intern_hash(s->intern, name->data, name->len));
+	const struct interned *known =
+		intern_find(s->intern, name->data, name->len,
+			    intern_hash(s->intern, name->data, name->len));
 
 	for (size_t i = 0; known && i < s->n_families; i++)
 		if (s->family[i] && s->family[i]->name == known)

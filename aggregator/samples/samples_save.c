@@ -190,8 +190,7 @@ int samples_save_next(struct samples *s, uint64_t now, struct samples_row *out)
 		}
 	for (; c->family < s->n_families; c->family++) {
 		if (s->family[c->family])
-			err = next_of_family(s, s->family[c->family], now,
-					     out);
+			err = next_of_family(s, s->family[c->family], now, out);
 		if (err < 0 || out->kind != SAMPLES_ROW_NONE)
 			return err;
 		c->family_done = false;
@@ -241,8 +240,9 @@ static struct loader begin_load(struct samples *s, const struct samples_blob *b)
 
 static int end_load(const struct loader *l)
 {
-	return l->failed ? -ENOMEM : l->r.bad || l->r.at != l->r.end ? -EUCLEAN
-								     : 0;
+	return l->failed			 ? -ENOMEM
+	       : l->r.bad || l->r.at != l->r.end ? -EUCLEAN
+						 : 0;
 }
 
 static struct batch_string get_bytes(struct loader *l)
@@ -416,9 +416,9 @@ int samples_load_series(struct samples *s, uint32_t family, uint32_t slot,
 			const struct samples_blob *b)
 {
 	struct loader l = begin_load(s, b);
-	struct samples_family *f =
-		family > 0 && family <= s->n_families ? s->family[family - 1]
-						      : NULL;
+	struct samples_family *f = family > 0 && family <= s->n_families
+					   ? s->family[family - 1]
+					   : NULL;
 	int err = f ? get_labels(&l, f, slot) : -EUCLEAN;
 
 	if (err < 0)

@@ -7,8 +7,8 @@
 #include "aggregator/samples/samples_state.h"
 
 const struct samples_shape *
-samples_shape_find(struct samples_family *f,
-		   const struct interned *const *name, size_t n)
+samples_shape_find(struct samples_family *f, const struct interned *const *name,
+		   size_t n)
 {
 	struct samples_shape *shape;
 
@@ -36,7 +36,8 @@ static int add_chunk(struct samples_family *f)
 	if (!list)
 		return -ENOMEM;
 	f->chunk = list;
-	c = calloc(1, sizeof(*c) + SAMPLES_CHUNK * f->stride * sizeof(uint64_t));
+	c = calloc(1,
+		   sizeof(*c) + SAMPLES_CHUNK * f->stride * sizeof(uint64_t));
 	if (!c)
 		return -ENOMEM;
 	if (f->kind == SAMPLES_GAUGE) {

@@ -4,8 +4,8 @@
 
 #include <pthread.h>
 
-#include "aggregator/series/intern.h"
 #include "aggregator/samples/samples.h"
+#include "aggregator/series/intern.h"
 #include "common/buf.h"
 #include "proto/limits.h"
 
@@ -139,7 +139,8 @@ struct samples {
 	uint32_t *node_table; /* open addressing: node + 1 */
 	size_t node_cap;
 	uint32_t stamp; /* of batches */
-	/* Families that gave way, and until when their rows are in the store. */
+	/* Families that gave way, and until when their rows are in the store.
+	 */
 	struct samples_family **gone;
 	size_t n_gone, cap_gone;
 	struct samples_cursor at, next; /* committed; in the transaction */
@@ -153,8 +154,8 @@ struct samples {
 	pthread_mutex_t order_mutex; /* leaf */
 };
 
-static inline struct samples_slot *samples_slot_at(
-	const struct samples_family *f, uint32_t slot)
+static inline struct samples_slot *
+samples_slot_at(const struct samples_family *f, uint32_t slot)
 {
 	return &f->chunk[slot / SAMPLES_CHUNK]->slot[slot % SAMPLES_CHUNK];
 }
@@ -172,8 +173,8 @@ static inline int64_t *samples_active_at(const struct samples_family *f,
 	return &f->chunk[slot / SAMPLES_CHUNK]->active_us[slot % SAMPLES_CHUNK];
 }
 
-static inline struct samples_gauge *samples_gauge_at(
-	const struct samples_family *f, uint32_t slot)
+static inline struct samples_gauge *
+samples_gauge_at(const struct samples_family *f, uint32_t slot)
 {
 	return &f->chunk[slot / SAMPLES_CHUNK]->gauge[slot % SAMPLES_CHUNK];
 }
@@ -220,8 +221,8 @@ int samples_family_place(struct samples *s, struct samples_family *f,
 
 /* The names as the family shows them. NULL: out of memory. */
 const struct samples_shape *
-samples_shape_find(struct samples_family *f,
-		   const struct interned *const *name, size_t n);
+samples_shape_find(struct samples_family *f, const struct interned *const *name,
+		   size_t n);
 
 /*
  * The slot of a label set, with interned values; NULL: a value that no series

@@ -13,7 +13,8 @@
 #include "common/clock.h"
 
 /* Gauges of a node that is silent for this long are not shown. */
-#define SILENT_US ((int64_t)75 * 1000000) /* 15 s until it is down, and 1 min */
+#define SILENT_US ((int64_t)75 * 1000000) /* 15 s until it is down, and 1 min  \
+					   */
 
 struct raw_family {
 	const struct samples_family *f;
@@ -38,19 +39,19 @@ struct snapshot_raw_samples {
 
 static size_t family_bytes(const struct samples_family *f, uint32_t n)
 {
-	return (size_t)n * (f->stride * sizeof(uint64_t) + sizeof(int64_t) +
-			    (f->kind == SAMPLES_GAUGE
-				     ? sizeof(struct samples_gauge)
-				     : 0)) +
+	return (size_t)n *
+		       (f->stride * sizeof(uint64_t) + sizeof(int64_t) +
+			(f->kind == SAMPLES_GAUGE ? sizeof(struct samples_gauge)
+						  : 0)) +
 	       3 * 16;
 }
 
-/* Some more than there is now: other batches may come before the lock is had. */
+/* Some more than there is now: other batches may come before the lock is had.
+ */
 int snapshot_reserve_samples(struct snapshot_taken *t,
 			     struct snapshot_source *src)
 {
-	struct snapshot_raw_samples *raw =
-		snapshot_memory(t, 1, sizeof(*raw));
+	struct snapshot_raw_samples *raw = snapshot_memory(t, 1, sizeof(*raw));
 	const struct samples *s = src->samples;
 	size_t bytes = 0;
 
@@ -105,8 +106,9 @@ static int copy_family(struct snapshot_taken *t, const struct samples_family *f,
 		if (gauges)
 			memcpy(gauge + at, c->gauge, n * sizeof(*gauge));
 	}
-	*out = (struct raw_family){ f, f->n, value, active, gauge,
-				    f->overflowed };
+	*out =
+		(struct raw_family){ f,	     f->n,  value,
+				     active, gauge, f->overflowed };
 	return 0;
 }
 
@@ -136,8 +138,7 @@ static int copy_programs(struct snapshot_taken *t, const struct samples *s)
 		const struct samples_node *n = &s->node[i];
 
 		for (size_t k = 0; k < n->n_programs; k++, p++) {
-			const struct samples_program_row *from =
-				&n->program[k];
+			const struct samples_program_row *from = &n->program[k];
 
 			*p = (struct snapshot_program){
 				.node = n->name->text,
@@ -262,14 +263,14 @@ static int join_agents(struct snapshot_taken *t)
 	if (!sorted || !raw->silent)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
-		sorted[i] = (struct snapshot_agent *)(uintptr_t)&t->pub
-				    .agents[i];
+		sorted[i] =
+			(struct snapshot_agent *)(uintptr_t)&t->pub.agents[i];
 	qsort(sorted, n, sizeof(*sorted), by_node);
 	for (size_t i = 0; i < raw->n_nodes; i++) {
 		found = bsearch(raw->node[i], sorted, n, sizeof(*sorted),
 				is_node);
-		raw->silent[i] = !found || now_us - (*found)->last_seen_us >
-						   SILENT_US;
+		raw->silent[i] =
+			!found || now_us - (*found)->last_seen_us > SILENT_US;
 		if (!found)
 			continue;
 		(*found)->samples_conflict = raw->conflict[i];
@@ -348,8 +349,8 @@ static int by_labels(const void *pa, const void *pb, void *arg)
 static int extend_order(struct samples_family *f, uint32_t n)
 {
 	uint32_t *all = malloc((n + 1) * sizeof(*all)), *fresh = NULL;
-	uint32_t had = f->n_ordered, k = 0, i = 0, from = f->order ? f->order[0]
-								   : 1;
+	uint32_t had = f->n_ordered, k = 0, i = 0,
+		 from = f->order ? f->order[0] : 1;
 	uint32_t n_fresh = 0, out = 1;
 
 	fresh = malloc((n + 1) * sizeof(*fresh));
@@ -364,8 +365,8 @@ static int extend_order(struct samples_family *f, uint32_t n)
 	qsort_r(fresh, n_fresh, sizeof(*fresh), by_labels, f);
 	while (i < had || k < n_fresh) {
 		bool old = k == n_fresh ||
-			   (i < had && by_labels(&f->order[1 + i], &fresh[k],
-						 f) <= 0);
+			   (i < had &&
+			    by_labels(&f->order[1 + i], &fresh[k], f) <= 0);
 
 		all[out++] = old ? f->order[1 + i++] : fresh[k++];
 	}
@@ -406,9 +407,8 @@ static bool is_shown(const struct snapshot_taken *t,
 	if (raw->gauge)
 		return raw->gauge[slot].present &&
 		       !t->samples->silent[raw->gauge[slot].node - 1];
-	return idle_s == 0 ||
-	       clock_real_us() - raw->active_us[slot] <
-		       (int64_t)idle_s * 1000000;
+	return idle_s == 0 || clock_real_us() - raw->active_us[slot] <
+				      (int64_t)idle_s * 1000000;
 }
 
 static void fill_sample(const struct raw_family *raw, uint32_t slot,

@@ -46,7 +46,8 @@ struct snapshot_source {
 	struct snapshot_order *order; /* per view */
 };
 
-/* fold, ledger and samples are borrowed. snapshot_source_fini() either way. -ENOMEM. */
+/* fold, ledger and samples are borrowed. snapshot_source_fini() either way.
+ * -ENOMEM. */
 int snapshot_source_init(struct snapshot_source *s, struct fold *f,
 			 struct ledger *l, struct samples *samples,
 			 bool (*ready)(void *arg, char *why, size_t why_bytes),

@@ -307,6 +307,7 @@ static void values_must_be_in_range(void **state)
 	REFUSED(b.samples.read_us = U64(0, LIMIT_TIME_US),
 		"time over LIMIT_TIME_US");
 	REFUSED(b.samples.program = U32(1, 1), "a program twice");
+	REFUSED(b.samples.map_name = U32(3, 3), "a map twice");
 }
 
 static void names_must_be_shown_safely(void **state)
