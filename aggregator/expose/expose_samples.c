@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "aggregator/expose/expose_writer.h"
-#include "aggregator/series/intern.h"
 
 #define AT_ONCE 64u /* series, between two looks at the size */
 #define LABELS_MAX (LIMIT_SAMPLE_LABELS + 2)
@@ -71,18 +70,15 @@ static void describe(struct expose *x, const struct snapshot_family *f)
 static size_t put_labels(const struct snapshot_sample *s,
 			 struct expose_label *out)
 {
-	size_t n = 0;
-
 	if (s->overflow) {
 		out[0] =
 			(struct expose_label){ "otel_metric_overflow", "true" };
 		return 1;
 	}
 	for (size_t i = 0; i < s->n_labels; i++)
-		if (s->value[i]->len > 0) /* an empty label is none */
-			out[n++] = (struct expose_label){ s->name[i]->text,
-							  s->value[i]->text };
-	return n;
+		out[i] = (struct expose_label){ s->label[i].name,
+						s->label[i].value };
+	return s->n_labels;
 }
 
 static struct expose_number gauge_value(const struct expose_family *f,

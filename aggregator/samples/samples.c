@@ -79,8 +79,8 @@ uint64_t samples_count(const struct samples *s)
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < s->n_families; i++)
-		if (s->family[i] && s->family[i]->n > 0)
-			n += s->family[i]->n - 1;
+		if (s->family[i])
+			n += s->family[i]->n_granted;
 	return n;
 }
 

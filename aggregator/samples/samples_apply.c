@@ -6,30 +6,6 @@
 
 #include "aggregator/samples/samples_state.h"
 
-/* A family of the batch, as it is here. */
-struct apply_family {
-	struct samples_family *f; /* NULL: left out */
-	bool conflict;
-	const struct samples_shape *shape;
-	size_t first_label; /* of its names in the batch */
-	size_t n_labels;
-	/* Where in the shape each label of the batch goes, and the node. */
-	uint16_t place[LIMIT_SAMPLE_LABELS];
-	int node_place; /* -1: the series has no node */
-};
-
-struct apply {
-	struct samples *s;
-	const struct batch *b;
-	uint64_t log_id;
-	int64_t us;
-	uint32_t node;
-	bool node_skips; /* it has this batch already */
-	uint64_t conflict, no_family; /* increments left out */
-	struct apply_family *family;
-	int64_t *slot; /* by series of the batch; -1: left out */
-};
-
 /* --- strings --- */
 
 static int prepare_strings(struct samples *s, size_t n)
@@ -48,7 +24,7 @@ static int prepare_strings(struct samples *s, size_t n)
 }
 
 /* Its hash is never 0 once known: 0 says that it was not looked up yet. */
-static void look_up(struct apply *a, uint32_t id)
+static void look_up(struct samples_input *a, uint32_t id)
 {
 	const struct batch_string *text = &a->b->strings[id];
 	struct samples *s = a->s;
@@ -64,7 +40,7 @@ static void look_up(struct apply *a, uint32_t id)
 /* --- families --- */
 
 /* The name that a label has in a scrape. */
-static const struct interned *label_name(struct apply *a, uint32_t id,
+static const struct interned *label_name(struct samples_input *a, uint32_t id,
 					 bool with_node)
 {
 	const char *name = a->b->strings[id].data;
@@ -89,7 +65,7 @@ static int by_name(const void *pa, const void *pb)
  * Labels are shown sorted by name, whatever order the node has them in; its own
  * name comes first, or last if series of several nodes are merged when shown.
  */
-static int find_shape(struct apply *a, struct apply_family *af)
+static int find_shape(struct samples_input *a, struct samples_input_family *af)
 {
 	const uint32_t *names = a->b->samples.label_name + af->first_label;
 	const struct interned *name[LIMIT_SAMPLE_LABELS + 1];
@@ -131,13 +107,13 @@ static int find_shape(struct apply *a, struct apply_family *af)
 	return af->shape ? 0 : -ENOMEM;
 }
 
-static int find_families(struct apply *a)
+static int find_families(struct samples_input *a)
 {
 	const struct batch_samples *in = &a->b->samples;
 	size_t label = 0, bound = 0;
 
 	for (size_t i = 0; i < in->n_families; i++) {
-		struct apply_family *af = &a->family[i];
+		struct samples_input_family *af = &a->family[i];
 		struct samples_definition d = {
 			.name = &a->b->strings[in->name[i]],
 			.help = &a->b->strings[in->help[i]],
@@ -166,7 +142,7 @@ static int find_families(struct apply *a)
 
 /* --- series --- */
 
-static int find_series(struct apply *a)
+static int find_series(struct samples_input *a)
 {
 	const struct batch_samples *in = &a->b->samples;
 	const struct batch_string *text[LIMIT_SAMPLE_LABELS + 1];
@@ -177,7 +153,8 @@ static int find_series(struct apply *a)
 	size_t at = 0;
 
 	for (size_t i = 0; i < in->n_series; i++) {
-		const struct apply_family *af = &a->family[in->family[i]];
+		const struct samples_input_family *af =
+			&a->family[in->family[i]];
 		struct samples_labels l = { af->shape, text, value, hash };
 		const uint32_t *id = in->label_value + at;
 
@@ -209,7 +186,8 @@ static int find_series(struct apply *a)
  * The values of a series, or NULL if it has this batch already. A slot may be
  * met several times in a batch: the overflow series.
  */
-static uint64_t *touch(struct apply *a, struct samples_family *f, uint32_t at)
+static uint64_t *touch(struct samples_input *a, struct samples_family *f,
+		       uint32_t at)
 {
 	struct samples_slot *slot = samples_slot_at(f, at);
 
@@ -225,8 +203,8 @@ static uint64_t *touch(struct apply *a, struct samples_family *f, uint32_t at)
 	return slot->skip ? NULL : samples_value_at(f, at);
 }
 
-static void leave_out(struct apply *a, const struct apply_family *af,
-		      uint64_t n)
+static void leave_out(struct samples_input *a,
+		      const struct samples_input_family *af, uint64_t n)
 {
 	if (af->conflict)
 		a->conflict += n;
@@ -234,13 +212,14 @@ static void leave_out(struct apply *a, const struct apply_family *af,
 		a->no_family += n;
 }
 
-static void count_counters(struct apply *a)
+static void count_counters(struct samples_input *a)
 {
 	const struct batch_samples *in = &a->b->samples;
 
 	for (size_t i = 0; i < in->n_counters; i++) {
 		uint32_t series = in->counter[i];
-		const struct apply_family *af = &a->family[in->family[series]];
+		const struct samples_input_family *af =
+			&a->family[in->family[series]];
 		uint64_t *value;
 
 		if (!af->f) {
@@ -264,14 +243,15 @@ static uint64_t sum_counts(const uint64_t *count, size_t n)
 	return sum;
 }
 
-static void count_histograms(struct apply *a)
+static void count_histograms(struct samples_input *a)
 {
 	const struct batch_samples *in = &a->b->samples;
 	size_t at = 0;
 
 	for (size_t i = 0; i < in->n_histograms; at += in->n_buckets[i++]) {
 		uint32_t series = in->histogram[i];
-		const struct apply_family *af = &a->family[in->family[series]];
+		const struct samples_input_family *af =
+			&a->family[in->family[series]];
 		size_t n = in->n_buckets[i];
 		uint64_t *value;
 
@@ -322,7 +302,7 @@ static struct samples_set *find_set(struct samples_family *f, uint32_t node)
 	return &f->set[low];
 }
 
-static void mark_absent(struct apply *a, struct samples_family *f,
+static void mark_absent(struct samples_input *a, struct samples_family *f,
 			struct samples_set *set)
 {
 	for (uint32_t at = set->first; at;
@@ -341,7 +321,7 @@ static void mark_absent(struct apply *a, struct samples_family *f,
  * A set that is not older than the one that is there replaces it. Counting the
  * same one again changes nothing, so nothing is left out by log id.
  */
-static int begin_set(struct apply *a, uint32_t family, bool *newer)
+static int begin_set(struct samples_input *a, uint32_t family, bool *newer)
 {
 	struct samples_family *f = a->family[family].f;
 	struct samples_set *set = f ? find_set(f, a->node) : NULL;
@@ -363,8 +343,8 @@ static int begin_set(struct apply *a, uint32_t family, bool *newer)
 	return 0;
 }
 
-static void set_gauge(struct apply *a, struct samples_family *f, uint32_t at,
-		      int64_t v)
+static void set_gauge(struct samples_input *a, struct samples_family *f,
+		      uint32_t at, int64_t v)
 {
 	struct samples_slot *slot = samples_slot_at(f, at);
 	struct samples_gauge *g = samples_gauge_at(f, at);
@@ -388,7 +368,7 @@ static void set_gauge(struct apply *a, struct samples_family *f, uint32_t at,
 	*samples_active_at(f, at) = a->us;
 }
 
-static int set_gauges(struct apply *a)
+static int set_gauges(struct samples_input *a)
 {
 	const struct batch_samples *in = &a->b->samples;
 	bool newer[LIMIT_SAMPLE_FAMILIES];
@@ -407,123 +387,9 @@ static int set_gauges(struct apply *a)
 	return err;
 }
 
-/* --- programs of the node --- */
-
-static const struct samples_program_row *
-find_program(const struct samples_node *n, const struct interned *name)
-{
-	for (size_t i = 0; i < n->n_programs; i++)
-		if (n->program[i].name == name)
-			return &n->program[i];
-	return NULL;
-}
-
-static int fill_program(struct apply *a, const struct samples_node *n, size_t i,
-			struct samples_program_row *out)
-{
-	const struct batch_samples *in = &a->b->samples;
-	const struct batch_string *name = &a->b->strings[in->program[i]];
-	const struct batch_string *reason = &a->b->strings[in->reason[i]];
-	const struct samples_program_row *was;
-
-	out->name = samples_intern(a->s, name->data, name->len);
-	out->reason = strdup(reason->data);
-	if (!out->name || !out->reason)
-		return -ENOMEM;
-	was = find_program(n, out->name);
-	out->state = in->state[i];
-	memcpy(out->digest, in->digest + i * SAMPLES_DIGEST_BYTES,
-	       SAMPLES_DIGEST_BYTES);
-	out->runs = in->runs[i] + (was ? was->runs : 0);
-	out->run_ns = in->run_ns[i] + (was ? was->run_ns : 0);
-	out->trap_ns = in->trap_ns[i] + (was ? was->trap_ns : 0);
-	out->read_us = in->read_us[i];
-	return 0;
-}
-
-/* An older set only adds what its programs ran meanwhile. */
-static void add_runs(struct apply *a, struct samples_node *n)
-{
-	const struct batch_samples *in = &a->b->samples;
-
-	for (size_t i = 0; i < in->n_programs; i++)
-		for (size_t k = 0; k < n->n_programs; k++)
-			if (!strcmp(n->program[k].name->text,
-				    a->b->strings[in->program[i]].data)) {
-				n->program[k].runs += in->runs[i];
-				n->program[k].run_ns += in->run_ns[i];
-				n->program[k].trap_ns += in->trap_ns[i];
-			}
-}
-
-static void free_programs(struct samples_program_row *p, size_t n)
-{
-	for (size_t i = 0; p && i < n; i++)
-		free(p[i].reason);
-	free(p);
-}
-
-static int tell_programs(struct apply *a, struct samples_node *n)
-{
-	const struct batch_samples *in = &a->b->samples;
-	struct samples_program_row *p = calloc(in->n_programs + 1, sizeof(*p));
-	struct samples_map_row *m = calloc(in->n_maps + 1, sizeof(*m));
-	int err = p && m ? 0 : -ENOMEM;
-
-	for (size_t i = 0; i < in->n_programs && !err; i++)
-		err = fill_program(a, n, i, &p[i]);
-	for (size_t i = 0; i < in->n_maps && !err; i++) {
-		const struct batch_string *name =
-			&a->b->strings[in->map_name[i]];
-
-		m[i] = (struct samples_map_row){
-			.program = in->map_program[i],
-			.guarantee = in->guarantee[i],
-			.name = samples_intern(a->s, name->data, name->len),
-			.entries = in->entries[i],
-			.max_entries = in->max_entries[i],
-		};
-		err = m[i].name ? 0 : -ENOMEM;
-	}
-	if (err) {
-		free_programs(p, in->n_programs);
-		free(m);
-		return err;
-	}
-	free_programs(n->program, n->n_programs);
-	free(n->map);
-	n->program = p;
-	n->map = m;
-	n->n_programs = in->n_programs;
-	n->n_maps = in->n_maps;
-	n->epoch = a->b->epoch;
-	n->sequence = a->b->sequence;
-	return 0;
-}
-
-static int note_node(struct apply *a)
-{
-	struct samples_node *n = &a->s->node[a->node];
-	bool older = a->b->epoch < n->epoch ||
-		     (a->b->epoch == n->epoch && a->b->sequence < n->sequence);
-	int err = 0;
-
-	if (a->node_skips)
-		return 0;
-	if (a->b->samples.told && older)
-		add_runs(a, n);
-	else if (a->b->samples.told)
-		err = tell_programs(a, n);
-	n->conflict += a->conflict;
-	n->no_family += a->no_family;
-	n->log_id = a->log_id;
-	n->dirty = true;
-	return err;
-}
-
 /* --- all of it --- */
 
-static int begin(struct apply *a)
+static int begin(struct samples_input *a)
 {
 	struct samples *s = a->s;
 	int64_t node = samples_node_find(s, a->b->agent);
@@ -545,7 +411,7 @@ static int begin(struct apply *a)
 int samples_apply(struct samples *s, const struct batch *b, uint64_t log_id,
 		  int64_t received_us)
 {
-	struct apply a = {
+	struct samples_input a = {
 		.s = s, .b = b, .log_id = log_id, .us = received_us
 	};
 	int err;
@@ -563,7 +429,7 @@ int samples_apply(struct samples *s, const struct batch *b, uint64_t log_id,
 		err = set_gauges(&a);
 	}
 	if (!err)
-		err = note_node(&a);
+		err = samples_note_node(&a);
 	free(a.family);
 	free(a.slot);
 	return err == -ENOSPC ? 0 : err; /* too many nodes: as many ids */

@@ -139,8 +139,24 @@ static int fill_slot(struct samples_family *f, uint32_t at, uint64_t hash,
 	memcpy(slot->value, value, shape->n * sizeof(*value));
 	slot->hash = hash;
 	slot->shape = shape;
+	slot->dirty = true; /* its number is taken, whatever it counts */
+	f->n_granted++;
 	put_in_table(f->table, f->cap, hash, at);
 	return 0;
+}
+
+/*
+ * The lowest free slot. A checkpoint may lack series that were made while it
+ * was written; folding the log again makes them in the same order, so that
+ * each gets its own number back.
+ */
+static uint32_t free_slot(struct samples_family *f)
+{
+	if (f->gap == SAMPLES_OVERFLOW)
+		f->gap++;
+	while (f->gap < f->n && samples_slot_at(f, f->gap)->shape)
+		f->gap++;
+	return f->gap;
 }
 
 int64_t samples_resolve(struct samples *s, struct samples_family *f,
@@ -160,7 +176,7 @@ int64_t samples_resolve(struct samples *s, struct samples_family *f,
 	err = f->n == 0 ? reach_slot(f, SAMPLES_OVERFLOW) : 0;
 	if (err < 0)
 		return err;
-	if (f->n > s->opt.max_series)
+	if (f->n_granted >= s->opt.max_series)
 		return SAMPLES_OVERFLOW;
 	for (size_t i = 0; i < l->shape->n; i++) {
 		if (!l->value[i])
@@ -169,7 +185,7 @@ int64_t samples_resolve(struct samples *s, struct samples_family *f,
 		if (!l->value[i])
 			return -ENOMEM;
 	}
-	at = f->n;
+	at = free_slot(f);
 	err = fill_slot(f, at, hash, l->shape, l->value);
 	return err < 0 ? err : (int64_t)at;
 }

@@ -74,7 +74,9 @@ struct samples_family {
 	uint64_t born_log; /* the batch that made it: earlier ones differed */
 	struct samples_sender last, other;
 	struct samples_shape *shapes;
-	uint32_t n; /* slots */
+	uint32_t n; /* slots, with gaps after loading */
+	uint32_t n_granted; /* series in them, the overflow series apart */
+	uint32_t gap; /* no slot below is free */
 	struct samples_chunk **chunk;
 	size_t n_chunks;
 	uint32_t *table; /* open addressing: slot + 1 */
@@ -241,5 +243,35 @@ int64_t samples_resolve(struct samples *s, struct samples_family *f,
 int samples_restore(struct samples *s, struct samples_family *f, uint32_t slot,
 		    const struct samples_shape *shape,
 		    const struct interned *const *value);
+
+/* --- samples_apply.c, samples_programs.c --- */
+
+/* A family of the batch, as it is here. */
+struct samples_input_family {
+	struct samples_family *f; /* NULL: left out */
+	bool conflict;
+	const struct samples_shape *shape;
+	size_t first_label; /* of its names in the batch */
+	size_t n_labels;
+	/* Where in the shape each label of the batch goes, and the node. */
+	uint16_t place[LIMIT_SAMPLE_LABELS];
+	int node_place; /* -1: the series has no node */
+};
+
+/* A batch that is being applied. */
+struct samples_input {
+	struct samples *s;
+	const struct batch *b;
+	uint64_t log_id;
+	int64_t us;
+	uint32_t node;
+	bool node_skips; /* it has this batch already */
+	uint64_t conflict, no_family; /* increments left out */
+	struct samples_input_family *family;
+	int64_t *slot; /* by series of the batch; -1: left out */
+};
+
+/* The node's programs, and what was left out. -ENOMEM. */
+int samples_note_node(struct samples_input *a);
 
 #endif /* AGGREGATOR_SAMPLES_SAMPLES_STATE_H */

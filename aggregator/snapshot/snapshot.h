@@ -117,12 +117,13 @@ struct fold;
 /* Copies the counters of the fold's service graph. */
 void snapshot_count_edges(struct snapshot_engine *to, struct fold *f);
 
-struct interned;
+struct snapshot_label {
+	const char *name, *value;
+};
 
 /* One series of a user program's metric. */
 struct snapshot_sample {
-	const struct interned *const *name; /* of its labels */
-	const struct interned *const *value;
+	const struct snapshot_label *label; /* none with an empty value */
 	size_t n_labels;
 	bool overflow; /* beyond the budget; no labels */
 	int64_t gauge; /* all in integers: shown times the multiplier */

@@ -13,12 +13,13 @@
 #include "common/clock.h"
 
 /* Gauges of a node that is silent for this long are not shown. */
-#define SILENT_US ((int64_t)75 * 1000000) /* 15 s until it is down, and 1 min  \
-					   */
+#define SILENT_US                                                              \
+	((int64_t)75 * 1000000) /* 15 s until it is down, and 1 min            \
+				 */
 
 struct raw_family {
 	const struct samples_family *f;
-	uint32_t n;
+	uint32_t n, granted;
 	const uint64_t *value; /* stride of each */
 	const int64_t *active_us;
 	const struct samples_gauge *gauge;
@@ -106,9 +107,15 @@ static int copy_family(struct snapshot_taken *t, const struct samples_family *f,
 		if (gauges)
 			memcpy(gauge + at, c->gauge, n * sizeof(*gauge));
 	}
-	*out =
-		(struct raw_family){ f,	     f->n,  value,
-				     active, gauge, f->overflowed };
+	*out = (struct raw_family){
+		.f = f,
+		.n = f->n,
+		.granted = f->n_granted,
+		.value = value,
+		.active_us = active,
+		.gauge = gauge,
+		.overflowed = f->overflowed,
+	};
 	return 0;
 }
 
@@ -301,7 +308,7 @@ int snapshot_begin_samples(struct snapshot_taken *t)
 			.multiplier = f->multiplier,
 			.bound = f->bound,
 			.n_bounds = f->n_bounds,
-			.series = raw->family[i].n ? raw->family[i].n - 1 : 0,
+			.series = raw->family[i].granted,
 			.limit = raw->state->opt.max_series,
 			.overflowed = raw->family[i].overflowed,
 		};
@@ -411,7 +418,21 @@ static bool is_shown(const struct snapshot_taken *t,
 				      (int64_t)idle_s * 1000000;
 }
 
+/* Takes labels from *at on. */
+static void fill_labels(const struct samples_slot *from, size_t n,
+			struct snapshot_label **at, struct snapshot_sample *out)
+{
+	out->label = *at;
+	for (size_t i = 0; i < n; i++)
+		if (from->value[i]->len > 0) /* an empty label is none */
+			(*at)[out->n_labels++] = (struct snapshot_label){
+				from->shape->name[i]->text, from->value[i]->text
+			};
+	*at += out->n_labels;
+}
+
 static void fill_sample(const struct raw_family *raw, uint32_t slot,
+			struct snapshot_label **label,
 			struct snapshot_sample *out)
 {
 	const struct samples_family *f = raw->f;
@@ -420,11 +441,8 @@ static void fill_sample(const struct raw_family *raw, uint32_t slot,
 	bool merged = raw->gauge && f->merge != SAMPLES_MERGE_NONE;
 
 	*out = (struct snapshot_sample){ .overflow = !from->shape };
-	if (from->shape) {
-		out->name = from->shape->name;
-		out->value = (const struct interned *const *)from->value;
-		out->n_labels = from->shape->n - merged;
-	}
+	if (from->shape)
+		fill_labels(from, from->shape->n - merged, label, out);
 	out->gauge = (int64_t)value[0];
 	out->count = value[0];
 	if (f->kind != SAMPLES_HISTOGRAM)
@@ -470,12 +488,16 @@ int snapshot_build_family(struct snapshot_taken *t, size_t family)
 	struct samples_family *f = (struct samples_family *)(uintptr_t)raw->f;
 	struct snapshot_family *out = &t->families[family];
 	struct snapshot_sample *sample;
+	struct snapshot_label *label;
 	uint32_t *order, before = 0;
-	size_t count = 0, n = 0;
+	size_t count = 0, n = 0, labels = 0;
 
 	order = order_slots(t, f, raw->n, &count);
 	sample = snapshot_memory(t, count + 1, sizeof(*sample));
-	if (!order || !sample)
+	for (size_t i = 0; order && i < count; i++)
+		labels += samples_slot_at(f, order[i])->shape->n;
+	label = snapshot_memory(t, labels, sizeof(*label));
+	if (!order || !sample || !label)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
 		if (!is_shown(t, raw, order[i]))
@@ -484,11 +506,11 @@ int snapshot_build_family(struct snapshot_taken *t, size_t family)
 			merge_gauge(f->merge, &sample[n - 1],
 				    (int64_t)raw->value[order[i]]);
 		else
-			fill_sample(raw, order[i], &sample[n++]);
+			fill_sample(raw, order[i], &label, &sample[n++]);
 		before = order[i];
 	}
 	if (has_counts(raw))
-		fill_sample(raw, SAMPLES_OVERFLOW, &sample[n++]);
+		fill_sample(raw, SAMPLES_OVERFLOW, &label, &sample[n++]);
 	out->sample = sample;
 	out->n = n;
 	return 0;

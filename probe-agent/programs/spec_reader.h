@@ -58,6 +58,11 @@ void *spec_grow(void *list, size_t *n, size_t size);
 /* The nearest of a NULL-ended list of names, or NULL if none is near. */
 const char *spec_nearest(const char *name, const char *const *names);
 
+/* --- spec_labels.c --- */
+
+/* `labels:` of a metric; to is the struct spec_metric. */
+int spec_read_labels(struct spec_reader *r, int node, void *to);
+
 /* --- spec_metrics.c --- */
 
 /* The map `metrics:` of ebpf_exporter's dialects and ours. */

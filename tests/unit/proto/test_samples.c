@@ -133,7 +133,7 @@ static const char *decode(const struct batch *b, struct batch *out)
 
 	assert_int_equal(batch_encode(b, &data, &len), 0);
 	err = batch_decode(arena, data, len, out, &reason);
-	assert_true(err == 0 || (err == -EPROTO && reason));
+	assert_true(!err || (err == -EPROTO && reason));
 	free(data);
 	return err ? reason : NULL;
 }
@@ -359,7 +359,7 @@ static void every_prefix_is_taken_or_refused(void **state)
 
 		memcpy(at, data, n);
 		err = batch_decode(arena, at, n, &out, &reason);
-		assert_true(err == 0 || err == -EPROTO);
+		assert_true(!err || err == -EPROTO);
 	}
 	munmap(map, 2 * (size_t)page);
 	free(data);
