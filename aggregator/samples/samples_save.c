@@ -199,6 +199,7 @@ int samples_save_next(struct samples *s, uint64_t now, struct samples_row *out)
 	if (c->node == s->n_nodes)
 		return 0;
 	out->kind = SAMPLES_ROW_NODE;
+	out->family = 0;
 	out->node = s->node[c->node].name->text;
 	put_node(&s->node[c->node], &s->blob);
 	return hand_out(s, &s->node[c->node++].dirty, now, out);
