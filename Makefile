@@ -103,7 +103,7 @@ include $(wildcard */module.mk)
 all: $(BINARIES) $(LIBRARIES)
 
 # ---- generic rules
-$(B)/obj/%.o: %.c
+$(B)/obj/%.o: %.c | $(GEN)/proto/resource.gen.h
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(CFLAGS) -MD -MP -c $< -o $@

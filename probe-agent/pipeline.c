@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "probe-agent/pipeline.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "common/log.h"
 #include "probe-agent/batch/packer.h"
 #include "probe-agent/batch/samples_table.h"
+#include "probe-agent/http/http_label.h"
 #include "probe-agent/identity/filter.h"
 #include "probe-agent/identity/identity.h"
 #include "probe-agent/identity/route.h"
-
-#define HOST_MAX 253 /* of a DNS name */
 
 struct pipeline {
 	struct pipeline_options opt;
@@ -41,113 +38,6 @@ struct pipeline_sources {
 	struct pipeline_tls tls;
 };
 
-/* The methods of RFC 9110 and RFC 5789; all others are one label value. */
-static const char *method_name(struct slice m)
-{
-	static const struct slice known[] = {
-		{ "GET", 3 },	 { "POST", 4 },	   { "PUT", 3 },
-		{ "DELETE", 6 }, { "HEAD", 4 },	   { "OPTIONS", 7 },
-		{ "PATCH", 5 },	 { "CONNECT", 7 }, { "TRACE", 5 },
-	};
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
-		if (known[i].len == m.len &&
-		    !memcmp(known[i].data, m.data, m.len))
-			return known[i].data;
-	return "_OTHER";
-}
-
-static void address_text(const struct endpoint *end, char out[HOST_MAX + 1])
-{
-	if (!inet_ntop(end->family == AF_INET6 ? AF_INET6 : AF_INET,
-		       end->remote_addr, out, HOST_MAX + 1))
-		out[0] = '\0';
-}
-
-/* Characters that a host name may have, in lower case; 0 for all others. */
-static const char host_chars[256] = {
-	['a'] = 'a', ['A'] = 'a', ['b'] = 'b', ['B'] = 'b', ['c'] = 'c',
-	['C'] = 'c', ['d'] = 'd', ['D'] = 'd', ['e'] = 'e', ['E'] = 'e',
-	['f'] = 'f', ['F'] = 'f', ['g'] = 'g', ['G'] = 'g', ['h'] = 'h',
-	['H'] = 'h', ['i'] = 'i', ['I'] = 'i', ['j'] = 'j', ['J'] = 'j',
-	['k'] = 'k', ['K'] = 'k', ['l'] = 'l', ['L'] = 'l', ['m'] = 'm',
-	['M'] = 'm', ['n'] = 'n', ['N'] = 'n', ['o'] = 'o', ['O'] = 'o',
-	['p'] = 'p', ['P'] = 'p', ['q'] = 'q', ['Q'] = 'q', ['r'] = 'r',
-	['R'] = 'r', ['s'] = 's', ['S'] = 's', ['t'] = 't', ['T'] = 't',
-	['u'] = 'u', ['U'] = 'u', ['v'] = 'v', ['V'] = 'v', ['w'] = 'w',
-	['W'] = 'w', ['x'] = 'x', ['X'] = 'x', ['y'] = 'y', ['Y'] = 'y',
-	['z'] = 'z', ['Z'] = 'z', ['0'] = '0', ['1'] = '1', ['2'] = '2',
-	['3'] = '3', ['4'] = '4', ['5'] = '5', ['6'] = '6', ['7'] = '7',
-	['8'] = '8', ['9'] = '9', ['.'] = '.', ['-'] = '-', ['_'] = '_',
-	[':'] = ':',
-};
-
-/*
- * The name that a client asked for: the Host header without its port, in lower
- * case. If that can't be a host name, the server's address.
- */
-static void server_address(const struct exchange *x, char out[HOST_MAX + 1])
-{
-	const char *h = x->host.data;
-	size_t n = x->host.len, i;
-	const char *end;
-
-	if (n && h[0] == '[') {
-		end = memchr(h, ']', n);
-		n = end ? (size_t)(end - h) - 1 : 0;
-		h++;
-	} else if (n) {
-		end = memchr(h, ':', n);
-		if (end)
-			n = (size_t)(end - h);
-	}
-	if (n > HOST_MAX)
-		n = 0;
-	for (i = 0; i < n && host_chars[(uint8_t)h[i]]; i++)
-		out[i] = host_chars[(uint8_t)h[i]];
-	if (!n || i < n) {
-		address_text(x->end, out);
-		return;
-	}
-	out[n] = '\0';
-}
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
-
-static bool from_hex(const char *hex, size_t bytes, uint8_t *out)
-{
-	int hi, lo;
-
-	for (size_t i = 0; i < bytes; i++) {
-		hi = hex_value(hex[2 * i]);
-		lo = hex_value(hex[2 * i + 1]);
-		if (hi < 0 || lo < 0)
-			return false;
-		out[i] = (uint8_t)(hi << 4 | lo);
-	}
-	return true;
-}
-
-/* W3C Trace Context: version-traceid-parentid-flags, "00-" 32 "-" 16 "-" 2. */
-static bool parse_traceparent(struct slice t, uint8_t out[24])
-{
-	static const uint8_t zero[16];
-
-	if (t.len < 55 || t.data[2] != '-' || t.data[35] != '-' ||
-	    t.data[52] != '-' || !memcmp(t.data, "ff", 2))
-		return false;
-	return from_hex(t.data + 3, 16, out) &&
-	       from_hex(t.data + 36, 8, out + 16) && memcmp(out, zero, 16) &&
-	       memcmp(out + 16, zero, 8);
-}
-
 static uint64_t us(uint64_t ns)
 {
 	return (ns + 500) / 1000;
@@ -160,16 +50,11 @@ static void on_exchange(void *arg, const struct exchange *x)
 	struct pipeline *p = arg;
 	const struct identity *id = identity_lookup(p->identities, x->end);
 	uint64_t span = x->end_ns > x->start_ns ? x->end_ns - x->start_ns : 0;
-	char address[HOST_MAX + 1];
+	char address[HTTP_LABEL_HOST_MAX + 1];
 	uint8_t trace[24];
 	struct packer_event e = {
 		.resource = id->number,
-		.service = id->service,
-		.namespace_ = id->namespace_,
-		.instance = id->instance,
-		.container = id->container,
-		.executable = id->executable,
-		.method = method_name(x->method),
+		.method = http_label_method(x->method),
 		.scheme = x->tls ? "https" : "http",
 		.address = address,
 		.role = x->role,
@@ -183,6 +68,7 @@ static void on_exchange(void *arg, const struct exchange *x)
 	};
 	int full;
 
+	memcpy(e.column, id->column, sizeof(e.column));
 	address[0] = '\0';
 	if (x->end->local_port && x->end->remote_port) {
 		e.local = (struct packer_end){ x->end->local_addr,
@@ -198,10 +84,10 @@ static void on_exchange(void *arg, const struct exchange *x)
 					 x->target.len);
 	} else {
 		e.route = "";
-		server_address(x, address);
+		http_label_host(x, address);
 		e.port = x->end->remote_port;
 	}
-	if (parse_traceparent(x->traceparent, trace))
+	if (http_label_trace(x->traceparent, trace))
 		e.trace = trace;
 	full = packer_add(p->packer, &e);
 	if (full < 0) {
@@ -221,21 +107,6 @@ static bool on_select(void *arg, const struct endpoint *end)
 			      identity_lookup(p->identities, end));
 }
 
-static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns)
-{
-	struct pipeline *p = arg;
-
-	p->opt.ignore(p->opt.arg, sock, born_ns);
-}
-
-static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
-		       struct tap_rec_progress *out, uint64_t *last_bytes)
-{
-	struct pipeline *p = arg;
-
-	return p->opt.progress(p->opt.arg, sock, born_ns, out, last_bytes);
-}
-
 static int set_up(struct pipeline *p)
 {
 	const struct agent_config *cfg = p->opt.cfg;
@@ -247,10 +118,10 @@ static int set_up(struct pipeline *p)
 	struct conn_options co = {
 		.max_connections = cfg->capture.max_connections,
 		.exchange = on_exchange,
-		.ignore = p->opt.ignore ? on_ignore : NULL,
 		.select = on_select,
-		.progress = p->opt.progress ? on_progress : NULL,
 		.arg = p,
+		.source = p->opt.source,
+		.protos = p->opt.protos,
 	};
 	struct route_options ro = {
 		.patterns = (const char *const *)cfg->routes.patterns,

@@ -21,11 +21,11 @@ struct samples_table;
 struct pipeline_options {
 	const struct agent_config *cfg; /* borrowed for the pipeline's life */
 	struct outbox *outbox; /* borrowed likewise */
-	conn_ignore_fn ignore; /* see conn.h; may be NULL */
-	conn_progress_fn progress; /* see conn.h; may be NULL */
+	struct conn_source source; /* see conn.h */
+	const struct http_proto *const *protos; /* see conn.h; NULL: all */
 	/* Called with every batch before it goes to the outbox; may be NULL. */
 	void (*batch)(void *arg, const void *data, size_t len);
-	void *arg; /* passed to these callbacks */
+	void *arg; /* of batch() */
 };
 
 /* Sets *out, released by pipeline_free(). -EINVAL, -ENOMEM. */

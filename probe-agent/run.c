@@ -117,21 +117,6 @@ static void close_trace(struct agent *a)
 			  a->cfg->record);
 }
 
-static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns)
-{
-	struct agent *a = arg;
-
-	tap_ignore(a->tap, sock, born_ns);
-}
-
-static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
-		       struct tap_rec_progress *out, uint64_t *last_bytes)
-{
-	struct agent *a = arg;
-
-	return tap_progress(a->tap, sock, born_ns, out, last_bytes);
-}
-
 /* Files with TLS calls that are reported; any more are only logged. */
 #define TLS_PROBES 64
 
@@ -295,8 +280,7 @@ static int start(struct agent *a)
 	};
 	struct pipeline_options po = {
 		.cfg = cfg,
-		.ignore = on_ignore,
-		.progress = on_progress,
+		.source = { tap_ignore, tap_progress, NULL },
 		.batch = on_batch,
 		.arg = a,
 	};
@@ -308,14 +292,16 @@ static int start(struct agent *a)
 		err = outbox_open(&a->outbox, &oo);
 	if (err)
 		return err;
-	po.outbox = a->outbox;
-	err = pipeline_new(&a->pipeline, &po);
-	if (!err && cfg->record)
+	if (cfg->record)
 		err = open_trace(a);
 	if (!err && cfg->record_tap)
 		err = recording_create(&a->recording, cfg->record_tap);
 	if (!err)
 		err = start_capture(a, &to);
+	po.outbox = a->outbox;
+	po.source.arg = a->tap;
+	if (!err)
+		err = pipeline_new(&a->pipeline, &po);
 	if (!err)
 		err = set_info(a);
 	if (!err)

@@ -58,32 +58,45 @@ static const char *take_strings(struct batch_arena *a, const Redtap__Batch *m,
 	return NULL;
 }
 
+/*
+ * Checks one column of the resources. One behind the first five may be absent:
+ * older agents do not have it.
+ */
+static const char *check_resource(const uint32_t **column, size_t n_column,
+				  size_t n, bool optional, size_t n_strings)
+{
+	static const uint32_t empty[LIMIT_RESOURCES];
+
+	if (n_column == 0 && optional) {
+		*column = empty;
+		return NULL;
+	}
+	if (n_column != n)
+		return "resources: columns of unequal length";
+	return below_u32(*column, n, n_strings)
+		       ? NULL
+		       : "resources: index outside strings";
+}
+
 static const char *take_resources(const Redtap__Resources *m, struct batch *b)
 {
 	struct batch_resources *r = &b->resources;
-	size_t n;
+	const char *wrong = NULL;
 
 	if (!m)
 		return NULL;
-	n = m->n_service;
-	if (n > LIMIT_RESOURCES)
+	r->n = m->n_service;
+	if (r->n > LIMIT_RESOURCES)
 		return "resources: more than LIMIT_RESOURCES";
-	if (m->n_namespace_ != n || m->n_instance != n || m->n_container != n ||
-	    m->n_executable != n)
-		return "resources: columns of unequal length";
-	if (!below_u32(m->service, n, b->n_strings) ||
-	    !below_u32(m->namespace_, n, b->n_strings) ||
-	    !below_u32(m->instance, n, b->n_strings) ||
-	    !below_u32(m->container, n, b->n_strings) ||
-	    !below_u32(m->executable, n, b->n_strings))
-		return "resources: index outside strings";
-	r->n = n;
-	r->service = m->service;
-	r->namespace_ = m->namespace_;
-	r->instance = m->instance;
-	r->container = m->container;
-	r->executable = m->executable;
-	return NULL;
+#define TAKE(name, text)                                                       \
+	r->name = m->name;                                                     \
+	if (!wrong)                                                            \
+		wrong = check_resource(&r->name, m->n_##name, r->n,            \
+				       RESOURCE_##name > RESOURCE_executable,  \
+				       b->n_strings);
+	RESOURCE_COLUMNS(TAKE)
+#undef TAKE
+	return wrong;
 }
 
 static const char *check_series(const Redtap__Series *m, const struct batch *b)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/resource.gen.h"
 #include "proto/samples.h"
 
 /*
@@ -64,10 +65,33 @@ struct batch_string {
 	uint32_t len;
 };
 
+/*
+ * The columns of a resource as members of a type, by name and by number: put
+ * into a struct, it gives x.service and x.column[RESOURCE_service].
+ */
+#define RESOURCE_NUMBER(name, text) RESOURCE_##name,
+enum { RESOURCE_COLUMNS(RESOURCE_NUMBER) RESOURCE_N };
+#define RESOURCE_INDEX(name, text) const uint32_t *name;
+#define RESOURCE_TEXT(name, text) const char *name;
+#define BATCH_RESOURCE_TEXTS                                                   \
+	union {                                                                \
+		struct {                                                       \
+			RESOURCE_COLUMNS(RESOURCE_TEXT)                        \
+		};                                                             \
+		const char *column[RESOURCE_N];                                \
+	}
+/* "service", "namespace" …; NULL if out of range. Static. */
+const char *batch_resource_name(unsigned column);
+
+/* Columns of string numbers. */
 struct batch_resources {
 	size_t n;
-	const uint32_t *service, *namespace_, *instance, *container,
-		*executable;
+	union {
+		struct {
+			RESOURCE_COLUMNS(RESOURCE_INDEX)
+		};
+		const uint32_t *column[RESOURCE_N];
+	};
 };
 
 struct batch_series {

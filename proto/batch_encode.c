@@ -32,17 +32,28 @@ struct wire {
 		(m)->field = unconst(column);                                  \
 	} while (0)
 
+/* Whether a column says anything: NULL and all "" need not be sent. */
+static bool says_something(const uint32_t *column, size_t n)
+{
+	for (size_t i = 0; column && i < n; i++)
+		if (column[i])
+			return true;
+	return false;
+}
+
 static void put_resources(struct wire *w, const struct batch_resources *r)
 {
 	Redtap__Resources *m = &w->resources;
 
 	if (r->n == 0)
 		return;
-	COLUMN(m, service, r->service, r->n);
-	COLUMN(m, namespace_, r->namespace_, r->n);
-	COLUMN(m, instance, r->instance, r->n);
-	COLUMN(m, container, r->container, r->n);
-	COLUMN(m, executable, r->executable, r->n);
+		/* Older aggregators want the first five, and know no others. */
+#define PUT(name, text)                                                        \
+	if (RESOURCE_##name <= RESOURCE_executable ||                          \
+	    says_something(r->name, r->n))                                     \
+		COLUMN(m, name, r->name, r->n);
+	RESOURCE_COLUMNS(PUT)
+#undef PUT
 	w->batch.resources = m;
 }
 

@@ -122,11 +122,9 @@ static void keep_tables(struct keep *k, const char *service)
 	for (size_t i = 0; i < in->n_strings; i++)
 		k->map.string[i] = GONE;
 	map_string(k, 0); /* "" */
-	ro->service = string_column(k, r->service, m, r->n);
-	ro->namespace_ = string_column(k, r->namespace_, m, r->n);
-	ro->instance = string_column(k, r->instance, m, r->n);
-	ro->container = string_column(k, r->container, m, r->n);
-	ro->executable = string_column(k, r->executable, m, r->n);
+	for (unsigned c = 0; c < RESOURCE_N; c++)
+		if (r->column[c])
+			ro->column[c] = string_column(k, r->column[c], m, r->n);
 	m = k->map.series;
 	column = new_column(k, s->n);
 	for (size_t i = 0; i < s->n; i++)

@@ -163,6 +163,15 @@ const char *loss_stage_name(unsigned stage)
 	return stage < LOSS_STAGES ? names[stage] : NULL;
 }
 
+const char *batch_resource_name(unsigned column)
+{
+#define NAME(name, text) [RESOURCE_##name] = text,
+	static const char *const names[] = { RESOURCE_COLUMNS(NAME) };
+#undef NAME
+
+	return column < RESOURCE_N ? names[column] : NULL;
+}
+
 const char *agent_counter_name(unsigned counter)
 {
 	static const char *const names[AGENT_COUNTERS] = {

@@ -48,15 +48,15 @@ static void put_targets(struct expose_writer *w, const struct list_arg *a)
 {
 	for (size_t i = 0; i < a->s->n_targets; i++) {
 		const struct snapshot_target *t = &a->s->targets[i];
-		struct expose_label l[] = {
-			{ "job", t->job },
-			{ "instance", t->instance },
-			{ "host_name", t->node },
-			{ "container_id", t->container },
-			{ "process_executable_name", t->executable },
+		struct expose_label l[] = { { "job", t->job },
+					    { "instance", t->instance },
+					    { "host_name", t->node },
+#define LABEL(name, text) { text, t->name },
+					    RESOURCE_LABELS(LABEL)
+#undef LABEL
 		};
 
-		sample(w, l, keep_named(l, 5), 1);
+		sample(w, l, keep_named(l, sizeof(l) / sizeof(l[0])), 1);
 	}
 }
 

@@ -148,9 +148,8 @@ int fold_new(struct fold **out, const struct fold_options *opt)
 	for (size_t i = 0; i < opt->views->n; i++)
 		f->filtered |= filter_labels(&opt->views->view[i]);
 	f->generation = 1;
-	f->target_table_cap = 1024;
-	f->target_table = calloc(f->target_table_cap, sizeof(uint32_t));
-	if (!f->target_table || fold_bins_init(&f->bins) < 0)
+	if (hash_index_init(&f->target_index, 1024) ||
+	    fold_bins_init(&f->bins) < 0)
 		goto fail;
 	err = intern_new(&f->intern);
 	if (err < 0)
@@ -205,7 +204,7 @@ void fold_free(struct fold *f)
 	fold_bins_fini(&f->bins);
 	pool_fini(&f->pool);
 	free(f->target);
-	free(f->target_table);
+	hash_index_fini(&f->target_index);
 	free(f);
 }
 

@@ -94,12 +94,11 @@ const struct cells *fold_cells(const struct fold *f, bool seconds);
 enum fold_target_field {
 	TARGET_JOB,
 	TARGET_INSTANCE,
-	TARGET_SERVICE,
-	TARGET_NAMESPACE,
-	TARGET_CONTAINER,
 	TARGET_NODE,
-	TARGET_EXECUTABLE,
-	TARGET_FIELDS,
+#define FIELD(name, text) TARGET_##name,
+	RESOURCE_ATTRIBUTES(FIELD)
+#undef FIELD
+		TARGET_FIELDS,
 };
 struct fold_target {
 	const struct interned *value[TARGET_FIELDS];

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/hash_index.h"
+
 #define CACHE_MAX 65536u /* entries; then the next batch empties it */
 #define NO_SLOT UINT32_MAX
 
@@ -31,8 +33,7 @@ struct fold_edges {
 	char *entry; /* stride bytes each */
 	size_t stride;
 	uint32_t n, cap;
-	uint32_t *table; /* open addressing: entry + 1 */
-	uint32_t table_cap; /* a power of two */
+	struct hash_index index;
 	uint32_t *touched; /* entries of the batch */
 	uint32_t n_touched, touched_cap;
 	const struct fold_input *fb;
@@ -58,9 +59,7 @@ int fold_edges_new(struct fold_edges **out, struct fold *f, size_t first,
 	e->kind = (struct series_label){ .data = EDGES_VIRTUAL,
 					 .len = strlen(EDGES_VIRTUAL) };
 	e->kind.hash = intern_hash(in, e->kind.data, e->kind.len);
-	e->table_cap = 256;
-	e->table = calloc(e->table_cap, sizeof(*e->table));
-	if (e->table)
+	if (!hash_index_init(&e->index, 256))
 		err = graph_new(&e->graph, opt);
 	if (err < 0) {
 		fold_edges_free(e);
@@ -76,7 +75,7 @@ void fold_edges_free(struct fold_edges *e)
 		return;
 	graph_free(e->graph);
 	free(e->entry);
-	free(e->table);
+	hash_index_fini(&e->index);
 	free(e->touched);
 	free(e);
 }
@@ -119,11 +118,11 @@ static int resolve_edge(struct fold_edges *e, const struct graph_edge *g,
 	return 0;
 }
 
-static size_t hash_of(uint32_t client, uint32_t server, uint32_t flags)
+static uint64_t hash_of(uint32_t client, uint32_t server, uint32_t flags)
 {
 	uint64_t h = ((uint64_t)client << 32 | server) * 0x9e3779b97f4a7c15;
 
-	return (size_t)((h ^ h >> 31) + flags * 0x85ebca6b);
+	return (h ^ h >> 31) + flags * 0x85ebca6b;
 }
 
 static struct entry *entry_at(const struct fold_edges *e, uint32_t i)
@@ -131,14 +130,11 @@ static struct entry *entry_at(const struct fold_edges *e, uint32_t i)
 	return (struct entry *)(void *)(e->entry + i * e->stride);
 }
 
-static void place_edge(struct fold_edges *e, uint32_t i)
+static uint64_t hash_at(const void *edges, uint32_t i)
 {
-	const struct entry *x = entry_at(e, i);
-	size_t at = hash_of(x->client, x->server, x->flags);
+	const struct entry *x = entry_at(edges, i);
 
-	for (at &= e->table_cap - 1; e->table[at];)
-		at = (at + 1) & (e->table_cap - 1);
-	e->table[at] = i + 1;
+	return hash_of(x->client, x->server, x->flags);
 }
 
 static int more_room(struct fold_edges *e)
@@ -153,17 +149,7 @@ static int more_room(struct fold_edges *e)
 		e->entry = p;
 		e->cap = cap;
 	}
-	if (2 * e->n < e->table_cap)
-		return 0;
-	p = calloc(2 * e->table_cap, sizeof(*e->table));
-	if (!p)
-		return -ENOMEM;
-	free(e->table);
-	e->table = p;
-	e->table_cap *= 2;
-	for (uint32_t i = 0; i < e->n; i++)
-		place_edge(e, i);
-	return 0;
+	return hash_index_reserve(&e->index, hash_at, e);
 }
 
 static int add_entry(struct fold_edges *e, const struct graph_edge *g,
@@ -173,7 +159,8 @@ static int add_entry(struct fold_edges *e, const struct graph_edge *g,
 		return -ENOMEM;
 	*out = entry_at(e, e->n);
 	**out = *key;
-	place_edge(e, e->n++);
+	hash_index_put(&e->index, hash_at(e, e->n), e->n);
+	e->n++;
 	return resolve_edge(e, g, *out);
 }
 
@@ -216,10 +203,10 @@ static int find_entry(struct fold_edges *e, const struct graph_edge *g,
 			 (g->failed ? EDGE_FAILED : 0),
 	};
 	size_t at = hash_of(key.client, key.server, key.flags);
+	uint32_t i;
 
-	for (at &= e->table_cap - 1; e->table[at];
-	     at = (at + 1) & (e->table_cap - 1)) {
-		struct entry *x = entry_at(e, e->table[at] - 1);
+	while (hash_index_next(&e->index, &at, &i)) {
+		struct entry *x = entry_at(e, i);
 
 		if (x->client == key.client && x->server == key.server &&
 		    x->flags == key.flags) {
@@ -308,7 +295,7 @@ int fold_edges_batch(struct fold_edges *e, const struct fold_input *fb,
 	int err;
 
 	if (e->n >= CACHE_MAX) {
-		memset(e->table, 0, e->table_cap * sizeof(*e->table));
+		hash_index_clear(&e->index);
 		e->n = 0;
 	}
 	e->fb = fb;

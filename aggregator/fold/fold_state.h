@@ -11,6 +11,7 @@
 #include "aggregator/fold/pool.h"
 #include "aggregator/fold/slowest.h"
 #include "aggregator/series/labelset.h"
+#include "common/hash_index.h"
 
 /* Internals of the fold, for fold.c and fold_*.c only. */
 
@@ -140,8 +141,7 @@ struct fold {
 
 	struct fold_target *target;
 	size_t n_targets, target_cap;
-	uint32_t *target_table; /* open addressing: index + 1 */
-	size_t target_table_cap;
+	struct hash_index target_index;
 
 	uint64_t generation; /* given to new spans */
 	uint64_t newest_shared; /* generation of the newest snapshot */

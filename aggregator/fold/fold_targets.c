@@ -4,65 +4,41 @@
 #include <string.h>
 
 #include "aggregator/fold/fold_state.h"
+#include "common/grow.h"
 
 #define TARGETS_MAX 100000u
 
-static size_t target_hash(const struct interned *job,
-			  const struct interned *instance)
+static uint64_t target_hash(const struct interned *job,
+			    const struct interned *instance)
 {
 	uint64_t h = job->hash * 0x9e3779b97f4a7c15 + instance->hash;
 
-	return (size_t)(h ^ h >> 29);
+	return h ^ h >> 29;
 }
 
-static void target_place(struct fold *f, size_t i)
+static uint64_t hash_at(const void *fold, uint32_t i)
 {
+	const struct fold *f = fold;
 	const struct fold_target *t = &f->target[i];
-	size_t mask = f->target_table_cap - 1;
-	size_t at =
-		target_hash(t->value[TARGET_JOB], t->value[TARGET_INSTANCE]) &
-		mask;
 
-	while (f->target_table[at])
-		at = (at + 1) & mask;
-	f->target_table[at] = (uint32_t)i + 1;
+	return target_hash(t->value[TARGET_JOB], t->value[TARGET_INSTANCE]);
 }
 
 static int target_room(struct fold *f)
 {
-	if (f->n_targets == f->target_cap) {
-		size_t cap = f->target_cap ? 2 * f->target_cap : 64;
-		void *p = realloc(f->target, cap * sizeof(*f->target));
+	int err = grow(&f->target, &f->target_cap, f->n_targets);
 
-		if (!p)
-			return -ENOMEM;
-		f->target = p;
-		f->target_cap = cap;
-	}
-	if (f->n_targets * 2 >= f->target_table_cap) {
-		size_t cap = 2 * f->target_table_cap;
-		uint32_t *table = calloc(cap, sizeof(*table));
-
-		if (!table)
-			return -ENOMEM;
-		free(f->target_table);
-		f->target_table = table;
-		f->target_table_cap = cap;
-		for (size_t i = 0; i < f->n_targets; i++)
-			target_place(f, i);
-	}
-	return 0;
+	return err ? err : hash_index_reserve(&f->target_index, hash_at, f);
 }
 
 static bool target_known(const struct fold *f, const struct interned *job,
 			 const struct interned *instance)
 {
-	size_t mask = f->target_table_cap - 1;
+	size_t at = target_hash(job, instance);
+	uint32_t i;
 
-	for (size_t at = target_hash(job, instance) & mask; f->target_table[at];
-	     at = (at + 1) & mask) {
-		const struct fold_target *t =
-			&f->target[f->target_table[at] - 1];
+	while (hash_index_next(&f->target_index, &at, &i)) {
+		const struct fold_target *t = &f->target[i];
 
 		if (t->value[TARGET_JOB] == job &&
 		    t->value[TARGET_INSTANCE] == instance)
@@ -100,7 +76,9 @@ int fold_add_target(struct fold *f, const char *const value[TARGET_FIELDS])
 	if (err < 0)
 		return err;
 	f->target[f->n_targets] = t;
-	target_place(f, f->n_targets++);
+	hash_index_put(&f->target_index, hash_at(f, (uint32_t)f->n_targets),
+		       (uint32_t)f->n_targets);
+	f->n_targets++;
 	return 0;
 }
 
@@ -121,11 +99,10 @@ int fold_note_targets(struct fold *f, const struct batch *b)
 			continue;
 		value[TARGET_JOB] = job->data;
 		value[TARGET_INSTANCE] = instance->data;
-		value[TARGET_SERVICE] = b->strings[rs->service[i]].data;
-		value[TARGET_NAMESPACE] = b->strings[rs->namespace_[i]].data;
-		value[TARGET_CONTAINER] = b->strings[rs->container[i]].data;
 		value[TARGET_NODE] = b->agent;
-		value[TARGET_EXECUTABLE] = b->strings[rs->executable[i]].data;
+#define SET(name, text) value[TARGET_##name] = b->strings[rs->name[i]].data;
+		RESOURCE_ATTRIBUTES(SET)
+#undef SET
 		err = fold_add_target(f, value);
 	}
 	return err;

@@ -5,14 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/hash_index.h"
+
 #define CHUNK 1024u
 #define KEEP_CHUNKS 16u /* kept after a clear; more were for a burst */
 
 struct windows {
 	struct window_delta **chunk;
 	size_t n_chunks, n;
-	uint32_t *table; /* open addressing: index + 1 */
-	size_t cap;
+	struct hash_index index;
 };
 
 int windows_new(struct windows **out)
@@ -21,9 +22,7 @@ int windows_new(struct windows **out)
 
 	if (!w)
 		return -ENOMEM;
-	w->cap = 1024;
-	w->table = calloc(w->cap, sizeof(*w->table));
-	if (!w->table) {
+	if (hash_index_init(&w->index, 1024)) {
 		free(w);
 		return -ENOMEM;
 	}
@@ -38,7 +37,7 @@ void windows_clear(struct windows *w)
 	while (w->n_chunks > KEEP_CHUNKS)
 		free(w->chunk[--w->n_chunks]);
 	w->n = 0;
-	memset(w->table, 0, w->cap * sizeof(*w->table));
+	hash_index_clear(&w->index);
 }
 
 void windows_free(struct windows *w)
@@ -49,7 +48,7 @@ void windows_free(struct windows *w)
 	for (size_t c = 0; c < w->n_chunks; c++)
 		free(w->chunk[c]);
 	free(w->chunk);
-	free(w->table);
+	hash_index_fini(&w->index);
 	free(w);
 }
 
@@ -63,46 +62,28 @@ struct window_delta *windows_at(struct windows *w, size_t i)
 	return &w->chunk[i / CHUNK][i % CHUNK];
 }
 
-static size_t hash_window(int64_t start_s, uint32_t key)
+static uint64_t hash_window(int64_t start_s, uint32_t key)
 {
 	uint64_t h = ((uint64_t)start_s << 32 | (uint32_t)start_s) ^
 		     (uint64_t)key * 0x9e3779b97f4a7c15;
 
 	h *= 0xbf58476d1ce4e5b9;
-	return (size_t)(h ^ h >> 31);
+	return h ^ h >> 31;
 }
 
-static void place_window(struct windows *w, uint32_t *table, size_t cap,
-			 size_t i)
+static uint64_t hash_at(const void *windows, uint32_t i)
 {
-	const struct window_delta *d = windows_at(w, i);
-	size_t at = hash_window(d->start_s, d->key) & (cap - 1);
+	const struct windows *w = windows;
+	const struct window_delta *d = &w->chunk[i / CHUNK][i % CHUNK];
 
-	while (table[at])
-		at = (at + 1) & (cap - 1);
-	table[at] = (uint32_t)i + 1;
-}
-
-static int grow_windows(struct windows *w)
-{
-	size_t cap = w->cap * 2;
-	uint32_t *table = calloc(cap, sizeof(*table));
-
-	if (!table)
-		return -ENOMEM;
-	for (size_t i = 0; i < w->n; i++)
-		place_window(w, table, cap, i);
-	free(w->table);
-	w->table = table;
-	w->cap = cap;
-	return 0;
+	return hash_window(d->start_s, d->key);
 }
 
 static int room(struct windows *w)
 {
 	void *p;
 
-	if (w->n * 2 >= w->cap && grow_windows(w) < 0)
+	if (hash_index_reserve(&w->index, hash_at, w))
 		return -ENOMEM;
 	if (w->n < w->n_chunks * CHUNK)
 		return 0;
@@ -120,11 +101,13 @@ static int room(struct windows *w)
 struct window_delta *windows_get(struct windows *w, int64_t start_s,
 				 uint32_t key)
 {
+	const uint64_t hash = hash_window(start_s, key);
 	struct window_delta *d;
+	size_t at = hash;
+	uint32_t i;
 
-	for (size_t i = hash_window(start_s, key) & (w->cap - 1); w->table[i];
-	     i = (i + 1) & (w->cap - 1)) {
-		d = windows_at(w, w->table[i] - 1);
+	while (hash_index_next(&w->index, &at, &i)) {
+		d = windows_at(w, i);
 		if (d->start_s == start_s && d->key == key)
 			return d;
 	}
@@ -134,6 +117,6 @@ struct window_delta *windows_get(struct windows *w, int64_t start_s,
 	memset(d, 0, sizeof(*d));
 	d->start_s = start_s;
 	d->key = key;
-	place_window(w, w->table, w->cap, w->n++);
+	hash_index_put(&w->index, hash, (uint32_t)w->n++);
 	return d;
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/grow.h"
+#include "common/hash_index.h"
 #include "common/log.h"
 #include "proto/limits.h"
 
@@ -16,8 +18,7 @@
 struct ledger {
 	struct ledger_agent **agent;
 	size_t n, cap, max;
-	uint32_t *table; /* open addressing: index + 1 */
-	size_t table_cap;
+	struct hash_index index;
 	struct ledger_epoch *dirty;
 };
 
@@ -28,9 +29,7 @@ int ledger_new(struct ledger **out, size_t max_agents)
 	if (!l)
 		return -ENOMEM;
 	l->max = max_agents ? max_agents : AGENTS_MAX;
-	l->table_cap = 256;
-	l->table = calloc(l->table_cap, sizeof(*l->table));
-	if (!l->table) {
+	if (hash_index_init(&l->index, 256)) {
 		free(l);
 		return -ENOMEM;
 	}
@@ -71,7 +70,7 @@ void ledger_free(struct ledger *l)
 	for (size_t i = 0; i < l->n; i++)
 		free_agent(l->agent[i]);
 	free(l->agent);
-	free(l->table);
+	hash_index_fini(&l->index);
 	free(l);
 }
 
@@ -84,47 +83,28 @@ static uint64_t hash_name(const char *s)
 	return h ^ h >> 32;
 }
 
-static void place_agent(struct ledger *l, size_t i)
+static uint64_t hash_at(const void *ledger, uint32_t i)
 {
-	size_t at = l->agent[i]->hash & (l->table_cap - 1);
+	const struct ledger *l = ledger;
 
-	while (l->table[at])
-		at = (at + 1) & (l->table_cap - 1);
-	l->table[at] = (uint32_t)i + 1;
+	return l->agent[i]->hash;
 }
 
 static int room(struct ledger *l)
 {
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? 2 * l->cap : 64;
-		void *p = realloc(l->agent, cap * sizeof(*l->agent));
+	int err = grow(&l->agent, &l->cap, l->n);
 
-		if (!p)
-			return -ENOMEM;
-		l->agent = p;
-		l->cap = cap;
-	}
-	if (l->n * 2 >= l->table_cap) {
-		size_t cap = 2 * l->table_cap;
-		uint32_t *table = calloc(cap, sizeof(*table));
-
-		if (!table)
-			return -ENOMEM;
-		free(l->table);
-		l->table = table;
-		l->table_cap = cap;
-		for (size_t i = 0; i < l->n; i++)
-			place_agent(l, i);
-	}
-	return 0;
+	return err ? err : hash_index_reserve(&l->index, hash_at, l);
 }
 
 static struct ledger_agent *find_agent(const struct ledger *l, const char *name,
 				       uint64_t hash)
 {
-	for (size_t at = hash & (l->table_cap - 1); l->table[at];
-	     at = (at + 1) & (l->table_cap - 1)) {
-		struct ledger_agent *a = l->agent[l->table[at] - 1];
+	size_t at = hash;
+	uint32_t i;
+
+	while (hash_index_next(&l->index, &at, &i)) {
+		struct ledger_agent *a = l->agent[i];
 
 		if (a->hash == hash && strcmp(a->name, name) == 0)
 			return a;
@@ -161,7 +141,7 @@ int ledger_agent_get(struct ledger *l, const char *name,
 		return -ENOMEM;
 	}
 	l->agent[l->n] = a;
-	place_agent(l, l->n++);
+	hash_index_put(&l->index, hash, (uint32_t)l->n++);
 	*out = a;
 	return 0;
 }

@@ -66,10 +66,8 @@ int labels_new(struct labels **out, struct intern *intern,
 	memcpy(l->used, used, sizeof(l->used));
 	l->n_slots = n_slots;
 	l->stride = KEY_WORDS + n_slots;
-	l->table_cap = 1024;
-	l->table = calloc(l->table_cap, sizeof(*l->table));
 	l->scratch = calloc(n_slots + 1, sizeof(*l->scratch));
-	if (!l->table || !l->scratch) {
+	if (hash_index_init(&l->index, 1024) || !l->scratch) {
 		labels_free(l);
 		return -ENOMEM;
 	}
@@ -91,7 +89,7 @@ void labels_free(struct labels *l)
 	free(l->instance_id);
 	free(l->text);
 	free(l->entry);
-	free(l->table);
+	hash_index_fini(&l->index);
 	free(l->scratch);
 	free(l);
 }

@@ -77,7 +77,7 @@ static bool make_key(struct labels *l, size_t i, uint32_t key[KEY_WORDS])
 	return known;
 }
 
-static size_t key_hash(const uint32_t *key)
+static uint64_t key_hash(const uint32_t *key)
 {
 	uint64_t h = 0, pair;
 
@@ -86,19 +86,26 @@ static size_t key_hash(const uint32_t *key)
 		h = (h ^ pair) * 0x9e3779b97f4a7c15;
 		h ^= h >> 32;
 	}
-	return (size_t)h;
+	return h;
+}
+
+static uint64_t hash_entry(const void *labels, uint32_t i)
+{
+	const struct labels *l = labels;
+
+	return key_hash(l->entry + i * l->stride);
 }
 
 const uint32_t *labels_cached(struct labels *l, size_t i)
 {
-	uint32_t key[KEY_WORDS];
-	size_t mask = l->table_cap - 1;
+	uint32_t key[KEY_WORDS], k;
+	size_t at;
 
 	if (!make_key(l, i, key))
 		return NULL;
-	for (size_t at = key_hash(key) & mask; l->table[at];
-	     at = (at + 1) & mask) {
-		const uint32_t *e = l->entry + (l->table[at] - 1) * l->stride;
+	at = key_hash(key);
+	while (hash_index_next(&l->index, &at, &k)) {
+		const uint32_t *e = l->entry + k * l->stride;
 
 		if (memcmp(e, key, sizeof(key)) == 0)
 			return e + KEY_WORDS;
@@ -111,20 +118,10 @@ uint32_t *labels_scratch(struct labels *l)
 	return l->scratch;
 }
 
-static void place_labels(struct labels *l, uint32_t *table, size_t cap,
-			 size_t i)
-{
-	size_t at = key_hash(l->entry + i * l->stride) & (cap - 1);
-
-	while (table[at])
-		at = (at + 1) & (cap - 1);
-	table[at] = (uint32_t)i + 1;
-}
-
 static int cache_room(struct labels *l)
 {
 	if (l->n >= CACHE_MAX) {
-		memset(l->table, 0, l->table_cap * sizeof(*l->table));
+		hash_index_clear(&l->index);
 		l->n = 0;
 	}
 	if (l->n == l->cap) {
@@ -137,19 +134,7 @@ static int cache_room(struct labels *l)
 		l->entry = p;
 		l->cap = cap;
 	}
-	if (l->n * 2 >= l->table_cap) {
-		size_t cap = 2 * l->table_cap;
-		uint32_t *table = calloc(cap, sizeof(*table));
-
-		if (!table)
-			return -ENOMEM;
-		for (size_t i = 0; i < l->n; i++)
-			place_labels(l, table, cap, i);
-		free(l->table);
-		l->table = table;
-		l->table_cap = cap;
-	}
-	return 0;
+	return hash_index_reserve(&l->index, hash_entry, l);
 }
 
 int labels_cache(struct labels *l, size_t i, const uint32_t *slot)
@@ -166,6 +151,6 @@ int labels_cache(struct labels *l, size_t i, const uint32_t *slot)
 	e = l->entry + l->n * l->stride;
 	memcpy(e, key, sizeof(key));
 	memcpy(e + KEY_WORDS, slot, l->n_slots * sizeof(*slot));
-	place_labels(l, l->table, l->table_cap, l->n++);
+	hash_index_put(&l->index, key_hash(key), (uint32_t)l->n++);
 	return 0;
 }

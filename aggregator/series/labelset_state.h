@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "aggregator/series/labelset.h"
+#include "common/hash_index.h"
 
 /* Internals of the label sets, for labelset*.c only. */
 
@@ -37,8 +38,9 @@ struct labels {
 		status[STATUS_MAX];
 
 	/* The cache; an entry is KEY_WORDS words of key, then n_slots words. */
-	uint32_t *entry, *table, *scratch;
-	size_t stride, n, cap, table_cap;
+	uint32_t *entry, *scratch;
+	size_t stride, n, cap;
+	struct hash_index index; /* of entries */
 };
 
 /*

@@ -18,10 +18,8 @@ int series_init(struct series *s, const enum view_key *keys, size_t n_keys,
 	s->max = max;
 	s->cells = cells;
 	s->intern = intern;
-	s->cap = 256;
-	s->table = calloc(s->cap, sizeof(*s->table));
 	s->values = calloc(n_keys + 1, sizeof(*s->values));
-	if (!s->table || !s->values)
+	if (!s->values || hash_index_init(&s->index, 256))
 		return -ENOMEM;
 	for (size_t i = 0; i < n_keys; i++)
 		s->values[i].max = UINT32_MAX;
@@ -47,7 +45,7 @@ void series_fini(struct series *s)
 	free(s->slot);
 	free(s->label);
 	free(s->hash);
-	free(s->table);
+	hash_index_fini(&s->index);
 	for (size_t i = 0; s->values && i < s->n_keys; i++)
 		free(s->values[i].seen);
 	free(s->values);
@@ -88,39 +86,14 @@ static int add_chunk(struct series *s)
 	return 0;
 }
 
-static void place_series(uint32_t *table, size_t cap, uint64_t hash,
-			 uint32_t slot)
+static uint64_t hash_at(const void *series, uint32_t slot)
 {
-	size_t i = hash & (cap - 1);
+	const struct series *s = series;
 
-	while (table[i])
-		i = (i + 1) & (cap - 1);
-	table[i] = slot + 1;
-}
-
-static uint64_t hash_at(const struct series *s, uint32_t slot)
-{
 	return s->hash[slot / SERIES_CHUNK][slot % SERIES_CHUNK];
 }
 
-static int grow_table(struct series *s)
-{
-	size_t cap = s->cap * 2;
-	uint32_t *table = calloc(cap, sizeof(*table));
-
-	if (!table)
-		return -ENOMEM;
-	for (size_t i = 0; i < s->cap; i++)
-		if (s->table[i])
-			place_series(table, cap, hash_at(s, s->table[i] - 1),
-				     s->table[i] - 1);
-	free(s->table);
-	s->table = table;
-	s->cap = cap;
-	return 0;
-}
-
-/* Makes room for slot, in the chunks and in the table. */
+/* Makes room for slot, in the chunks and in the index. */
 static int reach(struct series *s, uint32_t slot)
 {
 	int err;
@@ -130,9 +103,7 @@ static int reach(struct series *s, uint32_t slot)
 		if (err < 0)
 			return err;
 	}
-	if ((size_t)slot * 2 >= s->cap)
-		return grow_table(s);
-	return 0;
+	return hash_index_reserve(&s->index, hash_at, s);
 }
 
 static uint64_t label_set_hash(const struct series *s,
@@ -189,13 +160,12 @@ static bool all_interned(const struct series *s,
 static int64_t find_slot(const struct series *s,
 			 struct series_label *const *labels, uint64_t hash)
 {
-	for (size_t i = hash & (s->cap - 1); s->table[i];
-	     i = (i + 1) & (s->cap - 1)) {
-		uint32_t slot = s->table[i] - 1;
+	size_t at = hash;
+	uint32_t slot;
 
+	while (hash_index_next(&s->index, &at, &slot))
 		if (hash_at(s, slot) == hash && same_labels(s, slot, labels))
 			return slot;
-	}
 	return -ENOENT;
 }
 
@@ -334,7 +304,7 @@ int64_t series_resolve(struct series *s, struct series_label *const *labels,
 		err = fill(s, s->n, labels, hash);
 	if (err < 0)
 		return err;
-	place_series(s->table, s->cap, hash, s->n);
+	hash_index_put(&s->index, hash, s->n);
 	series_at(s, s->n)->created_us = now_us;
 	return s->n++;
 }
@@ -359,7 +329,7 @@ int series_restore(struct series *s, uint32_t slot,
 		err = fill(s, slot, labels, hash);
 	if (err < 0)
 		return err;
-	place_series(s->table, s->cap, hash, slot);
+	hash_index_put(&s->index, hash, slot);
 	s->n++;
 	return 0;
 }

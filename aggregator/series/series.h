@@ -11,6 +11,7 @@
 #include "aggregator/series/span.h"
 #include "aggregator/series/top_denied.h"
 #include "aggregator/views/views.h"
+#include "common/hash_index.h"
 
 /*
  * The series of one view: label sets, and what was counted for each. A slot
@@ -67,8 +68,7 @@ struct series {
 	const struct interned ***label; /* chunks of SERIES_CHUNK * n_keys */
 	uint64_t **hash; /* chunks */
 	size_t n_chunks;
-	uint32_t *table; /* hash table, open addressing: slot + 1 */
-	size_t cap;
+	struct hash_index index; /* of slots */
 	struct series_values *values; /* by position in keys */
 	uint8_t sketch[1 << SERIES_SKETCH_BITS]; /* label sets ever asked for */
 	struct top_denied askers; /* jobs, if the view has the label job */

@@ -117,14 +117,13 @@ static int copy_targets(struct snapshot_taken *t, struct fold *f)
 
 		for (size_t k = 0; k < TARGET_FIELDS; k++)
 			v[k] = from->value[k] ? from->value[k]->text : NULL;
-		out[i] = (struct snapshot_target){
-			.job = v[TARGET_JOB],
-			.instance = v[TARGET_INSTANCE],
-			.service = v[TARGET_SERVICE],
-			.namespace_ = v[TARGET_NAMESPACE],
-			.container = v[TARGET_CONTAINER],
-			.node = v[TARGET_NODE],
-			.executable = v[TARGET_EXECUTABLE],
+		out[i] = (struct snapshot_target){ .job = v[TARGET_JOB],
+						   .instance =
+							   v[TARGET_INSTANCE],
+						   .node = v[TARGET_NODE],
+#define SET(name, text) .name = v[TARGET_##name],
+						   RESOURCE_ATTRIBUTES(SET)
+#undef SET
 		};
 	}
 	t->pub.targets = t->targets = out;

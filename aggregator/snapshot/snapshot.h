@@ -67,8 +67,10 @@ struct snapshot_view {
 
 /* One pair of job and instance, for target_info. */
 struct snapshot_target {
-	const char *job, *instance, *service, *namespace_, *container, *node,
-		*executable;
+	const char *job, *instance, *node;
+#define TEXT(name, text) const char *name;
+	RESOURCE_ATTRIBUTES(TEXT)
+#undef TEXT
 };
 
 struct snapshot_agent {

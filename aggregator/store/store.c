@@ -44,6 +44,36 @@ static void sql_durations_add(sqlite3_context *ctx, int argc,
 	sqlite3_result_blob64(ctx, data, len, free);
 }
 
+/*
+ * Adds the columns of target that this version has more than the one that made
+ * the store: a resource's column needs no migration of its own. A version that
+ * does not know a column leaves it NULL.
+ */
+static int add_target_columns(struct store *st)
+{
+	static const struct {
+		const char *count, *add;
+	} columns[] = {
+#define COLUMN(name, text)                                                       \
+	{ "SELECT count(*) FROM pragma_table_info('target') WHERE name = '" text \
+	  "'",                                                                   \
+	  "ALTER TABLE target ADD COLUMN " text " TEXT" },
+		RESOURCE_ATTRIBUTES(COLUMN)
+#undef COLUMN
+	};
+	int err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(columns) / sizeof(*columns);
+	     i++) {
+		uint64_t n;
+
+		err = store_sql_ask_u64(st, columns[i].count, &n);
+		if (!err && n == 0)
+			err = store_sql_exec(st, columns[i].add);
+	}
+	return err;
+}
+
 static int migrate(struct store *st)
 {
 	uint64_t version;
@@ -74,7 +104,7 @@ static int migrate(struct store *st)
 			return err;
 		}
 	}
-	return 0;
+	return add_target_columns(st);
 }
 
 static int check_database(struct store *st)

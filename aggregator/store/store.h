@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/batch.h"
+
 /*
  * The SQLite file with log, ledger, checkpoint of the series, and windows. One
  * writer (the engine's thread) and any number of readers, each with a
@@ -73,7 +75,9 @@ struct store_series {
 	size_t labels_len, state_len;
 };
 int store_put_series(struct store *st, const struct store_series *row);
-#define STORE_TARGET_FIELDS 7
+/* job, instance, node, then what RESOURCE_ATTRIBUTES has. */
+#define STORE_COUNT(name, text) +1
+#define STORE_TARGET_FIELDS (3 RESOURCE_ATTRIBUTES(STORE_COUNT))
 int store_put_target(struct store *st,
 		     const char *const value[STORE_TARGET_FIELDS]);
 #define STORE_WINDOW_LABELS 6

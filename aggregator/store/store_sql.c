@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* The attributes of a target are columns of their own names. */
+#define COMMA_NAME(name, text) ", " text
+#define COMMA_VALUE(name, text) ", ?"
+
 static const char *const sql[STATEMENTS] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
@@ -31,9 +35,12 @@ static const char *const sql[STATEMENTS] = {
 			   " state) VALUES (?1, ?2, ?3, ?4, ?5)"
 			   " ON CONFLICT DO UPDATE SET log_id = ?3,"
 			   " state = ?5",
-	[SQL_PUT_TARGET] = "INSERT OR REPLACE INTO target (job, instance,"
-			   " service, namespace, container, node, executable)"
-			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[SQL_PUT_TARGET] =
+		"INSERT OR REPLACE INTO target (job, instance,"
+		" node" RESOURCE_ATTRIBUTES(
+			COMMA_NAME) ")"
+				    " VALUES (?, ?, ?" RESOURCE_ATTRIBUTES(
+					    COMMA_VALUE) ")",
 	[SQL_PUT_WINDOW_KEY] = "INSERT OR REPLACE INTO window_key (id, job,"
 			       " role, method, route, status, error)"
 			       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -78,8 +85,8 @@ static const char *const sql[STATEMENTS] = {
 	[SQL_EACH_VIEW] = "SELECT id, name, digest, log_id FROM view",
 	[SQL_EACH_SERIES] = "SELECT slot, log_id, labels, state FROM series"
 			    " WHERE view = ?1 ORDER BY slot",
-	[SQL_EACH_TARGET] = "SELECT 0, job, instance, service, namespace,"
-			    " container, node, executable FROM target",
+	[SQL_EACH_TARGET] = "SELECT 0, job, instance, node" RESOURCE_ATTRIBUTES(
+		COMMA_NAME) " FROM target",
 	[SQL_EACH_WINDOW_KEY] = "SELECT id, job, role, method, route, status,"
 				" error FROM window_key ORDER BY id",
 	[SQL_EACH_SAMPLE_FAMILY] =

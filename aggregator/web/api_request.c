@@ -85,11 +85,9 @@ static int set_series(json_t *o, const struct batch *b, uint32_t row)
 					      s->outcome[row]);
 	int bad = 0;
 
-	bad |= set_string(o, "service", b, rs->service[resource]);
-	bad |= set_string(o, "namespace", b, rs->namespace_[resource]);
-	bad |= set_string(o, "instance", b, rs->instance[resource]);
-	bad |= set_string(o, "container", b, rs->container[resource]);
-	bad |= set_string(o, "executable", b, rs->executable[resource]);
+	for (unsigned c = 0; c < RESOURCE_N; c++)
+		bad |= set_string(o, batch_resource_name(c), b,
+				  rs->column[c][resource]);
 	bad |= set(o, "role",
 		   json_string(s->role[row] == 2 ? "client" : "server"));
 	bad |= set_string(o, "method", b, s->method[row]);

@@ -90,7 +90,7 @@ int intern_init(struct intern *t)
 	    sizeof(t->seed))
 		t->seed = clock_mono_ns();
 	if (intern_index_init(&t->index) != 0 ||
-	    rows_init(&t->resources, INTERN_RESOURCE_WIDTH) != 0 ||
+	    rows_init(&t->resources, RESOURCE_N) != 0 ||
 	    rows_init(&t->series, INTERN_SERIES_WIDTH) != 0 ||
 	    intern_string(t, "") != 0) {
 		intern_fini(t);
@@ -242,8 +242,7 @@ static int64_t row_id(struct intern_rows *r, uint64_t seed, const uint32_t *row)
 	return (int64_t)r->n++;
 }
 
-int64_t intern_resource(struct intern *t,
-			const uint32_t row[INTERN_RESOURCE_WIDTH])
+int64_t intern_resource(struct intern *t, const uint32_t row[RESOURCE_N])
 {
 	return row_id(&t->resources, t->seed, row);
 }
@@ -277,8 +276,7 @@ int intern_tables(const struct intern *t, struct batch *b, void **memory)
 	uint8_t *p;
 
 	p = malloc(t->n_strings * sizeof(*strings) +
-		   (nr * INTERN_RESOURCE_WIDTH + ns * INTERN_SERIES_WIDTH) *
-			   sizeof(*r));
+		   (nr * RESOURCE_N + ns * INTERN_SERIES_WIDTH) * sizeof(*r));
 	if (!p)
 		return -ENOMEM;
 	strings = (struct batch_string *)(void *)p;
@@ -291,9 +289,9 @@ int intern_tables(const struct intern *t, struct batch *b, void **memory)
 	r = (uint32_t *)(void *)(strings + t->n_strings);
 	s = columns(&t->resources, r);
 	columns(&t->series, s);
-	b->resources = (struct batch_resources){
-		nr, r, r + nr, r + 2 * nr, r + 3 * nr, r + 4 * nr,
-	};
+	b->resources.n = nr;
+	for (unsigned c = 0; c < RESOURCE_N; c++)
+		b->resources.column[c] = r + c * nr;
 	b->series = (struct batch_series){
 		ns,	    s,		s + ns,	    s + 2 * ns,
 		s + 3 * ns, s + 4 * ns, s + 5 * ns, s + 6 * ns,

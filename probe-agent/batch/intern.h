@@ -45,8 +45,7 @@ struct intern {
 	struct intern_rows resources, series;
 };
 
-/* Numbers per row: columns of struct batch_resources and batch_series. */
-#define INTERN_RESOURCE_WIDTH 5
+/* Numbers per row of series; one of resources has RESOURCE_N. */
 #define INTERN_SERIES_WIDTH 10
 
 /* 0 or -ENOMEM. String 0 is "". */
@@ -61,8 +60,7 @@ void intern_reset(struct intern *t);
  */
 int64_t intern_string(struct intern *t, const char *s);
 int64_t intern_string_len(struct intern *t, const char *s, size_t len);
-int64_t intern_resource(struct intern *t,
-			const uint32_t row[INTERN_RESOURCE_WIDTH]);
+int64_t intern_resource(struct intern *t, const uint32_t row[RESOURCE_N]);
 int64_t intern_series(struct intern *t,
 		      const uint32_t row[INTERN_SERIES_WIDTH]);
 

@@ -117,22 +117,19 @@ static int64_t look_up_series(struct packer *p, const struct packer_event *e,
 			      int64_t address)
 {
 	struct intern *t = &p->tables;
-	int64_t service = intern_string(t, e->service);
-	int64_t namespace_ = intern_string(t, e->namespace_);
-	int64_t instance = intern_string(t, e->instance);
-	int64_t container = intern_string(t, e->container);
-	int64_t executable = intern_string(t, e->executable);
-	int64_t method = intern_string(t, e->method);
-	int64_t route = intern_string(t, e->route);
-	int64_t scheme = intern_string(t, e->scheme);
-	uint32_t resource[INTERN_RESOURCE_WIDTH] = {
-		(uint32_t)service,   (uint32_t)namespace_, (uint32_t)instance,
-		(uint32_t)container, (uint32_t)executable,
-	};
-	int64_t row;
+	uint32_t resource[RESOURCE_N];
+	int64_t row, method, route, scheme, all = 0;
 
-	if ((service | namespace_ | instance | container | executable | method |
-	     route | scheme) < 0)
+	for (unsigned c = 0; c < RESOURCE_N; c++) {
+		int64_t text = intern_string(t, e->column[c]);
+
+		resource[c] = (uint32_t)text;
+		all |= text;
+	}
+	method = intern_string(t, e->method);
+	route = intern_string(t, e->route);
+	scheme = intern_string(t, e->scheme);
+	if ((all | method | route | scheme) < 0)
 		return -ENOMEM;
 	row = intern_resource(t, resource);
 	if (row < 0)

@@ -27,12 +27,12 @@ struct packer_end {
 struct packer_event {
 	/*
 	 * 0, or a number that saves lookups of texts: all events with this
-	 * number have the same five texts from service to executable, and
+	 * number have the same texts of the resource, and
 	 * their method, route and scheme point to strings that stay as they
 	 * are for the packer's life.
 	 */
 	uint64_t resource;
-	const char *service, *namespace_, *instance, *container, *executable;
+	BATCH_RESOURCE_TEXTS; /* NULL: "" */
 	const char *method, *route, *scheme, *address;
 	uint32_t role, status, outcome, version, port;
 	int64_t start_us; /* wall clock */

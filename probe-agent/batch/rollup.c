@@ -156,26 +156,25 @@ static int64_t series_id(struct rollup *r, const struct batch *b, uint32_t i)
 	const struct batch_series *s = &b->series;
 	uint32_t k = s->resource[i];
 	bool failed = false;
-	uint32_t resource[INTERN_RESOURCE_WIDTH] = {
-		string_id(r, b, res->service[k], &failed),
-		string_id(r, b, res->namespace_[k], &failed),
-		string_id(r, b, res->instance[k], &failed),
-		string_id(r, b, res->container[k], &failed),
-		string_id(r, b, res->executable[k], &failed),
-	};
-	uint32_t series[INTERN_SERIES_WIDTH] = {
-		0,
-		s->role[i],
-		string_id(r, b, s->method[i], &failed),
-		string_id(r, b, s->route[i], &failed),
-		s->status[i],
-		s->outcome[i],
-		s->version[i],
-		string_id(r, b, s->scheme[i], &failed),
-		string_id(r, b, s->address[i], &failed),
-		s->port[i],
-	};
+	uint32_t resource[RESOURCE_N], series[INTERN_SERIES_WIDTH];
 	int64_t row;
+
+	for (unsigned c = 0; c < RESOURCE_N; c++)
+		resource[c] = string_id(r, b, res->column[c][k], &failed);
+	memcpy(series,
+	       (uint32_t[INTERN_SERIES_WIDTH]){
+		       0,
+		       s->role[i],
+		       string_id(r, b, s->method[i], &failed),
+		       string_id(r, b, s->route[i], &failed),
+		       s->status[i],
+		       s->outcome[i],
+		       s->version[i],
+		       string_id(r, b, s->scheme[i], &failed),
+		       string_id(r, b, s->address[i], &failed),
+		       s->port[i],
+	       },
+	       sizeof(series));
 
 	if (failed)
 		return -ENOMEM;

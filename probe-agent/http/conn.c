@@ -5,19 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "probe-agent/http/stream.h"
-
-/*
- * Connections live in slabs, which are kept until conn_free(), and are found by
- * a hash of the socket. A full table evicts by a clock hand: cheap for every
- * record, and close enough to "oldest idle".
- */
+#include "probe-agent/http/conn_engine.h"
+#include "probe-agent/http/conn_slots.h"
 
 #define DEFAULT_CONNECTIONS 65536u
 #define DEFAULT_BUFFER_BYTES (16u << 20)
 #define DEFAULT_PIPELINED 1024u
 #define DEFAULT_IDLE_NS 1000000000ull
-#define SLAB_CONNS 256u
 #define PENDING_ALLOWANCE_BYTES 512u /* per connection: a request under way */
 
 #define SWEEP_CONNS 256u /* checked per tick */
@@ -30,15 +24,8 @@
 #define IGNORED_NS 10000000000ull
 
 struct conn_table {
-	struct stream_env env;
-	struct conn **slabs;
-	uint32_t n_slots; /* slots ever used; free ones are chained */
-	uint32_t max;
-	uint32_t n_live;
-	uint32_t free; /* index + 1 of a free slot, by hash_next */
-	uint32_t *buckets; /* index + 1 */
-	unsigned shift; /* of the hash */
-	uint32_t hand; /* where eviction looks next */
+	struct conn_engine engine;
+	struct conn_slots slots;
 	uint32_t sweep; /* where the tick looks next */
 	/* slots from sweep on that are checked even if not stale */
 	uint32_t doubted;
@@ -48,45 +35,45 @@ struct conn_table {
 
 static struct conn *slot(const struct conn_table *t, uint32_t i)
 {
-	return &t->slabs[i / SLAB_CONNS][i % SLAB_CONNS];
+	return conn_slots_at(&t->slots, i);
 }
 
-static uint32_t *bucket_of(const struct conn_table *t, uint64_t sock)
+static const struct http_proto *proto_of(const struct conn_table *t,
+					 const struct conn *c)
 {
-	return &t->buckets[(sock >> 6) * 0x9e3779b97f4a7c15ull >> t->shift];
+	return t->engine.protos[c->proto];
 }
 
 int conn_new(struct conn_table **out, const struct conn_options *opt)
 {
 	struct conn_table *t;
-	unsigned bits = 4;
+	uint32_t max = (uint32_t)opt->max_connections;
+	int err, full;
 
 	if (opt->max_connections > UINT32_MAX / 2 || opt->max_pipelined > 65535)
 		return -EINVAL;
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
-	t->env.opt = *opt;
-	t->max = (uint32_t)opt->max_connections;
-	if (!t->max)
-		t->max = DEFAULT_CONNECTIONS;
-	if (!t->env.opt.max_pipelined)
-		t->env.opt.max_pipelined = DEFAULT_PIPELINED;
-	if (!t->env.opt.idle_ns)
-		t->env.opt.idle_ns = DEFAULT_IDLE_NS;
-	t->env.max_bytes = opt->max_buffer_bytes ? opt->max_buffer_bytes
-						 : DEFAULT_BUFFER_BYTES;
+	t->engine.opt = *opt;
+	if (!max)
+		max = DEFAULT_CONNECTIONS;
+	if (!opt->max_pipelined)
+		t->engine.opt.max_pipelined = DEFAULT_PIPELINED;
+	if (!opt->idle_ns)
+		t->engine.opt.idle_ns = DEFAULT_IDLE_NS;
+	t->engine.max_bytes = opt->max_buffer_bytes;
 	if (!opt->max_buffer_bytes)
-		t->env.max_bytes += (size_t)t->max * PENDING_ALLOWANCE_BYTES;
-	while ((1u << bits) < t->max)
-		bits++;
-	t->shift = 64 - bits;
-	t->buckets = calloc((size_t)1 << bits, sizeof(*t->buckets));
-	t->slabs = calloc(t->max / SLAB_CONNS + 1, sizeof(struct conn *));
-	t->watched = calloc(t->max, sizeof(*t->watched));
-	if (!t->buckets || !t->slabs || !t->watched) {
+		t->engine.max_bytes = DEFAULT_BUFFER_BYTES +
+				      (size_t)max * PENDING_ALLOWANCE_BYTES;
+	err = conn_engine_init(&t->engine);
+	full = conn_slots_init(&t->slots, max);
+	t->watched = calloc(max, sizeof(*t->watched));
+	if (!err && (full || !t->watched))
+		err = -ENOMEM;
+	if (err) {
 		conn_free(t);
-		return -ENOMEM;
+		return err;
 	}
 	*out = t;
 	return 0;
@@ -94,15 +81,15 @@ int conn_new(struct conn_table **out, const struct conn_options *opt)
 
 void conn_free(struct conn_table *t)
 {
+	uint64_t unreported = 0;
+
 	if (!t)
 		return;
-	for (uint32_t i = 0; i < t->n_slots; i++)
-		stream_fini(&t->env, slot(t, i));
-	for (uint32_t i = 0; t->slabs && i * SLAB_CONNS < t->n_slots; i++)
-		free(t->slabs[i]);
-	stream_env_fini(&t->env);
-	free(t->slabs);
-	free(t->buckets);
+	for (uint32_t i = 0; i < t->slots.n; i++)
+		if (slot(t, i)->sock)
+			conn_fini(&t->engine, slot(t, i), &unreported);
+	conn_engine_fini(&t->engine);
+	conn_slots_fini(&t->slots);
 	free(t->watched);
 	free(t);
 }
@@ -125,73 +112,48 @@ static void unwatch(struct conn_table *t, struct conn *c)
 	c->watch = 0;
 }
 
-/* Index + 1; 0: not there. */
-static uint32_t find_conn(const struct conn_table *t, uint64_t sock)
-{
-	uint32_t i = *bucket_of(t, sock);
-
-	while (i && slot(t, i - 1)->sock != sock)
-		i = slot(t, i - 1)->hash_next;
-	return i;
-}
-
 /* The caller must have freed what the connection owns. */
 static void drop_conn(struct conn_table *t, uint32_t index)
 {
+	unwatch(t, slot(t, index));
+	conn_slots_drop(&t->slots, index);
+}
+
+/* The connection is over; how it ended was not seen. */
+static void vanish(struct conn_table *t, uint32_t index)
+{
 	struct conn *c = slot(t, index);
-	uint32_t *link = bucket_of(t, c->sock);
 
-	unwatch(t, c);
-	while (*link != index + 1)
-		link = &slot(t, *link - 1)->hash_next;
-	*link = c->hash_next;
-	memset(c, 0, sizeof(*c));
-	c->hash_next = t->free;
-	t->free = index + 1;
-	t->n_live--;
+	if (!c->ignored)
+		proto_of(t, c)->vanish(&t->engine, c);
+	conn_fini(&t->engine, c, &t->engine.stats.lost_gap);
+	drop_conn(t, index);
 }
 
-/*
- * Makes room: evicts the first connection from the hand on that was idle for a
- * round.
- */
-static void evict(struct conn_table *t)
+/* Finds room for sock, if need be that of an idle connection. -ENOMEM. */
+static int add_conn(struct conn_table *t, uint64_t sock, uint32_t *index)
 {
-	for (;;) {
-		uint32_t i = t->hand;
-		struct conn *c = slot(t, i);
+	uint32_t victim;
 
-		t->hand = (i + 1) % t->n_slots;
-		if (c->used) {
-			c->used = false;
-			continue;
-		}
-		t->env.stats.lost_table += c->n_pending;
-		stream_fini(&t->env, c);
-		drop_conn(t, i);
-		return;
+	if (conn_slots_full(&t->slots)) {
+		victim = conn_slots_victim(&t->slots);
+		conn_fini(&t->engine, slot(t, victim),
+			  &t->engine.stats.lost_table);
+		drop_conn(t, victim);
 	}
+	return conn_slots_add(&t->slots, sock, index);
 }
 
-static int take_slot(struct conn_table *t, uint32_t *out)
+/* The positions of a connection that is new, or was ignored. */
+static void init_conn(struct conn_table *t, struct conn *c,
+		      const struct tap_rec_progress *done)
 {
-	struct conn **slab;
-
-	if (!t->free && t->n_slots == t->max)
-		evict(t);
-	if (t->free) {
-		*out = t->free - 1;
-		t->free = slot(t, *out)->hash_next;
-		slot(t, *out)->hash_next = 0;
-		return 0;
-	}
-	slab = &t->slabs[t->n_slots / SLAB_CONNS];
-	if (!*slab)
-		*slab = calloc(SLAB_CONNS, sizeof(**slab));
-	if (!*slab)
-		return -ENOMEM;
-	*out = t->n_slots++;
-	return 0;
+	/* Ahead by 2^32, so that looking back never underflows. */
+	c->moved[TAP_RX].seen = (1ull << 32) + done->rx_seq;
+	c->moved[TAP_TX].seen = (1ull << 32) + done->tx_seq;
+	c->moved[TAP_RX].seen_ns = done->rx_ns;
+	c->moved[TAP_TX].seen_ns = done->tx_ns;
+	conn_begin(&t->engine, c, t->engine.n_protos - 1, NULL);
 }
 
 /*
@@ -201,8 +163,7 @@ static int take_slot(struct conn_table *t, uint32_t *out)
 static int lookup(struct conn_table *t, const struct tap_record *rec,
 		  uint32_t *out)
 {
-	uint32_t i = find_conn(t, rec->sock);
-	uint32_t *bucket;
+	uint32_t i = conn_slots_find(&t->slots, rec->sock);
 	struct conn *c;
 	int err;
 
@@ -218,30 +179,24 @@ static int lookup(struct conn_table *t, const struct tap_record *rec,
 		 * The socket's memory is in use again; the old connection's end
 		 * was not seen.
 		 */
-		stream_vanish(&t->env, c);
-		drop_conn(t, i - 1);
+		vanish(t, i - 1);
 	}
 	if (rec->type == TAP_CLOSE)
 		return -ESTALE;
-	err = take_slot(t, out);
+	err = add_conn(t, rec->sock, out);
 	if (err)
 		return err;
 	c = slot(t, *out);
-	c->sock = rec->sock;
 	c->born_ns = rec->born_ns;
 	c->end.tgid = rec->tgid;
-	stream_init(c, &rec->done);
-	bucket = bucket_of(t, rec->sock);
-	c->hash_next = *bucket;
-	*bucket = *out + 1;
-	t->n_live++;
+	init_conn(t, c, &rec->done);
 	return 0;
 }
 
 static void feed_open(struct conn_table *t, struct conn *c,
 		      const struct tap_rec_open *o)
 {
-	const struct conn_options *opt = &t->env.opt;
+	const struct conn_options *opt = &t->engine.opt;
 
 	c->end = (struct endpoint){
 		.tgid = o->rec.tgid,
@@ -262,10 +217,10 @@ static void feed_open(struct conn_table *t, struct conn *c,
 			return;
 		/* Another process took over, and it is selected. */
 		c->unselected = c->ignored = false;
-		stream_init(c, &o->rec.done);
+		init_conn(t, c, &o->rec.done);
 	} else if (!c->ignored) {
 		c->unselected = true;
-		stream_ignore(&t->env, c);
+		conn_ignore(&t->engine, c);
 	}
 }
 
@@ -292,35 +247,77 @@ static bool is_sane(const struct tap_record *rec, size_t len)
 	return false;
 }
 
+static void advance_to(struct conn_moved *m, uint32_t seq, uint64_t ns)
+{
+	uint64_t seen = conn_extend(m->seen, seq);
+
+	if (seen <= m->seen)
+		return;
+	m->seen = seen;
+	m->seen_ns = ns;
+}
+
+/*
+ * EPIPE is a reset that came after the peer's FIN. EHOSTUNREACH and ENETUNREACH
+ * are what the kernel remembers of retries that went unanswered.
+ */
+static enum outcome outcome_of(uint32_t error)
+{
+	switch (error) {
+	case ECONNRESET:
+	case EPIPE:
+		return OUTCOME_RESET;
+	case ETIMEDOUT:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+		return OUTCOME_TIMEOUT;
+	default:
+		return OUTCOME_ABORTED;
+	}
+}
+
+static void feed_close(struct conn_table *t, uint32_t index,
+		       const struct tap_rec_close *cl)
+{
+	struct conn *c = slot(t, index);
+
+	if (!c->ignored)
+		proto_of(t, c)->close(&t->engine, c, outcome_of(cl->error),
+				      cl->last_bytes, cl->time_ns);
+	conn_fini(&t->engine, c, &t->engine.stats.lost_gap);
+	drop_conn(t, index);
+}
+
 static void dispatch(struct conn_table *t, uint32_t index,
 		     const struct tap_record *rec)
 {
 	struct conn *c = slot(t, index);
-	const struct tap_rec_close *cl = (const void *)rec;
-	const struct tap_end *e = (const void *)rec;
+	struct conn_engine *e = &t->engine;
+	const struct tap_end *end = (const void *)rec;
+	bool poll;
 
 	c->used = true;
 	c->gone = false;
-	c->passed = 0;
-	if (rec->type == TAP_CLOSE) {
-		stream_progress(&t->env, c, &rec->done);
-		stream_close(&t->env, c, cl->error, cl->last_bytes,
-			     cl->time_ns);
-		drop_conn(t, index);
-		return;
-	}
 	if (rec->type == TAP_OPEN) {
 		feed_open(t, c, (const void *)rec);
 		return;
 	}
-	stream_progress(&t->env, c, &rec->done);
+	advance_to(&c->moved[TAP_RX], rec->done.rx_seq, rec->done.rx_ns);
+	advance_to(&c->moved[TAP_TX], rec->done.tx_seq, rec->done.tx_ns);
+	if (rec->type == TAP_CLOSE) {
+		feed_close(t, index, (const void *)rec);
+		return;
+	}
 	if (c->ignored)
 		return;
-	if (rec->type == TAP_DATA)
-		stream_data(&t->env, c, (const void *)rec);
+	if (rec->type == TAP_END)
+		poll = proto_of(t, c)->end(e, c, rec->dir, end->last_bytes,
+					   end->time_ns);
+	else if (c->certain || conn_claim(e, c, (const void *)rec))
+		poll = proto_of(t, c)->data(e, c, (const void *)rec);
 	else
-		stream_end(&t->env, c, rec->dir, e->last_bytes, e->time_ns);
-	if (!c->watch && stream_wants_poll(c))
+		return;
+	if (!c->watch && poll)
 		watch(t, c, index);
 }
 
@@ -331,14 +328,14 @@ int conn_feed(struct conn_table *t, const void *rec, size_t len)
 	int err;
 
 	if (!is_sane(r, len)) {
-		t->env.stats.bad_records++;
+		t->engine.stats.bad_records++;
 		return -EPROTO;
 	}
 	err = lookup(t, r, &index);
 	if (err == -ESTALE)
 		return 0;
 	if (err) {
-		t->env.stats.lost_table++;
+		t->engine.stats.lost_table++;
 		return 0;
 	}
 	dispatch(t, index, r);
@@ -357,54 +354,60 @@ static bool is_gone(struct conn *c)
 	return twice;
 }
 
-static int ask(struct conn_table *t, struct conn *c,
+static int ask(const struct conn_table *t, const struct conn *c,
 	       struct tap_rec_progress *out, uint64_t *last_bytes)
 {
-	const struct conn_options *opt = &t->env.opt;
+	const struct conn_source *source = &t->engine.opt.source;
 
 	*last_bytes = 0;
-	if (opt->progress)
-		return opt->progress(opt->arg, c->sock, c->born_ns, out,
-				     last_bytes);
+	if (source->progress)
+		return source->progress(source->arg, c->sock, c->born_ns, out,
+					last_bytes);
 	*out = (struct tap_rec_progress){
-		.rx_seq = (uint32_t)c->dir[TAP_RX].seen,
-		.tx_seq = (uint32_t)c->dir[TAP_TX].seen,
-		.rx_ns = c->dir[TAP_RX].seen_ns,
-		.tx_ns = c->dir[TAP_TX].seen_ns,
+		.rx_seq = (uint32_t)c->moved[TAP_RX].seen,
+		.tx_seq = (uint32_t)c->moved[TAP_TX].seen,
+		.rx_ns = c->moved[TAP_RX].seen_ns,
+		.tx_ns = c->moved[TAP_TX].seen_ns,
 	};
 	return 0;
 }
 
-/* True if the connection is still there. */
-static bool poll_one(struct conn_table *t, uint32_t index, uint64_t now_ns)
+enum poll_result {
+	POLL_GONE, /* the connection is no more */
+	POLL_IDLE,
+	POLL_AGAIN, /* on the next tick, too */
+};
+
+static enum poll_result poll_one(struct conn_table *t, uint32_t index,
+				 uint64_t now_ns)
 {
 	struct conn *c = slot(t, index);
 	struct tap_rec_progress now;
 	uint64_t last_bytes;
-	int err = ask(t, c, &now, &last_bytes);
 
-	if (err == -ENOENT) {
+	if (ask(t, c, &now, &last_bytes) == -ENOENT) {
 		if (!is_gone(c))
-			return true;
-		stream_vanish(&t->env, c);
-		drop_conn(t, index);
-		return false;
+			return POLL_AGAIN;
+		vanish(t, index);
+		return POLL_GONE;
 	}
 	c->gone = false;
-	if (!err)
-		stream_poll(&t->env, c, &now, last_bytes, now_ns);
-	return true;
+	if (c->ignored)
+		return POLL_IDLE;
+	return proto_of(t, c)->poll(&t->engine, c, &now, last_bytes, now_ns)
+		       ? POLL_AGAIN
+		       : POLL_IDLE;
 }
 
 static void sweep_one(struct conn_table *t, uint32_t index, uint64_t now_ns)
 {
 	struct conn *c = slot(t, index);
-	uint64_t last_ns = c->dir[TAP_RX].seen_ns;
+	uint64_t last_ns = c->moved[TAP_RX].seen_ns;
 
 	if (!c->sock)
 		return;
-	if (c->dir[TAP_TX].seen_ns > last_ns)
-		last_ns = c->dir[TAP_TX].seen_ns;
+	if (c->moved[TAP_TX].seen_ns > last_ns)
+		last_ns = c->moved[TAP_TX].seen_ns;
 	if (c->born_ns > last_ns)
 		last_ns = c->born_ns;
 	if (c->ignored) {
@@ -412,10 +415,11 @@ static void sweep_one(struct conn_table *t, uint32_t index, uint64_t now_ns)
 		 * Without ignore() records keep coming; the entry stays so that
 		 * they are recognised.
 		 */
-		if (t->env.opt.ignore && now_ns > last_ns + IGNORED_NS)
+		if (t->engine.opt.source.ignore &&
+		    now_ns > last_ns + IGNORED_NS)
 			drop_conn(t, index);
 	} else if (!c->watch && (t->doubted || now_ns > last_ns + STALE_NS)) {
-		if (poll_one(t, index, now_ns) && stream_wants_poll(c))
+		if (poll_one(t, index, now_ns) == POLL_AGAIN)
 			watch(t, c, index);
 	}
 }
@@ -431,12 +435,11 @@ void conn_tick(struct conn_table *t, uint64_t now_ns)
 	while (i > 0) {
 		uint32_t index = t->watched[--i] - 1;
 
-		if (poll_one(t, index, now_ns) &&
-		    !stream_wants_poll(slot(t, index)))
+		if (poll_one(t, index, now_ns) == POLL_IDLE)
 			unwatch(t, slot(t, index));
 	}
-	for (i = 0; i < SWEEP_CONNS && i < t->n_slots; i++) {
-		t->sweep = (t->sweep + 1) % t->n_slots;
+	for (i = 0; i < SWEEP_CONNS && i < t->slots.n; i++) {
+		t->sweep = (t->sweep + 1) % t->slots.n;
 		sweep_one(t, t->sweep, now_ns);
 		if (t->doubted)
 			t->doubted--;
@@ -445,11 +448,17 @@ void conn_tick(struct conn_table *t, uint64_t now_ns)
 
 void conn_doubt(struct conn_table *t)
 {
-	t->doubted = t->max; /* not n_slots: new ones may be in the ring */
+	t->doubted =
+		t->slots.max; /* not slots.n: new ones may be in the ring */
 }
 
 void conn_stats(const struct conn_table *t, struct conn_stats *out)
 {
-	*out = t->env.stats;
-	out->connections = t->n_live;
+	const struct conn_engine *e = &t->engine;
+
+	*out = e->stats;
+	out->connections = t->slots.n_live;
+	for (size_t i = 0; i < e->n_protos; i++)
+		if (e->protos[i]->stats)
+			e->protos[i]->stats(e->shared[i], out);
 }

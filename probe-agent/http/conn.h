@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "bpf/tap.h"
-#include "proto/batch.h"
+#include "probe-agent/http/exchange.h"
 
 /*
  * The engine: tap records in, finished exchanges (one request and what became
@@ -18,73 +18,33 @@
  */
 struct conn_table;
 
-/* Bytes that are owned elsewhere. */
-struct slice {
-	const char *data; /* not NUL-terminated */
-	size_t len;
-};
-
-/*
- * The process and addresses at the near end of a connection, as the tap
- * reported.
- */
-struct endpoint {
-	uint32_t tgid;
-	uint64_t start_ns; /* process start, CLOCK_BOOTTIME */
-	uint64_t cgroup_id;
-	uint16_t family, local_port, remote_port;
-	uint8_t local_addr[16], remote_addr[16];
-	char comm[16];
-};
-
-/* Everything here is lent until the callback returns. */
-struct exchange {
-	const struct endpoint *end;
-	enum role role;
-	enum outcome outcome;
-	bool tls;
-	uint8_t version; /* 10, 11; 20 for HTTP/2 one day */
-	uint16_t status; /* 0: none received */
-	struct slice method; /* as sent */
-	struct slice target; /* as sent; may be cut, see target_cut */
-	bool target_cut;
-	struct slice host; /* Host header, or the authority of the target */
-	struct slice traceparent; /* empty: none */
-	uint64_t start_ns; /* first request byte, CLOCK_MONOTONIC */
-	/*
-	 * First byte of the final response (interim ones, 1xx, don't count); 0:
-	 * none. Of a server, the time when its write began; of a client, when
-	 * its read returned.
-	 */
-	uint64_t first_byte_ns;
-	/*
-	 * Last response byte, or when the exchange ended without one; of a
-	 * server, when its write returned.
-	 */
-	uint64_t end_ns;
-	uint64_t request_bytes; /* body as transferred */
-	uint64_t response_bytes; /* body as transferred */
-};
-
 typedef void (*conn_exchange_fn)(void *arg, const struct exchange *x);
-/*
- * The engine needs no more records of this connection (not HTTP, tunnel,
- * HTTP/2, excluded): to be passed on to the kernel.
- */
-typedef void (*conn_ignore_fn)(void *arg, uint64_t sock, uint64_t born_ns);
 /*
  * Asked when an OPEN record arrives: true to follow the connection. NULL
  * follows all.
  */
 typedef bool (*conn_select_fn)(void *arg, const struct endpoint *end);
 /*
- * How far a connection is in the kernel: body bytes cost no records, so ticks
- * ask for the progress of unfinished responses. Returns 0, or -ENOENT if it is
- * gone. last_bytes: see struct tap_conn.
+ * What the records' source can do for the engine: the kernel can both, a
+ * recording nothing. Each may be NULL.
  */
-typedef int (*conn_progress_fn)(void *arg, uint64_t sock, uint64_t born_ns,
-				struct tap_rec_progress *out,
-				uint64_t *last_bytes);
+struct conn_source {
+	/*
+	 * The engine needs no more records of this connection (not HTTP,
+	 * tunnel, HTTP/2, excluded).
+	 */
+	void (*ignore)(void *arg, uint64_t sock, uint64_t born_ns);
+	/*
+	 * How far a connection is: body bytes cost no records, so ticks ask for
+	 * the progress of unfinished responses. Returns 0, or -ENOENT if it is
+	 * gone. last_bytes: see struct tap_conn.
+	 */
+	int (*progress)(void *arg, uint64_t sock, uint64_t born_ns,
+			struct tap_rec_progress *out, uint64_t *last_bytes);
+	void *arg;
+};
+
+struct http_proto;
 
 struct conn_options {
 	size_t max_connections; /* 0: 65536; if full, an idle one is evicted */
@@ -97,10 +57,11 @@ struct conn_options {
 	/* silence that ends a response of unknown length; 0: 1 s */
 	uint64_t idle_ns;
 	conn_exchange_fn exchange;
-	conn_ignore_fn ignore; /* may be NULL */
 	conn_select_fn select; /* may be NULL */
-	conn_progress_fn progress; /* may be NULL */
-	void *arg;
+	void *arg; /* of these two */
+	struct conn_source source;
+	/* see http_proto.h; NULL: those that are there */
+	const struct http_proto *const *protos;
 };
 
 /* Each a monotonic count since conn_new(). */

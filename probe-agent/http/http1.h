@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "probe-agent/http/conn.h"
+#include "probe-agent/http/exchange.h"
 
 /*
  * HTTP/1 message heads and the chunked coding, as a bystander reads them: what

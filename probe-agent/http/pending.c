@@ -1,285 +1,140 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "probe-agent/http/pending.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Most requests fit one block, so that the hot path needs no malloc. */
 #define BLOCK_BYTES 320u
 #define SPARE_MAX 4096u
-#define HEAD_BUF_FIRST_BYTES 512u
 
-static void *env_alloc(struct stream_env *env, size_t size)
+/* A block that is kept for the next request. */
+struct pending_spare {
+	struct pending_spare *next;
+};
+
+#define METHOD_MAX 64u
+#define TARGET_MAX 2048u
+#define HOST_MAX 512u
+#define TRACEPARENT_MAX 128u
+
+static struct pending *block_new(struct conn_engine *e, size_t size)
 {
-	void *p;
+	struct pending_spare *spare = e->spare;
+	struct pending *p = (void *)spare;
 
-	if (size > env->max_bytes - env->used_bytes)
-		return NULL;
-	p = malloc(size);
-	if (p)
-		env->used_bytes += size;
-	return p;
-}
-
-static struct pending *block_new(struct stream_env *env, size_t text)
-{
-	size_t size = sizeof(struct pending) + text;
-	struct pending *p = env->spare;
-
-	if (size <= BLOCK_BYTES && p) {
-		env->spare = p->next;
-		env->n_spare--;
-	} else {
-		if (size < BLOCK_BYTES)
-			size = BLOCK_BYTES;
-		p = env_alloc(env, size);
-		if (!p)
-			return NULL;
-		p->size = (uint32_t)size;
+	if (size <= BLOCK_BYTES) {
+		size = BLOCK_BYTES;
+		if (spare) {
+			e->spare = spare->next;
+			e->n_spare--;
+		}
 	}
-	size = p->size;
-	memset(p, 0, sizeof(*p));
+	if (size > BLOCK_BYTES || !spare)
+		p = conn_alloc(e, size);
+	if (!p)
+		return NULL;
 	p->size = (uint32_t)size;
 	return p;
 }
 
-static void block_free(struct stream_env *env, struct pending *p)
+void pending_free(struct conn_engine *e, struct pending *p)
 {
-	if (p->size == BLOCK_BYTES && env->n_spare < SPARE_MAX) {
-		p->next = env->spare;
-		env->spare = p;
-		env->n_spare++;
+	struct pending_spare *spare = (void *)p;
+
+	if (p->size == BLOCK_BYTES && e->n_spare < SPARE_MAX) {
+		spare->next = e->spare;
+		e->spare = spare;
+		e->n_spare++;
 		return;
 	}
-	env->used_bytes -= p->size;
-	free(p);
+	conn_release(e, p, p->size);
 }
 
-void pending_free_spares(struct stream_env *env)
+void pending_free_spares(struct conn_engine *e)
 {
-	while (env->spare) {
-		struct pending *p = env->spare;
+	while (e->spare) {
+		struct pending_spare *spare = e->spare;
 
-		env->spare = p->next;
-		env->used_bytes -= p->size;
-		free(p);
+		e->spare = spare->next;
+		conn_release(e, spare, BLOCK_BYTES);
 	}
-	env->n_spare = 0;
+	e->n_spare = 0;
 }
 
-static uint16_t put_slice(char **to, struct slice s, size_t max)
+static uint16_t at_most(size_t len, size_t max)
 {
-	size_t n = s.len < max ? s.len : max;
-
-	if (n)
-		memcpy(*to, s.data, n);
-	*to += n;
-	return (uint16_t)n;
+	return (uint16_t)(len < max ? len : max);
 }
 
-static size_t at_most(size_t n, size_t max)
+static char *put_text(char *to, struct slice s, size_t len)
 {
-	return n < max ? n : max;
+	if (len)
+		memcpy(to, s.data, len);
+	return to + len;
 }
 
-static bool method_is(struct slice m, const char *name, size_t n)
+struct pending *pending_new(struct conn_engine *e, size_t own,
+			    const struct slice text[PENDING_TEXTS])
 {
-	return m.len == n && memcmp(m.data, name, n) == 0;
-}
+	const uint16_t len[PENDING_TEXTS] = {
+		at_most(text[PENDING_METHOD].len, METHOD_MAX),
+		at_most(text[PENDING_TARGET].len, TARGET_MAX),
+		at_most(text[PENDING_HOST].len, HOST_MAX),
+		at_most(text[PENDING_TRACEPARENT].len, TRACEPARENT_MAX),
+	};
+	struct pending *p =
+		block_new(e, own + len[0] + len[1] + len[2] + len[3]);
+	char *to = (char *)p + own;
 
-struct pending *pending_push(struct stream_env *env, struct conn *c,
-			     const struct http1_head *h)
-{
-	struct slice host = http1_authority(h->method, h->target);
-	struct pending *p;
-	char *to;
-
-	if (c->n_pending >= env->opt.max_pipelined)
-		return NULL;
-	if (host.len == 0)
-		host = h->host;
-	p = block_new(env, h->method.len +
-				   at_most(h->target.len, TARGET_MAX_BYTES) +
-				   at_most(host.len, HOST_MAX_BYTES) +
-				   at_most(h->traceparent.len,
-					   TRACEPARENT_MAX_BYTES));
 	if (!p)
 		return NULL;
-	to = p->text;
-	p->method_len = put_slice(&to, h->method, HTTP1_METHOD_MAX);
-	p->target_len = put_slice(&to, h->target, TARGET_MAX_BYTES);
-	p->host_len = put_slice(&to, host, HOST_MAX_BYTES);
-	p->traceparent_len =
-		put_slice(&to, h->traceparent, TRACEPARENT_MAX_BYTES);
-	p->target_cut = h->target_cut || h->target.len > TARGET_MAX_BYTES;
-	p->version = h->version;
-	p->head = method_is(h->method, "HEAD", 4);
-	p->connect = method_is(h->method, "CONNECT", 7);
-	p->expect = h->expect_continue;
-	p->response_end = POSITION_NONE;
-	p->next = NULL;
-	if (c->last)
-		c->last->next = p;
-	else
-		c->first = p;
-	c->last = p;
-	c->n_pending++;
+	p->own = (uint16_t)own;
+	memcpy(p->len, len, sizeof(len));
+	p->target_cut = len[PENDING_TARGET] < text[PENDING_TARGET].len;
+	p->status = 0;
+	p->first_byte_ns = 0;
+	to = put_text(to, text[PENDING_METHOD], len[PENDING_METHOD]);
+	to = put_text(to, text[PENDING_TARGET], len[PENDING_TARGET]);
+	to = put_text(to, text[PENDING_HOST], len[PENDING_HOST]);
+	put_text(to, text[PENDING_TRACEPARENT], len[PENDING_TRACEPARENT]);
 	return p;
 }
 
-void pending_drop(struct stream_env *env, struct conn *c)
+struct slice pending_text(const struct pending *p, enum pending_part which)
 {
-	struct pending *p = c->first;
+	const char *at = (const char *)p + p->own;
 
-	c->first = p->next;
-	if (!c->first)
-		c->last = NULL;
-	c->n_pending--;
-	block_free(env, p);
+	for (size_t i = 0; i < (size_t)which; i++)
+		at += p->len[i];
+	return (struct slice){ at, p->len[which] };
 }
 
-void pending_drop_after(struct stream_env *env, struct conn *c,
-			struct pending *prev)
+static struct slice text_at(const char **at, size_t len)
 {
-	struct pending *p = prev ? prev->next : c->first;
+	struct slice s = { *at, len };
 
-	while (p) {
-		struct pending *next = p->next;
-
-		block_free(env, p);
-		c->n_pending--;
-		p = next;
-	}
-	if (prev)
-		prev->next = NULL;
-	else
-		c->first = NULL;
-	c->last = prev;
+	*at += len;
+	return s;
 }
 
-/* Bytes of [from, to) that lie before seen. */
-static uint64_t moved(uint64_t from, uint64_t to, uint64_t seen)
+void pending_report(struct conn_engine *e, const struct conn *c,
+		    const struct pending *p, struct exchange *x)
 {
-	uint64_t end = to < seen ? to : seen;
+	const char *at = (const char *)p + p->own;
 
-	return end > from ? end - from : 0;
-}
-
-static uint64_t request_bytes(struct conn *c, const struct pending *p)
-{
-	uint64_t end = p->body_end;
-
-	if (end == POSITION_NONE && p->next)
-		end = p->next->start;
-	return moved(p->body, end, requests(c)->seen);
-}
-
-void pending_finish(struct stream_env *env, struct conn *c,
-		    enum outcome outcome, uint64_t end_ns)
-{
-	struct pending *p = c->first;
-	struct exchange x = {
-		.end = &c->end,
-		.role = c->role,
-		.outcome = outcome,
-		.tls = c->tls,
-		.version = p->version,
-		.status = p->status,
-		.target_cut = p->target_cut,
-		.start_ns = p->start_ns,
-		.first_byte_ns = p->first_byte_ns,
-		.end_ns = end_ns > p->start_ns ? end_ns : p->start_ns,
-		.request_bytes = request_bytes(c, p),
-	};
-	const char *t = p->text;
-
-	if (p->status)
-		x.response_bytes = moved(p->response_body, p->response_end,
-					 responses(c)->seen);
-	x.method = (struct slice){ t, p->method_len };
-	t += p->method_len;
-	x.target = (struct slice){ t, p->target_len };
-	t += p->target_len;
-	x.host = (struct slice){ t, p->host_len };
-	t += p->host_len;
-	x.traceparent = (struct slice){ t, p->traceparent_len };
-	env->stats.exchanges++;
-	if (env->opt.exchange)
-		env->opt.exchange(env->opt.arg, &x);
-	pending_drop(env, c);
-}
-
-void pending_lose(struct stream_env *env, struct conn *c)
-{
-	if (pending_was_sent(c, c->first))
-		env->stats.lost_gap++;
-	pending_drop(env, c);
-}
-
-void pending_lose_all(struct stream_env *env, struct conn *c)
-{
-	while (c->first)
-		pending_lose(env, c);
-	c->desync = false;
-}
-
-void pending_settle(struct stream_env *env, struct conn *c, uint64_t end_ns)
-{
-	struct pending *p = pending_answering(c);
-
-	if (p && p->response_end <= responses(c)->seen)
-		pending_finish(env, c, OUTCOME_COMPLETE, end_ns);
-}
-
-void pending_settle_unknown(struct stream_env *env, struct conn *c)
-{
-	if (pending_end_is_unknown(pending_answering(c)))
-		pending_finish(env, c, OUTCOME_COMPLETE, responses(c)->seen_ns);
-}
-
-int head_buf_append(struct stream_env *env, struct direction *d, uint64_t pos,
-		    uint64_t first_ns, const char *data, size_t len)
-{
-	struct head_buf *b = d->buf, *grown;
-	size_t need = (b ? b->len : 0) + len;
-	size_t cap = b ? b->cap : HEAD_BUF_FIRST_BYTES;
-
-	if (need > HEAD_MAX_BYTES)
-		return -ENOBUFS;
-	while (cap < need)
-		cap *= 2;
-	if (!b || cap > b->cap) {
-		grown = env_alloc(env, sizeof(*b) + cap);
-		if (!grown)
-			return -ENOBUFS;
-		grown->pos = pos;
-		grown->first_ns = first_ns;
-		grown->len = 0;
-		grown->call_start = false;
-		grown->cap = (uint32_t)cap;
-		if (b) {
-			memcpy(grown, b, sizeof(*b) + b->len);
-			grown->cap = (uint32_t)cap;
-			head_buf_free(env, b);
-		}
-		d->buf = b = grown;
-	}
-	memcpy(b->data + b->len, data, len);
-	b->len += (uint32_t)len;
-	return 0;
-}
-
-void head_buf_free(struct stream_env *env, struct head_buf *b)
-{
-	if (!b)
-		return;
-	env->used_bytes -= sizeof(*b) + b->cap;
-	free(b);
-}
-
-void head_buf_drop(struct stream_env *env, struct direction *d)
-{
-	head_buf_free(env, d->buf);
-	d->buf = NULL;
+	x->end = &c->end;
+	x->role = c->role;
+	x->tls = c->tls;
+	x->version = p->version;
+	x->status = p->status;
+	x->method = text_at(&at, p->len[PENDING_METHOD]);
+	x->target = text_at(&at, p->len[PENDING_TARGET]);
+	x->target_cut = p->target_cut;
+	x->host = text_at(&at, p->len[PENDING_HOST]);
+	x->traceparent = text_at(&at, p->len[PENDING_TRACEPARENT]);
+	x->start_ns = p->start_ns;
+	x->first_byte_ns = p->first_byte_ns;
+	if (x->end_ns < p->start_ns)
+		x->end_ns = p->start_ns;
+	conn_report(e, x);
 }

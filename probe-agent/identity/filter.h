@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "probe-agent/http/conn.h"
+#include "probe-agent/http/exchange.h"
 #include "probe-agent/identity/identity.h"
 
 /*

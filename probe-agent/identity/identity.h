@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "probe-agent/http/conn.h"
+#include "probe-agent/http/exchange.h"
+#include "proto/batch.h"
 
 /*
  * The identity of a process, resolved once per process start and comm: a PID
@@ -28,11 +29,12 @@ struct identity_table;
 
 struct identity {
 	uint64_t number; /* identifies these texts, never reused; 0: none */
-	const char *service;
-	const char *namespace_; /* "" if none */
-	const char *instance; /* node, or node/first 12 of the container id */
-	const char *container; /* full id, "" if none */
-	const char *executable; /* name without folder */
+	/*
+	 * The columns of a resource, "" if none. instance: the node, or
+	 * node/first 12 of the container id; container: the full id;
+	 * executable: the name without folder.
+	 */
+	BATCH_RESOURCE_TEXTS;
 	const char *path; /* as in /proc/PID/exe, "" if unknown */
 	bool self; /* one of redtap's own programs */
 	bool gone; /* exited before it was inspected: only the comm is known */

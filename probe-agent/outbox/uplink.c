@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "probe-agent/outbox/reply_policy.h"
 #include "probe-agent/outbox/uplink_tls.h"
 #include "proto/batch.h"
 #include "proto/limits.h"
@@ -24,9 +25,6 @@
 #define PEEK_MS 500
 #define CANCEL_AGAIN_MS 10u
 /* Pause after a reply of "not now" that does not say for how long. */
-#define RETRY_MS 200u
-#define RETRY_MAX_MS 10000u
-#define CONFLICT_RETRY_MS 5000u
 
 struct uplink {
 	struct outbox *outbox;
@@ -162,53 +160,57 @@ static int receive_reply(struct uplink *up, struct reply *out)
 	return err;
 }
 
-static uint32_t retry_ms(const struct reply *r)
+/* Logs and counts why a batch must be sent again. */
+static void on_refusal(struct uplink *up, const struct outbox_item *it,
+		       const struct reply *r)
 {
-	if (r->retry_ms == 0)
-		return RETRY_MS;
-	return r->retry_ms < RETRY_MAX_MS ? r->retry_ms : RETRY_MAX_MS;
+	switch (r->status) {
+	case REPLY_BUSY:
+		log_debug("aggregator is busy reason=\"%s\"", r->reason);
+		atomic_fetch_add(&up->busy, 1);
+		break;
+	case REPLY_CONFLICT:
+		log_warn("another agent has this id, batch kept "
+			 "reason=\"%s\"",
+			 r->reason);
+		atomic_fetch_add(&up->conflicts, 1);
+		break;
+	case REPLY_VERSION:
+		log_warn("aggregator does not speak our protocol, batch "
+			 "kept ours=%u theirs=%u reason=\"%s\"",
+			 PROTOCOL_VERSION, r->protocol, r->reason);
+		break;
+	default:
+		log_warn("unexpected reply, batch kept status=%d "
+			 "sequence=%llu",
+			 (int)r->status, (unsigned long long)it->sequence);
+	}
 }
 
 /* Handles the reply to a batch. Returns how long to wait, ms. */
 static uint32_t on_reply(struct uplink *up, const struct outbox_item *it,
 			 const struct reply *r)
 {
-	switch (r->status) {
-	case REPLY_ACCEPTED:
-		if (r->epoch != it->epoch || r->sequence < it->sequence)
-			break; /* not about this batch */
+	uint32_t wait_ms;
+
+	switch (reply_policy(r, it->epoch, it->sequence, &wait_ms)) {
+	case REPLY_POLICY_COUNTED:
 		atomic_fetch_add(&up->acknowledged, 1);
 		outbox_ack(up->outbox, it->epoch, it->sequence);
-		return 0;
-	case REPLY_REFUSED:
+		break;
+	case REPLY_POLICY_REFUSED:
 		log_error("aggregator refused batch, dropped "
 			  "sequence=%llu reason=\"%s\"",
 			  (unsigned long long)it->sequence, r->reason);
 		atomic_fetch_add(&up->refused, 1);
 		outbox_refused(up->outbox, it->epoch, it->sequence);
-		return 0;
-	case REPLY_BUSY:
-		log_debug("aggregator is busy reason=\"%s\"", r->reason);
-		atomic_fetch_add(&up->busy, 1);
-		return retry_ms(r);
-	case REPLY_CONFLICT:
-		log_warn("another agent has this id, batch kept "
-			 "reason=\"%s\"",
-			 r->reason);
-		atomic_fetch_add(&up->conflicts, 1);
-		return CONFLICT_RETRY_MS;
-	case REPLY_VERSION:
-		log_warn("aggregator does not speak our protocol, batch "
-			 "kept ours=%u theirs=%u reason=\"%s\"",
-			 PROTOCOL_VERSION, r->protocol, r->reason);
-		return CONFLICT_RETRY_MS;
-	case REPLY_UNKNOWN:
+		break;
+	case REPLY_POLICY_AGAIN:
+	case REPLY_POLICY_STRANGE:
+		on_refusal(up, it, r);
 		break;
 	}
-	log_warn("unexpected reply, batch kept status=%d "
-		 "sequence=%llu",
-		 (int)r->status, (unsigned long long)r->sequence);
-	return RETRY_MS;
+	return wait_ms;
 }
 
 /*
@@ -239,7 +241,7 @@ static void exchange(struct uplink *up, const struct outbox_item *it)
 		redial(up);
 	} else if (err != -ECANCELED) {
 		log_warn("uplink failed error=\"%s\"", strerror(-err));
-		wait_ms = RETRY_MS;
+		wait_ms = REPLY_POLICY_RETRY_MS;
 	}
 	if (wait_ms > 0)
 		sleep_ms(up, wait_ms);

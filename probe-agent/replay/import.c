@@ -103,9 +103,7 @@ int import_add(struct import *im, struct import_event *x)
 {
 	static const char empty[] = "";
 	struct packer_event *e = &x->e;
-	const char **text[] = { &e->service,   &e->namespace_, &e->instance,
-				&e->container, &e->executable, &e->route,
-				&e->scheme,    &e->address };
+	const char **text[] = { &e->route, &e->scheme, &e->address };
 	int full;
 
 	if (!e->service || *e->service == '\0')
@@ -115,6 +113,9 @@ int import_add(struct import *im, struct import_event *x)
 	if (!e->route && e->role == ROLE_SERVER)
 		e->route = route_template(im->routes, e->service, x->target,
 					  x->target_len);
+	for (unsigned c = 0; c < RESOURCE_N; c++)
+		if (!e->column[c])
+			e->column[c] = empty;
 	for (size_t i = 0; i < sizeof(text) / sizeof(*text); i++)
 		if (!*text[i])
 			*text[i] = empty;

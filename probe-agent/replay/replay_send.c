@@ -10,12 +10,11 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "probe-agent/outbox/reply_policy.h"
 #include "proto/limits.h"
 
-#define RETRY_MS 200u
 /* Without a reply for this long, the wait is logged. */
 #define TELL_MS 5000u
-#define CONFLICT_WAIT_MS 5000u
 #define CONFLICTS_MAX 6 /* tries; an agent that ended loses its id in 15 s */
 #define BAR_EVERY_MS 200u
 #define BAR_WIDTH 30
@@ -109,18 +108,34 @@ static bool was_known(const struct batch *b, const struct reply *reply,
 	return reply->sequence > b->sequence || (reply->duplicate && !d->again);
 }
 
+/* Gives up on a version, and on a conflict that does not end. */
+static int may_try_again(const struct reply *reply, const char *id,
+			 struct delivery *d)
+{
+	if (reply->status == REPLY_VERSION) {
+		log_error("aggregator does not speak our protocol "
+			  "reason=\"%s\"",
+			  reply->reason);
+		return -EPROTONOSUPPORT;
+	}
+	if (reply->status == REPLY_CONFLICT && ++d->conflicts > CONFLICTS_MAX) {
+		log_error("another agent has this id, use --as id=%s", id);
+		return -EBUSY;
+	}
+	return 0;
+}
+
 /* Handles a reply. Returns 0: send again; 1: done. Negative errno: give up. */
 static int on_reply(struct replay *r, struct replay_stream *s,
 		    const struct batch *b, const struct reply *reply,
 		    struct delivery *d)
 {
 	uint64_t n = replay_streams_batch_requests(b);
+	uint32_t wait_ms;
+	int err;
 
-	switch (reply->status) {
-	case REPLY_ACCEPTED:
-		if (reply->epoch != s->new_epoch ||
-		    reply->sequence < b->sequence)
-			break;
+	switch (reply_policy(reply, s->new_epoch, b->sequence, &wait_ms)) {
+	case REPLY_POLICY_COUNTED:
 		s->counted = reply->sequence;
 		if (was_known(b, reply, d)) {
 			r->known_batches++;
@@ -130,33 +145,22 @@ static int on_reply(struct replay *r, struct replay_stream *s,
 			r->requests += n;
 		}
 		return 1;
-	case REPLY_REFUSED:
+	case REPLY_POLICY_REFUSED:
 		log_error("aggregator refused batch agent=%s "
 			  "sequence=%" PRIu64 " reason=\"%s\"",
 			  s->id, b->sequence, reply->reason);
 		r->refused_requests += n;
 		return 1;
-	case REPLY_BUSY:
-		pause_ms(reply->retry_ms ? reply->retry_ms : RETRY_MS);
-		return 0;
-	case REPLY_CONFLICT:
-		if (++d->conflicts > CONFLICTS_MAX) {
-			log_error("another agent has this id, use --as id=%s",
-				  s->id);
-			return -EBUSY;
-		}
-		pause_ms(CONFLICT_WAIT_MS);
-		return 0;
-	case REPLY_VERSION:
-		log_error("aggregator does not speak our protocol "
-			  "reason=\"%s\"",
-			  reply->reason);
-		return -EPROTONOSUPPORT;
-	case REPLY_UNKNOWN:
+	case REPLY_POLICY_AGAIN:
+		err = may_try_again(reply, s->id, d);
+		if (err)
+			return err;
+		break;
+	case REPLY_POLICY_STRANGE:
+		log_warn("unexpected reply status=%d", reply->status);
 		break;
 	}
-	log_warn("unexpected reply status=%d", reply->status);
-	pause_ms(RETRY_MS);
+	pause_ms(wait_ms);
 	return 0;
 }
 
@@ -205,7 +209,7 @@ static int deliver(struct replay *r, struct replay_stream *s,
 		err = silence(r, &d, err);
 		if (err < 0)
 			return err;
-		pause_ms(RETRY_MS);
+		pause_ms(REPLY_POLICY_RETRY_MS);
 	}
 	return -EINTR;
 }

@@ -12,12 +12,11 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "probe-agent/outbox/reply_policy.h"
 #include "proto/batch.h"
 #include "proto/limits.h"
 
 #define FILES_BESIDES 256u
-#define RETRY_MS 200
-#define RETRY_MAX_MS 10000u
 #define RUBBISH_BYTES 100u
 /* Redial intervals grow with the fleet: about one dial per ms in total. */
 #define RECONNECT_MIN_MS 20u
@@ -148,7 +147,7 @@ static void send_it(struct member *m)
 						     : batch_message(m);
 
 	if (!msg) {
-		pause_for(m, RETRY_MS);
+		pause_for(m, REPLY_POLICY_RETRY_MS);
 		return;
 	}
 	m->step = STEP_SEND;
@@ -230,9 +229,22 @@ static void accepted(struct member *m)
 	begin_next(m);
 }
 
+/* Counts why a batch must be sent again. */
+static void on_refusal(struct member *m, const struct reply *r)
+{
+	if (r->status == REPLY_BUSY)
+		atomic_fetch_add(&m->fleet->busy, 1);
+	else if (r->status == REPLY_CONFLICT)
+		atomic_fetch_add(&m->fleet->conflicts, 1);
+	else
+		log_warn("batch not accepted id=%s status=%d reason=\"%s\"",
+			 m->id, (int)r->status, r->reason);
+}
+
 static void on_reply(struct member *m, const struct reply *r)
 {
 	struct fleet *f = m->fleet;
+	uint32_t wait_ms;
 
 	if (m->content == CONTENT_RUBBISH && r->status == REPLY_REFUSED) {
 		atomic_fetch_add(&f->rubbish, 1);
@@ -240,31 +252,22 @@ static void on_reply(struct member *m, const struct reply *r)
 		send_it(m);
 		return;
 	}
-	switch (r->status) {
-	case REPLY_ACCEPTED:
+	switch (reply_policy(r, f->opt.epoch, m->sequence, &wait_ms)) {
+	case REPLY_POLICY_COUNTED:
 		accepted(m);
 		return;
-	case REPLY_REFUSED:
+	case REPLY_POLICY_REFUSED:
 		log_warn("batch refused id=%s sequence=%llu reason=\"%s\"",
 			 m->id, (unsigned long long)m->sequence, r->reason);
 		atomic_fetch_add(&f->refused, 1);
 		begin_next(m);
 		return;
-	case REPLY_BUSY:
-		atomic_fetch_add(&f->busy, 1);
-		break;
-	case REPLY_CONFLICT:
-		atomic_fetch_add(&f->conflicts, 1);
-		break;
-	case REPLY_VERSION:
-	case REPLY_UNKNOWN:
-		log_warn("batch not accepted id=%s status=%d reason=\"%s\"",
-			 m->id, (int)r->status, r->reason);
-		break;
+	case REPLY_POLICY_AGAIN:
+	case REPLY_POLICY_STRANGE:
+		on_refusal(m, r);
+		pause_for(m, (nng_duration)wait_ms);
+		return;
 	}
-	pause_for(m, r->retry_ms > 0 && r->retry_ms < RETRY_MAX_MS
-			     ? (nng_duration)r->retry_ms
-			     : RETRY_MS);
 }
 
 static void received(struct member *m)
@@ -285,7 +288,7 @@ static void received(struct member *m)
 	err = reply_decode(nng_msg_body(msg), nng_msg_len(msg), &reply);
 	nng_msg_free(msg);
 	if (err) {
-		pause_for(m, RETRY_MS);
+		pause_for(m, REPLY_POLICY_RETRY_MS);
 		return;
 	}
 	on_reply(m, &reply);
@@ -330,7 +333,7 @@ static void stepped(void *arg)
 	if (code == NNG_ETIMEDOUT)
 		send_it(m);
 	else
-		pause_for(m, RETRY_MS);
+		pause_for(m, REPLY_POLICY_RETRY_MS);
 }
 
 /* --- start and end --- */

@@ -179,9 +179,10 @@ static int find_conn(struct tap *t, uint64_t sock, uint64_t born_ns,
 	return conn->born_ns == born_ns ? 0 : -ENOENT;
 }
 
-int tap_progress(struct tap *t, uint64_t sock, uint64_t born_ns,
+int tap_progress(void *tap, uint64_t sock, uint64_t born_ns,
 		 struct tap_rec_progress *out, uint64_t *last_bytes)
 {
+	struct tap *t = tap;
 	struct tap_conn conn;
 	int err = find_conn(t, sock, born_ns, &conn);
 
@@ -192,8 +193,9 @@ int tap_progress(struct tap *t, uint64_t sock, uint64_t born_ns,
 	return 0;
 }
 
-void tap_ignore(struct tap *t, uint64_t sock, uint64_t born_ns)
+void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns)
 {
+	struct tap *t = tap;
 	struct tap_conn conn;
 
 	/*

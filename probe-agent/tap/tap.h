@@ -57,11 +57,14 @@ typedef int (*tap_record_fn)(void *arg, const void *record, size_t len);
  */
 uint64_t tap_drain(struct tap *t, tap_record_fn fn, void *arg);
 
-/* What the kernel knows of a connection now, see conn.h. 0, or -ENOENT. */
-int tap_progress(struct tap *t, uint64_t sock, uint64_t born_ns,
+/*
+ * What a source of records does for the engine: see struct conn_source, whose
+ * arg is the tap. What the kernel knows of a connection now. 0, or -ENOENT.
+ */
+int tap_progress(void *tap, uint64_t sock, uint64_t born_ns,
 		 struct tap_rec_progress *out, uint64_t *last_bytes);
 /* Asks for no more records of this connection. One that is gone is fine. */
-void tap_ignore(struct tap *t, uint64_t sock, uint64_t born_ns);
+void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns);
 
 /* Sums over CPUs, by enum tap_counter. 0 or negative errno. */
 int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX]);

@@ -121,8 +121,9 @@ static void make_batch(uint64_t *seed, uint32_t role, unsigned from,
 	}
 	b.n_strings = n;
 	b.strings = string;
-	b.resources = (struct batch_resources){ SERVICES, col[0],  col[10],
-						col[1],	  col[10], col[10] };
+	b.resources = (struct batch_resources){
+		SERVICES, { { col[0], col[10], col[1], col[10], col[10] } }
+	};
 	b.series = (struct batch_series){ PER_BATCH, col[2], col[3],  col[4],
 					  col[5],    col[6], col[10], col[7],
 					  col[8],    col[9], col[10] };

@@ -151,9 +151,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.max_buffer_bytes = 20000,
 		.max_pipelined = 8,
 		.exchange = on_exchange,
-		.ignore = ignore,
-		.progress = on_progress,
 		.arg = &exchanges,
+		.source = { ignore, on_progress, NULL },
 	};
 	struct conn_stats stats;
 	struct conn_table *t;

@@ -156,8 +156,12 @@ static const struct snapshot_agent sample_agents[] = {
 	  .dropped = { 1, 2, 3, 4, 5, 6 },
 	  .dropped_sequence_gap = 79,
 	  .dropped_expired = 80,
-	  .counters = { 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111,
-			112, 113, 114, 115, 116 },
+/* 101 and on, by number. */
+#define KERNEL_COUNTER(NAME, ...) [AGENT_##NAME] = 101 + AGENT_##NAME,
+#define AGENT_COUNTER(NAME, ...) [AGENT_##NAME] = 101 + AGENT_##NAME,
+	  .counters = {
+#include "proto/agent_counters.def"
+	  },
 	  .batches = 201,
 	  .duplicates = 202,
 	  .refused = 203,

@@ -95,10 +95,9 @@ void script_init(struct script *s, const struct conn_options *opt)
 	s->copy_max = SIZE_MAX;
 	s->piece_max = TAP_PIECE_MAX;
 	o.exchange = on_exchange;
-	o.ignore = on_ignore;
 	o.select = on_select;
-	o.progress = on_progress;
 	o.arg = s;
+	o.source = (struct conn_source){ on_ignore, on_progress, s };
 	assert_int_equal(conn_new(&s->table, &o), 0);
 }
 

@@ -194,7 +194,7 @@ static void both_ways_give_the_same_batch(void **state)
 		.epoch = 1,
 		.sequence = 1,
 		.base_us = 1700000000000000,
-		.resources = { 1, zero, zero, zero, zero, zero },
+		.resources = { 1, { { zero, zero, zero, zero, zero } } },
 		.series = { 1, zero, one, zero, zero, zero, zero, zero, zero,
 			    zero, zero },
 		.events = { .n = 3,

@@ -127,7 +127,7 @@ static void make_batch(struct attack *a, uint32_t n)
 		.base_us = NOW,
 		.n_strings = at,
 		.strings = a->string,
-		.resources = { 1, &service, none, none, none, none },
+		.resources = { 1, { { &service, none, none, none, none } } },
 		.series = { n, a->col[0], a->col[1], a->col[2], a->col[3],
 			    a->col[4], a->col[5], a->col[6], a->col[7],
 			    a->col[8], a->col[9] },

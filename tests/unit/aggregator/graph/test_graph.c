@@ -123,8 +123,10 @@ static void feed(struct bench *t, const char *node, const struct seen *e,
 	}
 	b.n_strings = strings;
 	b.strings = string;
-	b.resources =
-		(struct batch_resources){ n, col[0], none, none, none, none };
+	b.resources = (struct batch_resources){ .n = n };
+	for (unsigned c = 0; c < RESOURCE_N; c++)
+		b.resources.column[c] = none;
+	b.resources.service = col[0];
 	b.series = (struct batch_series){ n,	  col[1], col[2], col[3],
 					  none,	  col[5], none,	  col[8],
 					  col[4], col[6], none };
