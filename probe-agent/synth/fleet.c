@@ -45,7 +45,7 @@ struct member {
 	enum step step;
 	enum content content;
 	uint64_t k; /* batches taken */
-	uint64_t sequence, packed;
+	uint64_t sequence, packed, read;
 	struct fleet_batch batch;
 	int64_t base_us;
 	uint64_t due_ns;
@@ -87,6 +87,7 @@ static nng_msg *batch_message(struct member *m)
 		.sequence = m->sequence,
 		.base_us = m->base_us,
 		.losses = { .captured = m->packed, .packed = m->packed },
+		.samples = { .read = m->read },
 	};
 	struct push push = { .protocol = batch_protocol(m->batch.body,
 							m->batch.len),
@@ -180,6 +181,7 @@ static void take_batch(struct member *m)
 	atomic_fetch_add(&f->outstanding, 1);
 	m->sequence = sequence_of(f, m->k++);
 	m->packed += m->batch.events;
+	m->read += m->batch.increments;
 	m->base_us = clock_real_us() - m->batch.span_us;
 	m->content = f->opt.fault == FLEET_FAULT_RUBBISH ? CONTENT_RUBBISH
 							 : CONTENT_BATCH;

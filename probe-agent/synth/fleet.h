@@ -27,6 +27,7 @@ struct fleet_batch {
 	const void *body; /* borrowed for the fleet's life */
 	size_t len;
 	uint64_t events;
+	uint64_t increments; /* of samples */
 	int64_t span_us; /* how long ago its first event started */
 	unsigned tag; /* for the caller's use */
 };
