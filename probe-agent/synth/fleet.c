@@ -78,7 +78,10 @@ static void finish_member(struct member *m)
 
 /* --- messages --- */
 
-/* Concatenated protobuf messages merge, so head and body make one batch. */
+/*
+ * Concatenated protobuf messages merge, so body and head make one batch. The
+ * head is last: of numbers in submessages, protobuf-c takes the last message's.
+ */
 static nng_msg *batch_message(struct member *m)
 {
 	struct batch head = {
@@ -107,8 +110,8 @@ static nng_msg *batch_message(struct member *m)
 	if (nng_msg_alloc(&msg, n + push.batch_len) == 0) {
 		p = nng_msg_body(msg);
 		memcpy(p, envelope, n);
-		memcpy(p + n, data, len);
-		memcpy(p + n + len, m->batch.body, m->batch.len);
+		memcpy(p + n, m->batch.body, m->batch.len);
+		memcpy(p + n + m->batch.len, data, len);
 	}
 	free(data);
 	return msg;

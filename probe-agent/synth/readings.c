@@ -17,7 +17,7 @@ static const char *const key_name[] = { "key" };
 static const uint64_t bounds[BOUNDS] = { 1, 2, 4, 8, 16, 32, 64, 128 };
 
 static const struct samples_family counter = {
-	.name = "synth_counter_total",
+	.name = "synth_hits_total",
 	.help = "Made increments.",
 	.program = "synth",
 	.kind = SAMPLES_COUNTER,
@@ -26,7 +26,7 @@ static const struct samples_family counter = {
 	.n_labels = 1,
 };
 static const struct samples_family histogram = {
-	.name = "synth_histogram",
+	.name = "synth_values",
 	.help = "Made values.",
 	.program = "synth",
 	.kind = SAMPLES_HISTOGRAM,
@@ -37,7 +37,7 @@ static const struct samples_family histogram = {
 	.n_bounds = BOUNDS,
 };
 static const struct samples_family gauge = {
-	.name = "synth_gauge",
+	.name = "synth_level",
 	.help = "Made levels.",
 	.program = "synth",
 	.kind = SAMPLES_GAUGE,
@@ -51,7 +51,7 @@ struct readings {
 	struct {
 		void *data;
 		size_t len;
-	} *body;
+	} * body;
 	unsigned counters, histograms, gauges;
 	uint64_t *increment; /* template * counters + key */
 	uint64_t *count, *sum; /* template * histograms + key */
@@ -88,10 +88,10 @@ static int64_t series_of(struct samples_table *t,
 	char value[16];
 
 	snprintf(value, sizeof(value), "k%u", key);
-	return family < 0 ? family
-			  : samples_table_series(
-				    t, (uint32_t)family,
-				    (const char *const[]){ value });
+	return family < 0
+		       ? family
+		       : samples_table_series(t, (uint32_t)family,
+					      (const char *const[]){ value });
 }
 
 static int add_counters(struct readings *r, struct samples_table *t,

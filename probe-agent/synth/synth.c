@@ -374,8 +374,8 @@ static int prepare(struct synth *s)
 		return err;
 	choose(s);
 	to.events = (unsigned)s->batch;
-	to.rest = s->events == UINT64_MAX ? 0
-					  : (unsigned)(s->events % s->batch);
+	to.rest =
+		s->events == UINT64_MAX ? 0 : (unsigned)(s->events % s->batch);
 	to.gap_us = s->max ? 10 : 1000000 * s->agents / s->rate;
 	if (!s->readings)
 		err = traffic_new(&s->traffic, &to);
