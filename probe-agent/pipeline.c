@@ -283,14 +283,19 @@ static int take_batch(struct pipeline *p)
 
 int pipeline_flush(struct pipeline *p, const struct pipeline_tap *tap)
 {
-	int err;
-
 	if (tap->kernel[TAP_C_LOST_REQUESTS] !=
 		    p->tap.kernel[TAP_C_LOST_REQUESTS] ||
 	    tap->kernel[TAP_C_LOST_RECORDS] !=
 		    p->tap.kernel[TAP_C_LOST_RECORDS])
 		conn_doubt(p->conns);
 	p->tap = *tap;
+	return pipeline_flush_samples(p);
+}
+
+int pipeline_flush_samples(struct pipeline *p)
+{
+	int err;
+
 	do
 		err = take_batch(p);
 	while (!err && samples_table_pending(packer_samples(p->packer)));

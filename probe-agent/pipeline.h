@@ -60,6 +60,8 @@ struct pipeline_tap {
  */
 int pipeline_flush(struct pipeline *p, const struct pipeline_tap *tap);
 
+/* The same with the tap's counters as of the last flush. */
+int pipeline_flush_samples(struct pipeline *p);
 /* Samples that go along with the next flush; owned by the pipeline. */
 struct samples_table *pipeline_samples(struct pipeline *p);
 

@@ -98,6 +98,7 @@ const char *samples_stage_name(unsigned stage)
 		[SAMPLES_LOST_RATE] = "rate",
 		[SAMPLES_LOST_OUTBOX] = "outbox",
 		[SAMPLES_LOST_REFUSED] = "refused",
+		[SAMPLES_LOST_MAP] = "map",
 	};
 
 	return pick(names, SAMPLES_STAGES, stage);

@@ -57,6 +57,7 @@ enum samples_stage {
 	SAMPLES_LOST_RATE, /* more events than limits.events */
 	SAMPLES_LOST_OUTBOX, /* no room in the outbox */
 	SAMPLES_LOST_REFUSED, /* the aggregator refused the batch */
+	SAMPLES_LOST_MAP, /* no room in a map */
 	SAMPLES_STAGES,
 };
 

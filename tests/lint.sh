@@ -86,8 +86,9 @@ rooms() {
 		probe-agent/outbox batch
 		probe-agent/replay batch identity outbox
 		probe-agent/synth batch outbox
-		probe-agent/config identity
+		probe-agent/config identity programs
 		probe-agent/programs batch
+		probe-agent/worker batch programs
 		aggregator/ingest
 		aggregator/views
 		aggregator/series views
@@ -147,6 +148,7 @@ rooms() {
 	cyaml probe-agent/config/config|aggregator/config/config(_[a-z]+)?
 	yaml\.h aggregator/web/web_config|common/conffile_ranges|probe-agent/programs/spec_yaml
 	pcre2 probe-agent/programs/decode_regexp
+	(libelf|gelf)\.h probe-agent/worker/elf_code
 	jansson aggregator/(web/api(_[a-z]+)?|cli/report)|probe-agent/replay/import_json
 	zstd proto/trace
 	curl/ aggregator/cli/client

@@ -140,12 +140,17 @@ static int open_disk(struct outbox *ob, const char *path)
 int outbox_open(struct outbox **out, const struct outbox_options *opt)
 {
 	struct outbox *ob = calloc(1, sizeof(*ob));
+	pthread_mutexattr_t mutex;
 	pthread_condattr_t attr;
 	int err;
 
 	if (!ob)
 		return -ENOMEM;
-	pthread_mutex_init(&ob->lock, NULL);
+	/* outbox_hold() keeps it while other calls take it. */
+	pthread_mutexattr_init(&mutex);
+	pthread_mutexattr_settype(&mutex, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&ob->lock, &mutex);
+	pthread_mutexattr_destroy(&mutex);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&ob->changed, &attr);
@@ -227,8 +232,8 @@ int outbox_store(struct outbox *ob, struct outbox_slot *it)
 	if (err)
 		return err;
 	it->stored = true;
-	free(it->data);
-	it->data = NULL;
+	it->held = ob->holding;
+	outbox_unload(it);
 	if (ob->forget_later > 0 &&
 	    outbox_disk_mark(ob->disk, &ob->marks, ob->forget_later) == 0)
 		ob->forget_later = 0;
@@ -267,7 +272,7 @@ int outbox_load(struct outbox *ob, struct outbox_slot *it)
 
 void outbox_unload(struct outbox_slot *it)
 {
-	if (!it->stored)
+	if (!it->stored || it->held)
 		return;
 	free(it->data);
 	it->data = NULL;
@@ -307,6 +312,45 @@ int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 	pthread_cond_signal(&ob->changed);
 	pthread_mutex_unlock(&ob->lock);
 	return 0;
+}
+
+void outbox_hold(struct outbox *ob)
+{
+	pthread_mutex_lock(&ob->lock);
+	ob->holding = ob->disk && !outbox_disk_hold(ob->disk);
+}
+
+int outbox_release(struct outbox *ob, const struct outbox_base *base, size_t n)
+{
+	int err = 0;
+
+	if (ob->holding)
+		err = outbox_disk_release(ob->disk, base, n);
+	else if (ob->disk)
+		err = -EIO;
+	ob->holding = false;
+	for (size_t i = 0; i < ob->n; i++) {
+		struct outbox_slot *it = outbox_at(ob, i);
+
+		if (!it->held)
+			continue;
+		it->held = false;
+		it->stored = !err;
+		outbox_unload(it);
+	}
+	pthread_mutex_unlock(&ob->lock);
+	return err;
+}
+
+int outbox_each_base(struct outbox *ob, outbox_base_fn fn, void *arg)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&ob->lock);
+	if (ob->disk)
+		err = outbox_disk_each_base(ob->disk, fn, arg);
+	pthread_mutex_unlock(&ob->lock);
+	return err;
 }
 
 /* --- for the uplink --- */

@@ -67,6 +67,33 @@ void outbox_ack(struct outbox *ob, uint64_t epoch, uint64_t sequence);
 void outbox_refused(struct outbox *ob, uint64_t epoch, uint64_t sequence);
 void outbox_wake(struct outbox *ob); /* ends one peek: now, or the next */
 
+/*
+ * Bases of pinned maps: how far their values are in batches already, so that
+ * whoever reads them next goes on from there. Only a file keeps them. Loop
+ * thread only.
+ */
+struct outbox_base {
+	enum {
+		OUTBOX_BASE_PUT,
+		OUTBOX_BASE_DELETE,
+		/* All whose keys begin with key and do not go on with value. */
+		OUTBOX_BASE_FORGET,
+	} what;
+	const void *key, *value;
+	size_t key_len, value_len;
+};
+/*
+ * Batches that are pushed between these two are written together with the
+ * bases: all of it, or nothing. No batch is sent meanwhile. The release returns
+ * 0; or the error of writing: the batches are kept in memory then.
+ */
+void outbox_hold(struct outbox *ob);
+int outbox_release(struct outbox *ob, const struct outbox_base *base, size_t n);
+typedef int (*outbox_base_fn)(void *arg, const void *key, size_t key_len,
+			      const void *value, size_t value_len);
+/* Calls fn for each, until it returns an error. */
+int outbox_each_base(struct outbox *ob, outbox_base_fn fn, void *arg);
+
 struct outbox_stats {
 	uint64_t batches, bytes; /* held now */
 	uint64_t acknowledged; /* batches */

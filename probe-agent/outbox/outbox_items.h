@@ -26,6 +26,7 @@ struct outbox_slot {
 	void *data; /* NULL: on disk only */
 	size_t len;
 	bool rollup, stored;
+	bool held; /* stored in a transaction that is not committed yet */
 	bool sealed; /* folding it freed too little, or failed */
 	/*
 	 * Read from the file, and may have been counted already: in a rollup
@@ -38,6 +39,7 @@ struct outbox {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool woken;
+	bool holding; /* between outbox_hold() and outbox_release() */
 	size_t cap_bytes, bytes;
 	/*
 	 * A ring, oldest first. Item 0 may have been sent, so it is never

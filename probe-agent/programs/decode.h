@@ -54,4 +54,13 @@ uint64_t decode_replaced(const struct decode *d);
 int decode_check(struct decode *d, const struct spec_label *l,
 		 const char **why);
 
+/* Does a pattern of ebpf_exporter's match somewhere in the text? -EINVAL: the
+ * pattern is none, *why says what; -ENOMEM. */
+int decode_matches(struct decode *d, const char *pattern, const char *text,
+		   const char **why);
+
+/* Walks the tree of cgroups now, and calls fn for each. -ENOMEM. */
+typedef void (*decode_cgroup_fn)(void *arg, uint64_t id, const char *path);
+int decode_each_cgroup(struct decode *d, decode_cgroup_fn fn, void *arg);
+
 #endif /* PROBE_AGENT_PROGRAMS_DECODE_H */

@@ -172,18 +172,44 @@ static const char *known_path(const struct decode_cgroups *c, uint64_t id)
 	return at < c->n && c->group[at].id == id ? c->group[at].path : NULL;
 }
 
-const char *decode_cgroup_path(struct decode *d, uint64_t id)
+/* *fresh: the tree was walked just now. NULL: no memory. */
+static struct decode_cgroups *have_cgroups(struct decode *d, bool *fresh)
 {
 	struct decode_cgroups *c = d->cgroups;
+
+	*fresh = !c;
+	if (c)
+		return c;
+	c = d->cgroups = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	find_root(d, c);
+	walk_tree(c);
+	return c;
+}
+
+int decode_each_cgroup(struct decode *d, decode_cgroup_fn fn, void *arg)
+{
+	bool fresh;
+	struct decode_cgroups *c = have_cgroups(d, &fresh);
+	int err = c ? 0 : -ENOMEM;
+
+	if (!err && !fresh)
+		err = walk_tree(c);
+	for (size_t i = 0; !err && i < c->n; i++)
+		if (c->group[i].walk == c->walk)
+			fn(arg, c->group[i].id, c->group[i].path);
+	return err;
+}
+
+const char *decode_cgroup_path(struct decode *d, uint64_t id)
+{
+	bool fresh;
+	struct decode_cgroups *c = have_cgroups(d, &fresh);
 	const char *path;
 
-	if (!c) {
-		c = d->cgroups = calloc(1, sizeof(*c));
-		if (!c)
-			return NULL;
-		find_root(d, c);
-		walk_tree(c);
-	}
+	if (!c)
+		return NULL;
 	path = known_path(c, id);
 	if (!path && clock_mono_ns() - c->walked_ns >= WALK_NS) {
 		walk_tree(c);

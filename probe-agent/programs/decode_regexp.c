@@ -267,3 +267,17 @@ int decode_regexp(struct decode *d, const struct decode_in *in, struct buf *out)
 	}
 	return DECODE_SKIP;
 }
+
+int decode_matches(struct decode *d, const char *pattern, const char *text,
+		   const char **why)
+{
+	const struct pattern *p;
+	int got, err = have_pattern(d, pattern, &p);
+
+	*why = d->why;
+	if (err)
+		return err;
+	got = pcre2_match(p->code, (PCRE2_SPTR)text, strlen(text), 0, 0,
+			  d->regexps->match, d->regexps->context);
+	return got >= 0;
+}

@@ -205,6 +205,9 @@ struct spec_options {
 };
 
 void spec_limits_default(struct spec_limits *out);
+/* Sets one by its name in a file. NULL, or what its text must be. */
+const char *spec_limits_set(struct spec_limits *l, const char *key,
+			    const char *text);
 
 /*
  * Reads a YAML file, whose dialect its keys tell; several programs of one
