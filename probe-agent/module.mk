@@ -18,3 +18,12 @@ $(B)/redtap-agent: $(B)/obj/probe-agent/main.o $(OBJS_agent) \
 		$(B)/libproto.a $(B)/libcommon.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ $(LIBS_agent) -o $@
+
+# Headers that `program build` gives to clang.
+PROGRAM_HEADERS := $(sort $(wildcard probe-agent/commands/include/*.inc))
+$(OBJS_agent): | $(GEN)/commands/headers.gen.h
+$(GEN)/commands/headers.gen.h: probe-agent/commands/headers.awk $(PROGRAM_HEADERS)
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)awk -f $^ >$@
+$(B)/obj/probe-agent/commands/build_headers.o: $(GEN)/commands/headers.gen.h

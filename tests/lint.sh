@@ -89,6 +89,7 @@ rooms() {
 		probe-agent/config identity programs
 		probe-agent/programs batch
 		probe-agent/worker batch programs
+		probe-agent/commands batch outbox programs worker
 		aggregator/ingest
 		aggregator/views
 		aggregator/series views
@@ -149,12 +150,12 @@ rooms() {
 	yaml\.h aggregator/web/web_config|common/conffile_ranges|probe-agent/programs/spec_yaml
 	pcre2 probe-agent/programs/decode_regexp
 	(libelf|gelf)\.h probe-agent/worker/elf_code
-	jansson aggregator/(web/api(_[a-z]+)?|cli/report)|probe-agent/replay/import_json
+	jansson aggregator/(web/api(_[a-z]+)?|cli/report)|probe-agent/(replay/import_json|commands/(verbs_talk|run_view))
 	zstd proto/trace
 	curl/ aggregator/cli/client
 	zlib aggregator/expose/render(_stream)?
 	cap-ng probe-agent/(check|privileges)
-	bpf/(libbpf|bpf)\.h probe-agent/(tap/(tap(_front(_list)?|_bpf_maps)?|bpf_attach)|tls/tls(_files|_programs)?)
+	bpf/(libbpf|bpf|btf)\.h probe-agent/(tap/(tap(_front(_list)?|_bpf_maps)?|bpf_attach)|tls/tls(_files|_programs)?|worker/(bpf_log|object(_[a-z]+)?|map_reader|events|cgroup_ids|cost|layout_types)|commands/build_types)
 	[a-z_]*\.skel\.h probe-agent/(tap/(tap(_front(_list)?)?|bpf_attach)|tls/tls(_programs)?)
 	(proto/)?redtap\.pb-c proto/(batch|batch_[a-z]+|envelope)
 	bpf/bpf_ bpf/[a-z_.]+

@@ -448,10 +448,9 @@ int outbox_disk_each(struct outbox_disk *d, outbox_disk_row_fn fn, void *arg)
 
 static int write_base(struct outbox_disk *d, const struct outbox_base *b)
 {
-	sqlite3_stmt *s = b->what == OUTBOX_BASE_PUT ? d->put_base
-			  : b->what == OUTBOX_BASE_DELETE
-				  ? d->delete_base
-				  : d->forget_base;
+	sqlite3_stmt *s = b->what == OUTBOX_BASE_PUT	  ? d->put_base
+			  : b->what == OUTBOX_BASE_DELETE ? d->delete_base
+							  : d->forget_base;
 
 	sqlite3_bind_blob64(s, 1, b->key, b->key_len, SQLITE_STATIC);
 	if (b->what != OUTBOX_BASE_DELETE)

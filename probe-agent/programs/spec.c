@@ -112,6 +112,12 @@ void spec_fini(struct spec *s)
 	}
 	for (size_t i = 0; i < s->n_consts; i++)
 		free(s->consts[i].name);
+	for (size_t i = 0; i < s->n_hints; i++) {
+		free(s->hints[i].map);
+		free(s->hints[i].value);
+		free(s->hints[i].bounds);
+	}
+	free(s->hints);
 	free(s->metrics);
 	free(s->attach);
 	free(s->consts);

@@ -165,6 +165,14 @@ struct spec_cgroup_map {
 	size_t n_regexps;
 };
 
+/* What `program run` says of a histogram of events. */
+struct spec_hint {
+	char *map;
+	char *value; /* the member that is observed; NULL: not said */
+	uint64_t *bounds; /* ascending */
+	size_t n_bounds;
+};
+
 struct spec {
 	char *name;
 	char *file; /* where it is from, for messages */
@@ -186,6 +194,8 @@ struct spec {
 	struct spec_cgroup_map cgroups;
 	struct spec_limits limits;
 	bool pin;
+	struct spec_hint *hints;
+	size_t n_hints;
 };
 
 struct spec_error {
@@ -221,6 +231,13 @@ int spec_load(struct spec **out, size_t *n, const char *path,
 int spec_parse(struct spec **out, size_t *n, const char *path, const char *text,
 	       size_t len, const struct spec_options *opt,
 	       struct spec_error *e);
+
+/*
+ * Takes a hint of the command line: "MAP,MEMBER" as value, or "MAP,1,2,4" as
+ * bounds. -EINVAL; -ENOMEM.
+ */
+int spec_hint_value(struct spec *s, const char *text);
+int spec_hint_bounds(struct spec *s, const char *text);
 
 /* An object without a file beside it: its maps' names say all. -ENOMEM. */
 int spec_for_object(struct spec *out, const char *path,

@@ -112,8 +112,17 @@ static int resolve_value(struct job *j, struct spec_metric *m,
 static int resolve_metric(struct job *j, struct spec_metric *m)
 {
 	const struct object_map *map = object_map(j->o, m->table);
+	char of_bcc[128];
 	int err = 0;
 
+	/* What bcc's code calls a table is a struct beside the map here. */
+	snprintf(of_bcc, sizeof(of_bcc), "rt_%.100s", m->table);
+	if (!map && (map = object_map(j->o, of_bcc))) {
+		free(m->table);
+		m->table = strdup(of_bcc);
+		if (!m->table)
+			return -ENOMEM;
+	}
 	if (!map) {
 		snprintf(j->why, j->why_size, "%s: the object has no map %s",
 			 m->name, m->table);
@@ -235,14 +244,56 @@ static int take_number(struct job *j, struct spec_metric *m,
 	return wrong(j, m->table, "no member is a number to make buckets of");
 }
 
+static const struct spec_hint *hint_of(const struct spec *s, const char *map)
+{
+	for (size_t i = 0; i < s->n_hints; i++)
+		if (!strcmp(s->hints[i].map, map))
+			return &s->hints[i];
+	return NULL;
+}
+
+static int take_bounds(struct spec_metric *m, const struct spec_hint *hint)
+{
+	struct spec_histogram *h = &m->histogram;
+
+	h->keys = calloc(hint->n_bounds, sizeof(*h->keys));
+	if (!h->keys)
+		return -ENOMEM;
+	memcpy(h->keys, hint->bounds, hint->n_bounds * sizeof(*h->keys));
+	h->n_keys = hint->n_bounds;
+	h->type = SPEC_FIXED;
+	return 0;
+}
+
+static int take_event_value(struct job *j, struct spec_metric *m)
+{
+	static const char *const values[] = { "value", NULL };
+	struct spec_label number;
+	int err = take_number(j, m, values, &number);
+
+	if (err)
+		return err;
+	m->value_offset = number.offset;
+	m->value_size = number.size;
+	m->value_signed = number.decoders[0].kind == SPEC_INT;
+	spec_label_fini(&number);
+	return 0;
+}
+
 static int make_histogram(struct job *j, struct spec_metric *m,
 			  const struct object_map *map)
 {
 	static const char *const values[] = { "value", "latency", "duration",
 					      NULL };
 	static const char *const slots[] = { "slot", "bucket", NULL };
+	const struct spec_hint *hint = hint_of(j->s, map->name);
+	const char *const said[] = { hint ? hint->value : NULL, NULL };
 	struct spec_label number;
-	int err = take_number(j, m, m->events ? values : slots, &number);
+	int err = take_number(j, m,
+			      said[0]	  ? said
+			      : m->events ? values
+					  : slots,
+			      &number);
 
 	if (err)
 		return err;
@@ -254,14 +305,14 @@ static int make_histogram(struct job *j, struct spec_metric *m,
 	if (map->type == OBJECT_MAP_ARRAY && map->max_entries > 1 &&
 	    map->max_entries <= LOG2L_MAX)
 		m->histogram.max = map->max_entries - 1;
-	if (m->events) {
-		m->value_offset = number.offset;
-		m->value_size = number.size;
-		spec_label_fini(&number);
-	} else {
+	if (!m->events) {
 		m->bucket = number;
+		return 0;
 	}
-	return 0;
+	m->value_offset = number.offset;
+	m->value_size = number.size;
+	spec_label_fini(&number);
+	return hint && hint->n_bounds > 0 ? take_bounds(m, hint) : 0;
 }
 
 static int fill_metric(struct job *j, struct spec_metric *m,
@@ -281,6 +332,8 @@ static int fill_metric(struct job *j, struct spec_metric *m,
 			err = wrong(j, m->labels[i].name, "is no label's name");
 	if (!err && m->kind == SPEC_HISTOGRAM)
 		err = make_histogram(j, m, map);
+	if (!err && m->kind == SPEC_GAUGE && m->events)
+		err = take_event_value(j, m);
 	return err;
 }
 

@@ -123,6 +123,7 @@ void object_close(struct object *o)
 	for (size_t i = 0; i < o->n_off; i++)
 		free(o->off[i]);
 	free(o->off);
+	free(o->types);
 	free(o->map);
 	free(o->program);
 	free(o->handle);

@@ -28,6 +28,38 @@ static const struct spec_attach *said_of(const struct object *o,
 	return NULL;
 }
 
+/* bcc's way: a function's name says where it belongs. False: it does not. */
+static bool said_by_name(const struct object *o, const char *name, char *out,
+			 size_t size)
+{
+	static const struct {
+		const char *prefix, *word;
+	} words[] = {
+		{ "kprobe__", "kprobe:" },
+		{ "kretprobe__", "kretprobe:" },
+		{ "tracepoint__", "tracepoint:" },
+		{ "raw_tracepoint__", "raw_tracepoint:" },
+	};
+
+	if (o->opt.spec->dialect != SPEC_EXPORTER_V1)
+		return false;
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		char *two;
+
+		if (!starts(name, words[i].prefix))
+			continue;
+		snprintf(out, size, "%s%s", words[i].word,
+			 name + strlen(words[i].prefix));
+		two = strstr(out, "__");
+		if (two && i == 2) { /* tracepoint:CATEGORY:EVENT */
+			*two = ':';
+			memmove(two + 1, two + 2, strlen(two + 1));
+		}
+		return true;
+	}
+	return false;
+}
+
 /* --- types --- */
 
 static bool type_allowed(const struct object *o, const struct bpf_program *p)
@@ -81,10 +113,19 @@ bool object_set_type(struct object *o, struct bpf_program *p)
 	const char *section = bpf_program__section_name(p);
 	const struct spec_attach *said = said_of(o, name);
 	enum bpf_prog_type type = bpf_program__type(p);
+	char by_name[160];
 
-	if (type == BPF_PROG_TYPE_UNSPEC)
-		type = type_of_word(said && said->n_any_of ? said->any_of[0]
-							   : section);
+	if (type == BPF_PROG_TYPE_UNSPEC && said && said->n_any_of > 0)
+		type = type_of_word(said->any_of[0]);
+	else if (type == BPF_PROG_TYPE_UNSPEC &&
+		 said_by_name(o, name, by_name, sizeof(by_name)))
+		type = type_of_word(by_name);
+	else if (type == BPF_PROG_TYPE_UNSPEC)
+		type = type_of_word(section);
+	/* A function that others have inlined. */
+	if (type == BPF_PROG_TYPE_UNSPEC &&
+	    o->opt.spec->dialect == SPEC_EXPORTER_V1)
+		return false;
 	if (type == BPF_PROG_TYPE_UNSPEC) {
 		object_fail(o, "%s: section %.60s is of no known type", name,
 			    section);
@@ -313,10 +354,14 @@ static int attach_program(struct object *o, struct bpf_program *p)
 {
 	const struct spec_attach *said = said_of(o, bpf_program__name(p));
 	const char *section = bpf_program__section_name(p);
+	char by_name[160];
 
 	errno = 0;
 	if (said)
 		return attach_any(o, p, said);
+	if (!starts(section, "tracepoint/") &&
+	    said_by_name(o, bpf_program__name(p), by_name, sizeof(by_name)))
+		return attach_said(o, p, by_name);
 	if (starts(section, "perf_event/"))
 		return attach_perf(o, p, section + strlen("perf_event/"));
 	if (starts(section, "xdp/"))

@@ -248,7 +248,8 @@ static int change_programs(struct object *o)
 			continue;
 		}
 		bpf_program__set_autoload(p, false);
-		if (!is_off(o, name) && leave_out(o, name))
+		/* Only what was refused is missed. */
+		if (!is_off(o, name) && o->reason[0] && leave_out(o, name))
 			return -ENOMEM;
 	}
 	if (on == 0) {
@@ -259,6 +260,25 @@ static int change_programs(struct object *o)
 }
 
 /* --- opening and loading --- */
+
+static int keep_types(struct object *o)
+{
+	struct bpf_map *m;
+	size_t n = 0;
+
+	bpf_object__for_each_map(m, o->bpf) n++;
+	free(o->types);
+	o->types = calloc(n + 1, sizeof(*o->types));
+	if (!o->types)
+		return -ENOMEM;
+	n = 0;
+	bpf_object__for_each_map(m, o->bpf)
+	{
+		o->types[n].key = bpf_map__btf_key_type_id(m);
+		o->types[n++].value = bpf_map__btf_value_type_id(m);
+	}
+	return 0;
+}
 
 static int open_with_libbpf(struct object *o)
 {
@@ -279,6 +299,8 @@ static int open_with_libbpf(struct object *o)
 	err = change_programs(o);
 	if (!err)
 		err = set_variables(o);
+	if (!err)
+		err = keep_types(o);
 	if (!err)
 		change_maps(o);
 	return err ? err : o->reason[0] && o->n_off == 0 ? -EINVAL : 0;
@@ -311,6 +333,7 @@ static int load_with_libbpf(struct object *o)
 }
 
 static void describe_map(struct object *o, const struct bpf_map *m,
+			 const struct object_types *types,
 			 struct object_map *out)
 {
 	uint32_t type = bpf_map__type(m);
@@ -326,8 +349,8 @@ static void describe_map(struct object *o, const struct bpf_map *m,
 		.key_size = bpf_map__key_size(m),
 		.value_size = bpf_map__value_size(m),
 		.max_entries = bpf_map__max_entries(m),
-		.key_btf = bpf_map__btf_key_type_id(m),
-		.value_btf = bpf_map__btf_value_type_id(m),
+		.key_btf = types->key,
+		.value_btf = types->value,
 	};
 	out->guarantee = inspect_guarantee(&o->inspected, out->name, out->lru,
 					   out->per_cpu);
@@ -368,20 +391,23 @@ static int list_parts(struct object *o)
 	if (!o->map || !o->program || !o->handle)
 		return -ENOMEM;
 	bpf_object__for_each_map(m, o->bpf)
-		describe_map(o, m, &o->map[o->n_maps++]);
+	{
+		describe_map(o, m, &o->types[o->n_maps], &o->map[o->n_maps]);
+		o->n_maps++;
+	}
 	bpf_object__for_each_program(p, o->bpf)
 	{
 		struct object_program *to = &o->program[o->n_programs];
-		bool off = is_off(o, bpf_program__name(p));
+		bool on = bpf_program__autoload(p);
 
 		o->handle[o->n_programs++] = p;
 		*to = (struct object_program){
 			.name = bpf_program__name(p),
 			.section = bpf_program__section_name(p),
-			.fd = o->opt.load && !o->adopted && !off
+			.fd = o->opt.load && !o->adopted && on
 				      ? bpf_program__fd(p)
 				      : -1,
-			.wanted = !off,
+			.wanted = on,
 		};
 		to->traps = traps_of(to->section);
 		if (to->traps == 0)

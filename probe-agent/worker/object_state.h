@@ -21,6 +21,10 @@ struct object {
 	struct object_map *map;
 	struct object_program *program;
 	struct bpf_program **handle; /* of each program; NULL: not loaded */
+	/* Types of keys and values by map, which libbpf forgets at loading. */
+	struct object_types {
+		uint32_t key, value;
+	} * types;
 	size_t n_maps, n_programs;
 	struct bpf_link **link; /* NULL where adopted */
 	size_t n_links;

@@ -361,6 +361,8 @@ int program_read(struct program *p, struct samples_table *to, int64_t now_us)
 	}
 	if (!err)
 		err = program_drain(p, to);
+	for (size_t i = 0; i < p->n_sources && !err; i++)
+		err = table_tell_gauges(p->table[p->source[i].table], to);
 	if (!err)
 		err = read_losses(p);
 	p->read_us = now_us;

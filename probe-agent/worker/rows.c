@@ -50,7 +50,8 @@ void rows_put_json(struct buf *out, const struct table_row *row)
 		buf_printf(out, ",\"bucket\":%" PRId64, row->bucket);
 	else if (row->bucket == -2)
 		buf_puts(out, ",\"bucket\":\"sum\"");
-	buf_printf(out, ",\"value\":%" PRId64 "}\n", row->value);
+	buf_printf(out, "%s,\"value\":%" PRId64 "}\n",
+		   row->event ? ",\"event\":true" : "", row->value);
 }
 
 static void put_map(struct buf *out, struct table *t, bool first)

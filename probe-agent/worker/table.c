@@ -263,6 +263,7 @@ void table_give_row(struct table *t, size_t key, size_t metric, int64_t value,
 		.name = m->label,
 		.n_labels = m->spec->n_labels,
 		.value = value,
+		.event = m->spec->events,
 		.bucket = m->spec->kind == SPEC_HISTOGRAM ? c->bucket
 							  : TABLE_BUCKET_NONE,
 	};

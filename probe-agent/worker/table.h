@@ -38,6 +38,8 @@ void table_free(struct table *t); /* NULL is fine */
 
 /* Reads the map and adds what grew. -ENOMEM, or the kernel's error. */
 int table_read(struct table *t, struct map_reader *r, struct samples_table *to);
+/* Of a buffer's map, which is not read: adds its gauges. -ENOMEM. */
+int table_tell_gauges(struct table *t, struct samples_table *to);
 /*
  * Takes out the keys of processes that ended a second ago or longer, if a
  * metric wants that, and adds what they had last. -ENOMEM, or the kernel's.
@@ -88,6 +90,7 @@ struct table_row {
 	size_t n_labels;
 	const char *const *name; /* of the labels */
 	int64_t value;
+	bool event; /* it came now, and is not the key's whole value */
 	int64_t bucket; /* of a histogram; -1: none; -2: its sum */
 };
 typedef void (*table_row_fn)(void *arg, const struct table_row *row);

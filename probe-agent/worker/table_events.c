@@ -36,6 +36,11 @@ static int count_event(struct table *t, size_t key, size_t metric,
 			       t->watch_arg);
 	if (m->spec->kind == SPEC_PRINT)
 		return 0;
+	if (m->spec->kind == SPEC_GAUGE) {
+		c->last = v;
+		m->gauges_changed = true;
+		return 0;
+	}
 	if (m->spec->kind != SPEC_HISTOGRAM)
 		return table_add(t, metric, c, v);
 	c->bucket = (int32_t)value_bucket(m, v);
@@ -70,7 +75,8 @@ int table_event(struct table *t, const void *data, size_t len,
 	for (size_t m = 0; m < t->n_metrics && !err; m++) {
 		c = table_cell_at(t, (size_t)i, m);
 		err = count_event(t, (size_t)i, m, data, len);
-		if (c->series < TABLE_IGNORED)
+		if (c->series < TABLE_IGNORED &&
+		    t->metric[m].spec->kind != SPEC_GAUGE)
 			c->last++;
 	}
 	t->stats.entries = t->n_keys;

@@ -191,11 +191,12 @@ static int tell_gauges(struct table *t, size_t metric)
 	return 0;
 }
 
-static int tell_all_gauges(struct table *t)
+int table_tell_gauges(struct table *t, struct samples_table *to)
 {
 	uint64_t now_ns = clock_mono_ns();
 	int err = 0;
 
+	t->to = to;
 	for (size_t i = 0; i < t->n_metrics && !err; i++) {
 		struct table_metric *m = &t->metric[i];
 
@@ -227,7 +228,7 @@ int table_read(struct table *t, struct map_reader *r, struct samples_table *to)
 	/* What was not read may be there still. */
 	if (!result.truncated)
 		forget_keys(t);
-	return tell_all_gauges(t);
+	return table_tell_gauges(t, to);
 }
 
 /* --- keys of processes that ended --- */

@@ -117,7 +117,8 @@ int worker_listen(struct worker *w)
 	return 0;
 }
 
-static void free_client(struct worker_client *c)
+/* Its programs end; what they counted last is shown, too. */
+static void end_runs(struct worker_client *c)
 {
 	struct worker *w = c->w;
 
@@ -126,6 +127,11 @@ static void free_client(struct worker_client *c)
 			worker_end(w, &w->program[i]);
 			worker_remove(w, i);
 		}
+}
+
+static void free_client(struct worker_client *c)
+{
+	end_runs(c);
 	close(c->fd);
 	buf_fini(&c->line);
 	buf_fini(&c->out);
@@ -222,15 +228,36 @@ static int add_run(struct worker_client *c, struct spec *s)
 	return err;
 }
 
-static void run_file(struct worker_client *c, const char *path)
+/* "PATH", or "PATH\tk:MAP,MEMBER\tb:MAP,1,2,4" */
+static int take_hints(struct spec *s, const char *hint)
+{
+	int err = 0;
+
+	for (; hint && !err; hint = strchr(hint, '\t')) {
+		char one[1024];
+
+		hint++;
+		snprintf(one, sizeof(one), "%.*s", (int)strcspn(hint, "\t"),
+			 hint);
+		if (!strncmp(one, "k:", 2))
+			err = spec_hint_value(s, one + 2);
+		else if (!strncmp(one, "b:", 2))
+			err = spec_hint_bounds(s, one + 2);
+	}
+	return err;
+}
+
+static void run_file(struct worker_client *c, char *path)
 {
 	const struct spec_options opt = { .prefix = c->w->opt->prefix,
 					  .limits = &c->w->opt->limits };
 	struct spec_error e = { 0 };
 	struct spec *list = NULL;
-	size_t n = 0, len = strlen(path);
+	char *hint = strchr(path, '\t'), none[1] = "";
+	size_t n = 0, len = strcspn(path, "\t");
 	int err;
 
+	*(hint ? hint : none) = '\0';
 	if (len > 2 && !strcmp(path + len - 2, ".o")) {
 		list = calloc(1, sizeof(*list));
 		n = 1;
@@ -241,8 +268,13 @@ static void run_file(struct worker_client *c, const char *path)
 	if (err)
 		buf_printf(&c->out, "error %s:%u: %s\n", path, e.line,
 			   e.what[0] ? e.what : strerror(-err));
-	for (size_t i = 0; i < n && !err; i++)
-		err = add_run(c, &list[i]);
+	if (hint)
+		*hint = '\t';
+	for (size_t i = 0; i < n && !err; i++) {
+		err = take_hints(&list[i], hint);
+		if (!err)
+			err = add_run(c, &list[i]);
+	}
 	spec_free(list, n);
 	c->runs = !err;
 	c->over = err;
@@ -330,8 +362,8 @@ static void read_client(struct worker_client *c)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
+		end_runs(c);
 		c->over = true;
-		c->sent = c->out.len;
 		return;
 	}
 	if (c->runs || c->over)
