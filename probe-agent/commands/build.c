@@ -131,7 +131,7 @@ static void remove_folder(const struct work *w)
 	rmdir(w->dir);
 }
 
-static int begin(struct work *w, const struct build_options *opt)
+static int begin_work(struct work *w, const struct build_options *opt)
 {
 	const char *tmp = getenv("TMPDIR");
 	char path[128];
@@ -170,15 +170,16 @@ enum style {
 	STYLE_BCC,
 };
 
-static void add(const char **argv, size_t *n, const char *arg)
+static void add_flag(const char **argv, size_t *n, const char *arg)
 {
 	if (*n + 1 < ARGS_MAX)
 		argv[(*n)++] = arg;
 }
 
 /* source: within the folder. */
-static int compile(const struct work *w, enum style style, const char *source,
-		   const char *folder, const char *object)
+static int compile_file(const struct work *w, enum style style,
+			const char *source, const char *folder,
+			const char *object)
 {
 	char include[80], beside[4200], input[256];
 	const char *argv[ARGS_MAX];
@@ -187,40 +188,40 @@ static int compile(const struct work *w, enum style style, const char *source,
 	snprintf(include, sizeof(include), "-I%s", w->dir);
 	snprintf(beside, sizeof(beside), "-I%s", folder);
 	snprintf(input, sizeof(input), "%s/%s", w->dir, source);
-	add(argv, &n, w->clang);
-	add(argv, &n, "-O2");
-	add(argv, &n, "-g");
-	add(argv, &n, "-target");
-	add(argv, &n, "bpf");
-	add(argv, &n, "-mcpu=v3");
-	add(argv, &n, "-Wall");
-	add(argv, &n, "-Wno-unused-function");
-	add(argv, &n, "-Wno-address-of-packed-member");
-	add(argv, &n, "-Wno-compare-distinct-pointer-types");
-	add(argv, &n, arch_macro());
-	add(argv, &n, beside);
-	add(argv, &n, include);
+	add_flag(argv, &n, w->clang);
+	add_flag(argv, &n, "-O2");
+	add_flag(argv, &n, "-g");
+	add_flag(argv, &n, "-target");
+	add_flag(argv, &n, "bpf");
+	add_flag(argv, &n, "-mcpu=v3");
+	add_flag(argv, &n, "-Wall");
+	add_flag(argv, &n, "-Wno-unused-function");
+	add_flag(argv, &n, "-Wno-address-of-packed-member");
+	add_flag(argv, &n, "-Wno-compare-distinct-pointer-types");
+	add_flag(argv, &n, arch_macro());
+	add_flag(argv, &n, beside);
+	add_flag(argv, &n, include);
 	if (style != STYLE_BARE) {
-		add(argv, &n, "-include");
-		add(argv, &n, "vmlinux.h");
+		add_flag(argv, &n, "-include");
+		add_flag(argv, &n, "vmlinux.h");
 	}
 	if (style != STYLE_BARE) {
-		add(argv, &n, "-include");
-		add(argv, &n, "bpf/bpf_helpers.h");
-		add(argv, &n, "-include");
-		add(argv, &n, "redtap_count.h");
+		add_flag(argv, &n, "-include");
+		add_flag(argv, &n, "bpf/bpf_helpers.h");
+		add_flag(argv, &n, "-include");
+		add_flag(argv, &n, "redtap_count.h");
 	}
 	if (style == STYLE_BCC) {
-		add(argv, &n, "-ffunction-sections");
-		add(argv, &n, "-include");
-		add(argv, &n, "redtap_bcc_prelude.h");
+		add_flag(argv, &n, "-ffunction-sections");
+		add_flag(argv, &n, "-include");
+		add_flag(argv, &n, "redtap_bcc_prelude.h");
 	}
 	for (size_t i = 0; i < w->opt->n_cflags; i++)
-		add(argv, &n, w->opt->cflags[i]);
-	add(argv, &n, "-c");
-	add(argv, &n, input);
-	add(argv, &n, "-o");
-	add(argv, &n, object);
+		add_flag(argv, &n, w->opt->cflags[i]);
+	add_flag(argv, &n, "-c");
+	add_flag(argv, &n, input);
+	add_flag(argv, &n, "-o");
+	add_flag(argv, &n, object);
 	argv[n] = NULL;
 	return run_clang(argv);
 }
@@ -274,7 +275,7 @@ int build_source(const char *source, const char *object,
 		fprintf(stderr, "%s: %s\n", source, strerror(-err));
 		return err;
 	}
-	err = begin(&w, opt);
+	err = begin_work(&w, opt);
 	if (err) {
 		buf_fini(&text);
 		return err;
@@ -285,8 +286,9 @@ int build_source(const char *source, const char *object,
 		err = put_file(&w, "program.c", out.data, out.len);
 	folder_of(folder, sizeof(folder), source);
 	if (!err)
-		err = compile(&w, brings_types(&text) ? STYLE_BARE : STYLE_C,
-			      "program.c", folder, object);
+		err = compile_file(&w,
+				   brings_types(&text) ? STYLE_BARE : STYLE_C,
+				   "program.c", folder, object);
 	remove_folder(&w);
 	buf_fini(&text);
 	buf_fini(&out);
@@ -304,7 +306,7 @@ static int build_code(const struct work *w, const struct spec *s,
 		err = put_file(w, "program.c", out.data, out.len);
 	folder_of(folder, sizeof(folder), s->file);
 	if (!err)
-		err = compile(w, STYLE_BCC, "program.c", folder, object);
+		err = compile_file(w, STYLE_BCC, "program.c", folder, object);
 	buf_fini(&out);
 	return err;
 }
@@ -338,7 +340,7 @@ int build_file(const char *yaml, const char *folder,
 			e.what[0] ? e.what : strerror(-err));
 		return err;
 	}
-	err = begin(&w, opt);
+	err = begin_work(&w, opt);
 	if (err) {
 		spec_free(list, n);
 		return err;

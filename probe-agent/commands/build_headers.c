@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "commands/headers.gen.h"
 #include "probe-agent/commands/build.h"
+#include <commands/headers.gen.h>
 
 const char *build_header_prelude(void)
 {

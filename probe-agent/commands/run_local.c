@@ -156,7 +156,7 @@ static int start_all(struct local *l)
 	return err;
 }
 
-static int tell(struct local *l)
+static int tell_all(struct local *l)
 {
 	int err = 0;
 
@@ -173,7 +173,7 @@ static int read_all(struct local *l)
 	for (size_t i = 0; i < l->n && !err; i++)
 		err = program_read(l->program[i], l->samples, clock_real_us());
 	if (!err)
-		err = tell(l);
+		err = tell_all(l);
 	if (!err)
 		err = push(l);
 	for (size_t i = 0; i < l->n && !err; i++)

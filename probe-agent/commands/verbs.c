@@ -81,7 +81,7 @@ int cmd_program(int argc, char **argv)
 
 /* --- what a person names --- */
 
-static bool ends(const char *name, const char *with)
+static bool ends_with(const char *name, const char *with)
 {
 	size_t n = strlen(name), k = strlen(with);
 
@@ -152,7 +152,7 @@ static int take_name(struct spec *s, const char *source)
 	return s->name ? 0 : -ENOMEM;
 }
 
-static int complain(const char *what, const struct spec_error *e, int err)
+static int complain_of(const char *what, const struct spec_error *e, int err)
 {
 	if (e->line)
 		fprintf(stderr, "%s:%u: %s\n", what, e->line, e->what);
@@ -173,11 +173,11 @@ int verbs_specs(const char *what, struct spec **out, size_t *n)
 		fprintf(stderr, "%s: %s\n", what, strerror(errno));
 		return 1;
 	}
-	if (ends(what, ".yaml") || ends(what, ".yml")) {
+	if (ends_with(what, ".yaml") || ends_with(what, ".yml")) {
 		err = spec_load(out, n, what, &opt, &e);
-		return err ? complain(what, &e, err) : 0;
+		return err ? complain_of(what, &e, err) : 0;
 	}
-	if (ends(what, ".c")) {
+	if (ends_with(what, ".c")) {
 		err = build_for_now(what, &object);
 		if (err)
 			return 1; /* clang has said why */
@@ -185,5 +185,5 @@ int verbs_specs(const char *what, struct spec **out, size_t *n)
 	err = one_object(object, out, n);
 	if (!err && object != what)
 		err = take_name(*out, what);
-	return err ? complain(what, &e, err) : 0;
+	return err ? complain_of(what, &e, err) : 0;
 }

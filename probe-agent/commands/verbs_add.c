@@ -32,7 +32,7 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct add_args *a = state->input;
 
@@ -62,7 +62,7 @@ static void parse_args(struct add_args *a, const char *args_doc,
 {
 	const struct argp argp = {
 		.options = options,
-		.parser = parse,
+		.parser = parse_option,
 		.args_doc = args_doc,
 		.doc = doc,
 	};
@@ -82,7 +82,7 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-static bool ends(const char *name, const char *with)
+static bool ends_with(const char *name, const char *with)
 {
 	size_t n = strlen(name), k = strlen(with);
 
@@ -160,9 +160,9 @@ static int add_one(const struct add_args *a, const char *what)
 	size_t n;
 	int err;
 
-	if (ends(what, ".c"))
+	if (ends_with(what, ".c"))
 		return add_source(what, a->dir);
-	if (ends(what, ".o"))
+	if (ends_with(what, ".o"))
 		return copy_file(what, a->dir);
 	if (verbs_specs(what, &list, &n))
 		return -EINVAL;

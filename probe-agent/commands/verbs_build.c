@@ -35,7 +35,7 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct build_args *a = state->input;
 
@@ -72,7 +72,7 @@ int verbs_build(int argc, char **argv)
 {
 	const struct argp argp = {
 		.options = options,
-		.parser = parse,
+		.parser = parse_option,
 		.args_doc = "FILE.c|FILE.yaml [OBJECT|FOLDER]",
 		.doc = "Compiles a program with clang, against the types of "
 		       "the running kernel. FILE.c becomes FILE.bpf.o; of a "

@@ -31,7 +31,7 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct check_args *a = state->input;
 
@@ -198,7 +198,7 @@ int verbs_check(int argc, char **argv)
 {
 	const struct argp argp = {
 		.options = options,
-		.parser = parse,
+		.parser = parse_option,
 		.args_doc = "WHAT",
 		.doc = "Loads a program and attaches nothing: what it may call, "
 		       "what its maps take, how exact they are, which metrics "

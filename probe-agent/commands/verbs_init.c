@@ -58,7 +58,7 @@ static void take(struct argp_state *state, int *to, name_fn name, char *arg)
 		argp_error(state, "'%s' is none of the choices", arg);
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct init_args *a = state->input;
 
@@ -121,7 +121,7 @@ int verbs_init(int argc, char **argv)
 {
 	const struct argp argp = {
 		.options = options,
-		.parser = parse,
+		.parser = parse_option,
 		.args_doc = "[FILE]",
 		.doc = "Writes a program to start from. What flags do not say "
 		       "is asked.",

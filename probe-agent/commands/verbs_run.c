@@ -64,7 +64,7 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct run_args *a = state->input;
 
@@ -322,7 +322,7 @@ int verbs_run(int argc, char **argv)
 {
 	const struct argp argp = {
 		.options = options,
-		.parser = parse,
+		.parser = parse_option,
 		.args_doc = "WHAT",
 		.doc = "Runs a program as long as this command. With an agent, "
 		       "that loads it, and its metrics are counted like all "

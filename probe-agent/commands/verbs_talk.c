@@ -33,7 +33,7 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct talk_args *a = state->input;
 
@@ -65,7 +65,7 @@ static void parse_args(struct talk_args *a, const char *doc, int argc,
 {
 	const struct argp argp = {
 		.options = options,
-		.parser = parse,
+		.parser = parse_option,
 		.args_doc = "[NAME]",
 		.doc = doc,
 	};
@@ -119,7 +119,7 @@ int verbs_ask(const char *socket_path, const char *line, struct buf *out)
 	return err;
 }
 
-static int complain(const char *socket_path, int err)
+static int complain_of_agent(const char *socket_path, int err)
 {
 	fprintf(stderr,
 		"no agent with programs answers at %s: %s\n"
@@ -137,7 +137,7 @@ static json_t *ask_list(const struct talk_args *a)
 	json_t *list = NULL;
 
 	if (err)
-		complain(a->socket, err);
+		complain_of_agent(a->socket, err);
 	else if (a->json)
 		fwrite(text.data, 1, text.len, stdout);
 	if (!err)
@@ -306,7 +306,7 @@ int verbs_maps(int argc, char **argv)
 		 a.name ? a.name : "", a.raw ? " raw" : "");
 	err = verbs_ask(a.socket, line, &text);
 	if (err) {
-		complain(a.socket, err);
+		complain_of_agent(a.socket, err);
 	} else if (text.len > 6 && !strncmp(text.data, "error ", 6)) {
 		fprintf(stderr, "%.*s", (int)text.len - 6, text.data + 6);
 		err = -EINVAL;

@@ -23,10 +23,11 @@ static const char *const empty_words[] = {
 	"-- END PROG LOAD LOG --", "BPF program load failed",
 };
 
-static int keep(enum libbpf_print_level level, const char *fmt, va_list ap)
-	__attribute__((format(printf, 2, 0)));
+static int keep_words(enum libbpf_print_level level, const char *fmt,
+		      va_list ap) __attribute__((format(printf, 2, 0)));
 
-static int keep(enum libbpf_print_level level, const char *fmt, va_list ap)
+static int keep_words(enum libbpf_print_level level, const char *fmt,
+		      va_list ap)
 {
 	char *line = NULL;
 	int n;
@@ -49,7 +50,7 @@ static int keep(enum libbpf_print_level level, const char *fmt, va_list ap)
 
 void bpf_log_install(void)
 {
-	libbpf_set_print(keep);
+	libbpf_set_print(keep_words);
 }
 
 void bpf_log_clear(void)

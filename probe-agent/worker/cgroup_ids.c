@@ -62,7 +62,7 @@ void cgroup_ids_free(struct cgroup_ids *c)
 	free(c);
 }
 
-static struct known *find(struct cgroup_ids *c, uint64_t id)
+static struct known *find_known(struct cgroup_ids *c, uint64_t id)
 {
 	for (size_t i = 0; i < c->n; i++)
 		if (c->known[i].id == id)
@@ -88,7 +88,7 @@ static int put(struct cgroup_ids *c, uint64_t id, const char *path)
 static void on_cgroup(void *arg, uint64_t id, const char *path)
 {
 	struct cgroup_ids *c = arg;
-	struct known *k = find(c, id);
+	struct known *k = find_known(c, id);
 	const char *why;
 	bool matches = false;
 	int err;

@@ -299,8 +299,8 @@ static const char *function_of(const struct elf_code *c, size_t section,
 	return c->section[section].name;
 }
 
-static void refuse(struct inspect *out, const struct elf_code *c,
-		   size_t section, size_t insn, const char *what)
+static void refuse_call(struct inspect *out, const struct elf_code *c,
+			size_t section, size_t insn, const char *what)
 {
 	if (!out->refused[0])
 		snprintf(out->refused, sizeof(out->refused),
@@ -337,16 +337,16 @@ static void inspect_call(struct inspect *out, const struct elf_code *c,
 
 	if (in->refers == ELF_CODE_EXTERN) {
 		if (!kfunc_allowed(in->name))
-			refuse(out, c, section, i, in->name);
+			refuse_call(out, c, section, i, in->name);
 	} else if (in->code == (BPF_JMP | BPF_CALL | BPF_X)) {
-		refuse(out, c, section, i, "an address");
+		refuse_call(out, c, section, i, "an address");
 	} else if (in->src == 0) {
 		note_reads(out, (uint32_t)in->imm);
 		if (!inspect_helper_allowed((uint32_t)in->imm, opt))
-			refuse(out, c, section, i,
-			       inspect_helper_name((uint32_t)in->imm));
+			refuse_call(out, c, section, i,
+				    inspect_helper_name((uint32_t)in->imm));
 	} else if (in->refers != ELF_CODE_FUNCTION) {
-		refuse(out, c, section, i, "what is no function");
+		refuse_call(out, c, section, i, "what is no function");
 	}
 }
 

@@ -117,7 +117,7 @@ enum tells {
 	TELLS_UPDATES,
 };
 
-static void tell(struct flow *f, uint64_t maps, enum tells what)
+static void note_map(struct flow *f, uint64_t maps, enum tells what)
 {
 	for (size_t i = 0; i < f->out->n_maps; i++) {
 		struct inspect_map *m = &f->out->map[i];
@@ -156,7 +156,7 @@ static void store(struct flow *f, struct state *s,
 	if (slot)
 		*slot = *from;
 	if (to.inside & from->changed)
-		tell(f, to.inside & from->changed, TELLS_RACY);
+		note_map(f, to.inside & from->changed, TELLS_RACY);
 }
 
 static void calculate(struct state *s, const struct elf_code_insn *in)
@@ -218,8 +218,8 @@ static void call_helper(struct flow *f, struct state *s, uint32_t id)
 		result.inside = maps;
 		break;
 	case BPF_FUNC_map_update_elem:
-		tell(f, maps, TELLS_UPDATES);
-		tell(f, maps & changed_at(s, &s->reg[3]), TELLS_RACY);
+		note_map(f, maps, TELLS_UPDATES);
+		note_map(f, maps & changed_at(s, &s->reg[3]), TELLS_RACY);
 		break;
 	case BPF_FUNC_map_delete_elem:
 	case BPF_FUNC_map_pop_elem:
@@ -227,7 +227,7 @@ static void call_helper(struct flow *f, struct state *s, uint32_t id)
 	case BPF_FUNC_sk_storage_delete:
 	case BPF_FUNC_inode_storage_delete:
 	case 211: /* cgrp_storage_delete */
-		tell(f, maps, TELLS_DELETES);
+		note_map(f, maps, TELLS_DELETES);
 		break;
 	}
 	s->reg[0] = result;
@@ -268,8 +268,8 @@ static void load_constant(struct state *s, const struct elf_code_insn *in)
 	};
 }
 
-static void step(struct flow *f, struct state *s,
-		 const struct elf_code_insn *in)
+static void step_over(struct flow *f, struct state *s,
+		      const struct elf_code_insn *in)
 {
 	switch (BPF_CLASS(in->code)) {
 	case BPF_LD:
@@ -379,7 +379,7 @@ static void walk_once(struct flow *f, struct walk *w)
 		if (!now.reached || in->dst >= REGISTERS ||
 		    in->src >= REGISTERS)
 			continue;
-		step(f, &now, in);
+		step_over(f, &now, in);
 		if (in->code == (BPF_JMP | BPF_EXIT)) {
 			f->changed |= join_value(&w->fs->result, &now.reg[0]);
 			now.reached = false;
@@ -408,8 +408,8 @@ static int walk_function(struct flow *f, size_t number)
 	for (unsigned round = 0; !err && round < ROUNDS && w.again; round++)
 		walk_once(f, &w);
 	if (err == -E2BIG) {
-		tell(f, UINT64_MAX, TELLS_DELETES);
-		tell(f, UINT64_MAX, TELLS_RACY);
+		note_map(f, UINT64_MAX, TELLS_DELETES);
+		note_map(f, UINT64_MAX, TELLS_RACY);
 		err = 0;
 	}
 	free(w.target);

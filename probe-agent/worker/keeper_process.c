@@ -180,7 +180,7 @@ static bool pause_for(struct state *s, unsigned ms)
 	return poll(&p, 1, (int)ms) <= 0 || hear_agent(s);
 }
 
-static void keep(struct state *s)
+static void keep_workers(struct state *s)
 {
 	unsigned pause_ms = FIRST_PAUSE_MS;
 
@@ -236,7 +236,7 @@ static void be_keeper(const struct keeper_options *opt, int control)
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (s.page == MAP_FAILED)
 		_exit(1);
-	keep(&s);
+	keep_workers(&s);
 	_exit(0);
 }
 

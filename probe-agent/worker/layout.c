@@ -19,7 +19,7 @@ struct job {
 	size_t why_size;
 };
 
-static int wrong(struct job *j, const char *about, const char *what)
+static int no_fit(struct job *j, const char *about, const char *what)
 {
 	snprintf(j->why, j->why_size, "%s: %s", about, what);
 	return -EINVAL;
@@ -241,7 +241,7 @@ static int take_number(struct job *j, struct spec_metric *m,
 	while (at > 0)
 		if (is_number(&m->labels[--at]))
 			return take_label(m, at, out);
-	return wrong(j, m->table, "no member is a number to make buckets of");
+	return no_fit(j, m->table, "no member is a number to make buckets of");
 }
 
 static const struct spec_hint *hint_of(const struct spec *s, const char *map)
@@ -322,14 +322,15 @@ static int fill_metric(struct job *j, struct spec_metric *m,
 	int err;
 
 	if (!type || !j->btf)
-		return wrong(j, map->name,
-			     "its key has no BTF: define the map with "
-			     "__type(key, …) and __type(value, …)");
+		return no_fit(j, map->name,
+			      "its key has no BTF: define the map with "
+			      "__type(key, …) and __type(value, …)");
 	err = layout_labels(j->btf, type, "key", &m->labels, &m->n_labels,
 			    j->why, j->why_size);
 	for (size_t i = 0; i < m->n_labels && !err; i++)
 		if (!spec_label_name_valid(m->labels[i].name))
-			err = wrong(j, m->labels[i].name, "is no label's name");
+			err = no_fit(j, m->labels[i].name,
+				     "is no label's name");
 	if (!err && m->kind == SPEC_HISTOGRAM)
 		err = make_histogram(j, m, map);
 	if (!err && m->kind == SPEC_GAUGE && m->events)
@@ -352,7 +353,7 @@ static int add_of_member(void *arg, const char *name, unsigned type,
 	struct spec_metric *m;
 
 	if (layout_number(w->j->btf, type, &number))
-		return wrong(w->j, name, "is no integer, and so no value");
+		return no_fit(w->j, name, "is no integer, and so no value");
 	m = add_metric(w->j, w->kind, w->map, name);
 	if (!m)
 		return -ENOMEM;
@@ -372,7 +373,7 @@ static int add_for_map(struct job *j, enum spec_kind kind,
 		map->type == OBJECT_MAP_RING || map->type == OBJECT_MAP_PERF;
 
 	if (map->type == OBJECT_MAP_OTHER)
-		return wrong(j, map->name, "maps of this type cannot be read");
+		return no_fit(j, map->name, "maps of this type cannot be read");
 	if (!events && j->btf && map->value_btf && kind != SPEC_HISTOGRAM &&
 	    layout_is_struct(j->btf, map->value_btf))
 		return layout_each_member(j->btf, map->value_btf, add_of_member,
@@ -383,7 +384,7 @@ static int add_for_map(struct job *j, enum spec_kind kind,
 	if (!events) {
 		if (!map->value_btf || !j->btf ||
 		    layout_number(j->btf, map->value_btf, &number))
-			return wrong(j, map->name, "its value is no integer");
+			return no_fit(j, map->name, "its value is no integer");
 		m->value_size = number.size;
 		m->value_signed = number.is_signed;
 	}
@@ -407,10 +408,10 @@ static int add_by_names(struct job *j)
 		err = add_for_map(j, (enum spec_kind)kind, &map[i]);
 	}
 	if (!err && found == 0)
-		return wrong(j, j->s->name,
-			     "no map is named counter_, gauge_, hist_ or "
-			     "print_, and there is no file that says what its "
-			     "maps are");
+		return no_fit(j, j->s->name,
+			      "no map is named counter_, gauge_, hist_ or "
+			      "print_, and there is no file that says what its "
+			      "maps are");
 	return err;
 }
 

@@ -51,7 +51,8 @@ static bool is_called(const struct btf *btf, unsigned id, const char *name)
 	return false;
 }
 
-static int refuse(const struct walk *w, const char *label, const char *what)
+static int refuse_member(const struct walk *w, const char *label,
+			 const char *what)
 {
 	if (w->why)
 		snprintf(w->why, w->why_size, "%s: %s", label, what);
@@ -140,9 +141,10 @@ static int add_decoders(const struct walk *w, unsigned id,
 	l->size = (unsigned)btf__resolve_size(w->btf, id);
 	if (btf_is_array(t)) {
 		if (!is_byte(w->btf, btf_array(t)->type, &is_text))
-			return refuse(w, l->name,
-				      "an array of other than bytes is no "
-				      "label");
+			return refuse_member(
+				w, l->name,
+				"an array of other than bytes is no "
+				"label");
 		kind = is_text ? SPEC_STRING : SPEC_HEX;
 		if (is_called(w->btf, id, "ipv6_addr") ||
 		    is_called(w->btf, id, "ipv4_addr"))
@@ -163,16 +165,16 @@ static int add_decoders(const struct walk *w, unsigned id,
 		else if (btf_int_encoding(t) & BTF_INT_SIGNED)
 			kind = SPEC_INT;
 	} else if (!btf_is_ptr(t)) {
-		return refuse(w, l->name,
-			      btf_is_float(t) ? "a float is no label"
-					      : "its type is no label");
+		return refuse_member(w, l->name,
+				     btf_is_float(t) ? "a float is no label"
+						     : "its type is no label");
 	}
 	return add_decoder(l, kind) ? 0 : -ENOMEM;
 }
 
 /* --- members --- */
 
-static char *join(const char *prefix, const char *name)
+static char *join_names(const char *prefix, const char *name)
 {
 	char *out = NULL;
 
@@ -193,12 +195,12 @@ static int add_members(struct walk *w, const struct btf_type *t,
 		const struct btf_member *m = btf_members(t) + i;
 		const char *member = btf__name_by_offset(w->btf, m->name_off);
 		unsigned bits = btf_member_bit_offset(t, i);
-		char *name = join(prefix, member ? member : "");
+		char *name = join_names(prefix, member ? member : "");
 
 		if (!name)
 			return -ENOMEM;
 		if (bits % 8 || btf_member_bitfield_size(t, i))
-			err = refuse(w, name, "a bit field is no label");
+			err = refuse_member(w, name, "a bit field is no label");
 		else
 			err = add_labels(w, m->type, name, offset + bits / 8,
 					 depth + 1);
@@ -216,7 +218,8 @@ static int add_labels(struct walk *w, unsigned id, const char *name,
 	const char *is;
 
 	if (!t || depth > DEPTH_MAX || *w->n >= LABELS_MAX)
-		return refuse(w, name, "its type is too deep or too wide");
+		return refuse_member(w, name,
+				     "its type is too deep or too wide");
 	is = btf__name_by_offset(w->btf, t->name_off);
 	/* The kernel's own struct of 16 bytes, as good as a typedef. */
 	if (btf_is_struct(t) && !(is && !strcmp(is, "in6_addr")))

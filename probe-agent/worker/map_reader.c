@@ -85,7 +85,7 @@ static int grow(uint8_t **p, size_t *have, size_t want)
 	return 0;
 }
 
-static int room(struct map_reader *r, const struct object_map *m, size_t n)
+static int make_room(struct map_reader *r, const struct object_map *m, size_t n)
 {
 	int err = grow(&r->keys, &r->keys_bytes, n * m->key_size);
 
@@ -138,7 +138,7 @@ static int read_batches(struct map_reader *r, const struct object_map *m,
 	while (!err && got != -ENOENT && !out->truncated) {
 		uint32_t count = (uint32_t)n;
 
-		err = room(r, m, n);
+		err = make_room(r, m, n);
 		if (err)
 			break;
 		got = bpf_map_lookup_batch(m->fd, first ? NULL : cursor, next,
@@ -237,7 +237,7 @@ static int read_keys(struct map_reader *r, const struct object_map *m,
 {
 	uint64_t steps = 2 * (uint64_t)m->max_entries + 1024;
 	uint8_t *key, *next;
-	int err = room(r, m, 2);
+	int err = make_room(r, m, 2);
 
 	if (!err && !r->seen.slot)
 		err = hash_index_init(&r->seen, 1024);
@@ -280,7 +280,7 @@ int map_reader_read(struct map_reader *r, const struct object_map *m,
 int map_reader_take(struct map_reader *r, const struct object_map *m,
 		    const uint8_t *key, const uint8_t **value)
 {
-	int err = room(r, m, 1);
+	int err = make_room(r, m, 1);
 
 	if (err)
 		return err;

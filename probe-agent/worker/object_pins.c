@@ -100,7 +100,7 @@ static int path_of(char *out, size_t size, const char *folder, char kind,
 
 /* --- finding them --- */
 
-static bool fits(int fd, const struct object_map *m)
+static bool fits_map(int fd, const struct object_map *m)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t len = sizeof(info);
@@ -124,7 +124,7 @@ static int adopt_maps(struct object *o, const char *folder)
 		if (fd < 0)
 			return -ENOENT;
 		o->map[i].fd = fd;
-		if (!fits(fd, &o->map[i]))
+		if (!fits_map(fd, &o->map[i]))
 			return -ENOENT;
 	}
 	return 0;

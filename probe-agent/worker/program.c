@@ -366,6 +366,7 @@ int program_read(struct program *p, struct samples_table *to, int64_t now_us)
 	if (!err)
 		err = read_losses(p);
 	p->read_us = now_us;
+	p->took_us = clock_real_us() - now_us;
 	p->read_ns = clock_mono_ns();
 	do_phase(p, NULL);
 	return err;

@@ -84,6 +84,8 @@ bool program_pinned(const struct program *p);
 bool program_adopted(const struct program *p);
 const struct cost *program_cost(const struct program *p);
 uint64_t program_read_ns(const struct program *p); /* when read last */
+int64_t program_read_us(const struct program *p); /* by the wall clock */
+int64_t program_took_us(const struct program *p); /* from then on */
 /* As of now, with what ran since it was told last. -ENOMEM, -ENOSPC. */
 int program_tell(struct program *p, struct samples_table *to);
 /* Its maps, by number; NULL: there are no more. */

@@ -38,7 +38,7 @@ struct program {
 	} told;
 	unsigned over; /* windows in a row over its budget */
 	uint64_t lost[2]; /* as its wrapped calls had counted */
-	int64_t read_us;
+	int64_t read_us, took_us;
 	uint64_t read_ns;
 };
 

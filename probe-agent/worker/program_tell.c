@@ -51,6 +51,16 @@ uint64_t program_read_ns(const struct program *p)
 	return p->read_ns;
 }
 
+int64_t program_read_us(const struct program *p)
+{
+	return p->read_us;
+}
+
+int64_t program_took_us(const struct program *p)
+{
+	return p->took_us;
+}
+
 struct table *program_table(struct program *p, size_t i)
 {
 	return i < p->n_tables ? p->table[i] : NULL;

@@ -116,10 +116,11 @@ void rows_put_program(struct buf *out, struct program *p)
 		   ",\"trap_ns\":%" PRIu64 ",\"cpu\":%.6f"
 		   ",\"entries\":%" PRIu64 ",\"max_entries\":%" PRIu64
 		   ",\"series\":%" PRIu64 ",\"lost\":%" PRIu64
+		   ",\"read_us\":%" PRId64 ",\"took_us\":%" PRId64
 		   ",\"pinned\":%s,\"maps\":[",
 		   c->runs, c->run_ns, c->trap_ns, c->cpu, f.entries,
-		   f.max_entries, f.series, f.lost,
-		   program_pinned(p) ? "true" : "false");
+		   f.max_entries, f.series, f.lost, program_read_us(p),
+		   program_took_us(p), program_pinned(p) ? "true" : "false");
 	for (size_t i = 0; (t = program_table(p, i)); i++)
 		put_map(out, t, i == 0);
 	buf_puts(out, "]}");

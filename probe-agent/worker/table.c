@@ -10,8 +10,8 @@
 
 /* --- making one --- */
 
-static int wrong(char *why, size_t size, const struct spec_metric *m,
-		 const char *what)
+static int no_fit(char *why, size_t size, const struct spec_metric *m,
+		  const char *what)
 {
 	snprintf(why, size, "%s: %s", m->name, what);
 	return -EINVAL;
@@ -144,7 +144,7 @@ int table_new(struct table **out, const struct table_options *opt, char *why,
 					   "buffer"
 					 : "a buffer's map needs events: true";
 		if (what)
-			return wrong(why, why_size, m, what);
+			return no_fit(why, why_size, m, what);
 	}
 	if (opt->n_metrics == 0 || opt->n_metrics > TABLE_METRICS_MAX) {
 		snprintf(why, why_size, "map %s: more than %u metrics",

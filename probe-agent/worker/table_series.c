@@ -84,8 +84,9 @@ int64_t table_intern(struct table *t, struct table_metric *m, const char *text,
 
 /* --- decoding --- */
 
-static uint32_t complain(struct table *t, const struct spec_metric *m,
-			 const char *label, const uint8_t *key, const char *why)
+static uint32_t note_complaint(struct table *t, const struct spec_metric *m,
+			       const char *label, const uint8_t *key,
+			       const char *why)
 {
 	int n = snprintf(t->complaint, sizeof(t->complaint),
 			 "%s: label %s: %s: ", m->name, label, why);
@@ -146,8 +147,8 @@ static int decide_one(struct table *t, struct table_metric *m,
 		if (err) {
 			c->series = err == DECODE_SKIP
 					    ? TABLE_SKIP
-					    : complain(t, m->spec, l->name, key,
-						       why);
+					    : note_complaint(t, m->spec,
+							     l->name, key, why);
 			return 0;
 		}
 		buf_putc(b, '\0');

@@ -156,7 +156,7 @@ void worker_unlisten(struct worker *w)
 
 /* --- what is asked --- */
 
-static struct program *find(struct worker *w, const char *name)
+static struct program *find_program(struct worker *w, const char *name)
 {
 	for (size_t i = 0; i < w->n_programs; i++)
 		if (!strcmp(program_name(w->program[i].program), name))
@@ -205,7 +205,7 @@ static int add_run(struct worker_client *c, struct spec *s)
 	struct worker_program *wp;
 	int err;
 
-	if (find(w, s->name)) {
+	if (find_program(w, s->name)) {
 		buf_printf(&c->out, "error a program %s runs already\n",
 			   s->name);
 		return -EEXIST;
@@ -294,7 +294,7 @@ static void answer(struct worker_client *c, char *line)
 	} else if (!strcmp(word, "maps") && !what) {
 		put_all_maps(c->w, &c->out, false);
 	} else if (!strcmp(word, "maps")) {
-		p = find(c->w, what);
+		p = find_program(c->w, what);
 		if (p)
 			rows_put_maps(&c->out, p, raw);
 		else

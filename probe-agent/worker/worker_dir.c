@@ -13,7 +13,7 @@
 
 #define FILE_MAX (16u << 20)
 
-static bool ends(const char *name, const char *with)
+static bool ends_with(const char *name, const char *with)
 {
 	size_t n = strlen(name), k = strlen(with);
 
@@ -52,7 +52,7 @@ static void digest_of(const char *file, const char *object, uint8_t *out)
 
 /* --- programs of a file --- */
 
-static struct worker_program *find(struct worker *w, const char *name)
+static struct worker_program *find_program(struct worker *w, const char *name)
 {
 	for (size_t i = 0; i < w->n_programs; i++)
 		if (!strcmp(program_name(w->program[i].program), name))
@@ -83,11 +83,11 @@ static int replace(struct worker *w, const char *name, struct spec *s,
 	/* With pins, maps of the old one would be taken over. */
 	if (!program_spec(fresh->program)->pin)
 		err = program_load(fresh->program);
-	old = find(w, name);
+	old = find_program(w, name);
 	if (err != -ENOMEM && old && old != fresh) {
 		worker_end(w, old);
 		worker_remove(w, (size_t)(old - w->program));
-		fresh = find(w, name);
+		fresh = find_program(w, name);
 	}
 	if (err == -EINVAL) {
 		w->changed = true;
@@ -101,7 +101,7 @@ static int replace(struct worker *w, const char *name, struct spec *s,
 
 static int take_spec(struct worker *w, struct spec *s)
 {
-	struct worker_program *old = find(w, s->name), *fresh;
+	struct worker_program *old = find_program(w, s->name), *fresh;
 	uint8_t digest[SHA256_BYTES];
 	char name[WORKER_NAME_BYTES];
 	int err;
@@ -153,7 +153,7 @@ static int take_wrong(struct worker *w, const char *path,
 	if (spec_for_object(&s, path, opt))
 		return -ENOMEM;
 	digest_of(path, NULL, digest);
-	wp = find(w, s.name);
+	wp = find_program(w, s.name);
 	if (wp && is_same(wp, &s, digest)) {
 		wp->stays = true;
 		spec_fini(&s);
@@ -181,7 +181,7 @@ static int take_file(struct worker *w, const char *path)
 	size_t n;
 	int err;
 
-	if (ends(path, ".o")) {
+	if (ends_with(path, ".o")) {
 		err = spec_for_object(&one, path, &opt);
 		if (!err)
 			err = take_spec(w, &one);
@@ -210,8 +210,8 @@ static int take_file(struct worker *w, const char *path)
 static int is_program(const struct dirent *e)
 {
 	return e->d_name[0] != '.' &&
-	       (ends(e->d_name, ".yaml") || ends(e->d_name, ".yml") ||
-		ends(e->d_name, ".o"));
+	       (ends_with(e->d_name, ".yaml") || ends_with(e->d_name, ".yml") ||
+		ends_with(e->d_name, ".o"));
 }
 
 /* An object with a file of its name beside it is that file's. */
@@ -219,10 +219,10 @@ static bool has_file(struct dirent **list, int n, const char *object)
 {
 	size_t len = strcspn(object, ".");
 
-	if (!ends(object, ".o"))
+	if (!ends_with(object, ".o"))
 		return false;
 	for (int i = 0; i < n; i++)
-		if (!ends(list[i]->d_name, ".o") &&
+		if (!ends_with(list[i]->d_name, ".o") &&
 		    !strncmp(list[i]->d_name, object, len) &&
 		    list[i]->d_name[len] == '.')
 			return true;
@@ -252,7 +252,7 @@ static int take_all(struct worker *w, struct dirent **list, int n)
 		for (int i = 0; i < n && !err; i++) {
 			const char *name = list[i]->d_name;
 
-			if (ends(name, ".o") != (pass == 1))
+			if (ends_with(name, ".o") != (pass == 1))
 				continue;
 			snprintf(path, sizeof(path), "%s/%s", w->opt->dir,
 				 name);
