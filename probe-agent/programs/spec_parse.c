@@ -390,11 +390,16 @@ int spec_parse(struct spec **out, size_t *n, const char *path, const char *text,
 
 static int read_file(struct buf *out, const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), err = 0;
+	struct stat st;
 	ssize_t got;
 
 	if (fd < 0)
 		return -errno;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return -EISDIR;
+	}
 	out->max = FILE_MAX;
 	do {
 		char *to = buf_reserve(out, 65536);

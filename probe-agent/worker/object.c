@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -35,11 +36,17 @@ void object_keep_log(struct object *o)
 
 static int read_object(struct object *o)
 {
-	int fd = open(o->opt.spec->object, O_RDONLY | O_CLOEXEC), err = 0;
+	int fd = open(o->opt.spec->object, O_RDONLY | O_CLOEXEC | O_NONBLOCK),
+	    err = 0;
+	struct stat st;
 	ssize_t got;
 
 	if (fd < 0)
 		return -errno;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return -EISDIR; /* a folder, or what would be waited for */
+	}
 	o->file.max = FILE_MAX;
 	do {
 		char *to = buf_reserve(&o->file, 65536);
