@@ -141,6 +141,11 @@ void object_close(struct object *o)
 	free(o);
 }
 
+bool object_attached(const struct object *o)
+{
+	return o->attached;
+}
+
 bool object_adopted(const struct object *o)
 {
 	return o->adopted;

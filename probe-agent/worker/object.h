@@ -64,6 +64,12 @@ int object_attach(struct object *o);
 void object_detach(struct object *o);
 void object_close(struct object *o); /* NULL is fine; detaches */
 
+bool object_attached(const struct object *o);
+/*
+ * Makes sure that a folder for pins is in a BPF file system: mounts one on
+ * /sys/fs/bpf if the folder is to be there, else on itself. Negative errno.
+ */
+int object_mount_pins(const char *root);
 /* Was it found pinned, as another process left it? */
 bool object_adopted(const struct object *o);
 /* Which making of the pins it is; bases of another do not count. 0: none. */

@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -21,6 +23,7 @@
 #include "common/clock.h"
 #include "probe-agent/worker/object_state.h"
 
+#define BPF_FS_MAGIC 0xcafe4a11u
 #define WHOLE "whole_" /* the last that is pinned, and the generation */
 
 /* All that decides what code runs: another of it is another object. */
@@ -237,6 +240,31 @@ static int make_folders(const char *folder)
 		*p = '/';
 	}
 	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
+}
+
+static bool is_bpffs(const char *path)
+{
+	struct statfs fs;
+
+	return !statfs(path, &fs) && (uint32_t)fs.f_type == BPF_FS_MAGIC;
+}
+
+int object_mount_pins(const char *root)
+{
+	static const char usual[] = "/sys/fs/bpf";
+	const char *at = root;
+	int err = 0;
+
+	if (!strncmp(root, usual, strlen(usual)))
+		at = usual;
+	else
+		err = make_folders(root);
+	if (err || is_bpffs(at))
+		return err;
+	return mount("bpf", at, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		     "mode=0700")
+		       ? -errno
+		       : 0;
 }
 
 static int pin_fd(struct object *o, int fd, const char *path)

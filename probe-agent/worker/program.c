@@ -262,7 +262,9 @@ int program_attach(struct program *p)
 	memset(&p->cost, 0, sizeof(p->cost));
 	memset(&p->told, 0, sizeof(p->told));
 	p->over = 0;
+	p->times.attach_us[0] = clock_real_us();
 	err = object_attach(p->object);
+	p->times.attach_us[1] = clock_real_us();
 	do_phase(p, NULL);
 	p->state = err ? SAMPLES_FAILED : object_state(p->object);
 	snprintf(p->reason, sizeof(p->reason), "%s", object_reason(p->object));
@@ -273,8 +275,17 @@ int program_attach(struct program *p)
 
 void program_detach(struct program *p)
 {
-	if (p->object)
-		object_detach(p->object);
+	if (!p->object || !object_attached(p->object))
+		return;
+	p->times.detach_us[0] = clock_real_us();
+	object_detach(p->object);
+	p->times.detach_us[1] = clock_real_us();
+}
+
+void program_follow(struct program *p, const struct program *old)
+{
+	memcpy(p->times.detach_us, old->times.detach_us,
+	       sizeof(p->times.detach_us));
 }
 
 void program_unpin(struct program *p)

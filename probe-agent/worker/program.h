@@ -47,6 +47,8 @@ void program_free(struct program *p);
  */
 int program_load(struct program *p);
 int program_attach(struct program *p);
+/* It replaces another one: how long nobody counted is told. */
+void program_follow(struct program *p, const struct program *old);
 /* Takes it out of the kernel; its maps stay for a last read. */
 void program_detach(struct program *p);
 /* Its pins go, too, so that it ends with this process. */
@@ -86,6 +88,11 @@ const struct cost *program_cost(const struct program *p);
 uint64_t program_read_ns(const struct program *p); /* when read last */
 int64_t program_read_us(const struct program *p); /* by the wall clock */
 int64_t program_took_us(const struct program *p); /* from then on */
+/* When it was attached, and the one before it detached, if it replaced one. */
+struct program_times {
+	int64_t detach_us[2], attach_us[2]; /* begin, end; wall clock */
+};
+const struct program_times *program_times(const struct program *p);
 /* As of now, with what ran since it was told last. -ENOMEM, -ENOSPC. */
 int program_tell(struct program *p, struct samples_table *to);
 /* Its maps, by number; NULL: there are no more. */

@@ -40,6 +40,7 @@ struct program {
 	uint64_t lost[2]; /* as its wrapped calls had counted */
 	int64_t read_us, took_us;
 	uint64_t read_ns;
+	struct program_times times;
 };
 
 #endif /* PROBE_AGENT_WORKER_PROGRAM_STATE_H */

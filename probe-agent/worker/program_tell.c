@@ -61,6 +61,11 @@ int64_t program_took_us(const struct program *p)
 	return p->took_us;
 }
 
+const struct program_times *program_times(const struct program *p)
+{
+	return &p->times;
+}
+
 struct table *program_table(struct program *p, size_t i)
 {
 	return i < p->n_tables ? p->table[i] : NULL;

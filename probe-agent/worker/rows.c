@@ -94,6 +94,7 @@ void rows_put_program(struct buf *out, struct program *p)
 {
 	const struct cost *c = program_cost(p);
 	const struct spec *s = program_spec(p);
+	const struct program_times *times = program_times(p);
 	struct program_figures f;
 	struct table *t;
 
@@ -117,10 +118,14 @@ void rows_put_program(struct buf *out, struct program *p)
 		   ",\"entries\":%" PRIu64 ",\"max_entries\":%" PRIu64
 		   ",\"series\":%" PRIu64 ",\"lost\":%" PRIu64
 		   ",\"read_us\":%" PRId64 ",\"took_us\":%" PRId64
-		   ",\"pinned\":%s,\"maps\":[",
+		   ",\"detach_us\":[%" PRId64 ",%" PRId64
+		   "],\"attach_us\":[%" PRId64 ",%" PRId64
+		   "],\"pinned\":%s,\"maps\":[",
 		   c->runs, c->run_ns, c->trap_ns, c->cpu, f.entries,
 		   f.max_entries, f.series, f.lost, program_read_us(p),
-		   program_took_us(p), program_pinned(p) ? "true" : "false");
+		   program_took_us(p), times->detach_us[0], times->detach_us[1],
+		   times->attach_us[0], times->attach_us[1],
+		   program_pinned(p) ? "true" : "false");
 	for (size_t i = 0; (t = program_table(p, i)); i++)
 		put_map(out, t, i == 0);
 	buf_puts(out, "]}");

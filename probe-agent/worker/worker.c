@@ -428,6 +428,14 @@ static int set_up(struct worker *w)
 		err = samples_table_new(&w->samples);
 	if (!err)
 		err = worker_listen(w);
+	if (!err && w->opt->pin_root) {
+		int pins = object_mount_pins(w->opt->pin_root);
+
+		if (pins)
+			log_warn("no BPF file system for pins path=%s "
+				 "error=\"%s\"",
+				 w->opt->pin_root, strerror(-pins));
+	}
 	return err;
 }
 

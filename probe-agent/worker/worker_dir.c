@@ -92,6 +92,7 @@ static int replace(struct worker *w, const char *name, struct spec *s,
 	old = find_program(w, name);
 	if (err != -ENOMEM && old && old != fresh) {
 		worker_end(w, old);
+		program_follow(fresh->program, old->program);
 		worker_remove(w, (size_t)(old - w->program));
 		fresh = find_program(w, name);
 	}

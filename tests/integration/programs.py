@@ -92,6 +92,14 @@ class Programs(Redtap):
     def talk(self, *argv, status=0):
         return program(*argv, f"--socket={self.socket}", status=status)
 
+    def talk_reload(self):
+        """Has the folder read again, and waits until it was."""
+        import socket
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(str(self.socket))
+            s.sendall(b"reload\n")
+            equal("answer to reload", s.recv(64), b"ok\n")
+
     def list(self):
         """{name: what the agent knows} of its programs."""
         if not self.socket.exists():

@@ -6,6 +6,8 @@
  *	take FROM TO	take(FROM) … take(TO - 1)
  *	add FIRST N TIMES THREADS	add(FIRST, N), by threads at once
  *	spin SECONDS	take(0) without a pause; prints how often, ns a call
+ *	pace US	take(0) every US microseconds from now on; 0: without a pause
+ *	stop FILE	ends that; FILE gets the wall clock of each call, in us
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -13,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static volatile uint64_t sink;
 
@@ -62,6 +65,67 @@ static void spin(double seconds)
 	       (double)(now_ns() - start) / (double)n);
 }
 
+/* --- calls in the background --- */
+
+#define CALLS_MAX 20000000u
+
+static struct {
+	pthread_t thread;
+	volatile int ended;
+	unsigned pause_us;
+	uint32_t *us; /* of each call, since start_us */
+	size_t n;
+	uint64_t start_us;
+} paced;
+
+static uint64_t real_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
+static void *call_on(void *arg)
+{
+	(void)arg;
+	while (!paced.ended && paced.n < CALLS_MAX) {
+		paced.us[paced.n++] = (uint32_t)(real_us() - paced.start_us);
+		take(0);
+		if (paced.pause_us > 0)
+			usleep(paced.pause_us);
+	}
+	return NULL;
+}
+
+static void start_pace(unsigned pause_us)
+{
+	paced.us = calloc(CALLS_MAX, sizeof(*paced.us));
+	paced.n = 0;
+	paced.ended = 0;
+	paced.pause_us = pause_us;
+	paced.start_us = real_us();
+	if (paced.us && !pthread_create(&paced.thread, NULL, call_on, NULL))
+		printf("paced\n");
+	else
+		printf("no thread\n");
+}
+
+static void stop_pace(const char *path)
+{
+	FILE *f = fopen(path, "w");
+
+	paced.ended = 1;
+	pthread_join(paced.thread, NULL);
+	for (size_t i = 0; f && i < paced.n; i++)
+		fprintf(f, "%llu\n",
+			(unsigned long long)(paced.start_us + paced.us[i]));
+	if (f)
+		fclose(f);
+	free(paced.us);
+	printf("%zu\n", paced.n);
+}
+
 static void add_by_threads(struct job *j, unsigned threads)
 {
 	pthread_t thread[16];
@@ -76,7 +140,7 @@ static void add_by_threads(struct job *j, unsigned threads)
 
 int main(void)
 {
-	char line[256];
+	char line[256], path[200];
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	while (fgets(line, sizeof(line), stdin)) {
@@ -94,6 +158,10 @@ int main(void)
 			add_by_threads(&j, threads);
 		} else if (sscanf(line, "spin %lf", &seconds) == 1) {
 			spin(seconds);
+		} else if (sscanf(line, "pace %u", &threads) == 1) {
+			start_pace(threads);
+		} else if (sscanf(line, "stop %199s", path) == 1) {
+			stop_pace(path);
 		} else {
 			printf("what?\n");
 		}
