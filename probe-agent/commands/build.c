@@ -196,6 +196,7 @@ static int compile_file(const struct work *w, enum style style,
 	add_flag(argv, &n, "-mcpu=v3");
 	add_flag(argv, &n, "-Wall");
 	add_flag(argv, &n, "-Wno-unused-function");
+	add_flag(argv, &n, "-Werror=implicit-function-declaration");
 	add_flag(argv, &n, "-Wno-address-of-packed-member");
 	add_flag(argv, &n, "-Wno-compare-distinct-pointer-types");
 	add_flag(argv, &n, arch_macro());
