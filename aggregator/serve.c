@@ -16,6 +16,7 @@
 #include "aggregator/snapshot/snapshot.h"
 #include "aggregator/web/web.h"
 #include "common/clock.h"
+#include "common/file_stamp.h"
 #include "common/log.h"
 #include "common/notify.h"
 #include "common/version.h"
@@ -45,6 +46,13 @@ static const struct snapshot *web_take(void *arg)
 	return snapshot_open(engine_snapshots(s->engine));
 }
 
+static const struct snapshot *web_take_agents(void *arg)
+{
+	struct serve *s = arg;
+
+	return snapshot_open_agents(engine_snapshots(s->engine));
+}
+
 static bool web_ready(void *arg, char *why, size_t why_size)
 {
 	struct serve *s = arg;
@@ -60,6 +68,18 @@ static struct engine_options limits(const struct aggregator_config *c)
 		.window_retention_s = c->retention.windows_age_s,
 		.window_retention_bytes = c->retention.windows_bytes,
 		.series_idle_s = c->series.idle_s,
+		.batches_per_s = c->ingest.batches_per_s,
+		.gather_max_ms = c->ingest.gather_max_ms,
+	};
+}
+
+static struct web_limits web_limits(const struct aggregator_config *c)
+{
+	return (struct web_limits){
+		.log_age_s = c->retention.raw_age_s,
+		.log_bytes = c->retention.raw_bytes,
+		.windows_age_s = c->retention.windows_age_s,
+		.windows_bytes = c->retention.windows_bytes,
 	};
 }
 
@@ -74,10 +94,13 @@ static void set_log_level(const struct aggregator_config *c)
 static void apply(struct serve *s, const struct aggregator_config *fresh)
 {
 	struct engine_options o = limits(fresh);
+	struct web_limits w = web_limits(fresh);
 	char what[256];
 
 	set_log_level(fresh);
 	engine_set_limits(s->engine, &o);
+	if (s->web)
+		web_set_limits(s->web, &w);
 	aggregator_config_needs_restart(s->config, fresh, what, sizeof(what));
 	if (*what)
 		log_warn("configuration reloaded, restart needed keys=\"%s\"",
@@ -171,6 +194,7 @@ static int start_engine(struct serve *s)
 	o.cert_file = c->ingest.cert_file;
 	o.key_file = c->ingest.key_file;
 	o.ca_file = c->ingest.ca_file;
+	o.shared_name = c->ingest.shared_name;
 	o.queue_bytes = c->ingest.queue_bytes;
 	o.max_agents = c->ingest.max_agents;
 	o.edge_wait_us = (uint64_t)c->graph.wait_s * 1000000;
@@ -200,6 +224,10 @@ static int start_web(struct serve *s)
 		.enable_lifecycle = c->web.lifecycle,
 		.store_path = engine_store_path(s->engine),
 		.take = web_take,
+		.take_agents = web_take_agents,
+		.page_off = c->web.page == CONFIG_OFF,
+		.tail_off = c->web.tail == CONFIG_OFF,
+		.limits = web_limits(c),
 		.rele = snapshot_rele,
 		.reload = web_reload,
 		.quit = web_quit,
@@ -218,13 +246,46 @@ static void reload_by_signal(struct serve *s)
 	web_set_reload_status(s->web, !err, clock_real_us());
 }
 
+static uint64_t tls_stamp(const struct serve *s)
+{
+	const struct aggregator_config *c = s->config;
+	const char *const files[] = { c->ingest.ca_file, c->ingest.cert_file,
+				      c->ingest.key_file };
+
+	return file_stamp(files, sizeof(files) / sizeof(*files));
+}
+
+/* Reads certificates that were renewed in place; until that works, again. */
+static void renew_tls(struct serve *s, uint64_t *stamp)
+{
+	uint64_t now = tls_stamp(s);
+
+	if (!now || now == *stamp)
+		return;
+	pthread_mutex_lock(&s->reload_mutex);
+	if (!engine_renew_tls(s->engine, s->config->ingest.cert_file,
+			      s->config->ingest.key_file,
+			      s->config->ingest.ca_file)) {
+		log_info("certificates read again");
+		*stamp = now;
+	}
+	pthread_mutex_unlock(&s->reload_mutex);
+}
+
 static void wait_for_end(struct serve *s, const sigset_t *set)
 {
-	int sig = 0;
+	const struct timespec pause = { .tv_sec = FILE_STAMP_S };
+	uint64_t stamp = tls_stamp(s);
+	int sig;
 
-	while (sigwait(set, &sig) == 0 && sig != SIGTERM && sig != SIGINT)
+	for (;;) {
+		sig = sigtimedwait(set, NULL, &pause);
 		if (sig == SIGHUP)
 			reload_by_signal(s);
+		else if (sig == SIGTERM || sig == SIGINT)
+			break;
+		renew_tls(s, &stamp);
+	}
 	log_info("stopping signal=%s", strsignal(sig));
 }
 
@@ -267,6 +328,8 @@ int cmd_serve(int argc, char **argv)
 	sigset_t set;
 	int err;
 
+	/* The store has the requests of others in it. */
+	umask(umask(0077) | 0027);
 	err = aggregator_config_main(&s.config, &s.flags, doc, argc, argv);
 	if (err)
 		return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

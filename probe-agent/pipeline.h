@@ -8,6 +8,7 @@
 #include "probe-agent/config/config.h"
 #include "probe-agent/http/conn.h"
 #include "probe-agent/outbox/outbox.h"
+#include "probe-agent/tls/tls.h"
 #include "proto/batch.h"
 
 /*
@@ -45,13 +46,13 @@ int pipeline_feed(struct pipeline *p, const void *record, size_t len);
  */
 void pipeline_tick(struct pipeline *p, uint64_t now_ns, int64_t real_us);
 
+/* Does what can wait for a pause: see identity_idle(). */
+void pipeline_idle(struct pipeline *p);
+
 /* What the capture counted, since the agent started. */
-struct pipeline_tls {
-	uint64_t missed; /* see tls_missed() */
-};
 struct pipeline_tap {
 	uint64_t kernel[TAP_C_MAX]; /* by enum tap_counter */
-	struct pipeline_tls tls;
+	struct tls_stats tls;
 };
 
 /*

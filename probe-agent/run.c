@@ -19,11 +19,13 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/file_stamp.h"
 #include "common/log.h"
 #include "common/notify.h"
 #include "common/version.h"
 #include "probe-agent/config/config.h"
 #include "probe-agent/feed.h"
+#include "probe-agent/outbox/last_words.h"
 #include "probe-agent/outbox/uplink.h"
 #include "probe-agent/pipeline.h"
 #include "probe-agent/privileges.h"
@@ -42,6 +44,7 @@ int cmd_run(int argc, char **argv);
 #define STOP_MS 3000
 /* Time for programs to be read a last time, and for that to be acknowledged. */
 #define STOP_PROGRAMS_MS 10000
+#define EXIT_GAVE_UP 3 /* stopped well, but with requests not acknowledged */
 
 struct agent {
 	struct agent_config *cfg;
@@ -53,13 +56,16 @@ struct agent {
 	struct uplink *uplink;
 	struct keeper *keeper; /* of user programs; NULL: there are none */
 	struct feed *feed; /* what they count */
+	struct last_words *last_words;
 	struct recording_writer *recording; /* NULL: none */
 	struct trace_writer *trace; /* likewise */
 	FILE *trace_file;
 	int epoll, signals;
 	uint64_t drained_ns, ticked_ns, flushed_ns;
 	uint64_t pause_ns; /* from the last drain to the next */
+	uint64_t certificates, stamped_ns; /* see file_stamp.h, and when */
 	bool stopping;
+	int status; /* of the process */
 };
 
 static int on_record(void *arg, const void *record, size_t len)
@@ -100,10 +106,7 @@ static int open_trace(struct agent *a)
 				       .from_us = clock_real_us() };
 
 	snprintf(by, sizeof(by), "redtap-agent %s", version_string());
-	/*
-	 * Has paths and ids of requests: only the owner may read it. Never
-	 * overwrites.
-	 */
+	/* Has paths and ids: only the owner may read it. Never overwrites. */
 	umask(umask(0077) | 0077);
 	a->trace_file = fopen(a->cfg->record, "wxe");
 	if (!a->trace_file)
@@ -240,16 +243,27 @@ static void check_tls(struct agent *a)
 		log_warn("cannot report probes error=\"out of memory\"");
 }
 
+static uint64_t certificates(const struct agent *a)
+{
+	const char *const *files = (const char *const[]){
+		a->cfg->tls.ca_file, a->cfg->tls.cert_file, a->cfg->tls.key_file
+	};
+
+	return file_stamp(files, 3);
+}
+
 static int start_uplink(struct agent *a)
 {
 	const struct agent_config *cfg = a->cfg;
 	struct uplink_options uo = {
 		.url = cfg->to,
+		.last_words = a->last_words,
 		.ca_file = cfg->tls.ca_file,
 		.cert_file = cfg->tls.cert_file,
 		.key_file = cfg->tls.key_file,
 	};
 
+	a->certificates = certificates(a);
 	return uplink_start(&a->uplink, &uo, a->outbox);
 }
 
@@ -313,6 +327,20 @@ static void start_programs(struct agent *a)
 		log_error("no programs error=\"%s\"", strerror(-err));
 }
 
+/* Certificates may be replaced in place. */
+static void check_uplink(struct agent *a, uint64_t now_ns)
+{
+	if (!a->uplink) {
+		renew_uplink(a);
+	} else if (now_ns - a->stamped_ns >= FILE_STAMP_S * CLOCK_NS_PER_S) {
+		uint64_t stamp = certificates(a);
+
+		a->stamped_ns = now_ns;
+		if (stamp && stamp != a->certificates)
+			renew_uplink(a);
+	}
+}
+
 static int start(struct agent *a)
 {
 	const struct agent_config *cfg = a->cfg;
@@ -338,6 +366,8 @@ static int start(struct agent *a)
 	err = open_loop(a);
 	if (!err)
 		err = outbox_open(&a->outbox, &oo);
+	if (!err && cfg->outbox.given_up)
+		err = last_words_open(&a->last_words, cfg->outbox.given_up);
 	if (err)
 		return err;
 	if (cfg->record)
@@ -367,7 +397,7 @@ static void flush_batch(struct agent *a, uint64_t now_ns)
 
 	if (!tap_counters(a->tap, tap.kernel)) {
 		if (a->tls) {
-			tap.tls.missed = tls_missed(a->tls);
+			tls_stats(a->tls, &tap.tls);
 			tap.kernel[TAP_C_TLS_EVENTS_LOST] +=
 				tls_loads_lost(a->tls);
 		}
@@ -387,7 +417,11 @@ static void drain(struct agent *a, uint64_t now_ns)
 
 static uint64_t flush_ns(const struct agent *a)
 {
-	return a->flushed_ns + a->cfg->flush_ms * CLOCK_NS_PER_MS;
+	uint32_t ms = uplink_gather_ms(a->uplink);
+
+	if (ms < a->cfg->flush_ms)
+		ms = a->cfg->flush_ms;
+	return a->flushed_ns + ms * CLOCK_NS_PER_MS;
 }
 
 static void agent_turn(struct agent *a)
@@ -401,10 +435,11 @@ static void agent_turn(struct agent *a)
 	if (now_ns - a->ticked_ns >= TICK_MS * CLOCK_NS_PER_MS) {
 		pipeline_tick(a->pipeline, now_ns, clock_steady_us());
 		check_tls(a);
-		if (!a->uplink)
-			renew_uplink(a);
+		check_uplink(a, now_ns);
 		a->ticked_ns = now_ns;
 	}
+	/* What new containers are called: read before their requests end. */
+	pipeline_idle(a->pipeline);
 	if ((now_ns >= flush_ns(a) && pipeline_pending(a->pipeline)) ||
 	    now_ns - a->flushed_ns >= HEARTBEAT_MS * CLOCK_NS_PER_MS)
 		flush_batch(a, now_ns);
@@ -473,6 +508,10 @@ static void stop(struct agent *a)
 {
 	uplink_stop(a->uplink, a->keeper ? STOP_PROGRAMS_MS : STOP_MS);
 	keeper_free(a->keeper);
+	if (a->outbox && last_words_leave(a->outbox, a->cfg->outbox.path,
+					  a->cfg->outbox.given_up))
+		a->status = EXIT_GAVE_UP;
+	last_words_close(a->last_words);
 	tls_stop(a->tls);
 	tap_close(a->tap);
 	recording_close(a->recording);
@@ -505,6 +544,8 @@ int cmd_run(int argc, char **argv)
 	struct cli_settings flags = { 0 };
 	int err;
 
+	/* Outboxes and recordings have requests of others in them. */
+	umask(umask(0077) | 0027);
 	err = agent_config_main(&a.cfg, &flags,
 				"Watch this host's HTTP and report "
 				"one event per request.",
@@ -526,5 +567,5 @@ int cmd_run(int argc, char **argv)
 	loop(&a);
 	stop(&a);
 	log_info("stopped");
-	return 0;
+	return a.status;
 }

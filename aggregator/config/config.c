@@ -39,11 +39,24 @@ static const cyaml_schema_field_t retention_fields[] = {
 	CYAML_FIELD_END,
 };
 
+/* What YAML 1.1 takes for a boolean, as libcyaml takes off for true. */
+static const cyaml_strval_t switches[] = {
+	{ "on", CONFIG_ON },   { "true", CONFIG_ON },	{ "yes", CONFIG_ON },
+	{ "off", CONFIG_OFF }, { "false", CONFIG_OFF }, { "no", CONFIG_OFF },
+};
+#define N_SWITCHES (sizeof(switches) / sizeof(switches[0]))
+
 static const cyaml_schema_field_t web_fields[] = {
 	LIST("listen", struct aggregator_config, web.listen, &text_entry),
 	TEXT("telemetry_path", struct aggregator_config, web.telemetry_path),
 	TEXT("config_file", struct aggregator_config, web.config_file),
 	BOOLEAN("lifecycle", struct aggregator_config, web.lifecycle),
+	CYAML_FIELD_ENUM("page", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
+			 struct aggregator_config, web.page, switches,
+			 N_SWITCHES),
+	CYAML_FIELD_ENUM("tail", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
+			 struct aggregator_config, web.tail, switches,
+			 N_SWITCHES),
 	CYAML_FIELD_END,
 };
 
@@ -52,10 +65,13 @@ static const cyaml_schema_field_t ingest_fields[] = {
 	TEXT("ca_file", struct aggregator_config, ingest.ca_file),
 	TEXT("cert_file", struct aggregator_config, ingest.cert_file),
 	TEXT("key_file", struct aggregator_config, ingest.key_file),
+	TEXT("shared_name", struct aggregator_config, ingest.shared_name),
 	BOOLEAN("allow_plaintext", struct aggregator_config,
 		ingest.allow_plaintext),
 	UINT("queue_bytes", struct aggregator_config, ingest.queue_bytes),
 	UINT("max_agents", struct aggregator_config, ingest.max_agents),
+	UINT("batches_per_s", struct aggregator_config, ingest.batches_per_s),
+	UINT("gather_max_ms", struct aggregator_config, ingest.gather_max_ms),
 	CYAML_FIELD_END,
 };
 
@@ -182,6 +198,8 @@ static int fill_defaults(struct aggregator_config *cfg)
 	default_u32(&cfg->graph.max_waiting, 262144);
 	default_u64(&cfg->ingest.queue_bytes, 64u << 20);
 	default_u32(&cfg->ingest.max_agents, 10000);
+	default_u32(&cfg->ingest.batches_per_s, 10000);
+	default_u32(&cfg->ingest.gather_max_ms, 5000);
 	if (!err)
 		err = default_text(&cfg->web.telemetry_path, "/metrics");
 	if (!err && !cfg->web.listen_count)
@@ -289,11 +307,11 @@ int aggregator_config_load(struct aggregator_config **out,
 			   const struct cli_settings *flags)
 {
 	struct aggregator_config *cfg = NULL;
-	const char *wrong;
+	const char *file = conffile_present(flags->cli.config_file), *wrong;
 	int err = 0;
 
-	if (flags->cli.config_file)
-		err = load_file(&cfg, flags->cli.config_file);
+	if (file)
+		err = load_file(&cfg, file);
 	/* For an empty file libcyaml makes no configuration. */
 	if (!err && !cfg) {
 		cfg = calloc(1, sizeof(*cfg));

@@ -10,6 +10,13 @@
 #include "common/cli.h"
 #include "common/log.h"
 
+/* on unless off is said. */
+enum config_switch {
+	CONFIG_UNSAID,
+	CONFIG_ON,
+	CONFIG_OFF,
+};
+
 /*
  * The aggregator's configuration: defaults, overridden by the YAML file,
  * overridden by flags. Every field is set once it is loaded. Immutable; a
@@ -43,15 +50,19 @@ struct aggregator_config {
 		unsigned listen_count;
 		char *telemetry_path; /* /metrics */
 		char *config_file; /* exporter-toolkit format; NULL: none */
+		int page, tail; /* enum config_switch */
 		bool lifecycle; /* allow POST /-/reload and /-/quit */
 	} web;
 	struct {
 		char **listen; /* tcp://host:port, tls+tcp://host:port */
 		unsigned listen_count;
 		char *ca_file, *cert_file, *key_file; /* NULL: none */
+		char *shared_name; /* of agents' certificates; NULL: none */
 		bool allow_plaintext; /* allow tcp:// beyond loopback */
 		uint64_t queue_bytes; /* received, not yet answered */
 		uint32_t max_agents;
+		uint32_t batches_per_s; /* of all agents */
+		uint32_t gather_max_ms;
 	} ingest;
 };
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/conffile.h"
 #include "proto/limits.h"
@@ -20,13 +21,18 @@ enum {
 	KEY_WEB_CONFIG,
 	KEY_LIFECYCLE,
 	KEY_NO_LIFECYCLE,
+	KEY_PAGE,
+	KEY_TAIL,
 	KEY_INGEST_LISTEN,
 	KEY_TLS_CA,
 	KEY_TLS_CERT,
 	KEY_TLS_KEY,
+	KEY_TLS_SHARED,
 	KEY_PLAINTEXT,
 	KEY_QUEUE,
 	KEY_AGENTS,
+	KEY_BATCHES,
+	KEY_GATHER,
 	KEY_IDLE,
 };
 
@@ -51,6 +57,10 @@ const struct conffile_range config_ranges[] = {
 	      KEY_QUEUE),
 	RANGE("ingest.max_agents", struct aggregator_config, ingest.max_agents,
 	      1, 1000000, KEY_AGENTS),
+	RANGE("ingest.batches_per_s", struct aggregator_config,
+	      ingest.batches_per_s, 10, 10000000, KEY_BATCHES),
+	RANGE("ingest.gather_max_ms", struct aggregator_config,
+	      ingest.gather_max_ms, BATCH_FLUSH_MS, HEARTBEAT_MS, KEY_GATHER),
 	RANGE("series.idle_s", struct aggregator_config, series.idle_s, 1,
 	      AGE_MAX_S, KEY_IDLE),
 	RANGE("graph.wait_s", struct aggregator_config, graph.wait_s, 1, 3600,
@@ -76,7 +86,7 @@ const struct argp_option config_options[] = {
 	{ "retention.raw-bytes", KEY_RAW_BYTES, "BYTES", 0,
 	  "Keep at most this much of the log of batches (1GiB)", 2 },
 	{ "retention.windows-age", KEY_WINDOWS_AGE, "DURATION", 0,
-	  "Keep 10-second windows for this long (15d)", 2 },
+	  "Keep windows for this long (15d)", 2 },
 	{ "retention.windows-bytes", KEY_WINDOWS_BYTES, "BYTES", 0,
 	  "Keep at most this much in the store besides the log (1GiB)", 2 },
 	{ "web.listen-address", KEY_WEB_LISTEN, "ADDRESS", 0,
@@ -89,6 +99,9 @@ const struct argp_option config_options[] = {
 	  "Allow POST /-/reload and POST /-/quit", 3 },
 	{ "no-web.enable-lifecycle", KEY_NO_LIFECYCLE, NULL, OPTION_HIDDEN,
 	  NULL, 3 },
+	{ "web.page", KEY_PAGE, "on|off", 0, "Serve the page at / (on)", 3 },
+	{ "web.tail", KEY_TAIL, "on|off", 0,
+	  "Let the page show requests as they end (on)", 3 },
 	{ "ingest.listen", KEY_INGEST_LISTEN, "URL", 0,
 	  "URL for agents (tcp://127.0.0.1:9471); may be repeated", 4 },
 	{ "ingest.tls.ca-file", KEY_TLS_CA, "FILE", 0,
@@ -97,12 +110,18 @@ const struct argp_option config_options[] = {
 	  "Certificate of this aggregator", 4 },
 	{ "ingest.tls.key-file", KEY_TLS_KEY, "FILE", 0,
 	  "Private key of the certificate", 4 },
+	{ "ingest.tls.shared-name", KEY_TLS_SHARED, "NAME", 0,
+	  "A certificate of this name may speak for every node", 4 },
 	{ "ingest.allow-plaintext", KEY_PLAINTEXT, NULL, 0,
 	  "Allow tcp:// beyond loopback", 4 },
 	{ "ingest.queue", KEY_QUEUE, "BYTES", 0,
 	  "Most bytes received and not yet answered (64MiB)", 4 },
 	{ "ingest.max-agents", KEY_AGENTS, "N", 0,
 	  "Most agents; further ones are refused (10000)", 4 },
+	{ "ingest.batches-per-second", KEY_BATCHES, "N", 0,
+	  "Batches of all agents that they are paced to (10000)", 4 },
+	{ "ingest.gather-max", KEY_GATHER, "DURATION", 0,
+	  "Longest time between the batches of an agent (5s)", 4 },
 	{ "series.idle", KEY_IDLE, "DURATION", 0,
 	  "Hide series after this long without requests (1d)", 5 },
 	{ 0 },
@@ -132,6 +151,14 @@ static int set_u32(uint32_t *to, int err, uint64_t v)
 	return 0;
 }
 
+static int set_switch(int *to, const char *value)
+{
+	if (strcmp(value, "on") && strcmp(value, "off"))
+		return -EINVAL;
+	*to = strcmp(value, "on") ? CONFIG_OFF : CONFIG_ON;
+	return 0;
+}
+
 static int apply_listen(struct aggregator_config *cfg, int key,
 			const char *value)
 {
@@ -150,13 +177,17 @@ static int apply_text(struct aggregator_config *cfg, int key, const char *value)
 	case KEY_TELEMETRY_PATH:
 		return conffile_set_text(&cfg->web.telemetry_path, value);
 	case KEY_WEB_CONFIG:
-		return conffile_set_text(&cfg->web.config_file, value);
+		value = conffile_present(value);
+		return value ? conffile_set_text(&cfg->web.config_file, value)
+			     : 0;
 	case KEY_TLS_CA:
 		return conffile_set_text(&cfg->ingest.ca_file, value);
 	case KEY_TLS_CERT:
 		return conffile_set_text(&cfg->ingest.cert_file, value);
 	case KEY_TLS_KEY:
 		return conffile_set_text(&cfg->ingest.key_file, value);
+	case KEY_TLS_SHARED:
+		return conffile_set_text(&cfg->ingest.shared_name, value);
 	default:
 		return apply_listen(cfg, key, value);
 	}
@@ -188,6 +219,10 @@ int config_apply_flag(struct aggregator_config *cfg, int key, const char *value)
 	case KEY_NO_LIFECYCLE:
 		cfg->web.lifecycle = key == KEY_LIFECYCLE;
 		return 0;
+	case KEY_PAGE:
+		return set_switch(&cfg->web.page, value);
+	case KEY_TAIL:
+		return set_switch(&cfg->web.tail, value);
 	case KEY_PLAINTEXT:
 		cfg->ingest.allow_plaintext = true;
 		return 0;
@@ -196,6 +231,12 @@ int config_apply_flag(struct aggregator_config *cfg, int key, const char *value)
 	case KEY_AGENTS:
 		err = cli_parse_u64(value, 0, UINT64_MAX, &v);
 		return set_u32(&cfg->ingest.max_agents, err, v);
+	case KEY_BATCHES:
+		err = cli_parse_u64(value, 0, UINT64_MAX, &v);
+		return set_u32(&cfg->ingest.batches_per_s, err, v);
+	case KEY_GATHER:
+		err = cli_parse_duration_ms(value, &v);
+		return set_u32(&cfg->ingest.gather_max_ms, err, v);
 	default:
 		return apply_text(cfg, key, value);
 	}

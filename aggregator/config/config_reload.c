@@ -76,12 +76,20 @@ void aggregator_config_needs_restart(const struct aggregator_config *now,
 	       "web.telemetry_path");
 	add_if(&l, differ(now->web.config_file, next->web.config_file),
 	       "web.config_file");
+	add_if(&l,
+	       (now->web.page == CONFIG_OFF) != (next->web.page == CONFIG_OFF),
+	       "web.page");
+	add_if(&l,
+	       (now->web.tail == CONFIG_OFF) != (next->web.tail == CONFIG_OFF),
+	       "web.tail");
 	add_if(&l, now->web.lifecycle != next->web.lifecycle, "web.lifecycle");
 	add_if(&l,
 	       lists_differ(now->ingest.listen, now->ingest.listen_count,
 			    next->ingest.listen, next->ingest.listen_count) ||
 		       now->ingest.allow_plaintext !=
 			       next->ingest.allow_plaintext ||
+		       differ(now->ingest.shared_name,
+			      next->ingest.shared_name) ||
 		       now->ingest.queue_bytes != next->ingest.queue_bytes ||
 		       now->ingest.max_agents != next->ingest.max_agents,
 	       "ingest");

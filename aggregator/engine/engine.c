@@ -57,6 +57,8 @@ static void set_defaults(struct engine_options *o)
 	DEFAULT(log_retention_bytes, (uint64_t)1 << 30);
 	DEFAULT(window_retention_s, 7 * 86400);
 	DEFAULT(window_retention_bytes, (uint64_t)1 << 30);
+	DEFAULT(batches_per_s, 10000);
+	DEFAULT(gather_max_ms, 5000);
 	DEFAULT(max_window_series, 100000);
 	DEFAULT(clock_future_s, 60);
 	DEFAULT(clock_past_s, (uint32_t)o->window_retention_s);
@@ -73,6 +75,8 @@ void engine_set_limits(struct engine *e, const struct engine_options *opt)
 	atomic_store(&e->log_retention_bytes, o.log_retention_bytes);
 	atomic_store(&e->window_retention_s, o.window_retention_s);
 	atomic_store(&e->window_retention_bytes, o.window_retention_bytes);
+	atomic_store(&e->batches_per_s, o.batches_per_s);
+	atomic_store(&e->gather_max_ms, o.gather_max_ms);
 }
 
 static int copy_text(char **out, const char *text)
@@ -91,7 +95,8 @@ static int copy_options(struct engine *e, const struct engine_options *opt)
 	if (copy_text(&e->store_dir, opt->store_dir) < 0 ||
 	    copy_text(&e->cert_file, opt->cert_file) < 0 ||
 	    copy_text(&e->key_file, opt->key_file) < 0 ||
-	    copy_text(&e->ca_file, opt->ca_file) < 0)
+	    copy_text(&e->ca_file, opt->ca_file) < 0 ||
+	    copy_text(&e->shared_name, opt->shared_name) < 0)
 		return -ENOMEM;
 	e->urls = calloc(opt->n_ingest_urls + 1, sizeof(*e->urls));
 	if (!e->urls)
@@ -179,10 +184,12 @@ int engine_new(struct engine **out, const struct engine_options *opt)
 	err = copy_options(e, opt);
 	if (!err)
 		err = batch_arena_new(&e->columns);
-	for (size_t i = 0; i < GROUP_MAX && !err; i++) {
-		err = batch_arena_new(&e->item[i].arena);
+	if (!err)
+		err = batch_arena_new(&e->small);
+	for (size_t i = 0; i < GROUP_LARGE && !err; i++) {
+		err = batch_arena_new(&e->large[i]);
 		if (!err)
-			err = batch_arena_new(&e->item[i].columns);
+			err = batch_arena_new(&e->joined[i]);
 	}
 	if (!err)
 		err = open_state(e);
@@ -207,6 +214,7 @@ int engine_start(struct engine *e)
 		.cert_file = e->cert_file,
 		.key_file = e->key_file,
 		.ca_file = e->ca_file,
+		.shared_name = e->shared_name,
 		.queue_bytes = e->opt.queue_bytes,
 		.max_connections = e->opt.max_agents ? 2 * e->opt.max_agents +
 							       CONNECTIONS_MORE
@@ -255,9 +263,10 @@ void engine_free(struct engine *e)
 	drop_state(e);
 	store_close(e->store);
 	batch_arena_free(e->columns);
-	for (size_t i = 0; i < GROUP_MAX; i++) {
-		batch_arena_free(e->item[i].arena);
-		batch_arena_free(e->item[i].columns);
+	batch_arena_free(e->small);
+	for (size_t i = 0; i < GROUP_LARGE; i++) {
+		batch_arena_free(e->large[i]);
+		batch_arena_free(e->joined[i]);
 	}
 	for (size_t i = 0; e->urls && e->urls[i]; i++)
 		free(e->urls[i]);
@@ -266,6 +275,7 @@ void engine_free(struct engine *e)
 	free(e->cert_file);
 	free(e->key_file);
 	free(e->ca_file);
+	free(e->shared_name);
 	free(e->info);
 	buf_fini(&e->blob);
 	pthread_mutex_destroy(&e->ready_mutex);

@@ -23,6 +23,7 @@ struct engine_options {
 	size_t n_ingest_urls;
 	bool allow_plaintext; /* tcp:// beyond loopback */
 	const char *cert_file, *key_file, *ca_file; /* tls+tcp */
+	const char *shared_name; /* see gate.h */
 	const struct views *views; /* borrowed; [views_default()] */
 	bool fold_all; /* fold every view from the log, changed or not */
 
@@ -48,6 +49,9 @@ struct engine_options {
 
 	/* Samples of user programs; 0: see samples.h. */
 	size_t max_families, max_family_series;
+	/* See gather.h. */
+	uint32_t batches_per_s; /* of all agents [10 000] */
+	uint32_t gather_max_ms; /* [5 000] */
 
 	size_t max_agents; /* ids in the ledger [65 536] */
 	size_t max_window_series; /* label sets of windows [100 000] */
@@ -74,7 +78,10 @@ int engine_start(struct engine *e);
  */
 int engine_save(struct engine *e);
 
-/* Applies opt's retention and series_idle_s, nothing else. Any thread. */
+/*
+ * Applies opt's retention, series_idle_s, batches_per_s and gather_max_ms,
+ * nothing else. Any thread.
+ */
 void engine_set_limits(struct engine *e, const struct engine_options *opt);
 
 /* Reads renewed TLS files, as gate_renew_tls() does. Any thread. */

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "aggregator/engine/engine.h"
+#include "aggregator/engine/gather.h"
 #include "aggregator/fold/fold.h"
 #include "aggregator/ingest/gate.h"
 #include "aggregator/ledger/ledger.h"
@@ -18,13 +19,14 @@
 
 /* Internals of the engine, for engine*.c only. */
 
-#define GROUP_MAX 256u
+#define GROUP_MAX 1024u
+#define GROUP_LARGE 256u /* of these, messages above SMALL_BYTES */
+#define SMALL_BYTES ((size_t)16 << 10)
 
 /* One message of a group; a group is committed in one transaction. */
 struct engine_item {
 	struct gate_request request;
-	struct batch_arena *arena;
-	struct batch_arena *columns; /* of events that the graph will join */
+	struct batch_arena *arena; /* of the batch, borrowed from the engine */
 	struct batch batch;
 	const void *data; /* the batch's bytes for the log */
 	size_t len;
@@ -40,7 +42,7 @@ struct engine {
 	struct engine_options opt;
 	char *store_dir;
 	char **urls;
-	char *cert_file, *key_file, *ca_file;
+	char *cert_file, *key_file, *ca_file, *shared_name;
 	struct store *store;
 	struct fold *fold;
 	struct samples *samples;
@@ -55,6 +57,7 @@ struct engine {
 	/* Set by engine_set_limits() at any time. */
 	atomic_uint_fast64_t log_retention_s, log_retention_bytes,
 		window_retention_s, window_retention_bytes;
+	atomic_uint batches_per_s, gather_max_ms;
 
 	pthread_mutex_t ready_mutex; /* leaf: taken after mutex or alone */
 	bool ready;
@@ -63,6 +66,11 @@ struct engine {
 	/* Only for the engine's thread. */
 	struct engine_item item[GROUP_MAX];
 	size_t n_items;
+	/* A large batch has arenas of its own, small ones share one. */
+	struct batch_arena *small, *large[GROUP_LARGE];
+	struct batch_arena
+		*joined[GROUP_LARGE]; /* large columns, for the graph */
+	size_t n_large;
 	struct batch_arena *columns; /* events of the batch decoded last */
 	size_t n_answered; /* size of the last group */
 	struct snapshot_engine pending;
@@ -72,6 +80,8 @@ struct engine {
 	uint64_t next_checkpoint_ns, next_windows_ns, next_retention_ns,
 		next_probe_ns, next_commit_ns;
 	uint64_t commit_ns; /* moving mean */
+	struct gather gather;
+	uint64_t cpu_ns, cpu_bytes; /* until the last turn */
 	struct buf blob;
 };
 

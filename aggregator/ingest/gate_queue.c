@@ -2,180 +2,92 @@
 #include <errno.h>
 
 #include "aggregator/ingest/gate_state.h"
-#include "common/clock.h"
 
-#define REAP_MAX 64u /* frees per call, not to delay ingest */
-#define DISCARDING_MAX 256u /* each has a buffer of 16 KiB */
-
-static void append(struct gate_list *l, struct gate_conn *c)
+void gate_queue_join(struct gate_conn *c, struct gate_list *l)
 {
-	c->next = NULL;
-	if (!l->head)
-		l->tail = &l->head;
-	*l->tail = c;
-	l->tail = &c->next;
+	if (c->list) {
+		*(c->prev ? &c->prev->next : &c->list->head) = c->next;
+		*(c->next ? &c->next->prev : &c->list->tail) = c->prev;
+	}
+	c->list = l;
+	c->next = c->prev = NULL;
+	if (!l)
+		return;
+	c->since_ns = c->gate->now_ns;
+	c->prev = l->tail;
+	*(l->tail ? &l->tail->next : &l->head) = c;
+	l->tail = c;
 }
 
-static struct gate_conn *pop(struct gate_list *l)
+int gate_queue_add(struct gate *g, struct gate_conn *c)
 {
-	struct gate_conn *c = l->head;
+	if (g->n_conns >= g->max_conns) {
+		g->turned_away++;
+		return -ENOSPC;
+	}
+	c->older = g->newest;
+	if (c->older)
+		c->older->newer = c;
+	g->newest = c;
+	g->n_conns++;
+	return 0;
+}
 
-	l->head = c->next;
-	return c;
+void gate_queue_remove(struct gate *g, struct gate_conn *c)
+{
+	*(c->newer ? &c->newer->older : &g->newest) = c->older;
+	if (c->older)
+		c->older->newer = c->newer;
+	g->n_conns--;
 }
 
 /* A single message always fits, however big. */
 static bool fits(const struct gate *g, const struct gate_conn *c)
 {
-	return !g->leased_bytes || g->leased_bytes + c->len <= g->max_bytes;
+	size_t others = g->leased_bytes - c->leased;
+
+	return !others || others + c->len <= g->max_bytes;
 }
 
-int gate_queue_add(struct gate *g, struct gate_conn *c)
+bool gate_queue_is_roomy(const struct gate *g)
 {
-	int err = 0;
+	return !g->waiting.head &&
+	       g->leased_bytes + GATE_SCRATCH_BYTES <= g->max_bytes;
+}
 
-	pthread_mutex_lock(&g->mutex);
-	if (g->n_conns >= g->max_conns) {
-		g->stats.turned_away++;
-		err = -ENOSPC;
-	} else {
-		c->older = g->newest;
-		if (c->older)
-			c->older->newer = c;
-		g->newest = c;
-		g->n_conns++;
-	}
-	pthread_mutex_unlock(&g->mutex);
-	return err;
+void gate_queue_relet(struct gate *g, struct gate_conn *c, size_t leased)
+{
+	g->leased_bytes += leased - c->leased;
+	c->leased = leased;
 }
 
 bool gate_queue_lease(struct gate *g, struct gate_conn *c)
 {
-	bool room;
-
-	pthread_mutex_lock(&g->mutex);
 	/* First come, first served: else a big one might never fit. */
-	room = !g->waiting.head && fits(g, c) && !g->closing;
-	if (room) {
-		g->leased_bytes += c->len;
-	} else {
-		c->state = GATE_WAITING;
-		c->since_ns = clock_mono_ns();
-		append(&g->waiting, c);
-		g->stats.waited++;
+	if (!g->waiting.head && fits(g, c)) {
+		gate_queue_relet(g, c, c->len);
+		return true;
 	}
-	pthread_mutex_unlock(&g->mutex);
-	return room;
+	gate_queue_relet(g, c, c->got);
+	c->state = GATE_WAITING;
+	gate_queue_join(c, &g->waiting);
+	g->waited++;
+	return false;
 }
 
-static struct gate_conn *grant(struct gate *g)
-{
-	struct gate_conn *c = NULL;
-
-	pthread_mutex_lock(&g->mutex);
-	if (g->waiting.head && fits(g, g->waiting.head) && !g->closing) {
-		c = pop(&g->waiting);
-		g->leased_bytes += c->len;
-	}
-	pthread_mutex_unlock(&g->mutex);
-	return c;
-}
-
-void gate_queue_release(struct gate *g, size_t len)
+void gate_queue_grant(struct gate *g)
 {
 	struct gate_conn *c;
 
-	pthread_mutex_lock(&g->mutex);
-	g->leased_bytes -= len;
-	pthread_mutex_unlock(&g->mutex);
-	while ((c = grant(g)))
+	while ((c = g->waiting.head) && fits(g, c)) {
+		gate_queue_relet(g, c, c->len);
 		gate_conn_receive(c);
+	}
 }
 
 bool gate_queue_has_enough(const struct gate *g)
 {
-	return g->queued_bytes >= g->enough.most_bytes ||
-	       (g->queued_bytes >= g->enough.bytes &&
-		g->n_queued >= g->enough.messages);
-}
-
-bool gate_queue_push(struct gate *g, struct gate_conn *c)
-{
-	bool taken;
-
-	pthread_mutex_lock(&g->mutex);
-	g->stats.messages++;
-	g->stats.bytes += c->len;
-	taken = !g->stopped;
-	if (taken) {
-		c->state = GATE_QUEUED;
-		append(&g->queued, c);
-		g->queued_bytes += c->len;
-		g->n_queued++;
-		if (gate_queue_has_enough(g))
-			pthread_cond_signal(&g->arrived);
-	} else {
-		g->stats.busy++;
-	}
-	pthread_mutex_unlock(&g->mutex);
-	return taken;
-}
-
-void gate_queue_discarded(struct gate *g, struct gate_conn *c)
-{
-	pthread_mutex_lock(&g->mutex);
-	g->n_discarding--;
-	pthread_mutex_unlock(&g->mutex);
-	c->discard = false;
-}
-
-void gate_queue_mark_dead(struct gate *g, struct gate_conn *c)
-{
-	pthread_mutex_lock(&g->mutex);
-	append(&g->dead, c);
-	pthread_mutex_unlock(&g->mutex);
-}
-
-/* Takes a connection that waited for room too long, or NULL. */
-static struct gate_conn *overdue(struct gate *g, uint64_t now_ns)
-{
-	struct gate_conn *c = NULL;
-
-	pthread_mutex_lock(&g->mutex);
-	if (g->waiting.head && g->n_discarding < DISCARDING_MAX &&
-	    now_ns - g->waiting.head->since_ns > g->wait_ns) {
-		c = pop(&g->waiting);
-		c->discard = true;
-		g->n_discarding++;
-		g->stats.busy++;
-	}
-	pthread_mutex_unlock(&g->mutex);
-	return c;
-}
-
-static struct gate_conn *reap_dead(struct gate *g)
-{
-	struct gate_conn *c = NULL;
-
-	pthread_mutex_lock(&g->mutex);
-	if (g->dead.head) {
-		c = pop(&g->dead);
-		*(c->newer ? &c->newer->older : &g->newest) = c->older;
-		if (c->older)
-			c->older->newer = c->newer;
-		g->n_conns--;
-	}
-	pthread_mutex_unlock(&g->mutex);
-	return c;
-}
-
-void gate_queue_tend(struct gate *g)
-{
-	uint64_t now_ns = clock_mono_ns();
-	struct gate_conn *c;
-
-	while ((c = overdue(g, now_ns)))
-		gate_conn_turn_away(c);
-	for (unsigned i = 0; i < REAP_MAX && (c = reap_dead(g)); i++)
-		gate_conn_free(c);
+	return g->queued.bytes >= g->enough.most_bytes ||
+	       (g->queued.bytes >= g->enough.bytes &&
+		g->queued.n >= g->enough.messages);
 }

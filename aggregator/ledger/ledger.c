@@ -213,6 +213,8 @@ void ledger_commit(struct ledger *l)
 		l->dirty = e->next_dirty;
 		e->dirty = false;
 		e->committed = e->pending;
+		e->unstored = !e->must_store;
+		e->must_store = false;
 	}
 }
 
@@ -224,6 +226,7 @@ void ledger_abort(struct ledger *l)
 		l->dirty = e->next_dirty;
 		e->dirty = false;
 		e->pending = e->committed;
+		e->must_store = false;
 	}
 }
 
@@ -262,7 +265,8 @@ static void take_gap(struct ledger_totals *t, uint64_t batches)
 {
 	uint64_t explained = t->counted + t->gap_requests +
 			     t->dropped[LOSS_OUTBOX] +
-			     t->dropped[LOSS_REFUSED] - t->told_late;
+			     t->dropped[LOSS_REFUSED] +
+			     t->dropped[LOSS_STOPPED] - t->told_late;
 
 	t->gap_batches += batches;
 	if (batches > 0 && explained < t->packed)
@@ -311,6 +315,7 @@ static int expired(struct ledger *l, struct ledger_agent *a, uint64_t requests,
 
 	if (e) {
 		mark_dirty(l, e);
+		e->must_store = true;
 		e->pending.totals.expired_batches++;
 		e->pending.totals.expired_requests += requests;
 		*row = e;
@@ -320,14 +325,33 @@ static int expired(struct ledger *l, struct ledger_agent *a, uint64_t requests,
 	return LEDGER_EXPIRED;
 }
 
+/* A rollup replaces batches of a range of sequence numbers. */
+static uint64_t first_of(const struct batch *b)
+{
+	return b->first_sequence > 0 ? b->first_sequence : b->sequence;
+}
+
+static void accept_batch(struct ledger_state *s, const struct batch *b,
+			 uint64_t requests, int64_t now_us)
+{
+	uint64_t gap = first_of(b) - s->sequence - 1;
+
+	s->sequence = b->sequence;
+	s->seen_us = now_us;
+	s->totals.batches++;
+	s->totals.counted += requests;
+	take_losses(&s->totals, &b->losses);
+	take_samples(&s->totals, &b->samples);
+	take_gap(&s->totals, gap);
+}
+
 int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 		 int64_t sent_us, int64_t now_us, struct ledger_epoch **row)
 {
 	struct ledger_agent *a;
 	struct ledger_epoch *e;
 	struct ledger_state *s;
-	uint64_t first, gap;
-	bool begins;
+	bool begins, logged;
 	int err = ledger_agent_get(l, b->agent, &a);
 
 	*row = NULL;
@@ -349,6 +373,8 @@ int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 	*row = e;
 	s = &e->pending;
 	mark_dirty(l, e);
+	logged = !e->must_store && ledger_batch_is_logged(b, requests);
+	e->must_store = true;
 	if (b->sequence <= s->sequence) {
 		s->totals.duplicates++;
 		return LEDGER_DUPLICATE;
@@ -357,23 +383,39 @@ int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 		s->totals.conflicts++;
 		return LEDGER_CONFLICT;
 	}
-	/* A rollup replaces batches of a range of sequence numbers. */
-	first = b->first_sequence > 0 ? b->first_sequence : b->sequence;
-	if (first <= s->sequence) {
+	if (first_of(b) <= s->sequence) {
 		s->totals.refused++;
 		return LEDGER_OVERLAP;
 	}
-	gap = first - s->sequence - 1;
-	s->sequence = b->sequence;
-	s->seen_us = now_us;
+	accept_batch(s, b, requests, now_us);
 	if (sent_us)
 		s->skew_us = sent_us - now_us;
-	s->totals.batches++;
-	s->totals.counted += requests;
-	take_losses(&s->totals, &b->losses);
-	take_samples(&s->totals, &b->samples);
-	take_gap(&s->totals, gap);
+	e->must_store = !logged;
 	return LEDGER_NEW;
+}
+
+int ledger_replay(struct ledger *l, const struct batch *b, uint64_t requests,
+		  int64_t received_us)
+{
+	struct ledger_agent *a;
+	struct ledger_epoch *e;
+	int err = ledger_agent_get(l, b->agent, &a);
+
+	if (err < 0)
+		return err;
+	e = find_epoch(a, b->epoch);
+	if (!e && b->epoch <= a->retired_epoch)
+		return 0;
+	if (!e)
+		e = add_epoch(a, b->epoch);
+	if (!e)
+		return -ENOMEM;
+	if (b->sequence <= e->committed.sequence)
+		return 0;
+	accept_batch(&e->committed, b, requests, received_us);
+	e->pending = e->committed;
+	e->unstored = true;
+	return 0;
 }
 
 size_t ledger_agents(const struct ledger *l)

@@ -12,8 +12,12 @@
  * Records which batches were accepted: per agent and epoch the last sequence
  * number, and totals. An offer changes a pending copy; ledger_commit() makes it
  * the committed one, after the store has committed it, and ledger_abort()
- * discards it. No clock and no I/O, but for the log. Not locked: the engine's
- * thread owns it and changes committed totals only under the engine's lock.
+ * discards it. A row is a fold over the log, as the series are: batches with
+ * requests or samples change it in a way that ledger_replay() repeats. Only
+ * what is not logged, such as a heartbeat or a duplicate, must be stored by the
+ * transaction that it is answered after. No clock and no I/O, but for log
+ * lines. Not locked: the engine's thread owns it and changes committed totals
+ * only under the engine's lock.
  */
 struct ledger;
 
@@ -31,8 +35,7 @@ struct ledger_totals {
 	uint64_t told_late; /* of gap_requests: reported in dropped[] later */
 	/* Batches of retired epochs; counted in the newest epoch's row. */
 	uint64_t expired_batches, expired_requests;
-	/* Increments of samples: as the agent last reported, and counted here.
-	 */
+	/* Increments of samples: as last reported, and counted here. */
 	uint64_t samples_read, samples_dropped[SAMPLES_STAGES];
 	uint64_t samples_counted;
 };
@@ -52,6 +55,11 @@ struct ledger_epoch {
 	uint64_t epoch;
 	struct ledger_state committed, pending;
 	bool dirty;
+	/* The pending change is in no log: its transaction must store the row.
+	 */
+	bool must_store;
+	bool unstored; /* committed, but the store's row is older than the log
+			*/
 	struct ledger_epoch *next_dirty;
 	struct ledger_epoch *older; /* next lower epoch of the agent */
 };
@@ -83,6 +91,7 @@ struct ledger_agent {
 	uint32_t *attached;
 	size_t n_probes;
 	bool info_dirty;
+	bool info_queued; /* the engine will store it */
 };
 
 /* Sets *out, released by ledger_free(). max_agents 0: 65 536. -ENOMEM. */
@@ -105,12 +114,29 @@ enum ledger_verdict {
 };
 
 /*
+ * Does a batch go into the log? One with requests, or with samples that change
+ * what is shown; a heartbeat changes only its row here.
+ */
+static inline bool ledger_batch_is_logged(const struct batch *b,
+					  uint64_t requests)
+{
+	return requests > 0 || b->samples.n_families > 0 || b->samples.told;
+}
+
+/*
  * Decides about a batch with this many requests, and counts it in the pending
  * state. Returns an enum ledger_verdict or -ENOMEM. Sets *row to the row that
  * changed, or NULL.
  */
 int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 		 int64_t sent_us, int64_t now_us, struct ledger_epoch **row);
+
+/*
+ * Applies a batch of the log, in its order, to rows that may be older than the
+ * log; does nothing if the row has it already. For loading. -ENOMEM, -ENOSPC.
+ */
+int ledger_replay(struct ledger *l, const struct batch *b, uint64_t requests,
+		  int64_t received_us);
 
 /* Returns the first row with pending changes; next_dirty links the others. */
 struct ledger_epoch *ledger_dirty(const struct ledger *l);

@@ -389,7 +389,7 @@ static int set_gauges(struct samples_input *a)
 
 /* --- all of it --- */
 
-static int begin(struct samples_input *a)
+static int begin_batch(struct samples_input *a)
 {
 	struct samples *s = a->s;
 	int64_t node = samples_node_find(s, a->b->agent);
@@ -418,7 +418,7 @@ int samples_apply(struct samples *s, const struct batch *b, uint64_t log_id,
 
 	if (!samples_any(&b->samples))
 		return 0;
-	err = begin(&a);
+	err = begin_batch(&a);
 	if (!err)
 		err = find_families(&a);
 	if (!err)

@@ -108,7 +108,7 @@ struct samples_map_row {
 
 struct samples_node {
 	const struct interned *name;
-	uint64_t epoch, sequence; /* of the programs that were told last */
+	uint64_t epoch, sequence; /* of the last report on programs */
 	struct samples_program_row *program;
 	struct samples_map_row *map;
 	size_t n_programs, n_maps;

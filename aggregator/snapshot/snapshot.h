@@ -52,6 +52,12 @@ struct snapshot_values {
 	uint64_t demand; /* estimated distinct values, granted or not */
 };
 
+/* A service that asked a view for label sets beyond its budget. */
+struct snapshot_asker {
+	const char *job;
+	uint64_t sets; /* estimated */
+};
+
 struct snapshot_view {
 	const struct view *view;
 	size_t n;
@@ -63,6 +69,9 @@ struct snapshot_view {
 	/* The job with the most label sets beyond the budget; or NULL. */
 	const char *worst_job;
 	uint64_t worst_job_sets;
+	/* All of these services, those that asked for most sets first. */
+	size_t n_askers;
+	const struct snapshot_asker *askers;
 };
 
 /* One pair of job and instance, for target_info. */
@@ -110,6 +119,9 @@ struct snapshot_engine {
 	uint64_t gate_connections, gate_held_bytes; /* current values */
 	uint64_t series; /* in all views */
 	uint64_t fold_ns_total;
+	uint64_t busy_ns_total; /* CPU time of the engine's thread */
+	uint64_t gate_rounds; /* wake-ups of the gate's thread */
+	uint64_t gather_ms; /* asked of agents: see gather.h; 0: nothing */
 	/* The service graph's, see struct graph_stats. */
 	uint64_t edges_waiting, edges_joined, edges_expired, edges_evicted,
 		edges_clamped_us;
@@ -199,6 +211,8 @@ struct snapshot_source;
 const struct snapshot *snapshot_take(struct snapshot_source *src);
 /* The same, but the caller must load() each view that it reads. */
 const struct snapshot *snapshot_open(struct snapshot_source *src);
+/* Only agents, engine and ready: no views, no targets. Cheap. */
+const struct snapshot *snapshot_open_agents(struct snapshot_source *src);
 void snapshot_rele(const struct snapshot *s); /* NULL is fine */
 
 #endif /* AGGREGATOR_SNAPSHOT_SNAPSHOT_H */

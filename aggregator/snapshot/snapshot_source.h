@@ -16,7 +16,7 @@ struct snapshot_order {
 	uint32_t n; /* slots [1, n) are in it; 0: none */
 };
 
-/* A snapshot that somebody still reads. */
+/* A snapshot that is not released yet. */
 struct snapshot_live {
 	uint64_t generation;
 	struct snapshot_live *next; /* newer */

@@ -8,7 +8,6 @@
 
 #include "aggregator/graph/graph_join.h"
 #include "aggregator/store/checkpoint_state.h"
-#include "aggregator/store/durations.h"
 #include "common/log.h"
 #include "common/varint.h"
 #include "proto/batch.h"
@@ -41,17 +40,21 @@ void checkpoint_free(struct checkpoint *c)
 	free(c->id);
 	free(c->view_mark);
 	free(c->written);
+	free(c->epochs);
 	free(c->cell_of[0]);
 	free(c->cell_of[1]);
 	buf_fini(&c->labels);
 	buf_fini(&c->state);
 	buf_fini(&c->graph);
+	buf_fini(&c->pack);
+	free(c->sorted);
 	free(c);
 }
 
 uint64_t checkpoint_watermark(const struct checkpoint *c)
 {
-	uint64_t least = c->window_mark;
+	uint64_t least = c->window_mark < c->ledger_mark ? c->window_mark
+							 : c->ledger_mark;
 
 	if (c->samples_mark < least)
 		least = c->samples_mark;
@@ -115,6 +118,7 @@ void checkpoint_begin(struct checkpoint *c, uint64_t now)
 		return;
 	c->active = true;
 	c->round = now;
+	c->agent = c->next_agent = 0;
 	c->view = c->next_view = 0;
 	c->slot = c->next_slot = 0;
 	samples_save_begin(c->samples);
@@ -184,17 +188,18 @@ static int put_targets(struct checkpoint *c)
 	size_t n = fold_targets(c->fold);
 	int err = 0;
 
-	for (size_t i = c->targets_from; i < n && !err; i++) {
+	for (size_t i = 0; i < n && !err; i++) {
 		const struct fold_target *t = fold_target(c->fold, i);
 		const char *value[STORE_TARGET_FIELDS];
 
+		if (!t->dirty)
+			continue;
 		static_assert((int)STORE_TARGET_FIELDS == TARGET_FIELDS,
 			      "the store has a column for each field");
 		for (size_t k = 0; k < TARGET_FIELDS; k++)
 			value[k] = t->value[k] ? t->value[k]->text : NULL;
 		err = store_put_target(c->store, value);
 	}
-	c->targets_written = n;
 	return err;
 }
 
@@ -204,6 +209,9 @@ int checkpoint_step(struct checkpoint *c, uint64_t now, unsigned max)
 
 	c->next_view = c->view;
 	c->next_slot = c->slot;
+	err = checkpoint_put_ledger(c, &max);
+	if (err < 0 || max == 0)
+		return err;
 	for (; c->next_view < fold_views(c->fold); c->next_view++) {
 		struct series *s = fold_series(c->fold, c->next_view);
 
@@ -222,81 +230,22 @@ int checkpoint_step(struct checkpoint *c, uint64_t now, unsigned max)
 	if (err < 0 || max == 0)
 		return err;
 	c->finishing = true;
-	err = put_targets(c);
+	err = checkpoint_put_ledger_mark(c, c->round);
+	if (!err)
+		err = put_targets(c);
 	if (!err)
 		err = put_views(c);
 	return err < 0 ? err : checkpoint_put_marks(c);
-}
-
-static int put_window_keys(struct checkpoint *c)
-{
-	const struct series *s = fold_window_series(c->fold);
-	int err = 0;
-
-	for (uint32_t i = c->keys_stored; i < s->n && !err; i++) {
-		const struct interned *const *label = series_labels(s, i);
-		const char *value[STORE_WINDOW_LABELS];
-
-		static_assert(STORE_WINDOW_LABELS == FOLD_WINDOW_LABELS,
-			      "the store has a column for each label");
-		for (size_t k = 0; k < STORE_WINDOW_LABELS; k++)
-			value[k] = label[k] ? label[k]->text : NULL;
-		err = store_put_window_key(c->store, i, value);
-	}
-	c->next_keys = s->n;
-	return err;
-}
-
-static size_t native_buckets(const struct cells *cells, const struct span *s,
-			     struct store_bucket out[DURATIONS_MAX])
-{
-	size_t n = 0;
-
-	for (unsigned i = 0; s && i < s->n; i++) {
-		unsigned cell = s->first + i;
-		int native = cell == 0 ? BUCKET_ZERO : cells->native[cell];
-
-		if (s->count[i] == 0)
-			continue;
-		if (n == 0 || out[n - 1].native != native) {
-			out[n].native = native;
-			out[n++].count = 0;
-		}
-		out[n - 1].count += s->count[i];
-	}
-	return n;
-}
-
-int checkpoint_windows(struct checkpoint *c, uint64_t now)
-{
-	const struct cells *cells = fold_duration_cells(c->fold);
-	struct windows *w = fold_windows(c->fold);
-	struct store_bucket bucket[DURATIONS_MAX];
-	int err = put_window_keys(c);
-
-	for (size_t i = 0; i < windows_count(w) && !err; i++) {
-		const struct window_delta *d = windows_at(w, i);
-
-		err = store_add_window(c->store, d, bucket,
-				       native_buckets(cells, d->span, bucket));
-	}
-	buf_reset(&c->state);
-	varint_put(&c->state, now);
-	if (!err)
-		err = c->state.err;
-	if (!err)
-		err = store_put_state(c->store, STATE_WINDOWS, c->state.data,
-				      c->state.len);
-	c->flushing = true;
-	c->next_window_mark = now;
-	return err;
 }
 
 void checkpoint_committed(struct checkpoint *c)
 {
 	for (size_t i = 0; i < c->n_written; i++)
 		c->written[i]->dirty = false;
-	c->n_written = 0;
+	for (size_t i = 0; i < c->n_epochs; i++)
+		c->epochs[i]->unstored = false;
+	c->n_written = c->n_epochs = 0;
+	c->agent = c->next_agent;
 	c->view = c->next_view;
 	c->slot = c->next_slot;
 	samples_save_committed(c->samples);
@@ -304,23 +253,28 @@ void checkpoint_committed(struct checkpoint *c)
 		c->samples_mark = c->round;
 		if (c->idle_windows)
 			c->window_mark = c->round;
+		c->ledger_mark = c->round;
 		for (size_t v = 0; v < fold_views(c->fold); v++)
 			c->view_mark[v] = c->round;
-		c->targets_from = c->targets_written;
+		for (size_t i = 0; i < fold_targets(c->fold); i++)
+			fold_target(c->fold, i)->dirty = false;
 		c->active = false;
 		c->rounds++;
 	}
 	if (c->flushing) {
-		windows_clear(fold_windows(c->fold));
+		for (unsigned kind = 0; kind < WINDOW_KINDS; kind++) {
+			windows_clear(fold_windows(c->fold, kind));
+			c->keys_stored[kind] = c->next_keys[kind];
+		}
 		c->window_mark = c->next_window_mark;
-		c->keys_stored = c->next_keys;
 	}
 	c->finishing = c->flushing = false;
 }
 
 void checkpoint_aborted(struct checkpoint *c)
 {
-	c->n_written = 0;
+	c->n_written = c->n_epochs = 0;
+	c->next_agent = c->agent;
 	c->next_view = c->view;
 	c->next_slot = c->slot;
 	samples_save_aborted(c->samples);

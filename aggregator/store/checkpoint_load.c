@@ -383,38 +383,6 @@ static int load_target(void *arg, uint32_t id, const char *const *value)
 	return fold_add_target(c->fold, value);
 }
 
-static int load_ledger_row(void *arg, const char *agent, uint64_t epoch,
-			   const struct ledger_state *state)
-{
-	struct checkpoint *c = arg;
-
-	return ledger_restore(c->ledger, agent, epoch, state);
-}
-
-static int load_agent_row(void *arg, const struct ledger_agent *row)
-{
-	struct checkpoint *c = arg;
-	struct ledger_agent *a;
-	struct batch_info info = {
-		.version = row->version,
-		.kernel = row->kernel,
-		.capture = row->capture,
-		.n_probes = row->n_probes,
-		.probes = (const char *const *)row->probes,
-		.probe_attached = row->attached,
-	};
-	int err = ledger_agent_get(c->ledger, row->name, &a);
-
-	if (!err)
-		err = ledger_agent_set_info(a, &info);
-	if (err < 0)
-		return err;
-	a->info_dirty = false;
-	a->retired = row->retired;
-	a->retired_epoch = row->retired_epoch;
-	return 0;
-}
-
 static int replay_row(void *arg, const struct store_log *row)
 {
 	struct checkpoint *c = arg;
@@ -433,9 +401,12 @@ static int replay_row(void *arg, const struct store_log *row)
 	fb.batch = &b;
 	if (row->id > c->last_id)
 		c->last_id = row->id;
-	if (fold_requests(&b) > 0)
+	if (row->id > c->ledger_mark)
+		err = ledger_replay(c->ledger, &b, row->requests,
+				    row->received_us);
+	if (err >= 0 && fold_requests(&b) > 0)
 		err = fold_apply(c->fold, &fb);
-	if (!err && row->id > c->samples_mark)
+	if (err >= 0 && row->id > c->samples_mark)
 		err = samples_apply(c->samples, &b, row->id, row->received_us);
 	return err;
 }
@@ -447,12 +418,11 @@ int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)
 	if (err < 0)
 		return err;
 	c->ledger = l;
-	err = store_each_agent(c->store, load_agent_row, c);
-	if (!err)
-		err = store_each_ledger(c->store, load_ledger_row, c);
+	err = checkpoint_load_ledger(c);
 	if (!err)
 		err = store_each_target(c->store, load_target, c);
-	c->targets_from = fold_targets(c->fold);
+	for (size_t i = 0; i < fold_targets(c->fold); i++)
+		fold_target(c->fold, i)->dirty = false;
 	if (!err)
 		err = load_views(c);
 	if (!err)

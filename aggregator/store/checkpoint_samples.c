@@ -60,8 +60,10 @@ int checkpoint_put_marks(struct checkpoint *c)
 	 * Batches without requests leave no windows behind: what is older than
 	 * this round needs no folding again for them.
 	 */
-	c->idle_windows = windows_count(fold_windows(c->fold)) == 0 &&
-			  c->window_mark < c->round;
+	c->idle_windows = c->window_mark < c->round;
+	for (unsigned kind = 0; kind < WINDOW_KINDS; kind++)
+		if (windows_count(fold_windows(c->fold, kind)) > 0)
+			c->idle_windows = false;
 	if (!err && c->idle_windows)
 		err = put_mark(c, STATE_WINDOWS, c->round);
 	return err;

@@ -12,6 +12,7 @@
 #define STATE_CELLS "cells"
 #define STATE_GRAPH "graph"
 #define STATE_SAMPLES "samples_log_id"
+#define STATE_LEDGER "ledger_log_id"
 
 struct checkpoint {
 	struct fold *fold;
@@ -21,36 +22,54 @@ struct checkpoint {
 	uint64_t *view_mark; /* by view: committed watermark */
 	uint64_t window_mark; /* committed watermark of the windows */
 	uint64_t samples_mark; /* committed watermark of the samples */
-	uint32_t keys_stored; /* window label sets in the store */
+	uint64_t ledger_mark; /* committed watermark of the ledger */
+	uint32_t keys_stored[WINDOW_KINDS]; /* window label sets in the store */
 
 	bool fold_all;
 	bool active; /* a round is under way */
 	uint64_t round; /* log id at which it began */
-	size_t view; /* next to write, once committed: view and slot */
+	size_t agent; /* next to write, once committed: agent, view, slot */
+	size_t view;
 	uint32_t slot;
 	uint64_t rounds; /* completed */
 
 	/* Of the current transaction. */
 	struct series_slot **written;
 	size_t n_written, written_cap;
+	struct ledger_epoch **epochs; /* written */
+	size_t n_epochs, epochs_cap;
+	size_t next_agent;
 	size_t next_view;
 	uint32_t next_slot;
 	bool finishing, flushing;
 	bool idle_windows; /* none waits: their mark follows the round */
-	size_t targets_from, targets_written;
 	uint64_t next_window_mark;
-	uint32_t next_keys;
+	uint32_t next_keys[WINDOW_KINDS];
 
 	struct buf labels, state;
 	struct buf graph; /* saved when the round began */
+	struct buf pack; /* of a window */
+	struct window_delta **sorted; /* of a kind */
+	size_t sorted_cap;
 	/* While loading, by seconds: stored cell to current; NULL: the same. */
 	uint16_t *cell_of[2];
 	size_t stored_cells[2];
 	struct batch_arena *arena;
 	struct ledger *ledger;
 	uint64_t last_id;
-	int err;
 };
+
+/* --- checkpoint_ledger.c --- */
+
+/*
+ * Writes ledger rows that are older than the log, at most *left of them, and
+ * counts *left down. 0: some may be left if *left is 0.
+ */
+int checkpoint_put_ledger(struct checkpoint *c, unsigned *left);
+/* Writes the watermark, which the caller sets once that is committed. */
+int checkpoint_put_ledger_mark(struct checkpoint *c, uint64_t log_id);
+/* Loads agents, rows and watermark. */
+int checkpoint_load_ledger(struct checkpoint *c);
 
 /* Writes slot next_slot of view next_view, which counts up to log id now. */
 int checkpoint_put_slot(struct checkpoint *c, uint64_t now);

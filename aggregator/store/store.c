@@ -2,47 +2,18 @@
 #include "aggregator/store/store.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "aggregator/store/durations.h"
 #include "aggregator/store/migrations.h"
+#include "aggregator/store/store_schema.h"
 #include "aggregator/store/store_sql.h"
 #include "aggregator/store/store_wal.h"
+#include "common/files.h"
 #include "common/log.h"
-
-/* SQL function durations_add(a, b): the sum of two sparse histograms. */
-static void sql_durations_add(sqlite3_context *ctx, int argc,
-			      sqlite3_value **argv)
-{
-	struct store *st = sqlite3_user_data(ctx);
-	struct buf out = { 0 };
-	size_t len;
-	void *data;
-
-	(void)argc;
-	st->merged++;
-	durations_add(&out, sqlite3_value_blob(argv[0]),
-		      (size_t)sqlite3_value_bytes(argv[0]),
-		      sqlite3_value_blob(argv[1]),
-		      (size_t)sqlite3_value_bytes(argv[1]));
-	if (out.err) {
-		buf_fini(&out);
-		sqlite3_result_error_nomem(ctx);
-		return;
-	}
-	data = buf_take(&out, &len);
-	if (!data) {
-		sqlite3_result_error_nomem(ctx);
-		return;
-	}
-	sqlite3_result_blob64(ctx, data, len, free);
-}
 
 /*
  * Adds the columns of target that this version has more than the one that made
@@ -76,17 +47,16 @@ static int add_target_columns(struct store *st)
 
 static int migrate(struct store *st)
 {
-	uint64_t version;
+	size_t version;
 	char text[64];
-	int err = store_sql_ask_u64(st, "PRAGMA user_version", &version);
+	int err = store_schema_version(st, &version);
 
 	if (err < 0)
 		return err;
 	if (version > migrations_count) {
 		log_error("store was written by a newer version of redtap "
-			  "path=%s schema=%llu supported=%zu",
-			  st->path, (unsigned long long)version,
-			  migrations_count);
+			  "path=%s schema=%zu supported=%zu",
+			  st->path, version, migrations_count);
 		return -EPROTO;
 	}
 	for (size_t i = version; i < migrations_count; i++) {
@@ -156,11 +126,9 @@ static int open_db(struct store *st)
 		return store_sql_fail(st, rc);
 	sqlite3_extended_result_codes(st->db, 1);
 	sqlite3_busy_timeout(st->db, 5000);
-	rc = sqlite3_create_function(st->db, "durations_add", 2,
-				     SQLITE_UTF8 | SQLITE_DETERMINISTIC, st,
-				     sql_durations_add, NULL, NULL);
-	if (rc != SQLITE_OK)
-		return store_sql_fail(st, rc);
+	err = store_sql_functions(st);
+	if (err < 0)
+		return err;
 	err = setup(st);
 	if (!err)
 		err = check_database(st);
@@ -221,22 +189,40 @@ static int open_or_set_aside(struct store *st)
 /* SQLite locks only during transactions; this lock lasts while we run. */
 static int lock_dir(struct store *st)
 {
-	char path[4096 + 16];
-	int err;
+	int err = files_lock(&st->lock, st->dir, "redtap.lock");
 
-	snprintf(path, sizeof(path), "%s/redtap.lock", st->dir);
-	st->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (st->lock_fd < 0) {
-		err = -errno;
-		log_error("cannot open the store path=%s error=\"%s\"", path,
-			  strerror(-err));
-		return err;
-	}
-	if (flock(st->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+	if (err == -EBUSY)
 		log_error("another process uses the store dir=%s", st->dir);
-		return -EBUSY;
+	else if (err == -ELOOP)
+		log_error("the store's lock is a link, or no plain file: "
+			  "remove it file=%s/redtap.lock",
+			  st->dir);
+	else if (err)
+		log_error("cannot open the store dir=%s error=\"%s\"", st->dir,
+			  strerror(-err));
+	return err;
+}
+
+/*
+ * Requests and addresses are in them. SQLite gives what it makes beside the
+ * database the same rights.
+ */
+static void close_files(const struct store *st)
+{
+	static const char *const suffix[] = { "", "-wal", "-shm" };
+	char path[4096 + 8];
+
+	for (size_t i = 0; i < sizeof(suffix) / sizeof(suffix[0]); i++) {
+		int err;
+
+		snprintf(path, sizeof(path), "%s%s", st->path, suffix[i]);
+		err = i == 0 ? files_make_closed(path)
+			     : files_close_to_others(path);
+		if (err)
+			log_warn("other users may read the store file=%s "
+				 "error=\"%s\"",
+				 path, strerror(-err));
 	}
-	return 0;
 }
 
 int store_open(struct store **out, const char *dir)
@@ -246,7 +232,7 @@ int store_open(struct store **out, const char *dir)
 
 	if (!st)
 		return -ENOMEM;
-	st->lock_fd = -1;
+	st->lock = (struct files_lock)FILES_UNLOCKED;
 	st->dir = strdup(dir);
 	if (!st->dir || asprintf(&st->path, "%s/redtap.db", dir) < 0) {
 		st->path = NULL;
@@ -255,6 +241,7 @@ int store_open(struct store **out, const char *dir)
 	err = lock_dir(st);
 	if (err < 0)
 		goto fail;
+	close_files(st);
 	err = open_or_set_aside(st);
 	if (err < 0) {
 		if (err != -EPROTO)
@@ -274,9 +261,9 @@ void store_close(struct store *st)
 	if (!st)
 		return;
 	close_db(st);
-	if (st->lock_fd >= 0)
-		close(st->lock_fd);
+	files_unlock(&st->lock);
 	buf_fini(&st->blob);
+	buf_fini(&st->bundle.blob);
 	free(st->path);
 	free(st->dir);
 	free(st);
@@ -299,11 +286,6 @@ int store_set_aside(struct store **store, const char *why)
 	return err;
 }
 
-uint64_t store_merged_windows(const struct store *st)
-{
-	return st->merged;
-}
-
 const char *store_path(const struct store *st)
 {
 	return st->path;
@@ -323,12 +305,15 @@ const char *store_error(const struct store *st)
 
 int store_begin(struct store *st)
 {
+	store_bundle_reset(&st->bundle);
 	return store_sql_run(st, SQL_BEGIN);
 }
 
 int store_commit(struct store *st)
 {
-	return store_sql_run(st, SQL_COMMIT);
+	int err = store_flush_log(st);
+
+	return err < 0 ? err : store_sql_run(st, SQL_COMMIT);
 }
 
 void store_rollback(struct store *st)

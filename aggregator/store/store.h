@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "aggregator/fold/window.h"
+#include "aggregator/store/pack.h"
 #include "proto/batch.h"
 
 /*
@@ -17,7 +19,6 @@
 
 struct ledger_state;
 struct ledger_agent;
-struct window_delta;
 
 /* --- writer: the engine's thread --- */
 
@@ -51,14 +52,20 @@ void store_rollback(struct store *st);
 /* The text of the last error. */
 const char *store_error(const struct store *st);
 
+/* A batch in the log. */
 struct store_log {
 	uint64_t id; /* ascending */
 	int64_t received_us;
-	const char *agent;
-	uint64_t epoch, sequence, requests;
+	uint64_t requests;
+	/* Windows that its events ended in; -1: not known. */
+	int64_t first_s, last_s;
 	const void *data;
 	size_t len;
 };
+/*
+ * Small batches are kept and written together, the last with store_commit().
+ * Returns by how many bytes the log grows, or a negative errno.
+ */
 int store_put_log(struct store *st, const struct store_log *row);
 int store_put_ledger(struct store *st, const char *agent, uint64_t epoch,
 		     const struct ledger_state *state);
@@ -81,20 +88,15 @@ int store_put_series(struct store *st, const struct store_series *row);
 int store_put_target(struct store *st,
 		     const char *const value[STORE_TARGET_FIELDS]);
 #define STORE_WINDOW_LABELS 6
-int store_put_window_key(struct store *st, uint32_t id,
+/* The label values that a key of this kind stands for; the rest is NULL. */
+int store_put_window_key(struct store *st, enum window_kind kind, uint32_t id,
 			 const char *const value[STORE_WINDOW_LABELS]);
-/*
- * Adds d and the n durations to the window's row, which is made if need be.
- * durations: native buckets over seconds (BUCKET_ZERO for 0), ascending.
- */
+
+/* A bucket of a sparse histogram: native, over seconds, BUCKET_ZERO for 0. */
 struct store_bucket {
 	int32_t native;
 	uint64_t count;
 };
-int store_add_window(struct store *st, const struct window_delta *d,
-		     const struct store_bucket *durations, size_t n);
-/* How many store_add_window() calls found a row, since store_open(). */
-uint64_t store_merged_windows(const struct store *st);
 /* Rows of samples; see samples.h for what is in them. */
 struct store_sample {
 	uint32_t family, slot;
@@ -110,17 +112,51 @@ int store_put_sample_node(struct store *st, const struct store_sample *row);
 int store_drop_samples(struct store *st);
 /* Drops a family and its series. */
 int store_drop_sample_family(struct store *st, uint32_t family);
+
+/* What was counted in one window since the last flush, as a pack. */
+struct store_delta {
+	enum window_kind kind;
+	int64_t start_s;
+	uint64_t rows;
+	const void *data;
+	size_t len;
+};
+int store_put_delta(struct store *st, const struct store_delta *d);
+
+/* Windows are kept per 10 s, per minute and per hour. */
+#define STORE_TIERS 3
+extern const uint32_t store_tiers[STORE_TIERS]; /* in seconds, ascending */
+
+/*
+ * Adds the deltas of windows before before_s to the packs of every tier, about
+ * max_bytes of them; more tells whether some are left.
+ */
+struct store_packed {
+	size_t bytes;
+	int64_t rows; /* by which the rows of requests per 10 s grew */
+	bool more;
+};
+int store_pack(struct store *st, int64_t before_s, size_t max_bytes,
+	       struct store_packed *out);
 int store_put_state(struct store *st, const char *name, const void *data,
 		    size_t len);
 
 /*
  * Deletes at most max rows older than before, the oldest first; of the log,
- * only rows with an id of at most keep_after, and sets *bytes to their size.
- * Returns the number deleted or a negative errno.
+ * only batches with an id of at most keep_after, and tells what was in the
+ * rows. Returns the number of rows deleted or a negative errno.
  */
+struct store_expired {
+	uint64_t batches, bytes;
+};
 int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
-		     unsigned max, uint64_t *bytes);
-int store_expire_windows(struct store *st, int64_t before_s, unsigned max);
+		     unsigned max, struct store_expired *out);
+/*
+ * Deletes at most max packs per kind of a tier (index of store_tiers), and sets
+ * *rows to the rows of requests per 10 s that were in them. Returns how many.
+ */
+int store_expire_windows(struct store *st, unsigned tier, int64_t before_s,
+			 unsigned max, uint64_t *rows);
 /* Returns up to this many free pages to the file system. */
 int store_vacuum(struct store *st, unsigned pages);
 
@@ -128,8 +164,9 @@ struct store_sizes {
 	uint64_t file_bytes, free_bytes;
 	uint64_t log_batches, log_bytes; /* only with count_rows */
 	uint64_t first_log_id, last_log_id;
-	uint64_t windows; /* rows; only with count_rows */
-	int64_t first_log_us, first_window_s; /* 0: none */
+	uint64_t windows; /* rows of requests per 10 s; only with count_rows */
+	int64_t first_log_us; /* 0: none */
+	int64_t first_window_s[STORE_TIERS]; /* 0: none */
 };
 int store_sizes(struct store *st, struct store_sizes *out, bool count_rows);
 
@@ -154,11 +191,12 @@ int store_each_series(struct store *st, uint32_t view, store_series_fn *fn,
 		      void *arg);
 typedef int store_strings_fn(void *arg, uint32_t id, const char *const *value);
 int store_each_target(struct store *st, store_strings_fn *fn, void *arg);
-int store_each_window_key(struct store *st, store_strings_fn *fn, void *arg);
 typedef int store_sample_fn(void *arg, const struct store_sample *row);
 int store_each_sample_family(struct store *st, store_sample_fn *fn, void *arg);
 int store_each_sample_series(struct store *st, store_sample_fn *fn, void *arg);
 int store_each_sample_node(struct store *st, store_sample_fn *fn, void *arg);
+int store_each_window_key(struct store *st, enum window_kind kind,
+			  store_strings_fn *fn, void *arg);
 /* Sets *data to the value, malloc'd and owned by the caller. -ENOENT: none. */
 int store_get_state(struct store *st, const char *name, void **data,
 		    size_t *len);
@@ -202,6 +240,72 @@ int store_reader_windows(struct store_reader *r, int64_t from_s, int64_t to_s,
 			 store_window_fn *fn, void *arg);
 
 /*
+ * All that is read between begin and end is of one commit, so deltas that join
+ * their packs meanwhile are seen once. -EIO.
+ */
+int store_reader_begin(struct store_reader *r);
+void store_reader_end(struct store_reader *r);
+
+/*
+ * Calls fn for every wanted row of a kind with from_s <= start_s < to_s,
+ * ascending by start_s: packs of the tier (index of store_tiers), whose starts
+ * are multiples of its seconds, and deltas, whose starts are multiples of
+ * WINDOW_SECONDS. Several rows may be of one key and start: add them up.
+ * Returns 0, what fn returned, -EIO or -EUCLEAN. Only between begin and end.
+ */
+typedef int store_row_fn(void *arg, int64_t start_s,
+			 const struct pack_row *row);
+struct store_rows {
+	enum window_kind kind;
+	unsigned tier;
+	int64_t from_s, to_s;
+	const struct pack_wanted *wanted; /* NULL: all keys */
+	store_row_fn *fn;
+	void *arg;
+};
+int store_reader_rows(struct store_reader *r, const struct store_rows *q);
+
+/* The oldest start of a tier; INT64_MAX: none. Only between begin and end. */
+int store_reader_first(struct store_reader *r, enum window_kind kind,
+		       unsigned tier, int64_t *start_s);
+
+/*
+ * Label sets by key, read once: update reads the new ones. key returns
+ * STORE_WINDOW_LABELS values, NULL for absent ones; NULL: no such key. They
+ * stay until the reader is closed. -ENOMEM, -EIO.
+ */
+int store_reader_update_keys(struct store_reader *r, enum window_kind kind);
+uint32_t store_reader_keys(const struct store_reader *r, enum window_kind kind);
+const char *const *store_reader_key(const struct store_reader *r,
+				    enum window_kind kind, uint32_t id);
+
+/*
+ * Ids of the log's rows that have events in windows with from_s <= start_s <
+ * to_s, newest first, from the row with the batch up_to on. *ids is malloc'd
+ * and the caller's. -EIO, -ENOMEM.
+ */
+int store_reader_log_ids(struct store_reader *r, int64_t from_s, int64_t to_s,
+			 uint64_t up_to, uint64_t **ids, size_t *n);
+/*
+ * Goes to the row with this batch, or to the first after it; next then returns
+ * 1 and the row's batches in turn, 0 at its end. What it borrows stays until
+ * store_reader_log_done(), which must follow. -ENOENT, -EIO.
+ */
+int store_reader_log(struct store_reader *r, uint64_t id);
+int store_reader_log_next(struct store_reader *r, struct store_log *batch);
+void store_reader_log_done(struct store_reader *r);
+/* Ids of the oldest and the newest batch, and when the oldest came. 0: none. */
+struct store_log_bounds {
+	uint64_t first, last;
+	int64_t first_us;
+};
+int store_reader_log_bounds(struct store_reader *r,
+			    struct store_log_bounds *out);
+
+/* A histogram of a row as cells; cell has room for DURATIONS_MAX. */
+size_t store_reader_cells(const struct pack_hist *h, struct store_cell *cell);
+
+/*
  * Returns the q-quantile (0..1) in µs of cells (ascending by upper_us),
  * linearly interpolated within its cell; 0 if all cells are empty.
  */
@@ -220,9 +324,9 @@ struct store_log_reader;
 int store_log_open(struct store_log_reader **out, const char *path,
 		   int64_t from_us, int64_t to_us);
 void store_log_close(struct store_log_reader *r); /* NULL is fine */
-/* Returns 1 and a row, borrowed until the next call; 0 at the end; -EIO. */
+/* Returns 1 and a batch, borrowed until the next call; 0 at the end; -EIO. */
 int store_log_next(struct store_log_reader *r, struct store_log *row);
-/* Finds the row with this id; borrowed until the next call. -ENOENT, -EIO. */
+/* Finds the batch with this id; borrowed until the next call. -ENOENT, -EIO. */
 int store_log_find(struct store_log_reader *r, uint64_t id,
 		   struct store_log *row);
 

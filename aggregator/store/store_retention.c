@@ -6,13 +6,13 @@
 #include "aggregator/store/store_sql.h"
 
 int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
-		     unsigned max, uint64_t *bytes)
+		     unsigned max, struct store_expired *out)
 {
 	sqlite3_stmt *s = st->stmt[SQL_EXPIRE_LOG_SIZE];
 	uint64_t last = 0;
 	int n = 0, rc, err = 0;
 
-	*bytes = 0;
+	*out = (struct store_expired){ 0 };
 	store_sql_bind_u64(st, SQL_EXPIRE_LOG_SIZE, 1, (uint64_t)before_us);
 	store_sql_bind_u64(st, SQL_EXPIRE_LOG_SIZE, 2, keep_after);
 	store_sql_bind_u64(st, SQL_EXPIRE_LOG_SIZE, 3, max);
@@ -20,7 +20,8 @@ int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
 	if (rc == SQLITE_ROW) {
 		last = (uint64_t)sqlite3_column_int64(s, 0);
 		n = sqlite3_column_int(s, 1);
-		*bytes = (uint64_t)sqlite3_column_int64(s, 2);
+		out->bytes = (uint64_t)sqlite3_column_int64(s, 2);
+		out->batches = (uint64_t)sqlite3_column_int64(s, 3);
 	} else {
 		err = store_sql_fail(st, rc);
 	}
@@ -32,22 +33,28 @@ int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
 	return err < 0 ? err : n;
 }
 
-int store_expire_windows(struct store *st, int64_t before_s, unsigned max)
-{
-	int err;
-
-	store_sql_bind_u64(st, SQL_EXPIRE_WINDOWS, 1, (uint64_t)before_s);
-	store_sql_bind_u64(st, SQL_EXPIRE_WINDOWS, 2, max);
-	err = store_sql_run(st, SQL_EXPIRE_WINDOWS);
-	return err < 0 ? err : sqlite3_changes(st->db);
-}
-
 int store_vacuum(struct store *st, unsigned pages)
 {
 	char text[64];
 
 	snprintf(text, sizeof(text), "PRAGMA incremental_vacuum(%u)", pages);
 	return store_sql_exec(st, text);
+}
+
+/* Any kind's, as all begin with the same batch. */
+static int ask_first(struct store *st, unsigned tier, int64_t *out)
+{
+	char text[128];
+	uint64_t v = 0;
+	int err;
+
+	snprintf(text, sizeof(text),
+		 "SELECT min(start_s) FROM window_pack WHERE kind = %d"
+		 " AND step_s = %u",
+		 WINDOW_REQUESTS, store_tiers[tier]);
+	err = store_sql_ask_u64(st, text, &v);
+	*out = (int64_t)v;
+	return err;
 }
 
 int store_sizes(struct store *st, struct store_sizes *out, bool count_rows)
@@ -72,20 +79,25 @@ int store_sizes(struct store *st, struct store_sizes *out, bool count_rows)
 	if (err < 0)
 		return err;
 	out->first_log_us = (int64_t)v;
-	err = store_sql_ask_u64(st, "SELECT min(start_s) FROM window", &v);
-	out->first_window_s = (int64_t)v;
+	for (unsigned t = 0; t < STORE_TIERS && !err; t++)
+		err = ask_first(st, t, &out->first_window_s[t]);
 	out->file_bytes = page * pages;
 	out->free_bytes = page * unused;
 	if (err < 0 || !count_rows)
 		return err;
-	err = store_sql_ask_u64(st, "SELECT count(*) FROM log",
+	err = store_sql_ask_u64(st, "SELECT sum(max(batches, 1)) FROM log",
 				&out->log_batches);
 	if (!err)
 		err = store_sql_ask_u64(st,
 					"SELECT sum(length(batch)) FROM log",
 					&out->log_bytes);
 	if (!err)
-		err = store_sql_ask_u64(st, "SELECT count(*) FROM window",
-					&out->windows);
+		err = store_sql_ask_u64(
+			st,
+			"SELECT (SELECT coalesce(sum(rows), 0) FROM window_pack"
+			" WHERE kind = 0 AND step_s = 10) + (SELECT"
+			" coalesce(sum(rows), 0) FROM window_delta"
+			" WHERE kind = 0)",
+			&out->windows);
 	return err;
 }

@@ -14,8 +14,8 @@ static const char *const sql[STATEMENTS] = {
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
 	[SQL_PUT_LOG] = "INSERT INTO log (id, received_us, agent, epoch,"
-			" sequence, requests, batch)"
-			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+			" sequence, requests, batch, batches, first_s, last_s)"
+			" VALUES (?1, ?2, '', 0, 0, ?3, ?4, ?5, ?6, ?7)",
 	[SQL_PUT_LEDGER] = "INSERT INTO ledger (agent, epoch, sequence,"
 			   " seen_us, skew_us, totals)"
 			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
@@ -41,19 +41,29 @@ static const char *const sql[STATEMENTS] = {
 			COMMA_NAME) ")"
 				    " VALUES (?, ?, ?" RESOURCE_ATTRIBUTES(
 					    COMMA_VALUE) ")",
-	[SQL_PUT_WINDOW_KEY] = "INSERT OR REPLACE INTO window_key (id, job,"
-			       " role, method, route, status, error)"
-			       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-	[SQL_ADD_WINDOW] =
-		"INSERT INTO window (start_s, key, count, errors,"
-		" duration_sum_us, request_bytes_sum, response_bytes_sum,"
-		" durations) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-		" ON CONFLICT DO UPDATE SET"
-		" count = count + ?3, errors = errors + ?4,"
-		" duration_sum_us = duration_sum_us + ?5,"
-		" request_bytes_sum = request_bytes_sum + ?6,"
-		" response_bytes_sum = response_bytes_sum + ?7,"
-		" durations = durations_add(durations, ?8)",
+	[SQL_PUT_WINDOW_KEY] =
+		"INSERT OR REPLACE INTO pack_key (kind, id, a, b,"
+		" c, d, e, f)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+	[SQL_PUT_DELTA] = "INSERT INTO window_delta (kind, start_s, rows, data)"
+			  " VALUES (?1, ?2, ?3, ?4)",
+	[SQL_NEXT_DELTA] = "SELECT start_s FROM window_delta WHERE kind = ?1"
+			   " AND start_s < ?2 ORDER BY start_s LIMIT 1",
+	[SQL_WINDOW_DELTAS] = "SELECT rows, data FROM window_delta"
+			      " WHERE kind = ?1 AND start_s = ?2",
+	[SQL_DROP_DELTAS] =
+		"DELETE FROM window_delta WHERE kind = ?1 AND start_s = ?2",
+	[SQL_GET_PACK] = "SELECT rows, data FROM window_pack WHERE kind = ?1"
+			 " AND step_s = ?2 AND start_s = ?3",
+	[SQL_PUT_PACK] = "INSERT INTO window_pack (kind, step_s, start_s, rows,"
+			 " data) VALUES (?1, ?2, ?3, ?4, ?5)"
+			 " ON CONFLICT DO UPDATE SET rows = ?4, data = ?5",
+	[SQL_EXPIRE_PACKS_SIZE] =
+		"SELECT max(start_s), count(*), sum(rows) FROM"
+		" (SELECT start_s, rows FROM window_pack WHERE kind = ?1"
+		" AND step_s = ?2 AND start_s < ?3 ORDER BY start_s LIMIT ?4)",
+	[SQL_EXPIRE_PACKS] = "DELETE FROM window_pack WHERE kind = ?1"
+			     " AND step_s = ?2 AND start_s <= ?3",
 	[SQL_PUT_STATE] = "INSERT OR REPLACE INTO state (name, value)"
 			  " VALUES (?1, ?2)",
 	[SQL_PUT_SAMPLE_FAMILY] =
@@ -69,15 +79,13 @@ static const char *const sql[STATEMENTS] = {
 	[SQL_DROP_SAMPLE_SERIES] =
 		"DELETE FROM sample_series WHERE family = ?1",
 	[SQL_EXPIRE_LOG_SIZE] =
-		"SELECT max(id), count(*), sum(length(batch)) FROM"
-		" (SELECT id, batch FROM log WHERE id <= ?2"
+		"SELECT max(id), count(*), sum(length(batch)),"
+		" sum(max(batches, 1)) FROM"
+		" (SELECT id, batch, batches FROM log WHERE id <= ?2"
 		" AND received_us < ?1 ORDER BY id LIMIT ?3)",
 	[SQL_EXPIRE_LOG] = "DELETE FROM log WHERE id <= ?1",
-	[SQL_EXPIRE_WINDOWS] =
-		"DELETE FROM window WHERE (start_s, key) IN (SELECT start_s,"
-		" key FROM window WHERE start_s < ?1 LIMIT ?2)",
-	[SQL_EACH_LOG] = "SELECT id, received_us, agent, epoch, sequence,"
-			 " requests, batch FROM log WHERE id > ?1 ORDER BY id",
+	[SQL_EACH_LOG] = "SELECT id, received_us, requests, batch, batches"
+			 " FROM log WHERE id > ?1 ORDER BY id",
 	[SQL_EACH_LEDGER] = "SELECT agent, epoch, sequence, seen_us, skew_us,"
 			    " totals FROM ledger",
 	[SQL_EACH_AGENT] = "SELECT name, version, kernel, capture, probes,"
@@ -87,14 +95,14 @@ static const char *const sql[STATEMENTS] = {
 			    " WHERE view = ?1 ORDER BY slot",
 	[SQL_EACH_TARGET] = "SELECT 0, job, instance, node" RESOURCE_ATTRIBUTES(
 		COMMA_NAME) " FROM target",
-	[SQL_EACH_WINDOW_KEY] = "SELECT id, job, role, method, route, status,"
-				" error FROM window_key ORDER BY id",
 	[SQL_EACH_SAMPLE_FAMILY] =
 		"SELECT id, 0, log_id, state FROM sample_family ORDER BY id",
 	[SQL_EACH_SAMPLE_SERIES] = "SELECT family, slot, log_id, state FROM"
 				   " sample_series ORDER BY family, slot",
 	[SQL_EACH_SAMPLE_NODE] =
 		"SELECT name, 0, log_id, state FROM sample_node ORDER BY name",
+	[SQL_EACH_WINDOW_KEY] = "SELECT id, a, b, c, d, e, f FROM pack_key"
+				" WHERE kind = ?1 ORDER BY id",
 	[SQL_GET_STATE] = "SELECT value FROM state WHERE name = ?1",
 };
 

@@ -5,7 +5,9 @@
 #include <sqlite3.h>
 
 #include "aggregator/store/store.h"
+#include "aggregator/store/store_bundle.h"
 #include "common/buf.h"
+#include "common/files.h"
 
 /*
  * Internals of the store, for store*.c only: the writer's connection and its
@@ -26,7 +28,14 @@ enum store_statement {
 	SQL_PUT_SERIES,
 	SQL_PUT_TARGET,
 	SQL_PUT_WINDOW_KEY,
-	SQL_ADD_WINDOW,
+	SQL_PUT_DELTA,
+	SQL_NEXT_DELTA,
+	SQL_WINDOW_DELTAS,
+	SQL_DROP_DELTAS,
+	SQL_GET_PACK,
+	SQL_PUT_PACK,
+	SQL_EXPIRE_PACKS_SIZE,
+	SQL_EXPIRE_PACKS,
 	SQL_PUT_STATE,
 	SQL_PUT_SAMPLE_FAMILY,
 	SQL_PUT_SAMPLE_SERIES,
@@ -35,7 +44,6 @@ enum store_statement {
 	SQL_DROP_SAMPLE_SERIES,
 	SQL_EXPIRE_LOG_SIZE,
 	SQL_EXPIRE_LOG,
-	SQL_EXPIRE_WINDOWS,
 	SQL_EACH_LOG,
 	SQL_EACH_LEDGER,
 	SQL_EACH_AGENT,
@@ -54,12 +62,15 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *stmt[STATEMENTS];
 	char *dir, *path;
-	int lock_fd;
+	struct files_lock lock;
 	bool set_aside;
 	struct buf blob;
-	uint64_t merged; /* see store_merged_windows() */
+	struct store_bundle bundle; /* of this transaction, not written yet */
 	char error[256];
 };
+
+/* Writes the batches that are kept. store_write.c */
+int store_flush_log(struct store *st);
 
 /* Prepares all statements. Errors of store_sql_fail(). */
 int store_sql_prepare(struct store *st);
@@ -82,6 +93,8 @@ void store_sql_bind_blob(struct store *st, enum store_statement s, int i,
 const char *store_sql_text_at(sqlite3_stmt *s, int i);
 const char *store_sql_text_or_empty(sqlite3_stmt *s, int i);
 
+/* What the schema's steps need; see store_pack.c. */
+int store_sql_functions(struct store *st);
 int store_sql_exec(struct store *st, const char *text);
 /* Runs a query; its first column as text goes to out, "" without a row. */
 int store_sql_ask(struct store *st, const char *text, char *out, size_t size);

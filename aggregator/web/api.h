@@ -2,6 +2,7 @@
 #ifndef AGGREGATOR_WEB_API_H
 #define AGGREGATOR_WEB_API_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,15 +28,22 @@
  * The answer has the windows that start in [from, to), with from rounded down
  * and to rounded up to whole windows. Times are in seconds, the rate is per
  * second. A quantile is interpolated linearly within its bucket. Buckets are an
- * eighth of a power of two wide, so it is off by at most 9 %. A label that a
- * group does not have is absent. Requests beyond the store's budget of label
- * sets are one group with "overflow": true.
+ * eighth of a power of two wide, so it is off by at most 9 %. mean and
+ *quantiles are of the requests whose duration is known; null: of none. A label
+ *that a group does not have is absent. Requests beyond the store's budget of
+ *label sets are one group with "overflow": true.
  */
 
 #define API_RANGE_S 300 /* the range if `from` is not given */
 #define API_RANGE_MAX_S (31 * 86400) /* the longest range */
 #define API_GROUPS_MAX 50000 /* groups in one answer */
 #define API_ROWS_MAX 2000000 /* rows read from the store for one answer */
+
+/* The arguments of a question. get() returns the decoded value or NULL. */
+struct api_query {
+	const char *(*get)(const void *arg, const char *key);
+	const void *arg;
+};
 
 enum api_by {
 	API_BY_SERVICE,
@@ -50,6 +58,9 @@ struct api_windows {
 	int64_t from_s, to_s;
 	enum api_by by[API_BYS]; /* in the order given, without duplicates */
 	size_t n_by;
+	const char
+		*only[API_BYS]; /* only these values; NULL: any; "": absent */
+	bool cells; /* the histograms too */
 	int64_t step_s; /* length of a window in the answer */
 };
 
@@ -75,6 +86,14 @@ unsigned api_windows(struct buf *out, const char *store_path, const char *from,
 unsigned api_windows_step(struct buf *out, const char *store_path,
 			  const char *from, const char *to, const char *by,
 			  const char *step);
+
+/*
+ * The same with all arguments: by the names of api_by_name() only groups with
+ * that value, and with cells=1 each group has "cells": [lower, upper, count, …]
+ * in seconds.
+ */
+unsigned api_windows_ask(struct buf *out, const char *store_path,
+			 const struct api_query *ask);
 
 /* Parses RFC 3339 or seconds since 1970, into seconds. -EINVAL. */
 int api_time_parse(const char *text, int64_t *out);

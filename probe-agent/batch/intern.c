@@ -92,7 +92,7 @@ int intern_init(struct intern *t)
 	if (intern_index_init(&t->index) != 0 ||
 	    rows_init(&t->resources, RESOURCE_N) != 0 ||
 	    rows_init(&t->series, INTERN_SERIES_WIDTH) != 0 ||
-	    intern_string(t, "") != 0) {
+	    intern_string_len(t, "", 0) != 0) {
 		intern_fini(t);
 		return -ENOMEM;
 	}
@@ -119,7 +119,7 @@ void intern_reset(struct intern *t)
 	intern_index_reset(&t->series.index);
 	t->n_strings = t->n_chars = 0;
 	t->resources.n = t->series.n = 0;
-	empty = intern_string(t, ""); /* the memory exists since init */
+	empty = intern_string_len(t, "", 0); /* the memory exists since init */
 	assert(empty == 0);
 }
 
@@ -210,7 +210,8 @@ int64_t intern_string_len(struct intern *t, const char *s, size_t len)
 
 int64_t intern_string(struct intern *t, const char *s)
 {
-	return !s ? 0 : intern_string_len(t, s, strlen(s));
+	/* Most columns of most resources are "". */
+	return !s || !*s ? 0 : intern_string_len(t, s, strlen(s));
 }
 
 static int64_t row_id(struct intern_rows *r, uint64_t seed, const uint32_t *row)
@@ -250,6 +251,51 @@ int64_t intern_resource(struct intern *t, const uint32_t row[RESOURCE_N])
 int64_t intern_series(struct intern *t, const uint32_t row[INTERN_SERIES_WIDTH])
 {
 	return row_id(&t->series, t->seed, row);
+}
+
+static uint32_t batch_string(struct intern *t, const struct batch *b,
+			     uint32_t id, bool *failed)
+{
+	int64_t mine =
+		intern_string_len(t, b->strings[id].data, b->strings[id].len);
+
+	*failed |= mine < 0;
+	return (uint32_t)mine;
+}
+
+int64_t intern_batch_series(struct intern *t, const struct batch *b, uint32_t i)
+{
+	const struct batch_resources *res = &b->resources;
+	const struct batch_series *s = &b->series;
+	uint32_t k = s->resource[i];
+	bool failed = false;
+	uint32_t resource[RESOURCE_N];
+	uint32_t method = batch_string(t, b, s->method[i], &failed);
+	uint32_t route = batch_string(t, b, s->route[i], &failed);
+	uint32_t scheme = batch_string(t, b, s->scheme[i], &failed);
+	uint32_t address = batch_string(t, b, s->address[i], &failed);
+	int64_t row;
+
+	for (unsigned c = 0; c < RESOURCE_N; c++)
+		resource[c] = batch_string(t, b, res->column[c][k], &failed);
+	if (failed)
+		return -ENOMEM;
+	row = intern_resource(t, resource);
+	if (row < 0)
+		return row;
+	return intern_series(t, (uint32_t[INTERN_SERIES_WIDTH]){
+					(uint32_t)row,
+					s->role[i],
+					method,
+					route,
+					s->status[i],
+					s->outcome[i],
+					s->version[i],
+					scheme,
+					address,
+					s->port[i],
+					batch_series_untimed(s, i),
+				});
 }
 
 bool intern_full(const struct intern *t)
@@ -295,8 +341,12 @@ int intern_tables(const struct intern *t, struct batch *b, void **memory)
 	b->series = (struct batch_series){
 		ns,	    s,		s + ns,	    s + 2 * ns,
 		s + 3 * ns, s + 4 * ns, s + 5 * ns, s + 6 * ns,
-		s + 7 * ns, s + 8 * ns, s + 9 * ns,
+		s + 7 * ns, s + 8 * ns, s + 9 * ns, NULL,
 	};
+	/* The last column is left out while it has nothing to say. */
+	for (size_t i = 0; i < ns && !b->series.untimed; i++)
+		if (s[10 * ns + i])
+			b->series.untimed = s + 10 * ns;
 	*memory = p;
 	return 0;
 }

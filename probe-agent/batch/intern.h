@@ -46,7 +46,7 @@ struct intern {
 };
 
 /* Numbers per row of series; one of resources has RESOURCE_N. */
-#define INTERN_SERIES_WIDTH 10
+#define INTERN_SERIES_WIDTH 11
 
 /* 0 or -ENOMEM. String 0 is "". */
 int intern_init(struct intern *t);
@@ -63,6 +63,13 @@ int64_t intern_string_len(struct intern *t, const char *s, size_t len);
 int64_t intern_resource(struct intern *t, const uint32_t row[RESOURCE_N]);
 int64_t intern_series(struct intern *t,
 		      const uint32_t row[INTERN_SERIES_WIDTH]);
+
+/*
+ * Returns the number of series i of a decoded batch, whose strings, resource
+ * and series are added if they are new. -ENOMEM.
+ */
+int64_t intern_batch_series(struct intern *t, const struct batch *b,
+			    uint32_t i);
 
 /* True once an event with only new strings might not fit any more. */
 bool intern_full(const struct intern *t);

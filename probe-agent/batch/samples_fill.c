@@ -256,7 +256,7 @@ static bool is_full(const struct fill *f)
 }
 
 /*
- * A set of gauges is told in one batch, so they come first; and one that does
+ * One batch holds a whole set of gauges, so they come first; a set that does
  * not fit alone is cut, as no batch could ever hold it.
  */
 static void put_gauges(struct fill *f, bool *whole)

@@ -40,8 +40,8 @@ enum samples_word {
 	(SAMPLES_W_REST + LIMIT_SAMPLE_LABELS + 2 * LIMIT_SAMPLE_BOUNDS)
 
 struct samples_family_state {
-	uint32_t help; /* string; 0: none was told */
-	uint32_t set; /* of gauges: which one is told; 0: none waits */
+	uint32_t help; /* string; 0: none */
+	uint32_t set; /* of gauges: the one to send; 0: none waits */
 	uint32_t number; /* in the batch being filled; UINT32_MAX: not in it */
 };
 

@@ -65,7 +65,7 @@ struct samples_map {
 	enum samples_guarantee guarantee;
 	uint64_t entries, max_entries;
 };
-/* The programs are those that are told from now on. */
+/* Forgets the programs: those that are added from now on replace them. */
 void samples_table_begin_programs(struct samples_table *t);
 /* -ENOMEM; -ENOSPC: over a limit. */
 int samples_table_program(struct samples_table *t,

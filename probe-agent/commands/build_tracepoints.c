@@ -59,7 +59,7 @@ static bool parse_field(char *line, struct field *f)
 	       split_declaration(from, f);
 }
 
-/* Types that C has; others are told by their size alone. */
+/* Types that C has; others are known by their size alone. */
 static const char *type_of(const struct field *f)
 {
 	static const char *const known[] = {

@@ -51,7 +51,8 @@ static int choice(name_fn name, const char *text)
 	return UNSAID;
 }
 
-static void take(struct argp_state *state, int *to, name_fn name, char *arg)
+static void take_choice(struct argp_state *state, int *to, name_fn name,
+			char *arg)
 {
 	*to = choice(name, arg);
 	if (*to == UNSAID)
@@ -64,16 +65,16 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case 'l':
-		take(state, &a->language, language_name, arg);
+		take_choice(state, &a->language, language_name, arg);
 		return 0;
 	case KEY_TYPE:
-		take(state, &a->type, templates_type_name, arg);
+		take_choice(state, &a->type, templates_type_name, arg);
 		return 0;
 	case 'm':
-		take(state, &a->map, templates_map_name, arg);
+		take_choice(state, &a->map, templates_map_name, arg);
 		return 0;
 	case 'o':
-		take(state, &a->output, templates_output_name, arg);
+		take_choice(state, &a->output, templates_output_name, arg);
 		return 0;
 	case KEY_FORCE:
 		a->force = true;
@@ -88,7 +89,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 }
 
 /* Asks until there is an answer; no answer at all is the first choice. */
-static int ask(const char *question, name_fn name)
+static int ask_choice(const char *question, name_fn name)
 {
 	char line[128];
 
@@ -114,7 +115,7 @@ static int ask(const char *question, name_fn name)
 static void ask_for(int *to, const char *question, name_fn name)
 {
 	if (*to == UNSAID)
-		*to = ask(question, name);
+		*to = ask_choice(question, name);
 }
 
 int verbs_init(int argc, char **argv)

@@ -33,6 +33,7 @@ static const cyaml_schema_field_t tls_fields[] = {
 static const cyaml_schema_field_t outbox_fields[] = {
 	UINT("cap_bytes", struct agent_config, outbox.cap_bytes),
 	TEXT("path", struct agent_config, outbox.path),
+	TEXT("given_up", struct agent_config, outbox.given_up),
 	CYAML_FIELD_END,
 };
 
@@ -63,6 +64,15 @@ static const cyaml_schema_field_t select_fields[] = {
 static const cyaml_schema_field_t routes_fields[] = {
 	LIST("patterns", struct agent_config, routes.patterns, &text_entry),
 	UINT("cap", struct agent_config, routes.cap),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t names_fields[] = {
+	BOOLEAN("labels", struct agent_config, names.labels),
+	BOOLEAN("scripts", struct agent_config, names.scripts),
+	TEXT("root", struct agent_config, names.root),
+	LIST("container_labels", struct agent_config, names.container_labels,
+	     &text_entry),
 	CYAML_FIELD_END,
 };
 
@@ -112,6 +122,7 @@ static const cyaml_schema_field_t fields[] = {
 	GROUP("capture", struct agent_config, capture_fields),
 	GROUP("select", struct agent_config, select_fields),
 	GROUP("routes", struct agent_config, routes_fields),
+	GROUP("names", struct agent_config, names_fields),
 	LIST("services", struct agent_config, services, &service_entry),
 	GROUP("programs", struct agent_config, programs_fields),
 	CYAML_FIELD_END,
@@ -181,6 +192,20 @@ static int default_text(char **to, const char *value)
 	return *to ? 0 : conffile_set_text(to, value);
 }
 
+/* In the state folder, if the service manager has made one. */
+static int default_given_up(struct agent_config *cfg)
+{
+	const char *dir = getenv("STATE_DIRECTORY");
+	char path[4096];
+
+	if (cfg->outbox.given_up || !dir || !*dir)
+		return 0;
+	if (snprintf(path, sizeof(path), "%.*s/given-up",
+		     (int)strcspn(dir, ":"), dir) >= (int)sizeof(path))
+		return 0;
+	return default_text(&cfg->outbox.given_up, path);
+}
+
 static int fill_defaults(struct agent_config *cfg)
 {
 	char host[256] = "localhost";
@@ -203,6 +228,8 @@ static int fill_defaults(struct agent_config *cfg)
 				   "/run/redtap/programs.sock");
 	if (!err && !cfg->programs.dir && !access(PROGRAMS_DIR, F_OK))
 		err = conffile_set_text(&cfg->programs.dir, PROGRAMS_DIR);
+	if (!err)
+		err = default_given_up(cfg);
 	if (!cfg->flush_ms)
 		cfg->flush_ms = BATCH_FLUSH_MS;
 	if (!cfg->outbox.cap_bytes)
@@ -336,11 +363,11 @@ int agent_config_load(struct agent_config **out,
 		      const struct cli_settings *flags)
 {
 	struct agent_config *cfg = NULL;
-	const char *wrong;
+	const char *file = conffile_present(flags->cli.config_file), *wrong;
 	int err = 0;
 
-	if (flags->cli.config_file)
-		err = load_file(&cfg, flags->cli.config_file);
+	if (file)
+		err = load_file(&cfg, file);
 	/* No file, or an empty one: all defaults. */
 	if (!err && !cfg) {
 		cfg = calloc(1, sizeof(*cfg));

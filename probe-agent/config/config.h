@@ -26,6 +26,7 @@ struct agent_config {
 	struct {
 		uint64_t cap_bytes;
 		char *path; /* NULL: in memory */
+		char *given_up; /* see last_words.h; NULL: not kept */
 	} outbox;
 	struct {
 		char *mode; /* auto, fentry, socket, syscall, kprobe */
@@ -39,6 +40,12 @@ struct agent_config {
 		unsigned patterns_count;
 		uint32_t cap; /* distinct routes per service */
 	} routes;
+	struct {
+		bool labels, scripts; /* steps of naming.h that are opt-in */
+		char *root; /* of the node's files; NULL: card_root() */
+		char **container_labels; /* globs of keys for target_info */
+		unsigned container_labels_count;
+	} names;
 	struct identity_rule *services;
 	unsigned services_count;
 	struct {

@@ -16,6 +16,7 @@ struct uplink;
 struct uplink_options {
 	const char *url; /* tcp://host:port, tls+tcp://host:port */
 	const char *ca_file, *cert_file, *key_file; /* tls; NULL: none */
+	struct last_words *last_words; /* sent first; borrowed; NULL: none */
 	uint32_t reply_timeout_ms; /* then the batch is sent again; 0: 10 s */
 };
 
@@ -46,6 +47,12 @@ void uplink_close(struct uplink *up); /* NULL is fine */
 struct reply;
 int uplink_exchange(struct uplink *up, const void *batch, size_t len,
 		    struct reply *out);
+
+/*
+ * The least time between batches that the aggregator asked for, at most
+ * HEARTBEAT_MS; 0: it did not. Any thread. NULL is fine.
+ */
+uint32_t uplink_gather_ms(const struct uplink *up);
 
 struct uplink_stats {
 	uint64_t sent, acknowledged, refused, busy, timeouts, connects;

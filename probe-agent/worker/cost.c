@@ -22,7 +22,7 @@ static uint64_t more(uint64_t now, uint64_t before)
 	return now > before ? now - before : 0;
 }
 
-/* What ran while nobody measured: as often as before and after it. */
+/* Runs between two windows: as often as before and after the gap. */
 static uint64_t estimate(uint64_t counted, double rate_before, double rate_now,
 			 double seconds)
 {
@@ -43,7 +43,7 @@ void cost_begin(struct cost *c, uint64_t now_ns, const struct object_cost *now)
 		c->last_ns = now_ns;
 		return;
 	}
-	/* Somebody else measured meanwhile. */
+	/* Another process had the statistics switched on meanwhile. */
 	if (gap.runs > 0) {
 		c->runs += gap.runs;
 		c->run_ns += gap.run_ns;

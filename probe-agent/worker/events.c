@@ -38,7 +38,7 @@ static void fill_tokens(struct events *e)
 		e->tokens = most;
 }
 
-static int take(struct events *e, const void *data, size_t len)
+static int take_record(struct events *e, const void *data, size_t len)
 {
 	if (e->rate > 0) {
 		if (e->tokens < 1000)
@@ -57,13 +57,13 @@ static int take(struct events *e, const void *data, size_t len)
 
 static int on_ring(void *arg, void *data, size_t len)
 {
-	return take(arg, data, len);
+	return take_record(arg, data, len);
 }
 
 static void on_perf(void *arg, int cpu, void *data, uint32_t len)
 {
 	(void)cpu;
-	take(arg, data, len);
+	take_record(arg, data, len);
 }
 
 static void on_lost(void *arg, int cpu, unsigned long long n)

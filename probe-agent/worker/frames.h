@@ -61,7 +61,7 @@ struct frames_base {
 	uint64_t generation;
 	const uint8_t *key;
 	size_t key_len;
-	const uint64_t *value; /* none: the base is to be forgotten */
+	const uint64_t *value; /* none: forget the base */
 	size_t n;
 };
 int frames_put_base(struct buf *out, const struct frames_base *b);

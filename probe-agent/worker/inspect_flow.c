@@ -109,7 +109,7 @@ static struct value *slot_at(struct state *s, const struct value *v, int off)
 	return v->frame && at >= 0 && at < 512 ? &s->slot[at / 8] : NULL;
 }
 
-/* --- what is told of maps --- */
+/* --- findings about maps --- */
 
 enum tells {
 	TELLS_DELETES,

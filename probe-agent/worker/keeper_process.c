@@ -225,7 +225,7 @@ static void be_keeper(const struct keeper_options *opt, int control)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "redtap-keeper");
-	/* The agent ends both, after what is to be counted last. */
+	/* The agent ends both, after the last counts. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);

@@ -69,7 +69,7 @@ static size_t value_bytes(const struct map_reader *r,
 	return map_reader_stride(m) * (m->per_cpu ? r->cpus : 1);
 }
 
-static int grow(uint8_t **p, size_t *have, size_t want)
+static int grow_room(uint8_t **p, size_t *have, size_t want)
 {
 	uint8_t *to;
 
@@ -87,10 +87,11 @@ static int grow(uint8_t **p, size_t *have, size_t want)
 
 static int make_room(struct map_reader *r, const struct object_map *m, size_t n)
 {
-	int err = grow(&r->keys, &r->keys_bytes, n * m->key_size);
+	int err = grow_room(&r->keys, &r->keys_bytes, n * m->key_size);
 
 	return err ? err
-		   : grow(&r->values, &r->values_bytes, n * value_bytes(r, m));
+		   : grow_room(&r->values, &r->values_bytes,
+			       n * value_bytes(r, m));
 }
 
 /* --- many at once --- */

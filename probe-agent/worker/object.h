@@ -67,7 +67,7 @@ void object_close(struct object *o); /* NULL is fine; detaches */
 bool object_attached(const struct object *o);
 /*
  * Makes sure that a folder for pins is in a BPF file system: mounts one on
- * /sys/fs/bpf if the folder is to be there, else on itself. Negative errno.
+ * /sys/fs/bpf if the folder lies there, else on the folder. Negative errno.
  */
 int object_mount_pins(const char *root);
 /* Was it found pinned, as another process left it? */

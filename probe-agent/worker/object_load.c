@@ -306,7 +306,7 @@ static int open_with_libbpf(struct object *o)
 	return err ? err : o->reason[0] && o->n_off == 0 ? -EINVAL : 0;
 }
 
-/* Without the programs that the kernel refuses; the first is told. */
+/* Leaves out the programs that the kernel refuses; reports the first. */
 static int load_with_libbpf(struct object *o)
 {
 	for (unsigned try = 0; try < TRIES; try++) {

@@ -26,7 +26,7 @@ typedef void (*program_phase_fn)(void *arg, const char *program,
 struct program_options {
 	struct decode *decode; /* all borrowed */
 	struct map_reader *reader;
-	program_phase_fn phase; /* NULL: nobody looks */
+	program_phase_fn phase; /* may be NULL */
 	void *arg;
 	const char *pin_root; /* folder of all pins; NULL: none are allowed */
 	bool xdp; /* allowed */
@@ -47,7 +47,7 @@ void program_free(struct program *p);
  */
 int program_load(struct program *p);
 int program_attach(struct program *p);
-/* It replaces another one: how long nobody counted is told. */
+/* Reports the time between old's last and this one's first count. */
 void program_follow(struct program *p, const struct program *old);
 /* Takes it out of the kernel; its maps stay for a last read. */
 void program_detach(struct program *p);
@@ -74,7 +74,7 @@ void program_window(struct program *p, uint64_t now_ns, bool begins);
 /* Is it over its budget, twice in a row? */
 bool program_over(const struct program *p);
 
-/* --- what is told --- */
+/* --- reports --- */
 
 const char *program_name(const struct program *p);
 const struct spec *program_spec(const struct program *p);
@@ -93,7 +93,7 @@ struct program_times {
 	int64_t detach_us[2], attach_us[2]; /* begin, end; wall clock */
 };
 const struct program_times *program_times(const struct program *p);
-/* As of now, with what ran since it was told last. -ENOMEM, -ENOSPC. */
+/* Adds state and cost as of now to a table. -ENOMEM; -ENOSPC: over a limit. */
 int program_tell(struct program *p, struct samples_table *to);
 /* Its maps, by number; NULL: there are no more. */
 struct table *program_table(struct program *p, size_t i);

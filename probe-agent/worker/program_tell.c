@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is told of a program. */
+/* Reports on a program: state, cost, maps. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

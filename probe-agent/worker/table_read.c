@@ -7,7 +7,7 @@
 #include "common/clock.h"
 #include "probe-agent/worker/table_state.h"
 
-/* Gauges are told again after this time, although none has changed. */
+/* Gauges are sent again after this time, although none has changed. */
 #define GAUGES_NS (60 * CLOCK_NS_PER_S)
 /* A process that ended may still be counted this long. */
 #define EVICT_NS CLOCK_NS_PER_S

@@ -74,7 +74,7 @@ struct table {
 	struct buf text; /* of one label */
 	struct table_stats stats;
 	char complaint[160];
-	table_row_fn watch; /* NULL: nobody does */
+	table_row_fn watch; /* may be NULL */
 	void *watch_arg;
 };
 

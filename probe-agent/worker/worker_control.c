@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Who asks the worker: commands over a socket in the file system, which only
- * its owner may open, and pages for people at a loopback address. One line is
- * asked, and answered at once; only `run` goes on.
+ * Questions to the worker: from commands, over a socket in the file system that
+ * only its owner may open, and from browsers, at a loopback address. A request
+ * is one line and answered at once; only `run` goes on.
  */
 
 #include <arpa/inet.h>

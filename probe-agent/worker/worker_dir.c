@@ -74,8 +74,8 @@ static bool is_same(const struct worker_program *wp, const struct spec *s,
 }
 
 /*
- * A program that changed: the new one is loaded before the old one goes, so
- * that what nobody counts is short.
+ * A program that changed: the new one is loaded before the old one is detached,
+ * so that the gap between them is short.
  */
 static int replace(struct worker *w, const char *name, struct spec *s,
 		   const uint8_t *digest)

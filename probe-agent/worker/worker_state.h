@@ -34,7 +34,7 @@ struct worker {
 	struct samples_table *samples;
 	struct buf known; /* bases from the agent: length, row, … */
 	struct buf base; /* one row */
-	bool started, stopping, changed; /* changed: states to be told */
+	bool started, stopping, changed; /* changed: states not reported yet */
 	uint64_t told_ns;
 	/* Measuring: while stats is open, windows follow on each other. */
 	int stats; /* -1: closed */
@@ -52,7 +52,7 @@ void worker_phase(void *worker, const char *program, const char *doing);
 const char *worker_quarantined(const struct worker *w, const char *name);
 /* Sends all samples that wait; as one with its bases if p is pinned. */
 void worker_flush(struct worker *w, struct program *p);
-/* Loads and attaches; what fails is told. -ENOMEM. */
+/* Loads and attaches, and reports what fails. -ENOMEM. */
 int worker_begin(struct worker *w, struct worker_program *wp);
 /* Detaches, reads once more, and sends that. Leaves it without its object. */
 void worker_end(struct worker *w, struct worker_program *wp);
@@ -67,9 +67,9 @@ int worker_scan(struct worker *w);
 
 /* --- worker_cost.c --- */
 
-/* What is to be measured now, and who is over its budget. */
+/* Measures what is due, and detaches programs that are over budget. */
 void worker_measure(struct worker *w, uint64_t now_ns);
-/* When worker_measure() is to be called again. */
+/* When worker_measure() must be called again. */
 uint64_t worker_measure_ns(const struct worker *w);
 /* A program was attached: measures for a while without a pause. */
 void worker_measure_all(struct worker *w);

@@ -134,9 +134,10 @@ static struct made make_batch(uint64_t *seed, unsigned from, unsigned n,
 	}
 	b.n_strings = n_strings;
 	b.strings = string;
-	b.resources = (struct batch_resources){
-		SERVICES, { { u32[0], u32[9], u32[1], u32[9], u32[9] } }
-	};
+	b.resources =
+		(struct batch_resources){ .n = SERVICES,
+					  .column = { u32[0], u32[9], u32[1],
+						      u32[9], u32[9] } };
 	b.series = (struct batch_series){
 		.n = n,
 		.resource = u32[2],
@@ -198,7 +199,7 @@ static long rss_kib(void)
 	return u.ru_maxrss;
 }
 
-/* total series, of which each batch has per_batch. */
+/* total series; each batch has per_batch of them. */
 static void run(unsigned total, unsigned per_batch, unsigned rounds)
 {
 	struct fold_options o = { .views = views_default(),

@@ -181,7 +181,7 @@ def part_crowd(args):
 
 
 def part_restart(args):
-    """A log of 256 MiB of which no counter is in a checkpoint yet."""
+    """A log of 256 MiB without a checkpoint of its counters."""
     with Aggregator(args, "--store.checkpoint=1h") as agg:
         sent = load(agg, 60, 64, "1k", f"--events={30 * 1000 * 1000}")
         before = agg.metric("redtap_aggregator_events_total")

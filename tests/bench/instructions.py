@@ -4,7 +4,7 @@
 Instructions per event, counted by callgrind, against what was written down in
 instructions.txt: a way to catch what gets slower that no busy machine disturbs.
     instructions.py --build=DIR [--write]
-libc is told to do without the newer instruction sets, so that the same program
+libc must not use the newer instruction sets, so that the same program
 takes the same instructions on every machine of one architecture.
 """
 import argparse
@@ -24,6 +24,7 @@ FIGURES = [
     ("parse", "agent", "request, from two records to an exchange"),
     ("encode", "agent", "event, packed and encoded"),
     ("agent", "agent", "request, from records to encoded batch"),
+    ("h2", "h2", "request in HTTP/2, from its pieces to an exchange"),
     ("fold", "fold", "event, decoded and counted in all views"),
     ("edges", "fold", "event, the same and joined with its other side"),
     ("render", "scrape", "line of text exposition"),

@@ -145,7 +145,7 @@ def hostile(port, events=200003):
     with Fleet(port) as fleet:
         fleet.start_aggregator()
         for fault in ("dup", "reorder", "rubbish"):
-            # One agent: what comes too late is told by the next batch, and
+            # One agent: the next batch reports what came too late, and
             # here an odd one is the last of all.
             agents = 1 if fault == "reorder" else 8
             t = synth(fleet, f"--fault={fault}", f"--id={fault}",
@@ -157,7 +157,7 @@ def hostile(port, events=200003):
                     "rubbish": "rubbish"}[fault]
             check(t[what] > 100, f"{fault}: only {t[what]}")
             if fault == "reorder":
-                # What came too late is told as a loss, to the last request.
+                # What came too late is a counted loss, to the last request.
                 equal("requests lost to the wrong order", sum(
                     fleet.metrics().select(
                         "redtap_agent_events_dropped_total",

@@ -63,7 +63,7 @@ def kept_alive(rt, _):
 
 def many(rt, _):
     """
-    New ones, of which the agent never hears, but for some of the last that
+    New ones. The agent never hears of them, but for some of the last that
     found room: of these it hears some things, and each time others.
     """
     asked = 0

@@ -153,7 +153,7 @@ def of_one_library(report):
 
 
 def of_loads(report):
-    """Without what tells of libraries that are loaded, starts are looked at."""
+    """Without reports of loaded libraries, the agent scans programs that start."""
     without = refusing("perf_mmap")
     with Lacking(without) as rt:
         with report.case("perf's records of mappings are refused: the log, the "

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 A program in 32-bit mode talks to a usual one. The usual one's side is exact
-with every front-end. The 32-bit side is too where TCP itself is looked at;
+with every front-end. So is the 32-bit side, where a front-end hooks TCP itself;
 tracepoints of system calls are not there for it, so `syscall` and `socket` see
 none of it, and make nothing up either.
 """

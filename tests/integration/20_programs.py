@@ -83,7 +83,7 @@ class Nginx:
     def stop(self):
         """
         {(method, route, status, error)} of the whole access log. An answer
-        that was not completed, or of which nothing went out, met a reset.
+        that was not completed, or did not send a byte, met a reset.
         """
         equal("exit status of nginx", self.process.stop(signal.SIGQUIT), 0)
         out = collections.Counter()

@@ -230,7 +230,7 @@ def agent_killed(rt, steady):
     before = rt.quiet()
     base = steady_counts(before)
     equal("exit status of the agent", rt.agent.stop(9), -9)
-    steady.ask(3)  # nobody watches
+    steady.ask(3)  # no agent watches
     rt.start_agent()
     steady.ask(7)
     after = rt.quiet()

@@ -171,7 +171,7 @@ def main():
                  one_shot),
                 ("top refreshes on a terminal", refreshes),
                 ("steps add up, wrong ones are refused", steps),
-                ("no aggregator and no store are told", no_answer)):
+                ("a missing aggregator and a missing store are reported", no_answer)):
             with report.case(sentence):
                 fn(rt, truth)
     report.exit()

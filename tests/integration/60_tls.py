@@ -347,7 +347,7 @@ def late(rt, report):
 
         try:
             says("up")
-            time.sleep(2)  # nobody looks any more for what starts load
+            time.sleep(2)  # the scan after a program's start is over
             check(told not in rt.agent.log.read_text(), "attached too early")
             p.stdin.write("\n")
             p.stdin.flush()
@@ -575,7 +575,7 @@ def container(rt, report):
 
 
 def detach(rt, report):
-    with report.case("a library that nobody uses any more is let go after "
+    with report.case("a library without users is detached after "
                      "some seconds, and said so"):
         eventually("the probe is gone", lambda: rt.probe(PRIVATE) is None,
                    LINGER_S + 15, 0.5)

@@ -75,7 +75,7 @@ def query(expression):
 
 
 def push(rt):
-    """Some requests of every kind, and some of which both sides are seen."""
+    """Some requests of every kind, and some that are seen from both sides."""
     rng = random.Random(3)
     lines = "".join(
         f"{int(1000 * 2 ** rng.gauss(4, 2)) + 1} "

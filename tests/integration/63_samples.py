@@ -24,7 +24,7 @@ from network import Thief  # noqa: E402
 
 PORT = 21730  # and the next two
 AGENTS, SERIES = 8, 500
-# The made fleet's metrics, and what is told of its programs.
+# The made fleet's metrics, and those about its programs.
 FAMILIES = ("synth_", "redtap_program_")
 ACCEPT = {
     "text": "text/plain",

@@ -111,7 +111,7 @@ def broken(built):
         driver.take(0, 1009)
         rt.becomes("good ones", lambda: counts(rt), dict.fromkeys(GOOD, 1009))
         # One that the worker dies of, a fault while it is being loaded; and
-        # what waits for a writer, which nobody must wait for.
+        # a file that waits for a writer, which must not stop the worker.
         os.mkfifo(rt.folder / "fifo.bpf.o")
         rt.put("slow")
         worker = rt.worker()
@@ -164,7 +164,7 @@ SECTIONS = {
 
 
 def object_of(tmp, section, body, before=""):
-    """A program with nothing but what is looked at; no types are needed."""
+    """A program with nothing but what is checked; no types are needed."""
     source = tmp / "forbidden.c"
     source.write_text(
         f"{before}\n"
@@ -226,7 +226,7 @@ def budget(built):
         called = int(driver.ask(f"stop {rt.dir}/calls")[0])
         reason = rt.list()["count"]["reason"]
         check("its budget is 2.0 %" in reason, reason)
-        # Nobody looks any more: calls are as fast as without.
+        # Detached: calls are as fast as without it.
         after_ns = float(driver.ask("spin 0.5")[1])
         other = Driver()
         plain_ns = float(other.ask("spin 0.5")[1])
@@ -247,7 +247,7 @@ def budget(built):
 
 
 def costs(built):
-    """Runs and run time agree with what bpftool is told by the kernel."""
+    """Runs and run time agree with bpftool's."""
     with Programs(PORT, "count", built=built) as rt:
         rt.start()
         rt.running("count")

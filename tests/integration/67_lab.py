@@ -22,7 +22,7 @@ from harness import AGENT, Redtap, Report, Skip, check, equal, eventually, \
 from programs import CALLS, Driver, Programs, SOURCES, needs_clang, program
 
 PORT = 21770
-FAR = "127.93.7.1"  # nobody else connects there
+FAR = "127.93.7.1"  # no other connects there
 HASH, RING = "ebpf_solo_io_events_hash", "ebpf_solo_io_events_ring"
 
 
@@ -288,7 +288,7 @@ def added(built):
               and "7f000001" in said, said)
         check("exact" in rt.talk("describe", "lab"), "no guarantee")
         check("NS/RUN" in rt.talk("top", "--once"), "no top")
-        rt.talk("maps", "nobody", status=1)
+        rt.talk("maps", "missing", status=1)
         program("remove", "lab", *where)
         check("lab" not in rt.list(), "it is still there")
         program("remove", "lab", *where, status=1)

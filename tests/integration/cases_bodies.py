@@ -429,7 +429,7 @@ def takenpartly(side):
 
 
 def untouched_memory(data):
-    """data in memory that this process has never looked at."""
+    """data in memory that this process has never read."""
     fd = os.memfd_create("untouched")
     os.write(fd, data)
     m = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
@@ -439,7 +439,7 @@ def untouched_memory(data):
 
 @case
 def untouched(side):
-    """messages in memory that nobody has touched, whole and behind a piece"""
+    """messages in memory that was never touched, whole and behind a piece"""
     def send(s, i, data):
         pieces = [data] if i % 2 else [data[:20], data[20:]]
         pieces[-1] = untouched_memory(pieces[-1])

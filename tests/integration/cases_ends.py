@@ -136,7 +136,7 @@ def timeout(side):
 
 
 def stops_short(side, route, pieces):
-    """An answer of which that is all."""
+    """An answer that ends after these pieces."""
     def server():
         listener = side.listen()
         for i in range(3):

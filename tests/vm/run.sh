@@ -86,7 +86,7 @@ run() {
 		clock=${CLOCK:-turns}
 		command=(tests/bench/capture.py "--capture=${2:-fentry}")
 		if [ "$clock" = count ]; then
-			# Who wakes up interrupts nobody, agent or none.
+			# A thread that wakes up interrupts no other, agent or none.
 			command=(chrt --batch 0 "${command[@]}" --rounds=2 --seconds=1)
 		else
 			smp=2

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * calls: calls functions that uprobes look at, as it is told on standard
- * input, and says on standard output how often.
+ * calls: calls functions that uprobes watch, as standard input says, and prints
+ * how often.
  *
  *	take FROM TO	take(FROM) … take(TO - 1)
  *	add FIRST N TIMES THREADS	add(FIRST, N), by threads at once

@@ -4,7 +4,7 @@
  * that a test knows every duration exactly. Lines "DURATION_US STATUS TRACED"
  * on standard input, one a request of a server; TRACED is 0 or 1. With EPOCH
  * each line is an agent's start of its own, from that epoch on. With "edges" in
- * its place both sides of each request are told, joined by a connection: the
+ * its place it sends both sides of each request, joined by a connection: the
  * client, a service "caller", waits 1 ms longer. Ends with 0 once all of them
  * were acknowledged.
  */
@@ -96,7 +96,7 @@ static void fill(struct batch *b, const struct requests *r, uint64_t captured)
 	b->n_strings = FIRST_STRINGS;
 	b->strings = strings;
 	b->resources = (struct batch_resources){
-		1, { { &service, &none, &instance, &none, &none } }
+		.n = 1, .column = { &service, &none, &instance, &none, &none }
 	};
 	b->series = (struct batch_series){ .n = n_statuses,
 					   .resource = row,
@@ -155,7 +155,7 @@ static void both_sides(struct batch *out, const struct batch *b)
 	out->strings = strings;
 	out->n_strings = FIRST_STRINGS + 2;
 	out->resources = (struct batch_resources){
-		2, { { service, none, instance, none, none } }
+		.n = 2, .column = { service, none, instance, none, none }
 	};
 	for (uint32_t i = 0; i < 2 * n; i++) {
 		column[0][i] = i / n; /* resource */

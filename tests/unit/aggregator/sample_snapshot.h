@@ -122,10 +122,11 @@ static const struct snapshot_values sample_duration_values[] = {
 
 static const struct snapshot_view sample_views[] = {
 	{ &sample_requests, 3, sample_requests_series, 5003, 43, 701,
-	  sample_requests_values, "shop/cart", 801 },
+	  sample_requests_values, "shop/cart", 801, 0, NULL },
 	{ &sample_duration, 3, sample_duration_series, 17, 6, 702,
-	  sample_duration_values, "a \"job\"", 802 },
-	{ &sample_size, 1, sample_size_series, 1, 0, 703, NULL, NULL, 0 },
+	  sample_duration_values, "a \"job\"", 802, 0, NULL },
+	{ &sample_size, 1, sample_size_series, 1, 0, 703, NULL, NULL, 0, 0,
+	  NULL },
 };
 
 static const struct snapshot_target sample_targets[] = {
@@ -137,6 +138,15 @@ static const struct snapshot_target sample_targets[] = {
 	  .node = "node-a",
 	  .executable = "cartd" },
 	{ .job = "nginx", .instance = "nginx-7", .node = "node-b" },
+	{ .job = "shop/pay",
+	  .instance = "shop.pay-7d9f8c6b5-x2x4z.pay",
+	  .node = "node-b",
+	  .pod_uid = "0b1c",
+	  .pod = "pay-7d9f8c6b5-x2x4z",
+	  .k8s_namespace = "shop",
+	  .container_name = "pay",
+	  .image = "r.example/pay:1",
+	  .labels = "team=a%2Cb,app.kubernetes.io/part-of=shop" },
 };
 
 static const char *const sample_probes[] = { "sys_enter_read", "sys_exit_read",
@@ -153,7 +163,7 @@ static const struct snapshot_agent sample_agents[] = {
 	  .captured = 1000,
 	  .counted = 900,
 	  .rolled_up = 77,
-	  .dropped = { 1, 2, 3, 4, 5, 6 },
+	  .dropped = { 1, 2, 3, 4, 5, 6, 7 },
 	  .dropped_sequence_gap = 79,
 	  .dropped_expired = 80,
 /* 101 and on, by number. */
@@ -175,7 +185,7 @@ static const struct snapshot_agent sample_agents[] = {
 static const struct snapshot sample = {
 	.n_views = 3,
 	.views = sample_views,
-	.n_targets = 2,
+	.n_targets = 3,
 	.targets = sample_targets,
 	.n_agents = 2,
 	.agents = sample_agents,
@@ -189,6 +199,8 @@ static const struct snapshot sample = {
 		.retention_deleted_batches = 316,
 		.retention_deleted_windows = 317, .stores_set_aside = 318,
 		.series = 319, .fold_ns_total = 320000000001,
+		.busy_ns_total = 340000000001, .gate_rounds = 341,
+		.gather_ms = 1342,
 		.retired_epochs = 321, .corrected = 322,
 		.gate_busy = 323, .gate_cut_off = 324,
 		.gate_waited = 325, .gate_turned_away = 326,

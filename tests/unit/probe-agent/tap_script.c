@@ -232,7 +232,7 @@ static size_t head_part(struct script_conn *k, int dir, const uint8_t *data,
 	return len;
 }
 
-/* One call of which moved bytes were (or, at entry, may be) moved. */
+/* One call that moved (or, at entry, may move) `moved` bytes. */
 static void call(struct script_conn *k, int dir, int flags, const uint8_t *data,
 		 size_t len, uint64_t first_ns, uint64_t last_ns)
 {

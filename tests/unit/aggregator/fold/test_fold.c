@@ -65,11 +65,11 @@ static void check_spans(const struct span *a, const struct span *b,
 		assert_int_equal(cell(a, i), cell(b, i));
 }
 
-static void check_windows(struct fold *a, struct fold *b)
+static void check_kind(struct fold *a, struct fold *b, enum window_kind kind)
 {
-	struct windows *wa = fold_windows(a), *wb = fold_windows(b);
-	const struct series *sa = fold_window_series(a);
-	const struct series *sb = fold_window_series(b);
+	struct windows *wa = fold_windows(a, kind), *wb = fold_windows(b, kind);
+	const struct series *sa = fold_window_series(a, kind);
+	const struct series *sb = fold_window_series(b, kind);
 
 	assert_int_equal(windows_count(wa), windows_count(wb));
 	for (size_t i = 0; i < windows_count(wa); i++) {
@@ -79,11 +79,18 @@ static void check_windows(struct fold *a, struct fold *b)
 
 		assert_int_equal(x->count, y->count);
 		assert_int_equal(x->errors, y->errors);
-		assert_int_equal(x->duration_sum_us, y->duration_sum_us);
-		assert_int_equal(x->request_bytes_sum, y->request_bytes_sum);
-		assert_int_equal(x->response_bytes_sum, y->response_bytes_sum);
-		check_spans(x->span, y->span, fold_duration_cells(a));
+		for (unsigned k = 0; k < WINDOW_VALUES; k++) {
+			assert_int_equal(x->sum[k], y->sum[k]);
+			check_spans(x->span[k], y->span[k],
+				    fold_duration_cells(a));
+		}
 	}
+}
+
+static void check_windows(struct fold *a, struct fold *b)
+{
+	check_kind(a, b, WINDOW_REQUESTS);
+	check_kind(a, b, WINDOW_INSTANCES);
 }
 
 static void check_equal(struct fold *a, struct fold *b)
@@ -219,6 +226,139 @@ static void a_rollup_counts_like_its_events(void **state)
 	fold_free(b);
 }
 
+/* Batches that differ from in by what is in them; arrays are borrowed. */
+struct split {
+	uint32_t untimed[512], series[512];
+	int64_t delta[512];
+	uint64_t column[4][512];
+};
+
+/* The events of in that are timed, alone. */
+static struct batch timed_only(const struct batch *in, struct split *s)
+{
+	const struct batch_events *e = &in->events;
+	int64_t start = in->base_us, before = in->base_us;
+	struct batch out = *in;
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->n; i++) {
+		start += e->start_delta_us[i];
+		if (s->untimed[e->series[i]])
+			continue;
+		s->series[n] = e->series[i];
+		s->delta[n] = start - before;
+		before = start;
+		s->column[0][n] = e->duration_us[i];
+		s->column[1][n] = e->tail_us[i];
+		s->column[2][n] = e->request_bytes[i];
+		s->column[3][n] = e->response_bytes[i];
+		n++;
+	}
+	out.events = (struct batch_events){ .n = n,
+					    .series = s->series,
+					    .start_delta_us = s->delta,
+					    .duration_us = s->column[0],
+					    .tail_us = s->column[1],
+					    .request_bytes = s->column[2],
+					    .response_bytes = s->column[3] };
+	return out;
+}
+
+static bool of_durations(const struct view *v)
+{
+	return v->source == VIEW_DURATION || v->source == VIEW_TTFB;
+}
+
+/* What a has of durations is what timed has; what else it has, all has. */
+static void check_untimed(struct fold *a, struct fold *all, struct fold *timed)
+{
+	struct windows *wa = fold_windows(a, WINDOW_REQUESTS);
+	uint64_t count = 0, want = 0;
+
+	for (size_t v = 0; v < fold_event_views(a); v++) {
+		struct fold *b = of_durations(fold_view(a, v)) ? timed : all;
+		const struct series *x = fold_series(a, v);
+		const struct series *y = fold_series(b, v);
+
+		assert_int_equal(x->n, y->n);
+		for (uint32_t i = 1; i < x->n; i++) {
+			struct series_slot *s = series_at(x, i);
+			struct series_slot *t = series_at(y, find(x, i, y));
+
+			assert_int_equal(s->count, t->count);
+			assert_int_equal(s->sum, t->sum);
+			if (x->cells)
+				check_spans(s->span, t->span, x->cells);
+		}
+	}
+	for (size_t i = 0; i < windows_count(wa); i++) {
+		const struct window_delta *x = windows_at(wa, i);
+		uint32_t key =
+			find(fold_window_series(a, WINDOW_REQUESTS), x->key,
+			     fold_window_series(all, WINDOW_REQUESTS));
+		const struct window_delta *y = windows_get(
+			fold_windows(all, WINDOW_REQUESTS), x->start_s, key);
+
+		assert_int_equal(x->count, y->count);
+		assert_int_equal(x->errors, y->errors);
+		assert_int_equal(x->sum[WINDOW_RESPONSE_BYTES],
+				 y->sum[WINDOW_RESPONSE_BYTES]);
+		count += x->count;
+		const struct span *span = x->span[WINDOW_DURATION];
+
+		for (unsigned k = 0; span && k < span->n; k++)
+			want += span->count[k];
+	}
+	assert_int_equal(windows_count(wa),
+			 windows_count(fold_windows(all, WINDOW_REQUESTS)));
+	assert_int_equal(count, 503);
+	/* Each timed request is in one cell of a window, and no other is. */
+	for (size_t i = 0;
+	     i < windows_count(fold_windows(timed, WINDOW_REQUESTS)); i++)
+		want -= windows_at(fold_windows(timed, WINDOW_REQUESTS), i)
+				->count;
+	assert_int_equal(want, 0);
+}
+
+static void unknown_durations_count_everywhere_but_in_durations(void **state)
+{
+	enum { N = 503 };
+	static struct split s;
+	struct traffic t = { .seed = 7, .services = 3, .routes = 3 };
+	struct fold *a = make(views_default()), *all = make(views_default());
+	struct fold *timed = make(views_default());
+	struct made m;
+	struct batch b;
+
+	(void)state;
+	make_batch(&m, &t, N);
+	for (size_t i = 0; i < N; i++)
+		s.untimed[i] = traffic_random(&t) % 3 == 0;
+	fold(all, &m.batch, 1);
+	b = timed_only(&m.batch, &s);
+	assert_in_range(b.events.n, 1, N - 1);
+	fold(timed, &b, 1);
+	b = m.batch;
+	b.series.untimed = s.untimed;
+	fold(a, &b, 1);
+	check_untimed(a, all, timed);
+	/* Once more: now the cache knows the label sets. */
+	fold(a, &b, 2);
+	fold(all, &m.batch, 2);
+	b = timed_only(&m.batch, &s);
+	fold(timed, &b, 2);
+	for (size_t v = 0; v < fold_event_views(a); v++)
+		assert_int_equal(
+			fold_series(a, v)->n,
+			fold_series(of_durations(fold_view(a, v)) ? timed : all,
+				    v)
+				->n);
+	free_batch(&m);
+	fold_free(a);
+	fold_free(all);
+	fold_free(timed);
+}
+
 static void beyond_the_budget_totals_stay_exact(void **state)
 {
 	struct view small[VIEWS_MAX];
@@ -300,8 +440,10 @@ static void far_off_times_count_as_now(void **state)
 		free_batch(&m);
 	}
 	assert_int_equal(fold_clamped(f), 4);
-	for (size_t i = 0; i < windows_count(fold_windows(f)); i++) {
-		const struct window_delta *d = windows_at(fold_windows(f), i);
+	for (size_t i = 0; i < windows_count(fold_windows(f, WINDOW_REQUESTS));
+	     i++) {
+		const struct window_delta *d =
+			windows_at(fold_windows(f, WINDOW_REQUESTS), i);
 
 		assert_true(d->start_s >= NOW / 1000000 - 40 &&
 			    d->start_s <= NOW / 1000000);
@@ -326,12 +468,47 @@ static void what_was_loaded_is_not_counted_again(void **state)
 	for (uint32_t i = 0; i < fold_series(f, 4)->n; i++)
 		count += series_at(fold_series(f, 4), i)->count;
 	assert_int_equal(count, 0);
-	assert_int_equal(windows_count(fold_windows(f)), 0);
+	assert_int_equal(windows_count(fold_windows(f, WINDOW_REQUESTS)), 0);
 	fold(f, &m.batch, 8);
 	for (uint32_t i = 0; i < fold_series(f, 4)->n; i++)
 		count += series_at(fold_series(f, 4), i)->count;
 	assert_int_equal(count, 31);
-	assert_true(windows_count(fold_windows(f)) > 0);
+	assert_true(windows_count(fold_windows(f, WINDOW_REQUESTS)) > 0);
+	free_batch(&m);
+	fold_free(f);
+}
+
+/* Both kinds count each request: their sums by job are the same. */
+static void instances_add_up_to_their_requests(void **state)
+{
+	struct traffic t = { .seed = 9, .services = 3, .routes = 5 };
+	struct fold *f = make(views_default());
+	uint64_t count[2] = { 0 }, errors[2] = { 0 }, us[2] = { 0 };
+	struct made m;
+
+	(void)state;
+	make_batch(&m, &t, 499);
+	fold(f, &m.batch, 1);
+	for (unsigned kind = 0; kind < 2; kind++) {
+		struct windows *w = fold_windows(f, (enum window_kind)kind);
+
+		for (size_t i = 0; i < windows_count(w); i++) {
+			const struct window_delta *d = windows_at(w, i);
+			const struct span *s = d->span[WINDOW_DURATION];
+			uint64_t cells = 0;
+
+			for (unsigned k = 0; k < s->n; k++)
+				cells += s->count[k];
+			assert_int_equal(cells, d->count);
+			count[kind] += d->count;
+			errors[kind] += d->errors;
+			us[kind] += d->sum[WINDOW_DURATION];
+		}
+	}
+	assert_int_equal(count[WINDOW_REQUESTS], 499);
+	assert_int_equal(count[WINDOW_INSTANCES], 499);
+	assert_int_equal(errors[0], errors[1]);
+	assert_int_equal(us[0], us[1]);
 	free_batch(&m);
 	fold_free(f);
 }
@@ -341,9 +518,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_order_gives_the_same),
 		cmocka_unit_test(a_rollup_counts_like_its_events),
+		cmocka_unit_test(
+			unknown_durations_count_everywhere_but_in_durations),
 		cmocka_unit_test(beyond_the_budget_totals_stay_exact),
 		cmocka_unit_test(far_off_times_count_as_now),
 		cmocka_unit_test(what_was_loaded_is_not_counted_again),
+		cmocka_unit_test(instances_add_up_to_their_requests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

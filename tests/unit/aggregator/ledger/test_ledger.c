@@ -227,7 +227,7 @@ static void a_gap_is_counted_in_requests_and_once(void **state)
 	offer_packed(l, 6, 67, 27);
 	assert_int_equal(totals(l)->gap_requests, 27);
 	assert_int_equal(totals(l)->told_late, 27);
-	/* This one is told in time. */
+	/* This loss is reported in time. */
 	offer_packed(l, 8, 100, 50);
 	assert_int_equal(totals(l)->gap_requests, 27);
 	assert_int_equal(totals(l)->told_late, 27);
@@ -299,7 +299,7 @@ static void a_batch_of_a_retired_epoch_is_named_and_not_counted(void **state)
 	(void)state;
 	ledger_retire(a, 12);
 	assert_int_equal(sum_of(l).counted, 20);
-	/* It was counted; it was not: nobody knows. */
+	/* It is unknown whether the batch was counted. */
 	assert_int_equal(offer(l, "a", 12, 1, 7, 99 * S), LEDGER_EXPIRED);
 	assert_int_equal(offer(l, "a", 5, 2, 3, 99 * S), LEDGER_EXPIRED);
 	ledger_abort(l);
@@ -344,6 +344,45 @@ static void many_starts_do_not_fill_the_table(void **state)
 	ledger_free(l);
 }
 
+/*
+ * An agent stops with batches 4 to 9: 4 was sent, and may have been counted;
+ * of the others the next start says that they are given up.
+ */
+static void what_a_stop_gave_up_closes_the_sum(void **state)
+{
+	(void)state;
+	for (int counted = 0; counted <= 1; counted++) {
+		struct batch b = { .agent = "a", .epoch = 1 };
+		struct ledger *l = make(0);
+		struct ledger_epoch *row;
+		const struct ledger_totals *t;
+
+		for (b.sequence = 1; b.sequence <= 3 + (unsigned)counted;
+		     b.sequence++) {
+			b.losses.captured = b.losses.packed += 10;
+			assert_int_equal(ledger_offer(l, &b, 10, 0, S, &row),
+					 LEDGER_NEW);
+		}
+		b.sequence = 10;
+		b.losses.captured = b.losses.packed = 90;
+		b.losses.dropped[LOSS_STOPPED] = 50;
+		assert_int_equal(ledger_offer(l, &b, 0, 0, S, &row),
+				 LEDGER_NEW);
+		/* Again, as its reply was lost. */
+		assert_int_equal(ledger_offer(l, &b, 0, 0, S, &row),
+				 LEDGER_DUPLICATE);
+		ledger_commit(l);
+		t = totals(l);
+		assert_int_equal(t->counted, 30 + 10 * counted);
+		assert_int_equal(t->dropped[LOSS_STOPPED], 50);
+		assert_int_equal(t->gap_requests, 10 - 10 * counted);
+		assert_int_equal(t->told_late, 0);
+		assert_int_equal(t->captured, t->counted + t->gap_requests +
+						      t->dropped[LOSS_STOPPED]);
+		ledger_free(l);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -362,6 +401,7 @@ int main(void)
 		cmocka_unit_test(
 			a_batch_of_a_retired_epoch_is_named_and_not_counted),
 		cmocka_unit_test(many_starts_do_not_fill_the_table),
+		cmocka_unit_test(what_a_stop_gave_up_closes_the_sum),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,7 +38,7 @@ static void who_is_late_is_shut_down_and_nobody_else(void **state)
 		early[i] = web_conns_add(s, b[i][0], 1);
 		/* It has got further: more time for what it does now. */
 		web_conns_deadline(s, early[i], 600);
-		/* A byte now and then does not help who is late. */
+		/* A byte now and then does not extend the deadline. */
 		assert_int_equal(write(a[i][0], "x", 1), 1);
 		assert_int_equal(read(a[i][1], (char[1]){ 0 }, 1), 1);
 	}

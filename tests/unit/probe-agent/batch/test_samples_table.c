@@ -191,7 +191,7 @@ static void a_set_of_gauges_replaces_the_one_before(void **state)
 	assert_int_equal(b.samples.value[0], -3);
 	assert_string_equal(text(&b, b.samples.label_value[0]), "b");
 	samples_table_sent(table);
-	/* An empty set is told, too: its series are gone. */
+	/* An empty set is sent, too: its series are gone. */
 	f = samples_table_family(table, &gauge);
 	samples_table_begin_gauges(table, (uint32_t)f);
 	take(&b, &whole);

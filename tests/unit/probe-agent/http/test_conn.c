@@ -14,7 +14,7 @@
 #define SOCK 0x1000
 #define SECOND_NS 1000000000ull
 
-/* A scenario does not know its role: it only knows who asks and answers. */
+/* A scenario has no role: only a side that asks and a side that answers. */
 struct scene {
 	struct script s;
 	struct script_conn k;

@@ -158,7 +158,7 @@ static void ends_a_silent_chunked_response(void **state)
 	EXPECT(&f, "");
 	conn_tick(f.s.table, f.k.now_ns + SECOND_NS);
 	EXPECT(&f, "server GET /a 200 complete 0 500 1000001000+0+2000\n");
-	/* What still comes of it is nobody's. */
+	/* Later records of that connection have no owner. */
 	script_write_quietly(&f.k, 500);
 	WRITE(&f.k, "HTTP/1.1 200 OK\r\n\r\n");
 	READ(&f.k, GET("/b"));

@@ -119,7 +119,7 @@ static void refuses_what_is_no_recording(void **state)
 		assert_int_equal(truncate(path, i), 0);
 		assert_int_equal(recording_open(&r, path), -EPROTO);
 	}
-	/* Somebody else's file is left alone. */
+	/* A file of another format is left alone. */
 	assert_int_equal(recording_create(&w, path), -EEXIST);
 }
 

@@ -209,7 +209,7 @@ static void mappings_without_room_are_counted(void **state)
 		perf_ring_drain(r, on_mapping, &g);
 	}
 	assert_true(lost > 1000);
-	/* The last ones lost are told of with the next record. */
+	/* The next record reports the last ones lost. */
 	assert_true(perf_ring_lost(r) < lost);
 	mapping(f, 1, "/usr/lib/libc.so.6");
 	perf_ring_drain(r, on_mapping, &g);

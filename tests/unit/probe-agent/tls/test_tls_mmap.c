@@ -120,7 +120,7 @@ static void map(const struct host *h, int fd, int prot)
 	munmap(at, h->page);
 }
 
-/* How often that process was told of with that file; *lost: and of losses. */
+/* How often that process was reported with that file; *lost: losses. */
 static unsigned told(struct host *h, pid_t pid, const struct tls_file *file,
 		     bool *lost)
 {
@@ -136,7 +136,7 @@ static unsigned told(struct host *h, pid_t pid, const struct tls_file *file,
 	return n;
 }
 
-/* On one CPU: losses are told of with the next record in its ring. */
+/* On one CPU: the next record in its ring reports losses. */
 static void stay(cpu_set_t *before)
 {
 	cpu_set_t here;
