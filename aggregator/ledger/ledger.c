@@ -244,6 +244,7 @@ static void take_losses(struct ledger_totals *t, const struct batch_losses *l)
 		t->dropped[i] = greater(t->dropped[i], l->dropped[i]);
 	for (size_t i = 0; i < AGENT_COUNTERS; i++)
 		t->counters[i] = greater(t->counters[i], l->counters[i]);
+	memcpy(t->gauges, l->gauges, sizeof(t->gauges));
 }
 
 static void take_samples(struct ledger_totals *t, const struct batch_samples *s)

@@ -21,7 +21,8 @@
  */
 struct ledger;
 
-/* Sums over batches, never decreasing. All uint64_t: stored as an array. */
+/* Sums over batches, never decreasing but for the last. All uint64_t: stored as
+ * an array. */
 struct ledger_totals {
 	/* As the agent last reported: cumulative since its epoch began. */
 	uint64_t captured, packed, rolled_up;
@@ -35,6 +36,8 @@ struct ledger_totals {
 	uint64_t told_late; /* of gap_requests: reported in dropped[] later */
 	/* Batches of retired epochs; counted in the newest epoch's row. */
 	uint64_t expired_batches, expired_requests;
+	/* Only these may fall; they are of this epoch, not of the agent. */
+	uint64_t gauges[AGENT_GAUGES];
 	/* Increments of samples: as last reported, and counted here. */
 	uint64_t samples_read, samples_dropped[SAMPLES_STAGES];
 	uint64_t samples_counted;

@@ -93,6 +93,7 @@ struct snapshot_agent {
 	uint64_t dropped_sequence_gap; /* in batches that never arrived */
 	uint64_t dropped_expired; /* in refused batches of retired epochs */
 	uint64_t counters[AGENT_COUNTERS];
+	uint64_t gauges[AGENT_GAUGES]; /* as the agent said last; 0: down */
 	uint64_t batches, duplicates, refused, conflicts;
 	/* Increments of samples; see proto/samples.h. */
 	uint64_t samples_read, samples_dropped[SAMPLES_STAGES];

@@ -43,8 +43,8 @@ static const char *const sql[STATEMENTS] = {
 					    COMMA_VALUE) ")",
 	[SQL_PUT_WINDOW_KEY] =
 		"INSERT OR REPLACE INTO pack_key (kind, id, a, b,"
-		" c, d, e, f)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+		" c, d, e, f, g, h)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
 	[SQL_PUT_DELTA] = "INSERT INTO window_delta (kind, start_s, rows, data)"
 			  " VALUES (?1, ?2, ?3, ?4)",
 	[SQL_NEXT_DELTA] = "SELECT start_s FROM window_delta WHERE kind = ?1"
@@ -101,7 +101,8 @@ static const char *const sql[STATEMENTS] = {
 				   " sample_series ORDER BY family, slot",
 	[SQL_EACH_SAMPLE_NODE] =
 		"SELECT name, 0, log_id, state FROM sample_node ORDER BY name",
-	[SQL_EACH_WINDOW_KEY] = "SELECT id, a, b, c, d, e, f FROM pack_key"
+	[SQL_EACH_WINDOW_KEY] = "SELECT id, a, b, c, d, e, f, g, h"
+				" FROM pack_key"
 				" WHERE kind = ?1 ORDER BY id",
 	[SQL_GET_STATE] = "SELECT value FROM state WHERE name = ?1",
 };
