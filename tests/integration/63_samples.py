@@ -15,8 +15,8 @@ import sys
 import threading
 import time
 
-from harness import AGENT, AGGREGATOR, Failure, Metrics, Process, Redtap, \
-    Report, check, equal, eventually, http_get, note, went_down
+from harness import AGENT, AGGREGATOR, Failure, Metrics, Redtap, Report, \
+    check, equal, eventually, http_get, note, went_down
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]
                        / "faults"))
@@ -79,10 +79,10 @@ class Watcher(threading.Thread):
 def start_fleet(rt, url, increments, *flags):
     """The made fleet as a process, and where its truth will be."""
     truth = rt.dir / "truth"
-    return Process(
+    return rt.spawn(
         [AGENT, "synth", f"--to={url}", f"--agents={AGENTS}",
          f"--samples={SERIES}", f"--events={increments}",
-         f"--truth={truth}", *flags], rt.dir / "synth.log"), truth
+         f"--truth={truth}", *flags], "synth"), truth
 
 
 def compare(m, truth):
