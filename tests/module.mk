@@ -25,6 +25,12 @@ $(foreach f,common proto probe-agent aggregator,$(eval $(call unit_folder,$(f)))
 # The scripted kernel side that these feed the engine with.
 $(UNIT_probe-agent): $(B)/obj/tests/unit/probe-agent/tap_script.o
 
+# The programs of bpf/ themselves, with a kernel of their own around them.
+CORE := $(B)/obj/tests/unit/probe-agent/tap_core.o
+$(CORE): CPPFLAGS := -Itests/unit/probe-agent/stub $(CPPFLAGS)
+$(B)/tests/unit/probe-agent/tap/test_core: $(CORE) $(B)/obj/tests/unit/probe-agent/talk.o
+$(B)/tests/unit/probe-agent/tap/test_identity: $(CORE)
+
 # Conversations in HTTP/2, and the kernel side of them.
 $(filter %/test_h2 $(B)/tests/unit/probe-agent/http/test_h2_%,$(UNIT_probe-agent)): \
 		$(B)/obj/tests/unit/probe-agent/http/h2_script.o \

@@ -274,6 +274,8 @@ void fleet_free(struct fleet *f)
 		for (unsigned i = 0; i < f->opt.agents; i++)
 			fleet_conn_close(&f->members[i]);
 	}
+	for (unsigned i = 0; f->members && i < f->opt.agents; i++)
+		free(f->members[i].joined);
 	fleet_timers_fini(&f->timers);
 	free(f->members);
 	if (f->epoll >= 0)

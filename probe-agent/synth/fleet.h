@@ -29,6 +29,7 @@ struct fleet_batch {
 	const void *body; /* borrowed for the fleet's life */
 	size_t len;
 	uint64_t events;
+	uint64_t increments; /* of samples */
 	int64_t span_us; /* how long ago its first event started */
 	uint64_t intervals; /* of the agent's that it covers, at least 1 */
 	unsigned tag; /* for the caller's use */
