@@ -143,7 +143,7 @@ rooms() {
 	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_tls)
 	crypt\.h aggregator/web/web_auth
 	cyaml probe-agent/config/config|aggregator/config/config(_[a-z]+)?
-	yaml\.h aggregator/web/web_config|common/conffile_ranges
+	yaml\.h aggregator/web/web_config|common/conffile_walk
 	jansson aggregator/(web/api(_[a-z]+)?|cli/report)
 	zstd proto/trace
 	curl/ aggregator/cli/client
