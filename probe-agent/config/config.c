@@ -16,6 +16,7 @@
 #include "probe-agent/config/config_flags.h"
 #include "probe-agent/identity/filter.h"
 #include "probe-agent/identity/route.h"
+#include "probe-agent/programs/spec.h"
 #include "proto/limits.h"
 
 /* --- the file --- */
@@ -92,6 +93,28 @@ static const cyaml_schema_value_t service_entry = {
 			    service_fields),
 };
 
+static const cyaml_schema_field_t limit_fields[] = {
+	TEXT("cpu", struct agent_config, programs.limits.cpu),
+	TEXT("on_over", struct agent_config, programs.limits.on_over),
+	TEXT("interval", struct agent_config, programs.limits.interval),
+	TEXT("entries", struct agent_config, programs.limits.entries),
+	TEXT("series", struct agent_config, programs.limits.series),
+	TEXT("memory", struct agent_config, programs.limits.memory),
+	TEXT("events", struct agent_config, programs.limits.events),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t programs_fields[] = {
+	TEXT("dir", struct agent_config, programs.dir),
+	TEXT("prefix", struct agent_config, programs.prefix),
+	TEXT("pin_dir", struct agent_config, programs.pin_dir),
+	TEXT("socket", struct agent_config, programs.socket),
+	TEXT("debug_address", struct agent_config, programs.debug_address),
+	LIST("allow", struct agent_config, programs.allow, &text_entry),
+	GROUP("limits", struct agent_config, limit_fields),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t fields[] = {
 	TEXT("node", struct agent_config, node),
 	TEXT("to", struct agent_config, to),
@@ -103,6 +126,7 @@ static const cyaml_schema_field_t fields[] = {
 	GROUP("routes", struct agent_config, routes_fields),
 	GROUP("names", struct agent_config, names_fields),
 	LIST("services", struct agent_config, services, &service_entry),
+	GROUP("programs", struct agent_config, programs_fields),
 	CYAML_FIELD_END,
 };
 
@@ -156,6 +180,9 @@ static int load_file(struct agent_config **out, struct conffile_text *t,
 
 /* --- defaults and checks --- */
 
+/* Where programs are looked for if the configuration says nothing. */
+#define PROGRAMS_DIR "/etc/redtap/programs.d"
+
 static int default_text(char **to, const char *value)
 {
 	return *to ? 0 : conffile_set_text(to, value);
@@ -189,6 +216,14 @@ static int fill_defaults(struct agent_config *cfg)
 		err = default_text(&cfg->capture.mode, "auto");
 	if (!err)
 		err = default_text(&cfg->capture.tls, "auto");
+	if (!err)
+		err = default_text(&cfg->programs.pin_dir,
+				   "/sys/fs/bpf/redtap");
+	if (!err)
+		err = default_text(&cfg->programs.socket,
+				   "/run/redtap/programs.sock");
+	if (!err && !cfg->programs.dir && !access(PROGRAMS_DIR, F_OK))
+		err = conffile_set_text(&cfg->programs.dir, PROGRAMS_DIR);
 	if (!err)
 		err = default_given_up(cfg);
 	if (!cfg->flush_ms)
@@ -232,6 +267,41 @@ static struct wrong check_tls(const struct agent_config *cfg)
 	return (struct wrong){ .what = NULL };
 }
 
+/* Each limit's text, or NULL, by its key. */
+static struct wrong check_limits(const struct agent_config *cfg,
+				 struct spec_limits *out)
+{
+	const struct {
+		const char *key, *text;
+	} all[] = {
+		{ "programs.limits.cpu", cfg->programs.limits.cpu },
+		{ "programs.limits.on_over", cfg->programs.limits.on_over },
+		{ "programs.limits.interval", cfg->programs.limits.interval },
+		{ "programs.limits.entries", cfg->programs.limits.entries },
+		{ "programs.limits.series", cfg->programs.limits.series },
+		{ "programs.limits.memory", cfg->programs.limits.memory },
+		{ "programs.limits.events", cfg->programs.limits.events },
+	};
+
+	spec_limits_default(out);
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		const char *name = strrchr(all[i].key, '.') + 1;
+		const char *must =
+			all[i].text ? spec_limits_set(out, name, all[i].text)
+				    : NULL;
+
+		if (must)
+			return (struct wrong){ all[i].key, must, 0 };
+	}
+	return (struct wrong){ .what = NULL };
+}
+
+void agent_config_limits(const struct agent_config *cfg,
+			 struct spec_limits *out)
+{
+	check_limits(cfg, out);
+}
+
 static struct wrong check_values(const struct agent_config *cfg)
 {
 	const char *key = check_numbers(cfg);
@@ -263,8 +333,16 @@ static int check_config(const struct conffile_text *t,
 {
 	struct wrong wrong = check_values(cfg);
 	struct filter_rules *rules = NULL;
+	struct spec_limits limits;
+	char what[256];
 	int err;
 
+	if (!wrong.what) {
+		wrong = check_limits(cfg, &limits);
+		if (wrong.what)
+			snprintf(what, sizeof(what), "is not %s", wrong.what);
+		wrong.what = wrong.what ? what : NULL;
+	}
 	if (wrong.what) {
 		conffile_text_wrong(t, wrong.key, wrong.n, wrong.what);
 		return -EINVAL;

@@ -46,6 +46,42 @@ static bool names_differ(const struct agent_config *a,
 				     b->names.container_labels_count);
 }
 
+/* What is in the folder of programs is read again. */
+static bool programs_differ(const struct agent_config *a,
+			    const struct agent_config *b)
+{
+	char *const x[] = { a->programs.dir,
+			    a->programs.prefix,
+			    a->programs.pin_dir,
+			    a->programs.socket,
+			    a->programs.debug_address,
+			    a->programs.limits.cpu,
+			    a->programs.limits.on_over,
+			    a->programs.limits.interval,
+			    a->programs.limits.entries,
+			    a->programs.limits.series,
+			    a->programs.limits.memory,
+			    a->programs.limits.events };
+	char *const y[] = { b->programs.dir,
+			    b->programs.prefix,
+			    b->programs.pin_dir,
+			    b->programs.socket,
+			    b->programs.debug_address,
+			    b->programs.limits.cpu,
+			    b->programs.limits.on_over,
+			    b->programs.limits.interval,
+			    b->programs.limits.entries,
+			    b->programs.limits.series,
+			    b->programs.limits.memory,
+			    b->programs.limits.events };
+
+	return conffile_changes_list(x, sizeof(x) / sizeof(*x), y,
+				     sizeof(y) / sizeof(*y)) ||
+	       conffile_changes_list(a->programs.allow, a->programs.allow_count,
+				     b->programs.allow,
+				     b->programs.allow_count);
+}
+
 void agent_config_needs_restart(const struct agent_config *now,
 				const struct agent_config *next, char *what,
 				size_t what_size)
@@ -91,4 +127,5 @@ void agent_config_needs_restart(const struct agent_config *now,
 		"routes");
 	conffile_changes_add(&c, names_differ(now, next), "names");
 	conffile_changes_add(&c, services_differ(now, next), "services");
+	conffile_changes_add(&c, programs_differ(now, next), "programs");
 }
