@@ -86,7 +86,7 @@ static __always_inline bool go_to(struct h2_call *c, struct tap_conn *conn,
 		c->skip = -gap;
 		return true;
 	}
-	if (!h2_walk_is_dull(d) || gap > d->left) {
+	if (!h2_walk_may_skip(d) || gap > d->left) {
 		lose_walk(d);
 		return false;
 	}

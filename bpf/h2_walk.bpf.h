@@ -52,6 +52,13 @@ static __always_inline int h2_walk_is_dull(const struct tap_walk *d)
 	       !(d->mark & (H2_WALK_NEEDED | H2_WALK_PAD));
 }
 
+/* The open frame's payload may move unseen: DATA by sendfile, however short. */
+static __always_inline int h2_walk_may_skip(const struct tap_walk *d)
+{
+	return d->left && !d->have && !(d->mark & H2_WALK_PAD) &&
+	       (d->type == H2_WALK_DATA || !(d->mark & H2_WALK_NEEDED));
+}
+
 /* The next record would begin inside of a head that is not known. */
 static __always_inline int h2_walk_is_broken(const struct tap_walk *d)
 {

@@ -43,7 +43,9 @@ tests="
 	caddy
 	chromium
 	clang-format-14
+	default-jdk-headless
 	fonts-dejavu-core
+	g++
 	gnutls-bin
 	haproxy
 	iproute2
@@ -52,17 +54,22 @@ tests="
 	libclang-rt-14-dev
 	libcmocka-dev
 	libfaketime
+	libgrpc++-dev
 	libnghttp2-dev
 	lighttpd
 	lz4
 	mandoc
+	nghttp2-client
+	nghttp2-server
 	nginx-light
 	openssl
 	pci.ids
 	procps
 	prometheus
 	python3
+	python3-grpcio
 	python3-h2
+	python3-hypercorn
 	qemu-system-x86
 	redis-server
 	runc

@@ -75,10 +75,28 @@ $(PAGE_TEST_MODULES)/.done: tests/page/package.json tests/page/package-lock.json
 	$(Q)cp $^ build/page-tests && cd build/page-tests && npm ci --silent --no-fund --no-audit
 	$(Q)touch $@
 
+# Peers that speak HTTP/2 and gRPC: tests/integration/peers.
+PEER_MODULES := build/peers/node_modules
+PEERS := $(PEER_MODULES)/.done build/peers/grpc_client build/peers/Client.class
+$(PEER_MODULES)/.done: tests/integration/peers/package.json tests/integration/peers/package-lock.json \
+		tests/integration/peers/.npmrc
+	@mkdir -p build/peers
+	$(call say,NPM,$(PEER_MODULES))
+	$(Q)cp $^ build/peers && cd build/peers && npm ci --silent --no-fund --no-audit
+	$(Q)touch $@
+build/peers/grpc_client: tests/integration/peers/grpc_client.cc
+	@mkdir -p $(@D)
+	$(call say,CXX,$@)
+	$(Q)$(CXX) -O1 $< -lgrpc++ -lgrpc -lgpr -labsl_synchronization -o $@
+build/peers/Client.class: tests/integration/peers/Client.java
+	@mkdir -p $(@D)
+	$(call say,JAVAC,$@)
+	$(Q)javac -d $(@D) $<
+
 .PHONY: unit-build fuzz-build integration-build test unit integration lint fuzz
 unit-build: $(UNIT_TESTS)
 fuzz-build: $(FUZZERS)
-integration-build: $(DRIVERS) $(PRELOADS) page-tests $(B)/tests/crash/crash
+integration-build: $(DRIVERS) $(PRELOADS) $(PEERS) page-tests $(B)/tests/crash/crash
 
 test: ## Install what is missing, build, run everything
 	@deploy/install-deps.sh

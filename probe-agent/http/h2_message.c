@@ -343,6 +343,8 @@ void h2_message_end(struct h2 *h, int dir, uint32_t id, uint64_t time_ns)
 	if (!s->ended || is_requests(h, dir))
 		return;
 	s->end_ns = time_ns;
+	if (!s->answered)
+		s->unknown |= 1u << H2_UNKNOWN_STATUS; /* its head was lost */
 	if (s->requested)
 		h2_finish(h, s, OUTCOME_COMPLETE, time_ns);
 }
