@@ -97,5 +97,8 @@ void aggregator_config_needs_restart(const struct aggregator_config *now,
 	       "ingest");
 	add_if(&l, memcmp(&now->graph, &next->graph, sizeof(now->graph)) != 0,
 	       "graph");
+	add_if(&l,
+	       memcmp(&now->samples, &next->samples, sizeof(now->samples)) != 0,
+	       "samples");
 	add_if(&l, views_differ(now, next), "views");
 }
