@@ -251,8 +251,10 @@ static void losses(struct pipeline *p, struct batch_losses *l)
 	l->dropped[LOSS_GAP] = cs->lost_gap;
 	l->dropped[LOSS_TABLE] = cs->lost_table;
 	l->dropped[LOSS_BUFFER] = cs->lost_buffer + p->lost;
+	l->dropped[LOSS_UNSEEN] = cs->lost_unseen;
 	l->captured = p->events + l->dropped[LOSS_RING] + cs->lost_gap +
-		      cs->lost_table + l->dropped[LOSS_BUFFER];
+		      cs->lost_table + l->dropped[LOSS_BUFFER] +
+		      cs->lost_unseen;
 	/* Packed before they were lost: in captured already. */
 	l->dropped[LOSS_OUTBOX] = os.dropped_events;
 	l->dropped[LOSS_REFUSED] = os.refused_events;

@@ -30,7 +30,7 @@ enum outcome {
 	OUTCOME_ABORTED = 1, /* closed by either side before the end */
 	OUTCOME_RESET = 2, /* reset by either side */
 	OUTCOME_TIMEOUT = 3, /* the kernel gave up: ETIMEDOUT */
-	OUTCOME_MALFORMED = 4, /* not HTTP, or not 100 <= status <= 599 */
+	OUTCOME_MALFORMED = 4, /* not HTTP, or not 100 <= status <= 999 */
 	OUTCOMES,
 };
 /* Returns "aborted", "timeout" …; static. NULL: complete, or out of range. */
@@ -58,6 +58,7 @@ enum loss_stage {
 	LOSS_OUTBOX, /* outbox full, even after folding */
 	LOSS_REFUSED, /* the aggregator refused the batch */
 	LOSS_STOPPED, /* the agent stopped before it could be sent */
+	LOSS_UNSEEN, /* the kernel side saw its answer only */
 	LOSS_STAGES,
 };
 /* Returns "ring", "gap" …; static. NULL: out of range. */

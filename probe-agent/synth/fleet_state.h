@@ -77,6 +77,7 @@ struct fleet {
 	struct fleet_member *members;
 	struct fleet_timers timers;
 	uint64_t start_ns, now_ns, random;
+	int64_t start_us;
 
 	atomic_bool stop, closing;
 	atomic_uint active, outstanding, connected, gather_ms;

@@ -183,6 +183,11 @@ static void choose(struct synth *s)
 		s->events == UINT64_MAX ? UINT64_MAX : s->events / s->batch;
 }
 
+static uint64_t interval_us(const struct synth *s)
+{
+	return s->max ? 0 : s->batch * s->agents * 1000000 / s->rate;
+}
+
 /* Intervals that one batch may cover, besides 1; ascending. */
 static const unsigned multiples[] = { 2, 3,  4,	 5,  6,	 7,  8,
 				      9, 10, 16, 32, 64, 128 };
@@ -370,8 +375,10 @@ static int print(const struct synth *s, struct fleet *fleet,
 		fs->duplicates, fs->late, fs->rubbish, fs->dials,
 		fs->gather_ms);
 	fprintf(f,
-		",\"reply_ms_p50\":%u,\"reply_ms_p99\":%u"
+		",\"start_us\":%" PRId64 ",\"interval_us\":%" PRIu64
+		",\"batch\":%" PRIu64 ",\"reply_ms_p50\":%u,\"reply_ms_p99\":%u"
 		",\"reply_ms_max\":%u",
+		fs->start_us, interval_us(s), s->batch,
 		fleet_reply_ms(fleet, 500), fleet_reply_ms(fleet, 990),
 		fleet_reply_ms(fleet, 1000));
 	err = print_truth(s, times, f);
@@ -424,8 +431,7 @@ static int run_fleet(struct synth *s)
 		.agents = (unsigned)s->agents,
 		.id_prefix = s->id,
 		.epoch = (uint64_t)clock_real_ns(),
-		.interval_us =
-			s->max ? 0 : s->batch * s->agents * 1000000 / s->rate,
+		.interval_us = interval_us(s),
 		.reply_timeout_ms = (uint32_t)s->timeout_ms,
 		.fault = s->fault,
 		.next = s->readings ? next_reading : next,
