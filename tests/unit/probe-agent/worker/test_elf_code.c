@@ -102,7 +102,7 @@ static void every_prefix_is_safe(void **state)
 		uint8_t *p = behind_guard(o.data, len, &map, &map_len);
 		int err = elf_code_read(&c, p, len, &why);
 
-		assert_true(err == 0 || err == -EINVAL);
+		assert_true(!err || err == -EINVAL);
 		if (err) {
 			assert_non_null(why);
 		} else {
