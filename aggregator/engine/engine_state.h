@@ -80,6 +80,7 @@ struct engine {
 	uint64_t next_checkpoint_ns, next_windows_ns, next_retention_ns,
 		next_probe_ns, next_commit_ns;
 	uint64_t commit_ns; /* moving mean */
+	uint64_t connections; /* of agents, at the last turn */
 	struct gather gather;
 	uint64_t cpu_ns, cpu_bytes; /* until the last turn */
 	struct buf blob;

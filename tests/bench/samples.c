@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a sample of a user program costs on the wire and in the aggregator:
- * counters with one label, all of which grew, in as many batches as they need.
+ * counters with one label that all grew, in as many batches as they need.
  * CPU time of one thread; the median of the rounds. With a number, one round
  * over that many series, for callgrind.
  *
