@@ -107,6 +107,8 @@ enum tap_turn {
 	TAP_TURN_ALL = 1 << 1,
 	/* A response, to bytes that were inspected and began no message. */
 	TAP_TURN_STRAY = 1 << 2,
+	/* A request, whatever its first bytes look like. */
+	TAP_TURN_REQUEST = 1 << 3,
 };
 
 /* Where the responses are, as records of the end of a connection say it. */

@@ -71,6 +71,7 @@ static __always_inline void message_begins(struct tap_conn *conn, __u8 dir,
 		conn->flags |= CONN_PIPELINED;
 		conn->turn = 0;
 	}
+	conn->turn |= TAP_TURN_REQUEST;
 	conn->role = dir + 1;
 	conn->flags &= CONN_KEPT;
 	conn->request_pos = pos;

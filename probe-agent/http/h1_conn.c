@@ -104,7 +104,7 @@ static bool has_open_request(const struct h1_conn *h, int dir)
 	case HTTP1_KIND_REQUEST:
 		return true;
 	case HTTP1_KIND_EITHER:
-		return b->at.turn & TAP_TURN_ANSWERED;
+		return b->at.turn & TAP_TURN_REQUEST;
 	default:
 		return false;
 	}
