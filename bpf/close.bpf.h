@@ -89,6 +89,24 @@ static __noinline int tap_destroyed(struct sock *sk)
 	return 0;
 }
 
+/*
+ * A connection begins. With TCP fast open, its first bytes go with the SYN, in
+ * a write that is under way already, or that TCP does not see begin: that write
+ * is inspected when it returns.
+ */
+static __noinline int tap_opening(struct sock *sk)
+{
+	struct tap_conn *conn;
+
+	tap_destroyed(sk);
+	if (!sock_opens_fast(sk))
+		return 0;
+	conn = conn_of(sk, bpf_get_current_pid_tgid() >> 32);
+	if (conn)
+		be_late(conn);
+	return 0;
+}
+
 SEC("raw_tp/inet_sock_set_state")
 int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -103,7 +121,7 @@ int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 	else if (state == TCP_CLOSE)
 		tap_closed(sk);
 	else if (state == TCP_SYN_SENT)
-		tap_destroyed(sk);
+		tap_opening(sk);
 	return 0;
 }
 

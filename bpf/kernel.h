@@ -111,6 +111,8 @@ struct tcp_sock {
 	__u32 copied_seq;
 	__u32 rcv_nxt;
 	__u32 write_seq;
+	__u8 fastopen_connect : 1;
+	void *fastopen_req;
 };
 
 struct socket {

@@ -103,6 +103,26 @@ static __always_inline bool sock_has_room(struct sock *sk, __u32 len)
 }
 
 /*
+ * Is this a socket that connects by TCP fast open, or may do so? Then its first
+ * write goes with the SYN.
+ */
+static __always_inline bool sock_opens_fast(struct sock *sk)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	return BPF_CORE_READ(tp, fastopen_req) ||
+	       BPF_CORE_READ_BITFIELD_PROBED(tp, fastopen_connect);
+}
+
+/* Has the connection not been established yet? */
+static __always_inline bool sock_is_opening(struct sock *sk)
+{
+	__u8 state = READ(struct sock, sk, __sk_common.skc_state);
+
+	return state == TCP_SYN_SENT || state == TCP_CLOSE;
+}
+
+/*
  * Position of the next byte that the program will read. A read that reaches the
  * peer's FIN consumes its sequence number together with the bytes before it: it
  * is taken off again.

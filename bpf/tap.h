@@ -64,6 +64,11 @@ enum tap_flag {
 	 * or what lies between holds no message.
 	 */
 	TAP_F_FRAMED = 1 << 5,
+	/*
+	 * Went with the SYN (TCP fast open): done.rx_seq is not known yet, and
+	 * is in the next record.
+	 */
+	TAP_F_SYN = 1 << 7,
 	/* HTTP/2: the record is a struct tap_rec_h2, with these flags only. */
 	TAP_F_H2 = 1 << 6,
 	TAP_F_H2_REQUESTS = 1 << 0, /* requests travel in this direction */

@@ -62,6 +62,9 @@ __noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
 	if (kind == CALL_COPY) {
 		conn->done.tx_seq = cut.pos;
 		conn->done.rx_seq = sock_rx_seq(c->sk);
+		if (!cut.flags && conn->verdict != VERDICT_H2 &&
+		    sock_is_opening(c->sk))
+			cut.flags = TAP_F_SYN;
 		cut.last_ns = now;
 		cut.look = look;
 		take(c, conn, &cut);
@@ -182,7 +185,8 @@ static __always_inline void not_late(struct tap_conn *conn)
 static __always_inline void tap_writing_late(struct tap_call *c,
 					     struct tap_conn *conn)
 {
-	if (!tap_looks_later(conn))
+	/* Positions begin with the SYN, which may take the bytes along. */
+	if (!sock_is_opening(c->sk) && !tap_looks_later(conn))
 		tap_sending(c, conn);
 	be_late(conn);
 }
