@@ -67,13 +67,20 @@ static __always_inline struct sock *sock_of_fd(struct task_struct *task,
 	return READ(struct socket, socket, sk);
 }
 
+/* TCP, or MPTCP. */
 static __always_inline bool sock_is_tcp(struct sock *sk)
 {
-	__u16 family = READ(struct sock, sk, __sk_common.skc_family);
+	__u16 family = READ(struct sock, sk, __sk_common.skc_family), protocol;
 
 	if (family != AF_INET && family != AF_INET6)
 		return false;
-	return READ(struct sock, sk, sk_protocol) == IPPROTO_TCP;
+	protocol = READ(struct sock, sk, sk_protocol);
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
+}
+
+static __always_inline bool sock_is_mptcp(struct sock *sk)
+{
+	return READ(struct sock, sk, sk_protocol) == IPPROTO_MPTCP;
 }
 
 /*

@@ -150,7 +150,7 @@ int sock_send_length(struct bpf_raw_tracepoint_args *ctx)
 	nr = CALL_NR(r);
 	/* A system call on a file can make the kernel use a socket. */
 	if (!is_write(nr) || !is_at_fd(task, REG0(r), c.sk)) {
-		tap_passed(c.sk, conn, TAP_TX, 0);
+		tap_passed(c.sk, conn, TAP_TX, 0, ret);
 		return 0;
 	}
 	if (nr != NR_SENDMMSG && tap_sent_seen(c.sk, conn))
@@ -195,7 +195,7 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 	if (flags & MSG_TRUNC || !is_read(nr) ||
 	    !is_at_fd(task, REG0(r), c.sk) ||
 	    (nr == NR_RECVMMSG && (__u32)REG2(r) > 1 && REG4(r))) {
-		tap_passed(c.sk, conn, TAP_RX, 0);
+		tap_passed(c.sk, conn, TAP_RX, 0, ret);
 		return 0;
 	}
 	if (place_any(&c, conn, TAP_RX, nr, r))
@@ -213,6 +213,6 @@ SEC("raw_tp/tcp_rcv_space_adjust")
 int tcp_rcv_space_adjust(struct bpf_raw_tracepoint_args *ctx)
 {
 	if (CALL_NR(user_regs(current_task())) == NR_SPLICE)
-		tap_moved((struct sock *)ctx->args[0], TAP_RX);
+		tap_moved((struct sock *)ctx->args[0], TAP_RX, 0);
 	return 0;
 }

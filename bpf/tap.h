@@ -274,6 +274,9 @@ enum tap_conn_flag {
 	/* A part of the open head found no room: no more of it is copied. */
 	CONN_LOSING_RX = 1 << 13,
 	CONN_LOSING_TX = 1 << 14,
+	/* MPTCP: positions are counted here, as those of the plain text of TLS
+	 */
+	CONN_COUNTED = 1 << 15,
 };
 
 /* What is known of a connection that is, or may be, HTTP/2. */

@@ -306,10 +306,6 @@ static __noinline int plain_moved(struct tap_call *c, __u32 dir, __u64 first_ns,
 				  __u32 front)
 {
 	struct tap_conn *conn;
-	struct copy_cut cut = { .dir = dir & 1, .flags = TAP_F_TLS };
-	__u64 now = bpf_ktime_get_ns();
-	__u32 pos;
-	__u8 kind, look;
 
 	if (!c)
 		return 0;
@@ -317,25 +313,7 @@ static __noinline int plain_moved(struct tap_call *c, __u32 dir, __u64 first_ns,
 	if (!conn || conn->verdict == VERDICT_IGNORED ||
 	    conn->verdict == VERDICT_TLS)
 		return 0;
-	pos = dir == TAP_RX ? conn->done.rx_seq : conn->done.tx_seq;
-	kind = judge(c, conn, cut.dir, pos, &look);
-	if (kind == CALL_UNKNOWN)
-		tap_count(TAP_C_READ_FAULTS);
-	if (kind == CALL_COPY) {
-		cut.pos = pos;
-		cut.first_ns = dir == TAP_RX ? now : first_ns;
-		cut.last_ns = now;
-		cut.look = look;
-		take(c, conn, &cut);
-	}
-	if (dir == TAP_RX) {
-		conn->done.rx_seq = pos + c->len;
-		conn->done.rx_ns = now;
-	} else {
-		conn->done.tx_seq = pos + c->len;
-		conn->done.tx_ns = now;
-	}
-	return 0;
+	return tap_counted(c, conn, dir, first_ns);
 }
 
 /*

@@ -41,6 +41,8 @@ __noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
 	if (!c || !conn || is_opaque(conn, c, 0))
 		return 0;
 	cut.first_ns = now = bpf_ktime_get_ns();
+	if (conn->flags & CONN_COUNTED)
+		return tap_counted(c, conn, TAP_TX, conn->tx_entry_ns ?: now);
 	seq = sock_tx_seq(c->sk) - c->after;
 	cut.pos = seq - c->len;
 	if (c->after == -c->len) {
@@ -209,7 +211,7 @@ static __always_inline void tap_passing(struct sock *sk, struct tap_conn *conn,
 					__u32 len)
 {
 	if (sock_has_room(sk, len))
-		tap_passed(sk, conn, TAP_TX, len);
+		tap_passed(sk, conn, TAP_TX, len, len);
 	else if (conn->verdict == VERDICT_HTTP || conn->verdict == VERDICT_H2)
 		be_late(conn);
 }
@@ -223,6 +225,9 @@ static __always_inline struct tap_conn *tap_returned(struct sock *sk,
 {
 	struct tap_conn *conn = conn_of(sk, tgid);
 
+	/* Its writes are not seen to begin, so that it is late for good. */
+	if (conn && conn->flags & CONN_COUNTED)
+		return is_backed_off(conn, TAP_TX) ? NULL : conn;
 	if (!conn ||
 	    (!(conn->flags & CONN_LATE) && saw_writes(conn, sock_tx_seq(sk))))
 		return NULL;
@@ -236,7 +241,7 @@ static __noinline int tap_refused(struct sock *sk)
 	__u64 key = (__u64)sk;
 	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
 
-	if (!conn)
+	if (!conn || conn->flags & CONN_COUNTED)
 		return 0;
 	not_late(conn);
 	if (conn->tx_kind == CALL_SENT || conn->tx_kind == CALL_BODY)
