@@ -48,8 +48,9 @@ static __noinline int note_end(struct sock *sk, __u32 twin)
  */
 static __noinline int tap_closed(struct sock *sk)
 {
-	if (note_end(sk, 0) != VERDICT_HTTP && tap_tls)
-		note_end(sk, TAP_TWIN);
+	if (note_end(sk, 0) != VERDICT_HTTP && tap_tls &&
+	    note_end(sk, TAP_TWIN) == VERDICT_IGNORED)
+		note_end(sk, TAP_TWIN | TAP_INNER);
 	/* No other tracepoint shows that such a socket goes. */
 	if (TAP_SEES_MPTCP && sock_is_mptcp(sk))
 		tap_destroyed(sk);
@@ -94,8 +95,9 @@ static __noinline int close_conn(struct sock *sk, __u32 twin)
  */
 static __noinline int tap_destroyed(struct sock *sk)
 {
-	if (close_conn(sk, 0) != VERDICT_HTTP && tap_tls)
-		close_conn(sk, TAP_TWIN);
+	if (close_conn(sk, 0) != VERDICT_HTTP && tap_tls &&
+	    close_conn(sk, TAP_TWIN) == VERDICT_IGNORED)
+		close_conn(sk, TAP_TWIN | TAP_INNER);
 	return 0;
 }
 

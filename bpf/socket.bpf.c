@@ -89,7 +89,8 @@ static __always_inline bool place_write(struct tap_call *c,
 /*
  * Runs for each buffer of the kernel that a write fills, under the socket's
  * lock. The system call's arguments only count if the bytes are in the
- * program's memory: a call on a file can make the kernel use a socket.
+ * program's memory: a call on a file can make the kernel use a socket. Else the
+ * write is inspected when it returns, and it is known whose it is.
  */
 SEC("raw_tp/tcp_sendmsg_locked")
 int tcp_sendmsg_locked(struct bpf_raw_tracepoint_args *ctx)
@@ -113,10 +114,11 @@ int tcp_sendmsg_locked(struct bpf_raw_tracepoint_args *ctx)
 	type = READ(struct msghdr, msg, msg_iter.iter_type);
 	r = user_regs(task);
 	nr = CALL_NR(r);
-	if ((type != bpf_core_enum_value(enum iter_type, ITER_UBUF) &&
-	     type != bpf_core_enum_value(enum iter_type, ITER_IOVEC)) ||
-	    !is_write(nr))
+	if (!is_write(nr))
 		tap_passing(c.sk, conn, c.len);
+	else if (type != bpf_core_enum_value(enum iter_type, ITER_UBUF) &&
+		 type != bpf_core_enum_value(enum iter_type, ITER_IOVEC))
+		be_late(conn); /* copied already: its socket is in a sockmap */
 	else if (!place_write(&c, conn, msg, nr, r))
 		be_late(conn);
 	else if (nr == NR_SENDMMSG)

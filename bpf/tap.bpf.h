@@ -569,7 +569,8 @@ static __noinline int tap_ended(struct sock *sk, int dir)
 	if (end_conn(sk, 0, dir) == VERDICT_HTTP || !tap_tls)
 		return 0;
 	if (dir == TAP_TX) {
-		end_conn(sk, TAP_TWIN, dir);
+		if (end_conn(sk, TAP_TWIN, dir) == VERDICT_IGNORED)
+			end_conn(sk, TAP_TWIN | TAP_INNER, dir);
 		return 0;
 	}
 	id = bpf_get_current_pid_tgid();

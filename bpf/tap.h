@@ -365,6 +365,8 @@ struct tap_conn {
  * TLS.
  */
 #define TAP_TWIN 1
+/* With TAP_TWIN: the plain text inside the TLS that goes through that TLS. */
+#define TAP_INNER 2
 
 #define TAP_PIECE_MAX 512 /* data bytes in one DATA record */
 

@@ -3,7 +3,7 @@
 """
 What other programs do with HTTP: headers of the PROXY protocol, early hints,
 chunks with pauses, answers before the body was read, odd request lines, TCP
-fast open, MPTCP. What the programs count themselves is the truth.
+fast open, MPTCP, sockmaps, TLS in TLS. What the programs count themselves is the truth.
 """
 
 import collections
@@ -11,8 +11,10 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
 
 from harness import FAMILY, Redtap, Report, Skip, check, equal, eventually, \
@@ -374,6 +376,90 @@ def mptcp(rt):
           {("GET", None, "200", None): 27})
 
 
+SOCKMAP = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+struct key { __u32 a, b, p, q; };
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, 64);
+	__type(key, struct key);
+	__type(value, __u32);
+} socks SEC(".maps");
+SEC("sockops") int ops(struct bpf_sock_ops *s)
+{
+	struct key k = { s->local_ip4, s->remote_ip4, s->local_port,
+			 bpf_ntohl(s->remote_port) };
+	if ((k.p == PORT || k.q == PORT) &&
+	    (s->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB ||
+	     s->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB))
+		bpf_sock_hash_update(s, &socks, &k, BPF_ANY);
+	return 0;
+}
+SEC("sk_msg") int msg(struct sk_msg_md *m) { return SK_PASS; }
+char _license[] SEC("license") = "GPL";
+"""
+
+
+def sockmap(rt):
+    """sockets in a sockmap, whose verdict passes all on"""
+    need("bpftool", "clang-14", "unshare")
+    if rt.capture() in ("fentry", "kprobe"):
+        raise Skip("writes to such a socket do not call tcp_sendmsg()")
+    where, port = rt.dir / "sockmap", PORT + 11
+    where.mkdir()
+    (where / "s.c").write_text(SOCKMAP.replace("PORT", str(port)))
+    subprocess.run(["clang-14", "-O2", "-g", "-target", "bpf",
+                    f"-I/usr/include/{os.uname().machine}-linux-gnu", "-c",
+                    "s.c", "-o", "s.o"], cwd=where, check=True)
+    before = rt.quiet()
+    script = f"""
+set -e; mkdir fs cg; mount -t bpf b fs; mount -t cgroup2 c cg
+mkdir cg/redtap-it; echo $$ >cg/redtap-it/cgroup.procs
+bpftool prog loadall s.o fs/p pinmaps fs/m
+bpftool prog attach pinned fs/p/msg msg_verdict pinned fs/m/socks
+bpftool cgroup attach cg/redtap-it sock_ops pinned fs/p/ops
+{sys.executable} {__file__} drive serve-tcp-tcp {port}
+bpftool map dump pinned fs/m/socks | tail -1 >&2
+bpftool cgroup detach cg/redtap-it sock_ops pinned fs/p/ops
+bpftool prog detach pinned fs/p/msg msg_verdict pinned fs/m/socks
+echo $$ >cg/cgroup.procs; rmdir cg/redtap-it
+"""
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=where,
+                          env=service("sockmap"), timeout=60,
+                          capture_output=True, text=True)
+    equal("exit status", (done.returncode, done.stderr if done.returncode
+                          else ""), (0, ""))
+    delta = rt.quiet().minus(before)
+    equal("server", counts(delta, "server", "sockmap"),
+          {("GET", "/mp", "200", None): 9})
+    equal("client", counts(delta, "client", "sockmap"),
+          {("GET", None, "200", None): 9})
+
+
+def tls_in_tls(rt):
+    """TLS inside TLS: curl asks an https origin through an https proxy"""
+    need("curl", "openssl")
+    where, port = rt.dir / "tls-in-tls", PORT + 12
+    where.mkdir()
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes",
+                    "-keyout", "k", "-out", "c", "-days", "1", "-subj",
+                    "/CN=x"], cwd=where, check=True, capture_output=True)
+    before = rt.quiet()
+    rt.spawn([sys.executable, __file__, "drive", "tunnel", port], "tunnel",
+             cwd=where, env=service("tunnel"))
+    listens(port + 2)
+    url = f"https://127.0.0.1:{port + 1}/x"
+    curl("tunnel-curl", "-k", "--proxy-insecure", "-x",
+         f"https://127.0.0.1:{port}", url, url, url)
+    delta = rt.quiet().minus(before)
+    want = {("CONNECT", "200"): 1, ("GET", "200"): 3}
+    for role, have in (("server", counts(delta, "server", "tunnel")),
+                       ("client", curls(delta, "tunnel-curl"))):
+        equal(role, {(k[0], k[2]): n for k, n in have.items()}, want)
+
+
 # --- drivers, in a process of their own ---------------------------------------
 
 def drive(what, port, name):
@@ -459,6 +545,40 @@ def serve_mptcp(server, client, port):
     os.wait()
 
 
+def drive_tunnel(port):
+    """An origin and a proxy, both with TLS; port + 2 says that they listen."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain("c", "k")
+    listeners = [socket.create_server(("127.0.0.1", port + i))
+                 for i in range(3)]
+
+    def head(s):
+        got = b""
+        while b"\r\n\r\n" not in got:
+            got += s.recv(4096)
+
+    def origin():
+        s = context.wrap_socket(listeners[1].accept()[0], server_side=True)
+        for _ in range(3):
+            head(s)
+            s.sendall(OK)
+        s.recv(1)
+
+    def pump(a, b):
+        while data := a.recv(65536):
+            b.sendall(data)
+        b.shutdown(socket.SHUT_WR)
+
+    threading.Thread(target=origin, daemon=True).start()
+    s = context.wrap_socket(listeners[0].accept()[0], server_side=True)
+    head(s)
+    out = socket.create_connection(("127.0.0.1", port + 1))
+    s.sendall(b"HTTP/1.1 200 ok\r\n\r\n")
+    threading.Thread(target=pump, args=(out, s), daemon=True).start()
+    pump(s, out)
+    time.sleep(5)
+
+
 def driver(what, port):
     if what.startswith("serve-"):
         serve_mptcp(*what.split("-")[1:], port)
@@ -472,7 +592,7 @@ CASES = [("pp1", lambda rt: proxy_headers(rt, ""), proxy_headers.__doc__),
           proxy_headers.__doc__ + ", version 2")] + \
         [(f.__name__, f, f.__doc__) for f in
          (early_hints, apache_remoteip, squid, chunks, early_answers,
-          lower_case, fast_open, mptcp)]
+          lower_case, fast_open, mptcp, sockmap, tls_in_tls)]
 
 
 def main():
