@@ -74,6 +74,7 @@ tests="
 	shellcheck
 	socat
 	sqlite3
+	squid
 	util-linux
 	valgrind
 	varnish
