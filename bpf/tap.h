@@ -356,7 +356,7 @@ struct tap_conn {
 	__u8 front; /* enum tap_front; twins only */
 	__u8 error; /* sk_err when TCP was done with it */
 	__u8 h2; /* enum tap_h2_flag */
-	__u8 shaped; /* calls that looked like HTTP/2 */
+	__u8 shaped; /* frames that looked like HTTP/2 */
 	struct tap_walk walk[2]; /* VERDICT_H2, by direction */
 };
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "proto/resource.gen.h"
+#include "proto/samples.h"
 
 /*
  * The columnar batch, as both ends see it, and its envelope. Files that may use
@@ -223,6 +224,7 @@ struct batch {
 	struct batch_rollups rollups;
 	struct batch_losses losses;
 	struct batch_info info;
+	struct batch_samples samples;
 };
 
 /* Makes a deep copy, released by batch_info_free(). -ENOMEM. */
@@ -277,6 +279,9 @@ int batch_encode(const struct batch *b, void **data, size_t *len);
  */
 int batch_put_head(const struct batch *head, const void *data, size_t len,
 		   void **out, size_t *out_len);
+
+/* The protocol that a receiver of these encoded bytes must speak. */
+uint32_t batch_protocol(const void *data, size_t len);
 
 /* The envelope of a batch. */
 struct push {

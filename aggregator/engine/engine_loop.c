@@ -10,6 +10,7 @@
 #define WINDOWS_PENDING_MAX 100000u /* deltas in memory that force a flush */
 #define WORTH_A_COMMIT ((size_t)256 << 10) /* bytes that can end a pause */
 #define IDLE_MS 100u /* between checks for due work without messages */
+#define AGENTS_PER_MS 50u /* connections that make a pause 1 ms longer */
 
 static struct engine_due what_is_due(struct engine *e, uint64_t now)
 {
@@ -42,12 +43,17 @@ static void windows_flushed(struct engine *e, uint64_t started)
 /*
  * Sets the time of the next commit: after a pause of three times what a commit
  * takes, but at most the configured interval. wait_for_group() may end the
- * pause earlier.
+ * pause earlier. A commit takes some 0.3 ms of CPU, whatever is in it. Many
+ * agents send at many different times, so that there is always something to
+ * commit; the pause is longer then.
  */
 static void pace(struct engine *e)
 {
 	uint64_t now = clock_mono_ns(), gap = 3 * e->commit_ns;
+	uint64_t crowd = e->connections * CLOCK_NS_PER_MS / AGENTS_PER_MS;
 
+	if (gap < crowd)
+		gap = crowd;
 	if (gap > ms_ns(e->opt.commit_interval_ms))
 		gap = ms_ns(e->opt.commit_interval_ms);
 	e->next_commit_ns = now + gap;
@@ -102,6 +108,7 @@ static void decide_pace(struct engine *e)
 	struct gate_stats stats;
 
 	gate_stats(e->gate, &stats);
+	e->connections = stats.connections;
 	gather_note(&e->gather, cpu_ns - e->cpu_ns, e->n_answered,
 		    bytes - e->cpu_bytes);
 	e->pending.gather_ms = gather_decide(

@@ -214,7 +214,8 @@ static unsigned width(uint32_t n)
 static void weigh(struct h2 *h, const struct h2_stream *s,
 		  const struct h2_head *head)
 {
-	if (h->proved || !s->requested || !head->status || head->disordered)
+	if (h->proved || !s->requested || head->disordered ||
+	    (!head->status && !head->evidence))
 		return;
 	h->evidence = (uint16_t)(h->evidence + s->evidence + head->evidence +
 				 width(s->id));

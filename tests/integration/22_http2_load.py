@@ -106,6 +106,25 @@ def inside_tls(rt, streams):
     note(f"{streams} streams at once in TLS: {rate:.0f} requests/s")
 
 
+def graph(rt):
+    """Each request is one edge with both its sides."""
+    edges = collections.Counter()
+
+    def settled():
+        edges.clear()
+        for labels, n in rt.lines("traces_service_graph_request_total").select(
+                "traces_service_graph_request_total").items():
+            have = dict(labels)
+            if "h2load" in have.values():
+                edges[have["client"], have["server"],
+                      have.get("connection_type", "")] += int(n)
+        return sum(edges.values()) >= 6 * REQUESTS
+    eventually("all requests are edges", settled)
+    equal("edges", dict(edges), {
+        ("h2load", "nghttpd", ""): 3 * REQUESTS,
+        ("h2load", "nghttpd-tls", ""): 3 * REQUESTS})
+
+
 def main():
     report = Report()
     with Redtap(web=21404, config=CONFIG) as rt:
@@ -134,6 +153,9 @@ def main():
                 plain(rt, streams)
             with report.case(f"the same inside TLS, {streams} at once"):
                 inside_tls(rt, streams)
+        with report.case("in the service graph each request is one edge, with "
+                         "a hundred at once on a connection too"):
+            graph(rt)
         rt.finish(report)
     report.exit()
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-grpc_client.py PORT ROUNDS: every kind of call with every code, then cancelled
-calls, missed deadlines and a method that the server does not have. Prints how
-often each (method, code) ended, and how long a stream of 3 s took.
+grpc_client.py PORT ROUNDS [ROUNDS]: every kind of call with every code, then
+cancelled calls, missed deadlines and a method that the server does not have.
+Prints how often each (method, code) ended, and how long a stream of 3 s took.
+The second time, after a line of input, only answered calls are made.
 """
 
 import collections
@@ -47,7 +48,7 @@ def cancel():
     end("ServerStream", "cancelled")
 
 
-for i in range(int(sys.argv[2])):
+def answered():
     for code in range(17):
         one = ask(code=code)
         call("unary_unary", "Unary", one)
@@ -56,6 +57,10 @@ for i in range(int(sys.argv[2])):
         call("stream_stream", "Bidi", iter([one] * 3))
         if code:
             call("unary_unary", "Refused", one)
+
+
+for _ in range(int(sys.argv[2])):
+    answered()
     call("unary_unary", "Missing", ask(code=0))
     cancel()
     if call("unary_unary", "Late", b"", timeout=0.2) != 4:
@@ -65,4 +70,10 @@ begun = time.monotonic()
 call("unary_stream", "ServerStream", ask(code=0, messages=1, wait=3))
 took = time.monotonic() - begun
 print(json.dumps({"ended": ended, "took": took}), flush=True)
+if len(sys.argv) > 3:
+    sys.stdin.readline()
+    ended.clear()
+    for _ in range(int(sys.argv[3])):
+        answered()
+    print(json.dumps({"ended": ended}), flush=True)
 sys.stdin.read()
