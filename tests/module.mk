@@ -241,6 +241,10 @@ bench-retention: all ## The longest stall of ingest while retention runs
 docs/METRICS.md: $(B)/tests/unit/aggregator/expose/test_metrics ## Make the page of metrics
 	$(Q)REDTAP_GOLDEN=write $< >/dev/null
 
+.PHONY: README.md
+README.md: $(B)/tests/unit/probe-agent/test_unseen ## Make the list of what is not seen
+	$(Q)REDTAP_GOLDEN=write $< >/dev/null
+
 # Other kernels: their verifier, every front-end, exact counts.
 KERNEL ?=
 .PHONY: vm
