@@ -270,10 +270,15 @@ static const char *take_events(const Redtap__Events *m, struct batch *b)
 	return NULL;
 }
 
-static void take_losses(const Redtap__Losses *m, struct batch_losses *l)
+static const char *take_losses(const Redtap__Losses *m, struct batch_losses *l)
 {
 	if (!m)
-		return;
+		return NULL;
+	if (m->captured >= LIMIT_LOSSES || m->packed >= LIMIT_LOSSES ||
+	    m->rolled_up >= LIMIT_LOSSES ||
+	    !below_u64(m->dropped, m->n_dropped, LIMIT_LOSSES) ||
+	    !below_u64(m->counters, m->n_counters, LIMIT_LOSSES))
+		return "losses: counter over LIMIT_LOSSES";
 	l->captured = m->captured;
 	l->packed = m->packed;
 	l->rolled_up = m->rolled_up;
@@ -282,6 +287,7 @@ static void take_losses(const Redtap__Losses *m, struct batch_losses *l)
 		l->dropped[i] = m->dropped[i];
 	for (size_t i = 0; i < AGENT_COUNTERS && i < m->n_counters; i++)
 		l->counters[i] = m->counters[i];
+	return NULL;
 }
 
 static bool label_valid(const char *s)
@@ -360,7 +366,7 @@ static const char *take_columns(struct batch_arena *a, const Redtap__Batch *m,
 	if (!reason)
 		reason = take_info(m->info, &b->info);
 	if (!reason)
-		take_losses(m->losses, &b->losses);
+		reason = take_losses(m->losses, &b->losses);
 	return reason;
 }
 
@@ -448,6 +454,8 @@ int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
 	if (!why)
 		return 0;
 	memset(out, 0, sizeof(*out));
+	if (a->out_of_memory || columns->out_of_memory)
+		return -ENOMEM;
 	if (reason)
 		*reason = why;
 	return -EPROTO;

@@ -170,8 +170,9 @@ void batch_arena_free(struct batch_arena *a); /* NULL is fine */
 
 /*
  * Decodes and validates len bytes. *out borrows from the arena until its next
- * use, and from data. -EPROTO: not a batch, over a limit, or out of memory;
- * *reason, unless reason is NULL, is a static text that says what and where.
+ * use, and from data. -EPROTO: not a batch, or over a limit; *reason, unless
+ * reason is NULL, is a static text that says what and where. -ENOMEM: the batch
+ * may be valid.
  */
 int batch_decode(struct batch_arena *a, const void *data, size_t len,
 		 struct batch *out, const char **reason);

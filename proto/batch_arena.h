@@ -3,6 +3,7 @@
 #define PROTO_BATCH_ARENA_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The inside of the arena of batch.h, for batch.c only. */
@@ -13,6 +14,7 @@ struct batch_arena {
 	struct block *first; /* kept for the next batch */
 	struct block *extra; /* more blocks, of this batch only */
 	size_t total; /* bytes given to this batch */
+	bool out_of_memory; /* an allocation failed, but not by the limit */
 	ProtobufCAllocator allocator;
 };
 
