@@ -60,6 +60,7 @@ static struct engine_options limits(const struct aggregator_config *c)
 		.window_retention_s = c->retention.windows_age_s,
 		.window_retention_bytes = c->retention.windows_bytes,
 		.series_idle_s = c->series.idle_s,
+		.agent_idle_s = c->agents.idle_s,
 	};
 }
 
@@ -101,6 +102,8 @@ static int web_reload(void *arg, char *why, size_t why_size)
 		err = engine_renew_tls(s->engine, fresh->ingest.cert_file,
 				       fresh->ingest.key_file,
 				       fresh->ingest.ca_file);
+	if (!err)
+		err = engine_set_token(s->engine, fresh->ingest.token_file);
 	if (!err)
 		apply(s, fresh);
 	else
@@ -171,6 +174,7 @@ static int start_engine(struct serve *s)
 	o.cert_file = c->ingest.cert_file;
 	o.key_file = c->ingest.key_file;
 	o.ca_file = c->ingest.ca_file;
+	o.token_file = c->ingest.token_file;
 	o.queue_bytes = c->ingest.queue_bytes;
 	o.max_agents = c->ingest.max_agents;
 	o.edge_wait_us = (uint64_t)c->graph.wait_s * 1000000;

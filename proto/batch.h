@@ -201,6 +201,15 @@ int batch_encode(const struct batch *b, void **data, size_t *len);
 int batch_put_head(const struct batch *head, const void *data, size_t len,
 		   void **out, size_t *out_len);
 
+/* The sender's outbox when it sends. */
+struct push_health {
+	bool told; /* false: the message does not say */
+	uint64_t outbox_bytes, outbox_batches;
+	uint64_t oldest_ms; /* age of the oldest batch */
+	uint64_t acknowledged_ms; /* since the last acknowledgement */
+	bool acknowledged; /* false: there was none yet */
+};
+
 /* The envelope of a batch. */
 struct push {
 	uint32_t protocol;
@@ -208,6 +217,12 @@ struct push {
 	int64_t clock_us; /* now by the clock of its times; 0: not running */
 	const void *batch; /* borrowed from the message */
 	size_t batch_len;
+	struct push_health health;
+	const char *token; /* borrowed, not terminated; NULL: none */
+	size_t token_len; /* at most LIMIT_TOKEN_BYTES */
+	/* Without a batch: the agent that asks whether it would be heard. */
+	const char *ask; /* borrowed, not terminated; NULL: a batch follows */
+	size_t ask_len; /* at most LIMIT_AGENT_BYTES */
 };
 /* Encodes a message; *data is malloc'd and the caller's. -EMSGSIZE, -ENOMEM. */
 int push_encode(const struct push *p, void **data, size_t *len);
@@ -215,7 +230,7 @@ int push_encode(const struct push *p, void **data, size_t *len);
  * Encodes only the part of a message before the bytes of the batch, which the
  * caller appends as they are. p->batch is not used. Returns the length.
  */
-#define PUSH_HEAD_MAX 35
+#define PUSH_HEAD_MAX 468
 size_t push_head(const struct push *p, uint8_t out[PUSH_HEAD_MAX]);
 /* *out borrows from data. -EPROTO: malformed, or without a batch. */
 int push_decode(const void *data, size_t len, struct push *out);

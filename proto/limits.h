@@ -21,6 +21,7 @@
 #define LIMIT_ROLLUP_BUCKETS (1u << 20)
 #define LIMIT_CONNECTIONS 65536u
 #define LIMIT_PROBES 256u
+#define LIMIT_TOKEN_BYTES 128u /* of a push */
 
 /*
  * Limits of single values, so that no sum over one batch overflows 63 bits: of

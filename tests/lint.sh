@@ -94,9 +94,9 @@ rooms() {
 		aggregator/graph series
 		aggregator/fold graph series views
 		aggregator/store fold graph ledger
-		aggregator/snapshot fold graph ledger series views
+		aggregator/snapshot fold graph ingest ledger series views
 		aggregator/engine fold ingest ledger snapshot store views
-		aggregator/expose snapshot views
+		aggregator/expose ingest snapshot views
 		aggregator/web expose series snapshot store
 		aggregator/config expose views
 		aggregator/cli config engine snapshot web
@@ -140,7 +140,7 @@ rooms() {
 	nng/ probe-agent/(outbox/uplink(_tls)?|synth/fleet)|aggregator/ingest/gate(_conn|_state|_tls)?
 	sqlite3 probe-agent/outbox/outbox_disk|aggregator/store/store(_[a-z]+)?
 	microhttpd aggregator/web/web(_[a-z]+)?
-	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_tls)
+	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_(tls|credentials))
 	crypt\.h aggregator/web/web_auth
 	cyaml probe-agent/config/config|aggregator/config/config(_[a-z]+)?
 	yaml\.h aggregator/web/web_config|common/conffile_ranges

@@ -46,7 +46,12 @@ struct engine_options {
 	uint64_t edge_wait_us, edge_skew_us; /* [15 s, 0.1 s] */
 	size_t max_waiting; /* [262 144] */
 
-	size_t max_agents; /* ids in the ledger [65 536] */
+	size_t max_agents; /* ids in memory [65 536] */
+	/* From then on a silent agent may leave the memory. [3 600 000] */
+	uint32_t agent_silent_ms;
+	/* Agents silent for this long are not shown. [0: all are] */
+	uint64_t agent_idle_s;
+	const char *token_file; /* agents must have this token; NULL: none */
 	size_t max_window_series; /* label sets of windows [100 000] */
 	/* An event whose end is further off counts as if it ended now. */
 	uint32_t clock_future_s; /* [60] */
@@ -71,7 +76,22 @@ int engine_start(struct engine *e);
  */
 int engine_save(struct engine *e);
 
-/* Applies opt's retention and series_idle_s, nothing else. Any thread. */
+/*
+ * Forgets an agent: its place in the ledger and what is shown of it, but not
+ * the requests that were counted. Its next batch is that of a new agent. Waits
+ * for the engine's thread. -ENOENT: no such agent; -ETIMEDOUT: the engine does
+ * not answer; errors of the store. Any thread, once started.
+ */
+int engine_forget(struct engine *e, const char *agent);
+
+/*
+ * Reads the token file again, which is made if there is none. NULL: no token is
+ * asked for. Errors of token_read(), logged; then the old one stays in force.
+ * Any thread.
+ */
+int engine_set_token(struct engine *e, const char *file);
+
+/* Applies opt's retention and idle times, nothing else. Any thread. */
 void engine_set_limits(struct engine *e, const struct engine_options *opt);
 
 /* Reads renewed TLS files, as gate_renew_tls() does. Any thread. */

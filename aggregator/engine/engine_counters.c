@@ -32,6 +32,8 @@ static size_t lasting(struct snapshot_engine *c, uint64_t *out[LASTING_MAX])
 	out[n++] = &c->fold_ns_total;
 	out[n++] = &c->retired_epochs;
 	out[n++] = &c->corrected;
+	out[n++] = &c->mended;
+	out[n++] = &c->agents_evicted;
 	return n;
 }
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "aggregator/fold/fold_state.h"
+#include "common/sums.h"
 #include "proto/buckets.h"
 
 #define LINE 64u
@@ -42,7 +43,8 @@ static int approach_row(struct fold *f, const struct fold_input *fb,
 		struct series_slot *s = r->slot[k];
 
 		/* Has the batch already, unless this very turn put it there. */
-		if (s->log_id >= fb->log_id && s->turn != f->turn)
+		if ((s->log_id >= fb->log_id || s->count >= SERIES_COUNT_MAX) &&
+		    s->turn != f->turn)
 			continue;
 		r->view[n] = r->view[k];
 		r->slot[n++] = s;
@@ -72,11 +74,14 @@ static int count_window(struct fold *f, const struct fold_row *r,
 {
 	if (!w)
 		return 0;
-	w->count += t->count;
+	w->count = sums_add(w->count, t->count);
 	w->errors += r->error ? t->count : 0;
-	w->duration_sum_us += t->sum[MEASURE_DURATION];
-	w->request_bytes_sum += t->sum[MEASURE_REQUEST_BYTES];
-	w->response_bytes_sum += t->sum[MEASURE_RESPONSE_BYTES];
+	w->duration_sum_us =
+		sums_add(w->duration_sum_us, t->sum[MEASURE_DURATION]);
+	w->request_bytes_sum =
+		sums_add(w->request_bytes_sum, t->sum[MEASURE_REQUEST_BYTES]);
+	w->response_bytes_sum =
+		sums_add(w->response_bytes_sum, t->sum[MEASURE_RESPONSE_BYTES]);
 	return fold_add_events(f, MEASURE_DURATION, &w->span, e, n);
 }
 
@@ -128,8 +133,9 @@ static int finish_row(struct fold *f, struct fold_row *r,
 		struct series_slot *s = r->slot[k];
 
 		s->count += total->count;
-		s->sum += v->sum == MEASURE_NONE ? total->count
-						 : total->sum[v->sum];
+		s->sum = sums_add(s->sum, v->sum == MEASURE_NONE
+						  ? total->count
+						  : total->sum[v->sum]);
 		s->log_id = fb->log_id;
 		s->turn = f->turn;
 		s->active_us = fb->received_us;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/hash_index.h"
+#include "common/sums.h"
 
 #define CACHE_MAX 65536u /* entries; then the next batch empties it */
 #define NO_SLOT UINT32_MAX
@@ -276,7 +277,7 @@ static int count_edge(void *arg, const struct graph_edge *g)
 			s->sum++;
 			continue;
 		}
-		s->sum += value_of(g, view->source);
+		s->sum = sums_add(s->sum, value_of(g, view->source));
 		err = fold_add_us(e->fold, &s->span, value_of(g, view->source));
 	}
 	return err;

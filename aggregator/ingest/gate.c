@@ -15,6 +15,8 @@
 #define RUBBISH_MAX 8u /* invalid messages, then the connection is closed */
 #define WAIT_MS 5000u
 #define BODY_MS 15000u
+#define FIRST_MS 60000u
+#define IDLE_MS 600000u /* agents say something at least every 5 s */
 #define CONNECTIONS_MAX 65536u
 
 static int from_nng(int rv)
@@ -140,9 +142,13 @@ int gate_open(struct gate **out, const struct gate_options *opt)
 		opt->max_connections ? opt->max_connections : CONNECTIONS_MAX;
 	g->wait_ns = (opt->wait_ms ? opt->wait_ms : WAIT_MS) * CLOCK_NS_PER_MS;
 	g->body_ns = (opt->body_ms ? opt->body_ms : BODY_MS) * CLOCK_NS_PER_MS;
+	g->first_ns =
+		(opt->first_ms ? opt->first_ms : FIRST_MS) * CLOCK_NS_PER_MS;
+	g->idle_ns = (opt->idle_ms ? opt->idle_ms : IDLE_MS) * CLOCK_NS_PER_MS;
+	err = refusal_new(&g->refusals);
 	g->listener = calloc(opt->n_urls + 1, sizeof(*g->listener));
 	if (!g->listener)
-		err = -ENOMEM;
+		err = err ? err : -ENOMEM;
 	for (size_t i = 0; i < opt->n_urls && !err; i++)
 		err = listen_on(g, opt, opt->urls[i]);
 	if (err < 0) {
@@ -202,6 +208,7 @@ void gate_close(struct gate *g)
 		g->newest = c->older;
 		gate_conn_free(c);
 	}
+	refusal_free(g->refusals);
 	pthread_cond_destroy(&g->arrived);
 	pthread_mutex_destroy(&g->mutex);
 	free(g);
@@ -290,6 +297,21 @@ bool gate_may_be(struct gate *g, const struct gate_request *r,
 	return !c->tls || gate_tls_peer_is(c->stream, agent);
 }
 
+int64_t gate_certificate_s(const struct gate_request *r)
+{
+	const struct gate_conn *c = r->handle;
+
+	return c->tls ? gate_tls_peer_expires(c->stream) : 0;
+}
+
+void gate_refuse(struct gate *g, const struct gate_request *r,
+		 enum refusal cause, const char *agent, const char *detail)
+{
+	const struct gate_conn *c = r->handle;
+
+	refusal_tell(g->refusals, cause, c->peer, agent, detail);
+}
+
 static bool too_much_rubbish(struct gate *g, struct gate_conn *c)
 {
 	if (++c->rubbish < RUBBISH_MAX)
@@ -310,8 +332,11 @@ void gate_reply(struct gate *g, struct gate_request *r,
 	free(c->body);
 	c->body = NULL;
 	gate_queue_release(g, c->len);
+	if (reply->status == REPLY_ACCEPTED)
+		gate_queue_prove(g, c);
 	if (rubbish && too_much_rubbish(g, c))
-		gate_conn_die(c);
+		gate_conn_refuse(c, REFUSAL_RUBBISH,
+				 "too many invalid messages");
 	else
 		gate_conn_answer(c, reply);
 }
@@ -323,4 +348,5 @@ void gate_stats(struct gate *g, struct gate_stats *out)
 	out->connections = g->n_conns;
 	out->held_bytes = g->leased_bytes;
 	pthread_mutex_unlock(&g->mutex);
+	refusal_counts(g->refusals, out->refused);
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "aggregator/ingest/refusal.h"
 #include "proto/batch.h"
 
 /*
@@ -24,8 +25,11 @@ struct gate_options {
 	const char *cert_file, *key_file, *ca_file;
 	size_t queue_bytes; /* limit of all messages not answered yet */
 	size_t max_connections; /* 0: 65 536 */
-	/* Time-outs for room in the queue [5 s] and for the body [15 s]. */
-	uint32_t wait_ms, body_ms;
+	/*
+	 * Time-outs for room in the queue [5 s], for the body [15 s], for the
+	 * first message [60 s] and for each further one [10 min].
+	 */
+	uint32_t wait_ms, body_ms, first_ms, idle_ms;
 };
 
 /* One message; the gate owns its data until gate_reply(). */
@@ -84,6 +88,21 @@ bool gate_may_be(struct gate *g, const struct gate_request *r,
 		 const char *agent);
 
 /*
+ * When certificate and CA of the TLS files in force expire, the first of each;
+ * unix time, 0: there are none. Any thread.
+ */
+struct gate_tls_expiry {
+	int64_t own_s, ca_s;
+};
+void gate_tls_expires(struct gate_tls_expiry *out);
+/* When the sender's certificate expires, unix time; 0: it has none. */
+int64_t gate_certificate_s(const struct gate_request *r);
+
+/* Counts and logs that a message is refused or held back; see refusal.h. */
+void gate_refuse(struct gate *g, const struct gate_request *r,
+		 enum refusal cause, const char *agent, const char *detail);
+
+/*
  * Sends the reply and frees the message. rubbish: the message was invalid; a
  * connection that brings too many of those is closed.
  */
@@ -93,7 +112,7 @@ void gate_reply(struct gate *g, struct gate_request *r,
 struct gate_stats {
 	uint64_t messages, bytes, busy, cut_off;
 	uint64_t waited; /* messages that had to wait for room */
-	uint64_t turned_away; /* connections refused beyond the maximum */
+	uint64_t refused[REFUSALS];
 	uint64_t connections, held_bytes; /* current values */
 };
 void gate_stats(struct gate *g, struct gate_stats *out);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "aggregator/ingest/gate_state.h"
+#include "aggregator/ingest/gate_tls.h"
 #include "common/clock.h"
 #include "proto/limits.h"
 
@@ -39,28 +42,36 @@ static void receive(struct gate_conn *c, void *to, size_t len, int timeout_ms)
 	nng_stream_recv(c->stream, c->aio);
 }
 
+/* Time left since c->since_ns; at least 1. */
+static int timeout_ms(const struct gate_conn *c, uint64_t whole_ns)
+{
+	uint64_t took_ns = clock_mono_ns() - c->since_ns;
+
+	if (took_ns >= whole_ns)
+		return 1;
+	return (int)((whole_ns - took_ns) / CLOCK_NS_PER_MS) + 1;
+}
+
 static void receive_head(struct gate_conn *c)
 {
 	receive(c, c->head + c->n_head, c->want_head - c->n_head,
-		NNG_DURATION_INFINITE);
+		timeout_ms(c,
+			   c->proven ? c->gate->idle_ns : c->gate->first_ns));
 }
 
 static void next_message(struct gate_conn *c)
 {
 	c->state = GATE_HEAD;
+	c->since_ns = clock_mono_ns();
 	c->n_head = 0;
 	c->want_head = GATE_LENGTH_BYTES + GATE_WORD_BYTES;
 	receive_head(c);
 }
 
-/* Time left for the body; a slower connection closes, its agent resends. */
+/* A connection that is slower than this closes; its agent sends again. */
 static int body_timeout_ms(const struct gate_conn *c)
 {
-	uint64_t took_ns = clock_mono_ns() - c->since_ns;
-
-	if (took_ns >= c->gate->body_ns)
-		return 1;
-	return (int)((c->gate->body_ns - took_ns) / CLOCK_NS_PER_MS) + 1;
+	return timeout_ms(c, c->gate->body_ns);
 }
 
 static void receive_body(struct gate_conn *c)
@@ -184,7 +195,8 @@ static void head_arrived(struct gate_conn *c)
 	size_t words;
 
 	if (c->n_head >= GATE_LENGTH_BYTES && len > LIMIT_MESSAGE_BYTES) {
-		gate_conn_die(c);
+		gate_conn_refuse(c, REFUSAL_SIZE,
+				 "a message over LIMIT_MESSAGE_BYTES");
 		return;
 	}
 	if (c->n_head < c->want_head) {
@@ -194,14 +206,16 @@ static void head_arrived(struct gate_conn *c)
 	if (!(c->head[c->n_head - GATE_WORD_BYTES] & 0x80)) {
 		c->want_head += GATE_WORD_BYTES;
 		if (c->want_head > sizeof(c->head))
-			gate_conn_die(c);
+			gate_conn_refuse(c, REFUSAL_HELLO,
+					 "too many ids before a message");
 		else
 			receive_head(c);
 		return;
 	}
 	words = c->n_head - GATE_LENGTH_BYTES;
 	if (len < words) {
-		gate_conn_die(c);
+		gate_conn_refuse(c, REFUSAL_HELLO,
+				 "a message shorter than its ids");
 		return;
 	}
 	c->len = (size_t)len - words;
@@ -235,24 +249,61 @@ static void body_arrived(struct gate_conn *c)
 	}
 }
 
+/* What a peer speaks that begins like this, if it is known. */
+static const char *wrong_hello(const uint8_t *head)
+{
+	if (head[0] == 0x16 && head[1] == 3)
+		return "the peer speaks TLS, but this address does not: use "
+		       "tcp:// at the agent, or tls+tcp:// here";
+	if (memcmp(head, "GET ", 4) == 0 || memcmp(head, "HEAD", 4) == 0 ||
+	    memcmp(head, "POST", 4) == 0)
+		return "the peer speaks HTTP: metrics are at another port";
+	if (memcmp(head, their_hello, 4) == 0)
+		return "the peer speaks another protocol of nng than REQ";
+	return "the peer does not speak nng's REQ/REP";
+}
+
 static void hello_arrived(struct gate_conn *c)
 {
 	if (c->n_head < sizeof(their_hello))
 		receive(c, c->head + c->n_head, sizeof(their_hello) - c->n_head,
 			HELLO_MS);
 	else if (memcmp(c->head, their_hello, sizeof(their_hello)) != 0)
-		gate_conn_die(c);
+		gate_conn_refuse(c, REFUSAL_HELLO, wrong_hello(c->head));
 	else
 		next_message(c);
+}
+
+/*
+ * The operation under way failed. Peers that just hang up are no refusal, nor
+ * are agents that have been silent for long.
+ */
+static void failed(struct gate_conn *c, int code)
+{
+	bool hello = c->state == GATE_HELLO_OUT || c->state == GATE_HELLO_IN;
+	struct gate_tls_failure why = { .cause = REFUSALS };
+
+	if (hello && c->tls)
+		gate_tls_why(c->stream, &why);
+	if (why.cause != REFUSALS)
+		gate_conn_refuse(c, why.cause, why.text);
+	else if (code != NNG_ETIMEDOUT || c->proven)
+		gate_conn_die(c);
+	else if (c->state == GATE_BODY || c->state == GATE_DISCARD)
+		gate_conn_refuse(c, REFUSAL_SLOW,
+				 "a message that did not arrive in time");
+	else
+		gate_conn_refuse(c, REFUSAL_SILENT, "no message in time");
 }
 
 static void on_aio(void *arg)
 {
 	struct gate_conn *c = arg;
 	size_t n = nng_aio_count(c->aio);
+	int code = nng_aio_result(c->aio);
 
-	if (nng_aio_result(c->aio) != 0) {
-		gate_conn_die(c);
+	if (code != 0) {
+		failed(c, code);
 		return;
 	}
 	switch (c->state) {
@@ -292,6 +343,24 @@ static void on_aio(void *arg)
 
 /* --- start and end --- */
 
+static void note_peer(struct gate_conn *c)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+	nng_sockaddr a;
+
+	snprintf(c->peer, sizeof(c->peer), "unknown");
+	if (nng_stream_get_addr(c->stream, NNG_OPT_REMADDR, &a) != 0)
+		return;
+	if (a.s_family == NNG_AF_INET &&
+	    inet_ntop(AF_INET, &a.s_in.sa_addr, text, sizeof(text)))
+		snprintf(c->peer, sizeof(c->peer), "%s:%u", text,
+			 ntohs(a.s_in.sa_port));
+	else if (a.s_family == NNG_AF_INET6 &&
+		 inet_ntop(AF_INET6, a.s_in6.sa_addr, text, sizeof(text)))
+		snprintf(c->peer, sizeof(c->peer), "[%s]:%u", text,
+			 ntohs(a.s_in6.sa_port));
+}
+
 void gate_conn_start(struct gate *g, nng_stream *stream, bool tls)
 {
 	struct gate_conn *c = calloc(1, sizeof(*c));
@@ -301,9 +370,15 @@ void gate_conn_start(struct gate *g, nng_stream *stream, bool tls)
 		return;
 	}
 	*c = (struct gate_conn){ .gate = g, .stream = stream, .tls = tls };
+	note_peer(c);
 	c->reply = malloc(sizeof(our_hello));
-	if (!c->reply || nng_aio_alloc(&c->aio, on_aio, c) != 0 ||
-	    gate_queue_add(g, c) < 0) {
+	if (!c->reply || nng_aio_alloc(&c->aio, on_aio, c) != 0) {
+		gate_conn_free(c);
+		return;
+	}
+	if (gate_queue_add(g, c) < 0) {
+		refusal_tell(g->refusals, REFUSAL_CONNECTIONS, c->peer, NULL,
+			     "too many connections");
 		gate_conn_free(c);
 		return;
 	}
@@ -326,6 +401,13 @@ void gate_conn_die(struct gate_conn *c)
 	gate_queue_mark_dead(g, c); /* c may be freed from here on */
 	if (leased)
 		gate_queue_release(g, len);
+}
+
+void gate_conn_refuse(struct gate_conn *c, enum refusal cause,
+		      const char *detail)
+{
+	refusal_tell(c->gate->refusals, cause, c->peer, NULL, detail);
+	gate_conn_die(c);
 }
 
 void gate_conn_free(struct gate_conn *c)

@@ -6,6 +6,7 @@
 
 #define REAP_MAX 64u /* frees per call, not to delay ingest */
 #define DISCARDING_MAX 256u /* each has a buffer of 16 KiB */
+#define CLOSING_MAX 256u /* connections on their way out, beyond the most */
 
 static void append(struct gate_list *l, struct gate_conn *c)
 {
@@ -30,23 +31,65 @@ static bool fits(const struct gate *g, const struct gate_conn *c)
 	return !g->leased_bytes || g->leased_bytes + c->len <= g->max_bytes;
 }
 
+static void note_closed(struct gate *g, struct gate_conn *c)
+{
+	if (c->closed)
+		return;
+	c->closed = true;
+	g->n_closed++;
+	if (!c->proven)
+		g->n_unproven--;
+}
+
+/*
+ * Closes the oldest connection that has not brought anything yet, so that
+ * strangers cannot keep agents out by being silent. Its callback then finds the
+ * error. Returns false if there is none.
+ */
+static bool make_place(struct gate *g)
+{
+	struct gate_conn *c = g->n_unproven > 0 ? g->oldest : NULL;
+
+	while (c && (c->proven || c->closed))
+		c = c->newer;
+	if (!c)
+		return false;
+	note_closed(g, c);
+	nng_stream_close(c->stream);
+	return true;
+}
+
 int gate_queue_add(struct gate *g, struct gate_conn *c)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&g->mutex);
-	if (g->n_conns >= g->max_conns) {
-		g->stats.turned_away++;
+	if (g->n_conns - g->n_closed >= g->max_conns &&
+	    (g->n_closed >= CLOSING_MAX || !make_place(g))) {
 		err = -ENOSPC;
 	} else {
 		c->older = g->newest;
 		if (c->older)
 			c->older->newer = c;
+		else
+			g->oldest = c;
 		g->newest = c;
 		g->n_conns++;
+		g->n_unproven++;
 	}
 	pthread_mutex_unlock(&g->mutex);
 	return err;
+}
+
+void gate_queue_prove(struct gate *g, struct gate_conn *c)
+{
+	if (c->proven)
+		return; /* set by the collecting thread only */
+	pthread_mutex_lock(&g->mutex);
+	if (!c->closed)
+		g->n_unproven--;
+	c->proven = true;
+	pthread_mutex_unlock(&g->mutex);
 }
 
 bool gate_queue_lease(struct gate *g, struct gate_conn *c)
@@ -132,6 +175,7 @@ void gate_queue_discarded(struct gate *g, struct gate_conn *c)
 void gate_queue_mark_dead(struct gate *g, struct gate_conn *c)
 {
 	pthread_mutex_lock(&g->mutex);
+	note_closed(g, c);
 	append(&g->dead, c);
 	pthread_mutex_unlock(&g->mutex);
 }
@@ -161,9 +205,9 @@ static struct gate_conn *reap_dead(struct gate *g)
 	if (g->dead.head) {
 		c = pop(&g->dead);
 		*(c->newer ? &c->newer->older : &g->newest) = c->older;
-		if (c->older)
-			c->older->newer = c->newer;
+		*(c->older ? &c->older->newer : &g->oldest) = c->newer;
 		g->n_conns--;
+		g->n_closed--;
 	}
 	pthread_mutex_unlock(&g->mutex);
 	return c;

@@ -16,6 +16,7 @@
 #define GATE_LENGTH_BYTES 8u
 #define GATE_WORD_BYTES 4u
 #define GATE_WORDS_MAX 8u /* ids of forwarders, then the request's id */
+#define GATE_PEER_BYTES 64
 
 enum gate_conn_state {
 	GATE_HELLO_OUT,
@@ -40,12 +41,15 @@ struct gate_conn {
 	nng_aio *aio;
 	enum gate_conn_state state;
 	bool tls;
+	bool proven; /* a message of it was accepted */
+	bool closed; /* it ends, or has ended; under the gate's mutex */
 	bool discard; /* counted in n_discarding */
+	char peer[GATE_PEER_BYTES]; /* its address, for the log */
 	uint8_t head[GATE_LENGTH_BYTES + GATE_WORDS_MAX * GATE_WORD_BYTES];
 	size_t n_head, want_head;
 	uint8_t *body;
 	size_t len, got; /* of the body: bytes expected, bytes read */
-	uint64_t since_ns; /* start of the wait for room, or of the body */
+	uint64_t since_ns; /* start of the wait: for head, room, or body */
 	int64_t received_us; /* wall clock, when the head had arrived */
 	uint8_t *reply;
 	size_t reply_len, n_sent;
@@ -68,11 +72,13 @@ struct gate_listener {
 struct gate {
 	struct gate_listener *listener;
 	size_t n_listeners;
-	uint64_t wait_ns, body_ns;
+	uint64_t wait_ns, body_ns, first_ns, idle_ns;
+	struct refusal_table *refusals; /* has its own lock */
 	size_t max_bytes, max_conns;
 	pthread_mutex_t mutex; /* guards all that follows */
 	pthread_cond_t arrived;
-	struct gate_conn *newest;
+	struct gate_conn *newest, *oldest;
+	size_t n_unproven, n_closed; /* of the connections */
 	struct gate_list waiting, queued, dead;
 	size_t leased_bytes; /* room granted to bodies, until answered */
 	size_t queued_bytes, n_queued, n_conns, n_discarding;
@@ -93,12 +99,18 @@ void gate_conn_answer(struct gate_conn *c, const struct reply *reply);
 void gate_conn_turn_away(struct gate_conn *c);
 /* Closes the connection; gate_queue_tend() frees it later. */
 void gate_conn_die(struct gate_conn *c);
+/* The same, and says why. */
+void gate_conn_refuse(struct gate_conn *c, enum refusal cause,
+		      const char *detail);
 /* Waits for the callback of c, so must not be called from it. */
 void gate_conn_free(struct gate_conn *c);
 
 /* --- gate_queue.c --- */
 
-/* Registers c. -ENOSPC: too many connections, which is counted. */
+/*
+ * Registers c. If there are too many, the oldest that has not proven itself is
+ * closed for it. -ENOSPC: all have.
+ */
 int gate_queue_add(struct gate *g, struct gate_conn *c);
 /*
  * True: room is granted, the caller receives the body. False: c is in the list
@@ -107,6 +119,8 @@ int gate_queue_add(struct gate *g, struct gate_conn *c);
 bool gate_queue_lease(struct gate *g, struct gate_conn *c);
 /* Returns the room of a body and grants it to waiting connections. */
 void gate_queue_release(struct gate *g, size_t len);
+/* A message of c was accepted. */
+void gate_queue_prove(struct gate *g, struct gate_conn *c);
 /* Queues the complete message. False: the gate is stopped, nothing queued. */
 bool gate_queue_push(struct gate *g, struct gate_conn *c);
 /* The caller holds the mutex. */

@@ -5,27 +5,14 @@
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <nng/supplemental/tls/engine.h>
-#include <pthread.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#include "common/log.h"
+#include "aggregator/ingest/gate_credentials.h"
 
 #define NAME_BYTES 256
 #define NAMES_MAX 8
-
-/* The files' content; shared by the connections that started with it. */
-struct credentials {
-	gnutls_certificate_credentials_t cert;
-	unsigned users;
-};
-
-static struct {
-	pthread_mutex_t mutex; /* guards current, and users of all */
-	struct credentials *current;
-	bool registered;
-} tls = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
 struct nng_tls_engine_config {
 	nng_tls_mode mode;
@@ -33,74 +20,37 @@ struct nng_tls_engine_config {
 
 struct nng_tls_engine_conn {
 	void *stream;
-	struct credentials *credentials;
+	struct gate_credentials *credentials;
 	gnutls_session_t session;
 	bool done; /* handshake complete, names valid */
+	uint8_t first[4]; /* bytes that came first */
+	size_t n_first;
+	int64_t expires_s; /* the peer's certificate, unix time; 0: unknown */
+	struct gate_tls_failure failure;
 	unsigned n_names;
 	char name[NAMES_MAX][NAME_BYTES];
 };
 
-/* --- credentials --- */
-
-static struct credentials *hold(void)
-{
-	struct credentials *c;
-
-	pthread_mutex_lock(&tls.mutex);
-	c = tls.current;
-	if (c)
-		c->users++;
-	pthread_mutex_unlock(&tls.mutex);
-	return c;
-}
-
-static void rele(struct credentials *c)
-{
-	bool last;
-
-	if (!c)
-		return;
-	pthread_mutex_lock(&tls.mutex);
-	last = --c->users == 0;
-	pthread_mutex_unlock(&tls.mutex);
-	if (!last)
-		return;
-	gnutls_certificate_free_credentials(c->cert);
-	free(c);
-}
-
-static int load_credentials(struct credentials *c,
-			    const struct gate_tls_files *f)
-{
-	const char *what = f->ca_file;
-	int err = gnutls_certificate_set_x509_trust_file(c->cert, f->ca_file,
-							 GNUTLS_X509_FMT_PEM);
-
-	if (err > 0) { /* number of certificates */
-		what = f->cert_file;
-		err = gnutls_certificate_set_x509_key_file(
-			c->cert, f->cert_file, f->key_file,
-			GNUTLS_X509_FMT_PEM);
-	} else if (!err) {
-		err = GNUTLS_E_NO_CERTIFICATE_FOUND;
-	}
-	if (err == GNUTLS_E_MEMORY_ERROR)
-		return -ENOMEM;
-	if (err < 0) {
-		log_error("ingest TLS file cannot be used file=%s error=\"%s\"",
-			  what, gnutls_strerror(err));
-		return -EINVAL;
-	}
-	return 0;
-}
-
 /* --- one connection --- */
+
+/* Keeps what came first, to tell what the peer speaks instead of TLS. */
+static void note_first(struct nng_tls_engine_conn *c, const void *data,
+		       size_t len)
+{
+	size_t n = sizeof(c->first) - c->n_first;
+
+	n = n < len ? n : len;
+	memcpy(c->first + c->n_first, data, n);
+	c->n_first += n;
+}
 
 static ssize_t pull(gnutls_transport_ptr_t arg, void *data, size_t len)
 {
 	struct nng_tls_engine_conn *c = arg;
 	int rv = nng_tls_engine_recv(c->stream, data, &len);
 
+	if (rv == 0 && !c->done)
+		note_first(c, data, len);
 	if (rv == 0)
 		return (ssize_t)len;
 	if (rv == NNG_ECLOSED)
@@ -126,17 +76,18 @@ static int conn_init(struct nng_tls_engine_conn *c, void *stream,
 	if (cfg->mode != NNG_TLS_MODE_SERVER)
 		return NNG_ENOTSUP;
 	c->stream = stream;
-	c->credentials = hold();
+	c->failure.cause = REFUSALS;
+	c->credentials = gate_credentials_hold();
 	if (!c->credentials)
 		return NNG_ECRYPTO;
 	if (gnutls_init(&c->session, GNUTLS_SERVER | GNUTLS_NONBLOCK |
 					     GNUTLS_NO_SIGNAL) < 0) {
-		rele(c->credentials);
+		gate_credentials_rele(c->credentials);
 		return NNG_ENOMEM;
 	}
 	gnutls_set_default_priority(c->session);
 	gnutls_credentials_set(c->session, GNUTLS_CRD_CERTIFICATE,
-			       c->credentials->cert);
+			       gate_credentials_cert(c->credentials));
 	gnutls_certificate_server_set_request(c->session, GNUTLS_CERT_REQUIRE);
 	gnutls_session_set_verify_cert(c->session, NULL, 0);
 	gnutls_transport_set_ptr(c->session, c);
@@ -148,7 +99,7 @@ static int conn_init(struct nng_tls_engine_conn *c, void *stream,
 static void conn_fini(struct nng_tls_engine_conn *c)
 {
 	gnutls_deinit(c->session);
-	rele(c->credentials);
+	gate_credentials_rele(c->credentials);
 }
 
 static void conn_close(struct nng_tls_engine_conn *c)
@@ -191,6 +142,7 @@ static void take_names(struct nng_tls_engine_conn *c)
 		gnutls_x509_crt_deinit(crt);
 		return;
 	}
+	c->expires_s = (int64_t)gnutls_x509_crt_get_expiration_time(crt);
 	for (unsigned i = 0; c->n_names < NAMES_MAX; i++) {
 		int kind;
 
@@ -213,6 +165,60 @@ static void take_names(struct nng_tls_engine_conn *c)
 	gnutls_x509_crt_deinit(crt);
 }
 
+/* --- why a handshake failed --- */
+
+static void say_certificate(struct nng_tls_engine_conn *c)
+{
+	unsigned status = gnutls_session_get_verify_cert_status(c->session);
+	gnutls_datum_t text = { NULL, 0 };
+
+	gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509,
+						     &text, 0);
+	c->failure.cause = REFUSAL_CERTIFICATE;
+	snprintf(c->failure.text, sizeof(c->failure.text), "%s",
+		 text.data ? (const char *)text.data : "not valid");
+	gnutls_free(text.data);
+}
+
+/* True: what came first is no record of TLS. */
+static bool is_plain(const struct nng_tls_engine_conn *c)
+{
+	return c->n_first > 0 && c->first[0] != 0x16 && c->first[0] != 0x15;
+}
+
+static void say_why(struct nng_tls_engine_conn *c, int err)
+{
+	struct gate_tls_failure *f = &c->failure;
+
+	f->cause = REFUSAL_TLS;
+	if (is_plain(c)) {
+		f->cause = REFUSAL_PLAIN;
+		snprintf(f->text, sizeof(f->text), "%s",
+			 memcmp(c->first, "\0SP", 3) == 0
+				 ? "the peer does not use TLS: its agent needs "
+				   "tls+tcp://"
+				 : "the peer does not speak TLS");
+	} else if (err == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR) {
+		say_certificate(c);
+	} else if (err == GNUTLS_E_NO_CERTIFICATE_FOUND ||
+		   err == GNUTLS_E_CERTIFICATE_REQUIRED) {
+		f->cause = REFUSAL_NO_CERTIFICATE;
+		snprintf(f->text, sizeof(f->text),
+			 "the peer has no certificate: its agent needs "
+			 "tls.cert_file and tls.key_file");
+	} else if (err == GNUTLS_E_FATAL_ALERT_RECEIVED) {
+		const char *alert =
+			gnutls_alert_get_name(gnutls_alert_get(c->session));
+
+		snprintf(f->text, sizeof(f->text),
+			 "the peer refused the aggregator's certificate or "
+			 "parameters: %s",
+			 alert ? alert : "unknown alert");
+	} else {
+		snprintf(f->text, sizeof(f->text), "%s", gnutls_strerror(err));
+	}
+}
+
 static int conn_handshake(struct nng_tls_engine_conn *c)
 {
 	int err;
@@ -227,8 +233,9 @@ static int conn_handshake(struct nng_tls_engine_conn *c)
 	}
 	if (!gnutls_error_is_fatal(err))
 		return NNG_EAGAIN;
-	log_warn("TLS handshake with an agent failed error=\"%s\"",
-		 gnutls_strerror(err));
+	/* A peer that hangs up before it has said anything is no failure. */
+	if (c->n_first > 0 && c->failure.cause == REFUSALS)
+		say_why(c, err);
 	gnutls_alert_send_appropriate(c->session, err);
 	return from_gnutls(err);
 }
@@ -268,31 +275,63 @@ static int conn_send(struct nng_tls_engine_conn *c, const uint8_t *data,
 }
 
 /*
- * The name that gate_tls_peer_is() wants. nng_stream_get_bool() is the only way
- * from a stream to its connection; nng calls conn_verified() for it in the same
- * thread, so the name is passed in a thread variable and compared there.
+ * What is asked of a connection. nng_stream_get_bool() is the only way from a
+ * stream to its connection; nng calls conn_verified() for it in the same
+ * thread, so the question is passed in a thread variable and answered there.
  */
-static __thread const char *wanted;
+static __thread struct question {
+	const char *name; /* is it one of the peer's? */
+	struct gate_tls_failure *failure;
+	int64_t *expires_s;
+} * question;
 
 static bool conn_verified(struct nng_tls_engine_conn *c)
 {
-	if (!wanted || !c->done)
+	if (question && question->failure)
+		*question->failure = c->failure;
+	if (question && question->expires_s)
+		*question->expires_s = c->expires_s;
+	if (!question || !question->name || !c->done)
 		return false;
 	for (unsigned i = 0; i < c->n_names; i++)
-		if (strcasecmp(c->name[i], wanted) == 0)
+		if (strcasecmp(c->name[i], question->name) == 0)
 			return true;
 	return false;
 }
 
-bool gate_tls_peer_is(nng_stream *stream, const char *name)
+static bool ask(nng_stream *stream, struct question *q)
 {
 	bool is = false;
 
-	wanted = name;
+	question = q;
 	if (nng_stream_get_bool(stream, NNG_OPT_TLS_VERIFIED, &is) != 0)
 		is = false;
-	wanted = NULL;
+	question = NULL;
 	return is;
+}
+
+bool gate_tls_peer_is(nng_stream *stream, const char *name)
+{
+	struct question q = { .name = name };
+
+	return ask(stream, &q);
+}
+
+int64_t gate_tls_peer_expires(nng_stream *stream)
+{
+	int64_t expires_s = 0;
+	struct question q = { .expires_s = &expires_s };
+
+	ask(stream, &q);
+	return expires_s;
+}
+
+void gate_tls_why(nng_stream *stream, struct gate_tls_failure *out)
+{
+	struct question q = { .failure = out };
+
+	out->cause = REFUSALS;
+	ask(stream, &q);
 }
 
 /* --- the engine; gate_tls_use() configures it, nng's calls do not --- */
@@ -383,39 +422,17 @@ static const nng_tls_engine engine = {
 
 int gate_tls_use(const struct gate_tls_files *files)
 {
-	struct credentials *c, *old;
-	int err;
+	static bool registered;
+	int err = gate_credentials_use(files);
 
-	if (!files->cert_file || !files->key_file || !files->ca_file) {
-		log_error("ingest TLS needs cert_file, key_file and ca_file");
-		return -EINVAL;
-	}
-	c = calloc(1, sizeof(*c));
-	if (!c)
-		return -ENOMEM;
-	c->users = 1;
-	if (gnutls_certificate_allocate_credentials(&c->cert) < 0) {
-		free(c);
-		return -ENOMEM;
-	}
-	err = load_credentials(c, files);
-	if (!err && !tls.registered) {
+	if (!err && !registered) {
 		nng_tls_config *any;
 
 		/* nng registers its own on first use; the last one wins. */
 		if (nng_tls_config_alloc(&any, NNG_TLS_MODE_SERVER) == 0)
 			nng_tls_config_free(any);
 		err = nng_tls_engine_register(&engine) == 0 ? 0 : -EINVAL;
-		tls.registered = !err;
+		registered = !err;
 	}
-	if (err < 0) {
-		rele(c);
-		return err;
-	}
-	pthread_mutex_lock(&tls.mutex);
-	old = tls.current;
-	tls.current = c;
-	pthread_mutex_unlock(&tls.mutex);
-	rele(old);
-	return 0;
+	return err;
 }

@@ -4,6 +4,9 @@
 
 #include <nng/nng.h>
 #include <stdbool.h>
+#include <stdint.h>
+
+#include "aggregator/ingest/refusal.h"
 
 /*
  * Mutual TLS for the gate: GnuTLS as nng's TLS engine, because the one of nng
@@ -25,5 +28,14 @@ int gate_tls_use(const struct gate_tls_files *files);
 
 /* The peer's certificate has this name; false without TLS. Any thread. */
 bool gate_tls_peer_is(nng_stream *stream, const char *name);
+/* When the peer's certificate expires, unix time; 0: unknown. Any thread. */
+int64_t gate_tls_peer_expires(nng_stream *stream);
+
+/* Why a handshake failed. */
+struct gate_tls_failure {
+	enum refusal cause; /* REFUSALS: it did not fail */
+	char text[160];
+};
+void gate_tls_why(nng_stream *stream, struct gate_tls_failure *out);
 
 #endif /* AGGREGATOR_INGEST_GATE_TLS_H */

@@ -21,6 +21,11 @@
  */
 #define SERIES_CHUNK 1024u
 #define SERIES_OVERFLOW 0u
+/*
+ * A series with this many requests counts no further batch: its counters stop
+ * instead of going back. A batch adds less than that, so none overflows.
+ */
+#define SERIES_COUNT_MAX (UINT64_C(1) << 62)
 
 /* A label value of an event. interned is set once the value is looked up. */
 struct series_label {

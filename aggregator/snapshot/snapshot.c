@@ -10,6 +10,7 @@
 #include "aggregator/ledger/ledger.h"
 #include "aggregator/snapshot/snapshot_state.h"
 #include "common/clock.h"
+#include "common/sums.h"
 #include "proto/limits.h"
 
 #define UP_US ((int64_t)3 * HEARTBEAT_MS * 1000)
@@ -156,7 +157,7 @@ static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
 		out->up = clock_real_us() - last->seen_us < UP_US;
 	}
 	/* An expired batch's requests were captured, but no epoch says so. */
-	out->captured = sum.captured + sum.expired_requests;
+	out->captured = sums_add(sum.captured, sum.expired_requests);
 	out->counted = sum.counted;
 	out->rolled_up = sum.rolled_up;
 	memcpy(out->dropped, sum.dropped, sizeof(out->dropped));
@@ -171,55 +172,80 @@ static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
 	out->conflicts = sum.conflicts;
 }
 
-static int copy_agent(struct snapshot_taken *t, const struct ledger_agent *a,
-		      struct snapshot_agent *out)
+static void copy_health(const struct ledger_health *h,
+			struct snapshot_agent *out)
 {
-	const char **probe = snapshot_memory(t, a->n_probes, sizeof(*probe));
-	uint32_t *attached = snapshot_memory(t, a->n_probes, sizeof(*attached));
+	out->told = h->told;
+	out->outbox_bytes = h->outbox_bytes;
+	out->outbox_batches = h->outbox_batches;
+	out->oldest_us = h->oldest_us;
+	out->acknowledged_us = h->acknowledged_us;
+	out->certificate_us = h->certificate_us;
+}
 
-	out->node = take_text(t, a->name);
-	out->version = take_text(t, a->version);
-	out->kernel = take_text(t, a->kernel);
-	out->capture = take_text(t, a->capture);
-	if (!probe || !attached || !out->node || !out->version ||
-	    !out->kernel || !out->capture)
-		return -ENOMEM;
-	for (size_t i = 0; i < a->n_probes; i++) {
-		probe[i] = take_text(t, a->probes[i]);
-		if (!probe[i])
-			return -ENOMEM;
-		attached[i] = a->attached[i];
+/* What the agent says about itself is shared, not copied. */
+static void copy_agent(struct snapshot_taken *t, const struct ledger_agent *a,
+		       struct snapshot_agent *out)
+{
+	out->version = out->kernel = out->capture = "";
+	if (a->info) {
+		const struct batch_info *said = &a->info->said;
+
+		t->info[t->n_info++] = ledger_info_hold(a->info);
+		out->version = said->version;
+		out->kernel = said->kernel;
+		out->capture = said->capture;
+		out->n_probes = said->n_probes;
+		out->probes = said->probes;
+		out->probe_attached = said->probe_attached;
 	}
-	out->n_probes = a->n_probes;
-	out->probes = probe;
-	out->probe_attached = attached;
+	out->runs = a->runs;
+	copy_health(&a->health, out);
 	sum_epochs(a, out);
-	return 0;
 }
 
-/* An agent without any committed batch is not shown yet. */
-static bool is_committed(const struct ledger_agent *a)
+/*
+ * An agent without any committed batch is not shown yet, one that has been
+ * silent for long not any more.
+ */
+static bool is_shown(const struct snapshot_source *src,
+		     const struct ledger_agent *a, int64_t now_us)
 {
-	for (const struct ledger_epoch *e = a->newest; e; e = e->older)
-		if (e->committed.seen_us)
-			return true;
-	return a->retired_epoch != 0;
+	int64_t idle_us = (int64_t)atomic_load(&src->agent_idle_s) * 1000000;
+	int64_t seen_us = ledger_agent_seen_us(a);
+
+	if (seen_us == 0)
+		return a->retired_epoch != 0;
+	return idle_us == 0 || now_us - seen_us <= idle_us;
 }
 
-static int copy_agents(struct snapshot_taken *t, const struct ledger *l)
+static int copy_agents(struct snapshot_taken *t, struct snapshot_source *src)
 {
-	size_t n = ledger_agents(l);
-	struct snapshot_agent *out = snapshot_memory(t, n, sizeof(*out));
-	int err = 0;
+	const struct ledger *l = src->ledger;
+	size_t n = ledger_agents(l), bytes = 0;
+	int64_t now_us = clock_real_us();
+	char *names;
 
-	if (!out)
+	for (size_t i = 0; i < n; i++)
+		bytes += strlen(ledger_at(l, i)->name) + 1;
+	t->agents = snapshot_memory(t, n, sizeof(*t->agents));
+	t->info = snapshot_memory(t, n, sizeof(struct ledger_info *));
+	names = snapshot_memory(t, bytes, 1);
+	if (!t->agents || !t->info || !names)
 		return -ENOMEM;
-	t->pub.agents = out;
-	for (size_t i = 0; i < n && !err; i++)
-		if (is_committed(ledger_at(l, i)))
-			err = copy_agent(t, ledger_at(l, i),
-					 &out[t->pub.n_agents++]);
-	return err;
+	t->pub.agents = t->agents;
+	for (size_t i = 0; i < n; i++) {
+		const struct ledger_agent *a = ledger_at(l, i);
+		struct snapshot_agent *out = &t->agents[t->pub.n_agents];
+
+		if (!is_shown(src, a, now_us))
+			continue;
+		t->pub.n_agents++;
+		out->node = names;
+		names = stpcpy(names, a->name) + 1;
+		copy_agent(t, a, out);
+	}
+	return 0;
 }
 
 static int copy_state(struct snapshot_taken *t, struct snapshot_source *src)
@@ -232,7 +258,7 @@ static int copy_state(struct snapshot_taken *t, struct snapshot_source *src)
 	if (!err)
 		err = copy_targets(t, src->fold);
 	if (!err)
-		err = copy_agents(t, src->ledger);
+		err = copy_agents(t, src);
 	t->pub.engine = src->counters;
 	return err;
 }
@@ -244,6 +270,13 @@ static int compare_targets(const void *pa, const void *pb)
 	int c = strcmp(a->job, b->job);
 
 	return c ? c : strcmp(a->instance, b->instance);
+}
+
+static int compare_agents(const void *pa, const void *pb)
+{
+	const struct snapshot_agent *a = pa, *b = pb;
+
+	return strcmp(a->node, b->node);
 }
 
 static int build(struct snapshot_taken *t, struct snapshot_source *src)
@@ -258,6 +291,7 @@ static int build(struct snapshot_taken *t, struct snapshot_source *src)
 		err = snapshot_begin_view(t, v);
 	qsort(t->targets, t->pub.n_targets, sizeof(*t->targets),
 	      compare_targets);
+	qsort(t->agents, t->pub.n_agents, sizeof(*t->agents), compare_agents);
 	t->pub.views = t->views;
 	t->pub.n_views = n;
 	t->pub.ready = src->ready(src->arg, t->pub.not_ready_why,
@@ -333,6 +367,8 @@ static void free_blocks(struct snapshot_block *b)
 
 static void free_taken(struct snapshot_taken *t)
 {
+	for (size_t i = 0; i < t->n_info; i++)
+		ledger_info_rele(t->info[i]);
 	free_blocks(t->loaded);
 	free_blocks(t->blocks);
 	free(t);

@@ -50,6 +50,9 @@ struct snapshot_taken {
 	struct snapshot_raw_view *raw;
 	struct snapshot_view *views;
 	struct snapshot_target *targets;
+	struct snapshot_agent *agents;
+	const struct ledger_info **info; /* held, one per agent */
+	size_t n_info;
 };
 
 /* Returns zeroed memory, freed with the snapshot. NULL: out of memory. */

@@ -35,6 +35,10 @@ void checkpoint_fold_all(struct checkpoint *c);
  */
 int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id);
 
+/* Makes the agent what its row in the store says. -ENOSPC, -ENOMEM. */
+int checkpoint_restore_agent(struct ledger *l, const struct ledger_agent *row,
+			     const struct batch_info *info);
+
 /* Starts a round, if none is active. now: log id up to which all is folded. */
 void checkpoint_begin(struct checkpoint *c, uint64_t now);
 bool checkpoint_active(const struct checkpoint *c);

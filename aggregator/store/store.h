@@ -17,6 +17,7 @@
 
 struct ledger_state;
 struct ledger_agent;
+struct batch_info;
 struct window_delta;
 
 /* --- writer: the engine's thread --- */
@@ -64,6 +65,19 @@ int store_put_ledger(struct store *st, const char *agent, uint64_t epoch,
 		     const struct ledger_state *state);
 int store_put_agent(struct store *st, const struct ledger_agent *a);
 int store_drop_ledger(struct store *st, const char *agent, uint64_t epoch);
+/* Deletes all of an agent but its batches. Returns the number of rows. */
+int store_drop_agent(struct store *st, const char *agent);
+
+/* Which agents the store keeps although they have been silent for long. */
+struct store_expiry {
+	/* Deletes those not heard since; grows if there are too many rows. */
+	int64_t before_us;
+	int64_t silent_us; /* the most to which it grows */
+	size_t most_rows; /* of the ledger */
+	unsigned max; /* agents to delete at once */
+};
+/* Returns the number of rows deleted or a negative errno. */
+int store_expire_agents(struct store *st, struct store_expiry *x);
 int store_put_view(struct store *st, uint32_t id, const char *name,
 		   uint64_t digest, uint64_t log_id);
 int store_drop_view(struct store *st, uint32_t id); /* and its series */
@@ -99,6 +113,24 @@ int store_put_state(struct store *st, const char *name, const void *data,
 		    size_t len);
 
 /*
+ * What the log has of an epoch: for a batch whose number may have been used by
+ * another sender. Reads all rows of the log.
+ */
+struct store_trail {
+	const char *agent;
+	uint64_t epoch, first, last; /* the batch's range of numbers */
+	const void *data;
+	size_t len;
+	/* Filled in: */
+	bool any; /* a number of the range is in the log */
+	bool same; /* the last one, and with these bytes */
+	uint64_t before; /* the highest number below first; 0: none */
+	bool whole; /* no batch of the log was deleted yet */
+	int64_t oldest_us; /* arrival of the oldest batch of all */
+};
+int store_trail(struct store *st, struct store_trail *t);
+
+/*
  * Deletes at most max rows older than before, the oldest first; of the log,
  * only rows with an id of at most keep_after, and sets *bytes to their size.
  * Returns the number deleted or a negative errno.
@@ -128,9 +160,13 @@ int store_each_log(struct store *st, uint64_t after_id, store_log_fn *fn,
 typedef int store_ledger_fn(void *arg, const char *agent, uint64_t epoch,
 			    const struct ledger_state *state);
 int store_each_ledger(struct store *st, store_ledger_fn *fn, void *arg);
-/* Fills in a's name, info (version to n_probes), retired and retired_epoch. */
-typedef int store_agent_fn(void *arg, const struct ledger_agent *a);
+/* Fills in a's name, retired and runs; info: what it says about itself. */
+typedef int store_agent_fn(void *arg, const struct ledger_agent *a,
+			   const struct batch_info *info);
 int store_each_agent(struct store *st, store_agent_fn *fn, void *arg);
+/* The same for one agent: its row, if it has one, and its epochs. */
+int store_get_agent(struct store *st, const char *name, store_agent_fn *fn,
+		    store_ledger_fn *epoch, void *arg);
 typedef int store_view_fn(void *arg, uint32_t id, const char *name,
 			  uint64_t digest, uint64_t log_id);
 int store_each_view(struct store *st, store_view_fn *fn, void *arg);

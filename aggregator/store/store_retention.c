@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aggregator/store/store.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "aggregator/store/store_sql.h"
 
@@ -30,6 +32,86 @@ int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
 	store_sql_bind_u64(st, SQL_EXPIRE_LOG, 1, last);
 	err = store_sql_run(st, SQL_EXPIRE_LOG);
 	return err < 0 ? err : n;
+}
+
+/* Raises x->before_us so that not too many rows are left. */
+static int bound_rows(struct store *st, struct store_expiry *x)
+{
+	uint64_t rows, seen_us;
+	int err = store_sql_ask_bound(st, SQL_COUNT_LEDGER, 0, &rows);
+
+	if (err < 0 || rows <= x->most_rows)
+		return err;
+	err = store_sql_ask_bound(st, SQL_NTH_SEEN, rows - x->most_rows,
+				  &seen_us);
+	if (!err && (int64_t)seen_us > x->before_us)
+		x->before_us = (int64_t)seen_us < x->silent_us
+				       ? (int64_t)seen_us
+				       : x->silent_us;
+	return err;
+}
+
+int store_expire_agents(struct store *st, struct store_expiry *x)
+{
+	int err = bound_rows(st, x), n;
+
+	if (err < 0)
+		return err;
+	store_sql_bind_u64(st, SQL_EXPIRE_LEDGER, 1, (uint64_t)x->before_us);
+	store_sql_bind_u64(st, SQL_EXPIRE_LEDGER, 2, x->max);
+	err = store_sql_run(st, SQL_EXPIRE_LEDGER);
+	n = sqlite3_changes(st->db);
+	if (!err && n > 0)
+		err = store_sql_run(st, SQL_EXPIRE_AGENT);
+	return err < 0 ? err : n;
+}
+
+/* Has the log this very batch? It may have a corrected time at its end. */
+static int compare_batch(struct store *st, uint64_t id, struct store_trail *t)
+{
+	sqlite3_stmt *s = st->stmt[SQL_TRAIL_BATCH];
+	int n;
+
+	store_sql_bind_u64(st, SQL_TRAIL_BATCH, 1, id);
+	n = store_sql_next_row(st, SQL_TRAIL_BATCH);
+	t->same = n > 0 && (size_t)sqlite3_column_bytes(s, 0) >= t->len &&
+		  memcmp(sqlite3_column_blob(s, 0), t->data, t->len) == 0;
+	sqlite3_reset(s);
+	return n < 0 ? n : 0;
+}
+
+int store_trail(struct store *st, struct store_trail *t)
+{
+	sqlite3_stmt *s = st->stmt[SQL_TRAIL];
+	uint64_t oldest_us = 0, id = 0;
+	int n, err;
+
+	t->any = t->same = false;
+	t->before = 0;
+	/* SQLite's integers are signed. */
+	if (t->last > INT64_MAX)
+		return -ERANGE;
+	store_sql_bind_text(st, SQL_TRAIL, 1, t->agent);
+	store_sql_bind_u64(st, SQL_TRAIL, 2, t->epoch);
+	store_sql_bind_u64(st, SQL_TRAIL, 3, t->first);
+	store_sql_bind_u64(st, SQL_TRAIL, 4, t->last);
+	n = store_sql_next_row(st, SQL_TRAIL);
+	if (n > 0) {
+		t->before = (uint64_t)sqlite3_column_int64(s, 0);
+		t->any = sqlite3_column_int64(s, 1) > 0;
+		id = (uint64_t)sqlite3_column_int64(s, 2);
+	}
+	sqlite3_reset(s);
+	err = n < 0 ? n : 0;
+	if (!err && id > 0)
+		err = compare_batch(st, id, t);
+	if (!err)
+		err = store_sql_ask_bound(st, SQL_OLDEST_LOG, 0, &oldest_us);
+	if (!err)
+		err = store_sql_ask_bound(st, SQL_FIRST_LOG, 0, &id);
+	t->oldest_us = (int64_t)oldest_us;
+	t->whole = id <= 1; /* numbers begin with 1; 0: there are none */
+	return err;
 }
 
 int store_expire_windows(struct store *st, int64_t before_s, unsigned max)

@@ -9,6 +9,16 @@
 #define COMMA_NAME(name, text) ", " text
 #define COMMA_VALUE(name, text) ", ?"
 
+/* Beyond its integers SQLite goes on with reals: min() takes the greatest. */
+#define SUM_UP(column, more)                                                   \
+	" " column " = min(" column " + " more ", 9223372036854775807),"
+
+#define SELECT_LEDGER                                                          \
+	"SELECT agent, epoch, sequence, seen_us, skew_us, totals FROM ledger"
+#define SELECT_AGENT                                                           \
+	"SELECT name, version, kernel, capture, probes, retired_epoch,"        \
+	" retired, retired_seen_us, runs FROM agent"
+
 static const char *const sql[STATEMENTS] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
@@ -24,9 +34,32 @@ static const char *const sql[STATEMENTS] = {
 			   " totals = ?6",
 	[SQL_DROP_LEDGER] =
 		"DELETE FROM ledger WHERE agent = ?1 AND epoch = ?2",
+	[SQL_DROP_LEDGERS] = "DELETE FROM ledger WHERE agent = ?1",
 	[SQL_PUT_AGENT] = "INSERT OR REPLACE INTO agent (name, version, kernel,"
-			  " capture, probes, retired_epoch, retired)"
-			  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+			  " capture, probes, retired_epoch, retired,"
+			  " retired_seen_us, runs)"
+			  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+	[SQL_DROP_AGENT] = "DELETE FROM agent WHERE name = ?1",
+	[SQL_GET_AGENT] = SELECT_AGENT " WHERE name = ?1",
+	[SQL_GET_LEDGERS] = SELECT_LEDGER " WHERE agent = ?1",
+	[SQL_COUNT_LEDGER] = "SELECT count(*) FROM ledger",
+	[SQL_NTH_SEEN] = "SELECT seen_us FROM ledger ORDER BY seen_us"
+			 " LIMIT 1 OFFSET ?1",
+	[SQL_EXPIRE_LEDGER] =
+		"DELETE FROM ledger WHERE agent IN (SELECT agent FROM ledger"
+		" GROUP BY agent HAVING max(seen_us) < ?1 LIMIT ?2)",
+	[SQL_EXPIRE_AGENT] = "DELETE FROM agent WHERE NOT EXISTS"
+			     " (SELECT 1 FROM ledger WHERE agent = name)",
+	/* The numbers of an epoch below a range and in it; the last one's id.
+	 */
+	[SQL_TRAIL] =
+		"SELECT coalesce(max(CASE WHEN sequence < ?3 THEN sequence"
+		" END), 0), count(CASE WHEN sequence BETWEEN ?3 AND ?4 THEN 1"
+		" END), coalesce(max(CASE WHEN sequence = ?4 THEN id END), 0)"
+		" FROM log WHERE agent = ?1 AND epoch = ?2 AND sequence >= 0",
+	[SQL_TRAIL_BATCH] = "SELECT batch FROM log WHERE id = ?1",
+	[SQL_FIRST_LOG] = "SELECT coalesce(min(id), 0) FROM log",
+	[SQL_OLDEST_LOG] = "SELECT received_us FROM log ORDER BY id LIMIT 1",
 	[SQL_PUT_VIEW] = "INSERT OR REPLACE INTO view (id, name, digest,"
 			 " log_id) VALUES (?1, ?2, ?3, ?4)",
 	[SQL_DROP_VIEW] = "DELETE FROM view WHERE id = ?1",
@@ -48,12 +81,12 @@ static const char *const sql[STATEMENTS] = {
 		"INSERT INTO window (start_s, key, count, errors,"
 		" duration_sum_us, request_bytes_sum, response_bytes_sum,"
 		" durations) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-		" ON CONFLICT DO UPDATE SET"
-		" count = count + ?3, errors = errors + ?4,"
-		" duration_sum_us = duration_sum_us + ?5,"
-		" request_bytes_sum = request_bytes_sum + ?6,"
-		" response_bytes_sum = response_bytes_sum + ?7,"
-		" durations = durations_add(durations, ?8)",
+		" ON CONFLICT DO UPDATE SET" SUM_UP("count", "?3") SUM_UP(
+			"errors", "?4") SUM_UP("duration_sum_us",
+					       "?5") SUM_UP("request_bytes_sum",
+							    "?6")
+			SUM_UP("response_bytes_sum",
+			       "?7") " durations = durations_add(durations, ?8)",
 	[SQL_PUT_STATE] = "INSERT OR REPLACE INTO state (name, value)"
 			  " VALUES (?1, ?2)",
 	[SQL_EXPIRE_LOG_SIZE] =
@@ -66,10 +99,9 @@ static const char *const sql[STATEMENTS] = {
 		" key FROM window WHERE start_s < ?1 LIMIT ?2)",
 	[SQL_EACH_LOG] = "SELECT id, received_us, agent, epoch, sequence,"
 			 " requests, batch FROM log WHERE id > ?1 ORDER BY id",
-	[SQL_EACH_LEDGER] = "SELECT agent, epoch, sequence, seen_us, skew_us,"
-			    " totals FROM ledger",
-	[SQL_EACH_AGENT] = "SELECT name, version, kernel, capture, probes,"
-			   " retired_epoch, retired FROM agent",
+	/* Those heard last come first, as there may be more than have room. */
+	[SQL_EACH_LEDGER] = SELECT_LEDGER " ORDER BY seen_us DESC",
+	[SQL_EACH_AGENT] = SELECT_AGENT,
 	[SQL_EACH_VIEW] = "SELECT id, name, digest, log_id FROM view",
 	[SQL_EACH_SERIES] = "SELECT slot, log_id, labels, state FROM series"
 			    " WHERE view = ?1 ORDER BY slot",
@@ -185,6 +217,21 @@ int store_sql_next_row(struct store *st, enum store_statement s)
 	if (rc == SQLITE_ROW)
 		return 1;
 	return rc == SQLITE_DONE ? 0 : store_sql_fail(st, rc);
+}
+
+int store_sql_ask_bound(struct store *st, enum store_statement s, uint64_t v,
+			uint64_t *out)
+{
+	int n;
+
+	*out = 0;
+	if (sqlite3_bind_parameter_count(st->stmt[s]) > 0)
+		store_sql_bind_u64(st, s, 1, v);
+	n = store_sql_next_row(st, s);
+	if (n > 0)
+		*out = (uint64_t)sqlite3_column_int64(st->stmt[s], 0);
+	sqlite3_reset(st->stmt[s]);
+	return n < 0 ? n : 0;
 }
 
 int store_sql_exec(struct store *st, const char *text)

@@ -19,7 +19,19 @@ enum store_statement {
 	SQL_PUT_LOG,
 	SQL_PUT_LEDGER,
 	SQL_DROP_LEDGER,
+	SQL_DROP_LEDGERS,
 	SQL_PUT_AGENT,
+	SQL_DROP_AGENT,
+	SQL_GET_AGENT,
+	SQL_GET_LEDGERS,
+	SQL_COUNT_LEDGER,
+	SQL_NTH_SEEN,
+	SQL_EXPIRE_LEDGER,
+	SQL_EXPIRE_AGENT,
+	SQL_TRAIL,
+	SQL_TRAIL_BATCH,
+	SQL_OLDEST_LOG,
+	SQL_FIRST_LOG,
 	SQL_PUT_VIEW,
 	SQL_DROP_VIEW,
 	SQL_DROP_SERIES,
@@ -70,6 +82,9 @@ void store_sql_bind_text(struct store *st, enum store_statement s, int i,
 			 const char *v);
 void store_sql_bind_blob(struct store *st, enum store_statement s, int i,
 			 const void *v, size_t len);
+/* Steps once, with v bound if there is a place for it; 0 without a row. */
+int store_sql_ask_bound(struct store *st, enum store_statement s, uint64_t v,
+			uint64_t *out);
 /* A column of the current row. For SQL's NULL, text_at() returns NULL. */
 const char *store_sql_text_at(sqlite3_stmt *s, int i);
 const char *store_sql_text_or_empty(sqlite3_stmt *s, int i);

@@ -139,9 +139,9 @@ static const struct snapshot_target sample_targets[] = {
 	{ .job = "nginx", .instance = "nginx-7", .node = "node-b" },
 };
 
-static const char *const sample_probes[] = { "sys_enter_read", "sys_exit_read",
-					     "sys_enter_read" };
-static const uint32_t sample_attached[] = { 1, 0, 0 };
+static const char *const sample_probes[] = { "sys_enter_read",
+					     "sys_exit_read" };
+static const uint32_t sample_attached[] = { 1, 0 };
 static const struct snapshot_agent sample_agents[] = {
 	{ .node = "node-a",
 	  .version = "1.2.3",
@@ -166,9 +166,17 @@ static const struct snapshot_agent sample_agents[] = {
 	  .duplicates = 202,
 	  .refused = 203,
 	  .conflicts = 204,
-	  .n_probes = 3,
+	  .runs = true,
+	  .told = true,
+	  .outbox_bytes = 205,
+	  .outbox_batches = 206,
+	  .oldest_us = 2070000,
+	  .acknowledged_us = 1700000002600000,
+	  .certificate_us = 1800000000000000,
+	  .n_probes = 2,
 	  .probes = sample_probes,
 	  .probe_attached = sample_attached },
+	/* A replay: it is not down, and says nothing about itself. */
 	{ .node = "node-b", .last_seen_us = 1, .skew_us = 2000000 },
 };
 

@@ -44,6 +44,8 @@ static const struct range_case all[] = {
 	  "ingest: {queue_bytes: ", "}", ":1:23:", "--ingest.queue", "" },
 	{ "ingest.max_agents", 1, 1000000, "ingest: {max_agents: ", "}",
 	  ":1:22:", "--ingest.max-agents", "" },
+	{ "agents.idle_s", 1, 315619200, "agents: {idle_s: ", "}",
+	  ":1:18:", "--agents.idle", "s" },
 	{ "series.idle_s", 1, 315619200, "series: {idle_s: ", "}",
 	  ":1:18:", "--series.idle", "s" },
 	{ "graph.wait_s", 1, 3600, "graph: {wait_s: ", "}", ":1:17:", NULL,

@@ -387,7 +387,41 @@ static void strangers_are_hung_up_on(void **state)
 	head[7] = 3;
 	put(f->peer[2], head, n);
 	assert_true(hung_up(f->peer[2]));
-	f->peer[3] = greet(f); /* the last that there is a place for */
+	do { /* it is hung up on first, then dead */
+		gate_collect(f->gate, NULL, 0, 0);
+		gate_stats(f->gate, &st);
+	} while (st.connections > 0 && clock_mono_ns() < until);
+	assert_int_equal(st.connections, 0);
+	assert_int_equal(st.held_bytes, 0);
+	assert_int_equal(st.refused[REFUSAL_SIZE], 1);
+	assert_int_equal(st.refused[REFUSAL_HELLO], 2);
+	assert_int_equal(st.refused[REFUSAL_CONNECTIONS], 0);
+}
+
+static void the_silent_make_place_and_the_proven_keep_it(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t word = 0x80000001;
+	struct gate_request r;
+	struct gate_stats st;
+
+	open_gate(f, (struct gate_options){ .max_connections = 3 });
+	for (int i = 0; i < 2; i++) {
+		f->peer[i] = greet(f);
+		ask(f->peer[i], 1, "batch", 5);
+		r = take(f);
+		accept_as(f, &r, 1);
+		assert_int_equal(hear(f->peer[i], &word, 1).status,
+				 REPLY_ACCEPTED);
+	}
+	f->peer[2] = greet(f); /* says nothing */
+	f->peer[3] = greet(f);
+	assert_true(hung_up(f->peer[2]));
+	ask(f->peer[3], 1, "batch", 5);
+	r = take(f);
+	accept_as(f, &r, 1);
+	assert_int_equal(hear(f->peer[3], &word, 1).status, REPLY_ACCEPTED);
+	/* All have proven themselves. */
 	f->peer[4] = socket(AF_INET, SOCK_STREAM, 0);
 	{
 		struct sockaddr_in to = { .sin_family = AF_INET,
@@ -401,13 +435,35 @@ static void strangers_are_hung_up_on(void **state)
 	}
 	assert_true(hung_up(f->peer[4]));
 	gate_stats(f->gate, &st);
-	assert_int_equal(st.turned_away, 1);
-	do { /* it is hung up on first, then dead */
-		gate_collect(f->gate, NULL, 0, 0);
-		gate_stats(f->gate, &st);
-	} while (st.connections > 1 && clock_mono_ns() < until);
-	assert_int_equal(st.connections, 1);
-	assert_int_equal(st.held_bytes, 0);
+	assert_int_equal(st.refused[REFUSAL_CONNECTIONS], 1);
+	ask(f->peer[0], 1, "batch", 5);
+	r = take(f);
+	accept_as(f, &r, 1);
+	assert_int_equal(hear(f->peer[0], &word, 1).status, REPLY_ACCEPTED);
+}
+
+static void the_silent_are_hung_up_on_in_time(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t word = 0x80000001;
+	struct gate_request r;
+	struct gate_stats st;
+
+	open_gate(f, (struct gate_options){ .first_ms = 50, .idle_ms = 60000 });
+	f->peer[0] = greet(f);
+	ask(f->peer[0], 1, "batch", 5);
+	r = take(f);
+	accept_as(f, &r, 1);
+	assert_int_equal(hear(f->peer[0], &word, 1).status, REPLY_ACCEPTED);
+	f->peer[1] = greet(f);
+	assert_true(hung_up(f->peer[1]));
+	gate_stats(f->gate, &st);
+	assert_int_equal(st.refused[REFUSAL_SILENT], 1);
+	/* One that has been heard may be silent for longer. */
+	ask(f->peer[0], 1, "batch", 5);
+	r = take(f);
+	accept_as(f, &r, 1);
+	assert_int_equal(hear(f->peer[0], &word, 1).status, REPLY_ACCEPTED);
 }
 
 static void a_stopped_gate_says_busy(void **state)
@@ -480,6 +536,8 @@ int main(void)
 		TEST(who_waits_for_long_is_told_busy_and_asks_again),
 		TEST(a_body_that_does_not_come_gives_its_room_back),
 		TEST(strangers_are_hung_up_on),
+		TEST(the_silent_make_place_and_the_proven_keep_it),
+		TEST(the_silent_are_hung_up_on_in_time),
 		TEST(a_stopped_gate_says_busy),
 		TEST(waits_for_so_many_messages_or_so_many_bytes),
 		TEST(waits_no_longer_than_until_then_or_until_woken),

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
+#include "aggregator/ledger/ledger_state.h"
+#include "common/log.h"
+#include "common/sums.h"
+
+/*
+ * The decision about a batch. Each question may end it:
+ *
+ *	agent unknown, and its epoch is made up            AHEAD
+ *	agent unknown, and there are too many              FULL
+ *	epoch unknown: retired, or may be                  EXPIRED
+ *	               made up                             AHEAD
+ *	               one too many                        CROWDED
+ *	               older than a start that is alive    CONFLICT, after a
+ *strike number taken   by a running agent, long ago        BEHIND else
+ *DUPLICATE epoch known, older than one that is alive          CONFLICT, after a
+ *strike the first of its numbers is taken                  OVERLAP more numbers
+ *left out than can have been sent      LEAP NEW
+ */
+
+/* Batches of an older epoch that may still arrive after a restart. */
+#define STRIKES 1u
+
+/* --- totals --- */
+
+static uint64_t greater(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static void take_losses(struct ledger_totals *t, const struct batch_losses *l)
+{
+	t->captured = greater(t->captured, l->captured);
+	t->packed = greater(t->packed, l->packed);
+	t->rolled_up = greater(t->rolled_up, l->rolled_up);
+	for (size_t i = 0; i < LOSS_STAGES; i++)
+		t->dropped[i] = greater(t->dropped[i], l->dropped[i]);
+	for (size_t i = 0; i < AGENT_COUNTERS; i++)
+		t->counters[i] = greater(t->counters[i], l->counters[i]);
+}
+
+/*
+ * Of the requests that the agent has packed, each was counted here, or dropped
+ * as the agent reports, or lost in skipped sequence numbers. The agent may
+ * report a drop only after its gap was counted: told_late keeps that from
+ * counting twice.
+ */
+static void take_gap(struct ledger_totals *t, uint64_t batches)
+{
+	uint64_t explained = t->counted + t->gap_requests +
+			     t->dropped[LOSS_OUTBOX] +
+			     t->dropped[LOSS_REFUSED] - t->told_late;
+
+	t->gap_batches = sums_add(t->gap_batches, batches);
+	if (batches > 0 && explained < t->packed)
+		t->gap_requests += t->packed - explained;
+	else if (explained > t->packed && t->gap_requests > 0)
+		t->told_late = sums_add(t->told_late, explained - t->packed);
+	if (t->told_late > t->gap_requests)
+		t->told_late = t->gap_requests;
+}
+
+/* --- one question each --- */
+
+/*
+ * When the batch's epoch began, by our clock: the sender's clock may be wrong,
+ * but it is the one that the epoch was taken from. INT64_MAX: it is beyond all
+ * clocks.
+ */
+static int64_t began_us(const struct ledger_arrival *in)
+{
+	const struct batch *b = in->batch;
+	uint64_t epoch_us = b->epoch / 1000;
+	int64_t clock_us = in->clock_us > 0 ? in->clock_us : in->now_us;
+
+	if (epoch_us >= LIMIT_TIME_US)
+		return INT64_MAX;
+	return in->now_us - (clock_us - (int64_t)epoch_us);
+}
+
+static bool is_ahead(const struct ledger_arrival *in)
+{
+	return began_us(in) > in->now_us + LEDGER_AHEAD_US;
+}
+
+/*
+ * An epoch that is not higher than a retired one was retired itself, unless it
+ * began, by our clock, after all of these had ended. Replays have no clock.
+ */
+static bool may_be_retired(const struct ledger_agent *a,
+			   const struct ledger_arrival *in)
+{
+	if (in->batch->epoch > a->retired_epoch)
+		return false;
+	return in->clock_us <= 0 || a->retired_seen_us == 0 ||
+	       began_us(in) <= a->retired_seen_us;
+}
+
+/*
+ * An agent has one epoch at a time. So a new batch of an older epoch while the
+ * newer one is alive means that another agent uses the same id. One such batch
+ * may have been on its way when the agent restarted; since an agent sends one
+ * at a time, a second one proves the conflict.
+ */
+static bool in_conflict(struct ledger_agent *a, uint64_t epoch, bool begins,
+			int64_t now_us)
+{
+	if (!a->newest || epoch >= a->newest->epoch) {
+		a->newest_heard_us = now_us;
+		if (begins)
+			a->strikes = 0;
+		return false;
+	}
+	if (a->newest_heard_us > now_us)
+		a->newest_heard_us = now_us; /* our clock went back */
+	if (a->newest_heard_us == 0 ||
+	    now_us - a->newest_heard_us > LEDGER_ALIVE_US) {
+		a->strikes = 0;
+		a->conflict = false;
+		return false;
+	}
+	if (a->strikes < STRIKES) {
+		a->strikes++;
+		return false;
+	}
+	if (!a->conflict)
+		log_warn("two agents use the same id agent=%s", a->name);
+	a->conflict = true;
+	return true;
+}
+
+static bool leaps(const struct ledger_state *s, const struct ledger_arrival *in,
+		  uint64_t gap)
+{
+	uint64_t packed = in->batch->losses.packed;
+	int64_t since_us = s->seen_us ? s->seen_us : began_us(in);
+	int64_t silent_us = in->now_us - since_us;
+	uint64_t most = LEDGER_LEAP_MORE;
+
+	if (packed > s->totals.packed)
+		most += packed - s->totals.packed;
+	if (silent_us > 0)
+		most += (uint64_t)(silent_us / LEDGER_LEAP_US);
+	return gap > most;
+}
+
+/* --- verdicts --- */
+
+/* Counts it in the row, else in the newest one, which is never retired. */
+static int hold(struct ledger *l, struct ledger_agent *a,
+		struct ledger_epoch *e, int verdict, struct ledger_epoch **row)
+{
+	*row = e ? e : a->newest;
+	if (*row) {
+		ledger_mark_dirty(l, *row);
+		(*row)->pending.totals.conflicts++;
+	}
+	return verdict;
+}
+
+static int take_duplicate(struct ledger *l, const struct ledger_arrival *in,
+			  struct ledger_epoch *e, struct ledger_epoch **row)
+{
+	struct ledger_state *s = &e->pending;
+
+	if (in->clock_us > 0 &&
+	    s->sequence - in->batch->sequence > LEDGER_BEHIND_MAX)
+		return hold(l, e->agent, e, LEDGER_BEHIND, row);
+	ledger_mark_dirty(l, e);
+	*row = e;
+	s->totals.duplicates++;
+	/* If it was never counted, captured shows that something is missing. */
+	take_losses(&s->totals, &in->batch->losses);
+	return LEDGER_DUPLICATE;
+}
+
+static void take_new(struct ledger *l, const struct ledger_arrival *in,
+		     struct ledger_epoch *e, uint64_t gap)
+{
+	struct ledger_state *s = &e->pending;
+
+	ledger_mark_dirty(l, e);
+	s->sequence = in->batch->sequence;
+	s->seen_us = in->now_us;
+	if (in->sent_us)
+		s->skew_us = in->sent_us - in->now_us;
+	s->totals.batches++;
+	s->totals.counted = sums_add(s->totals.counted, in->requests);
+	take_losses(&s->totals, &in->batch->losses);
+	take_gap(&s->totals, gap);
+}
+
+/* The rest of the decision, for an agent that has a row for the epoch. */
+static int offer_to_epoch(struct ledger *l, const struct ledger_arrival *in,
+			  struct ledger_epoch *e, bool begins,
+			  struct ledger_epoch **row)
+{
+	const struct batch *b = in->batch;
+	struct ledger_state *s = &e->pending;
+	uint64_t first;
+
+	e->heard_us = in->now_us;
+	if (b->sequence <= s->sequence)
+		return take_duplicate(l, in, e, row);
+	if (!begins && in_conflict(e->agent, b->epoch, false, in->now_us))
+		return hold(l, e->agent, e, LEDGER_CONFLICT, row);
+	/* A rollup replaces batches of a range of sequence numbers. */
+	first = b->first_sequence > 0 ? b->first_sequence : b->sequence;
+	*row = e;
+	if (first <= s->sequence)
+		return LEDGER_OVERLAP;
+	if (leaps(s, in, first - s->sequence - 1))
+		return hold(l, e->agent, e, LEDGER_LEAP, row);
+	take_new(l, in, e, first - s->sequence - 1);
+	return LEDGER_NEW;
+}
+
+/* The same, for a new epoch: a row is made only for a batch that is taken. */
+static int offer_new_epoch(struct ledger *l, const struct ledger_arrival *in,
+			   struct ledger_agent *a, struct ledger_epoch **row)
+{
+	const struct batch *b = in->batch;
+	struct ledger_state none = { .sequence = 0 };
+	struct ledger_epoch *e;
+
+	if (may_be_retired(a, in))
+		return hold(l, a, NULL, LEDGER_EXPIRED, row);
+	if (is_ahead(in))
+		return hold(l, a, NULL, LEDGER_AHEAD, row);
+	if (a->n_epochs >= LEDGER_EPOCHS_CROWD ||
+	    (a->n_epochs >= 2 && ledger_is_crowded(l)))
+		return LEDGER_CROWDED;
+	if (leaps(&none, in,
+		  (b->first_sequence ? b->first_sequence : b->sequence) - 1))
+		return hold(l, a, NULL, LEDGER_LEAP, row);
+	if (in_conflict(a, b->epoch, true, in->now_us))
+		return hold(l, a, NULL, LEDGER_CONFLICT, row);
+	e = ledger_epoch_add(l, a, b->epoch);
+	return e ? offer_to_epoch(l, in, e, true, row) : -ENOMEM;
+}
+
+int ledger_offer(struct ledger *l, const struct ledger_arrival *in,
+		 struct ledger_epoch **row)
+{
+	struct ledger_agent *a = ledger_find(l, in->batch->agent);
+	struct ledger_epoch *e;
+	int err;
+
+	*row = NULL;
+	if (!a && is_ahead(in))
+		return LEDGER_AHEAD;
+	err = ledger_agent_get(l, in->batch->agent, &a);
+	if (err == -ENOSPC)
+		return LEDGER_FULL;
+	if (err < 0)
+		return err;
+	e = ledger_epoch_find(a, in->batch->epoch);
+	return e ? offer_to_epoch(l, in, e, false, row)
+		 : offer_new_epoch(l, in, a, row);
+}
+
+void ledger_refuse(struct ledger *l, struct ledger_epoch *e)
+{
+	ledger_mark_dirty(l, e);
+	e->pending.totals.refused++;
+}
+
+void ledger_mend(struct ledger *l, struct ledger_epoch *e, uint64_t sequence)
+{
+	ledger_mark_dirty(l, e);
+	e->pending.sequence = sequence;
+}
