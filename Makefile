@@ -77,7 +77,7 @@ endif
 LIBS_proto := -lprotobuf-c -lzstd
 LIBS_agent := -lbpf -lelf -lz -lzstd -lnng -lsqlite3 -lcyaml -lyaml -lcap-ng -ljansson \
 	$(LIBS_proto) -lm
-LIBS_aggregator := -lnng -lmicrohttpd -lsqlite3 -lcyaml -lyaml -ljansson -lgnutls -lz -lzstd \
+LIBS_aggregator := -lmicrohttpd -lsqlite3 -lcyaml -lyaml -ljansson -lgnutls -lz -lzstd \
 	-lcrypt -lcurl $(LIBS_proto) -lm
 
 # ---- what there is to build; module.mk files add to these

@@ -61,6 +61,8 @@ static struct engine_options limits(const struct aggregator_config *c)
 		.window_retention_bytes = c->retention.windows_bytes,
 		.series_idle_s = c->series.idle_s,
 		.agent_idle_s = c->agents.idle_s,
+		.batches_per_s = c->ingest.batches_per_s,
+		.gather_max_ms = c->ingest.gather_max_ms,
 	};
 }
 

@@ -12,6 +12,7 @@
 
 uint64_t clock_mono_ns(void); /* CLOCK_MONOTONIC, as bpf_ktime_get_ns() */
 uint64_t clock_boot_ns(void); /* CLOCK_BOOTTIME, as process start times */
+uint64_t clock_thread_ns(void); /* CPU time of the calling thread */
 int64_t clock_real_ns(void); /* wall clock since 1970 */
 int64_t clock_real_us(void);
 /*

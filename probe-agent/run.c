@@ -335,7 +335,11 @@ static void drain(struct agent *a, uint64_t now_ns)
 
 static uint64_t flush_ns(const struct agent *a)
 {
-	return a->flushed_ns + a->cfg->flush_ms * CLOCK_NS_PER_MS;
+	uint32_t ms = uplink_gather_ms(a->uplink);
+
+	if (ms < a->cfg->flush_ms)
+		ms = a->cfg->flush_ms;
+	return a->flushed_ns + ms * CLOCK_NS_PER_MS;
 }
 
 static void agent_turn(struct agent *a)

@@ -8,11 +8,10 @@
 
 #include "proto/batch_arena.h"
 #include "proto/batch_checks.h"
-#include "proto/batch_columns.h"
+#include "proto/batch_unpack.h"
 #include "proto/limits.h"
 #include "proto/redtap.pb-c.h"
 #include "proto/utf8.h"
-#include "proto/wire.h"
 
 /* --- checks; each returns NULL or the static reason of a refusal --- */
 
@@ -370,83 +369,23 @@ static const char *take_columns(struct batch_arena *a, const Redtap__Batch *m,
 	return reason;
 }
 
-#define BATCH_EVENTS_FIELD 8u
-
-/* Finds the field of the events. False: none, several, or malformed. */
-static bool find_events(const uint8_t *data, size_t len, const uint8_t **start,
-			struct wire_field *out)
-{
-	struct wire_reader r = { data, data + len };
-	struct wire_field f = { 0 };
-	bool found = false;
-
-	while (r.p < r.end) {
-		const uint8_t *at = r.p;
-
-		if (!wire_next(&r, &f))
-			return false;
-		if (f.id != BATCH_EVENTS_FIELD)
-			continue;
-		if (found || f.type != WIRE_BYTES)
-			return false;
-		found = true;
-		*start = at;
-		*out = f;
-	}
-	return found;
-}
-
-/*
- * Decodes the events with our own decoder, and the rest with protobuf-c. NULL:
- * protobuf-c must decode the whole batch.
- */
-static Redtap__Batch *unpack_quickly(struct batch_arena *a,
-				     struct batch_arena *columns,
-				     const uint8_t *data, size_t len)
-{
-	const uint8_t *start, *end;
-	struct wire_field f;
-	Redtap__Events *events;
-	Redtap__Batch *m;
-	uint8_t *rest;
-	size_t n;
-
-	if (!find_events(data, len, &start, &f))
-		return NULL;
-	events = batch_arena_alloc(a, sizeof(*events));
-	if (!events || batch_columns_events(f.data, (size_t)f.value, events,
-					    batch_arena_alloc, columns) != 0)
-		return NULL;
-	end = f.data + f.value;
-	n = (size_t)(start - data) + (size_t)(data + len - end);
-	rest = batch_arena_alloc(a, n);
-	if (!rest)
-		return NULL;
-	memcpy(rest, data, (size_t)(start - data));
-	memcpy(rest + (start - data), end, (size_t)(data + len - end));
-	m = redtap__batch__unpack(&a->allocator, n, rest);
-	if (m)
-		m->events = events;
-	return m;
-}
-
-int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
-		       const void *data, size_t len, struct batch *out,
-		       const char **reason)
+int batch_decode_more(struct batch_arena *a, struct batch_arena *columns,
+		      const void *data, size_t len, struct batch *out,
+		      const char **reason)
 {
 	const char *why;
 	Redtap__Batch *m;
 
 	memset(out, 0, sizeof(*out));
-	batch_arena_reset(a);
+	batch_arena_begin(a);
 	if (columns != a)
 		batch_arena_reset(columns);
 	if (len > LIMIT_MESSAGE_BYTES) {
 		why = "message: over LIMIT_MESSAGE_BYTES";
 	} else {
-		m = unpack_quickly(a, columns, data, len);
+		m = batch_unpack(a, columns, data, len);
 		if (!m) {
-			batch_arena_reset(a);
+			batch_arena_begin(a); /* what it took is lost */
 			m = redtap__batch__unpack(&a->allocator, len, data);
 		}
 		why = m ? take_columns(a, m, out) : "message: not a batch";
@@ -459,6 +398,14 @@ int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
 	if (reason)
 		*reason = why;
 	return -EPROTO;
+}
+
+int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
+		       const void *data, size_t len, struct batch *out,
+		       const char **reason)
+{
+	batch_arena_reset(a);
+	return batch_decode_more(a, columns, data, len, out, reason);
 }
 
 int batch_decode(struct batch_arena *a, const void *data, size_t len,

@@ -162,11 +162,14 @@ struct batch {
 int batch_info_copy(struct batch_info *out, const struct batch_info *in);
 void batch_info_free(struct batch_info *info); /* also clears it */
 
-struct batch_arena; /* memory of one decoded batch, reused for the next */
+struct batch_arena; /* memory of decoded batches, reused for the next ones */
 
 /* Sets *out, released by batch_arena_free(). -ENOMEM. */
 int batch_arena_new(struct batch_arena **out);
 void batch_arena_free(struct batch_arena *a); /* NULL is fine */
+void batch_arena_reset(struct batch_arena *a); /* forgets its batches */
+/* Bytes given to batches since the last reset. */
+size_t batch_arena_used(const struct batch_arena *a);
 
 /*
  * Decodes and validates len bytes. *out borrows from the arena until its next
@@ -187,6 +190,14 @@ int batch_decode_apart(struct batch_arena *a, struct batch_arena *columns,
 		       const char **reason);
 
 /*
+ * Decodes behind the batches that the arena holds, which stay valid until
+ * batch_arena_reset(). columns is reset first, unless it is a. Errors as above.
+ */
+int batch_decode_more(struct batch_arena *a, struct batch_arena *columns,
+		      const void *data, size_t len, struct batch *out,
+		      const char **reason);
+
+/*
  * Encodes b. *data is malloc'd and the caller's. -EMSGSIZE: over
  * LIMIT_MESSAGE_BYTES. -ENOMEM.
  */
@@ -200,6 +211,16 @@ int batch_encode(const struct batch *b, void **data, size_t *len);
  */
 int batch_put_head(const struct batch *head, const void *data, size_t len,
 		   void **out, size_t *out_len);
+
+/* What an encoded batch is about; agent is borrowed and not terminated. */
+struct batch_peek {
+	const char *agent;
+	size_t agent_len;
+	uint64_t epoch, sequence;
+	uint64_t first_sequence; /* never 0 */
+};
+/* Reads only that, without validating the rest. -EPROTO: malformed. */
+int batch_peek(const void *data, size_t len, struct batch_peek *out);
 
 /* The sender's outbox when it sends. */
 struct push_health {
@@ -248,11 +269,13 @@ struct reply {
 	enum reply_status status;
 	uint64_t epoch, sequence;
 	uint32_t retry_ms;
+	uint32_t gather_ms; /* least time between batches; 0: any */
 	bool duplicate; /* accepted before; never set by old aggregators */
 	char reason[256];
 };
-/* *data is malloc'd and the caller's. -ENOMEM. */
-int reply_encode(const struct reply *r, void **data, size_t *len);
+/* Encodes r and returns the length. */
+#define REPLY_BYTES_MAX 320 /* six numbers, an epoch, a reason */
+size_t reply_put(const struct reply *r, uint8_t out[REPLY_BYTES_MAX]);
 /* -EPROTO: malformed; an unknown status becomes REPLY_UNKNOWN. */
 int reply_decode(const void *data, size_t len, struct reply *out);
 

@@ -56,7 +56,7 @@ void *batch_arena_alloc(void *arg, size_t size)
 	size_t whole = sizeof(size_t) + (size + 7) / 8 * 8;
 	struct block *b = a->first;
 
-	if (size > ARENA_MAX || a->total + whole > ARENA_MAX)
+	if (size > ARENA_MAX || a->total - a->begun + whole > ARENA_MAX)
 		return NULL;
 	if (whole > b->cap - b->used) {
 		b = a->extra;
@@ -115,8 +115,19 @@ void batch_arena_reset(struct batch_arena *a)
 	}
 	arena_drop_extra(a);
 	a->first->used = 0;
-	a->total = 0;
+	a->total = a->begun = 0;
 	a->out_of_memory = false;
+}
+
+void batch_arena_begin(struct batch_arena *a)
+{
+	a->begun = a->total;
+	a->out_of_memory = false;
+}
+
+size_t batch_arena_used(const struct batch_arena *a)
+{
+	return a->total;
 }
 
 int batch_arena_new(struct batch_arena **out)

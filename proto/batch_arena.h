@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "proto/batch.h"
+
 /* The inside of the arena of batch.h, for batch.c only. */
 
 struct block;
@@ -13,7 +15,8 @@ struct block;
 struct batch_arena {
 	struct block *first; /* kept for the next batch */
 	struct block *extra; /* more blocks, of this batch only */
-	size_t total; /* bytes given to this batch */
+	size_t total; /* bytes given since the last reset */
+	size_t begun; /* of these, before the current batch */
 	bool out_of_memory; /* an allocation failed, but not by the limit */
 	ProtobufCAllocator allocator;
 };
@@ -22,7 +25,7 @@ struct batch_arena {
 void *batch_arena_alloc(void *arena, size_t size);
 /* The size that p was requested with from batch_arena_alloc(). */
 size_t batch_arena_size(const void *p);
-/* Forgets the last batch. */
-void batch_arena_reset(struct batch_arena *a);
+/* What follows is given to another batch, with a limit of its own. */
+void batch_arena_begin(struct batch_arena *a);
 
 #endif /* PROTO_BATCH_ARENA_H */

@@ -30,12 +30,30 @@
 #define HEALTH_ACKNOWLEDGED_MS 4u
 #define HEALTH_MAX (4 * (1 + 10))
 
+#define REPLY_PROTOCOL 1u
+#define REPLY_STATUS 2u
+#define REPLY_EPOCH 3u
+#define REPLY_SEQUENCE 4u
+#define REPLY_REASON 5u
+#define REPLY_RETRY_MS 6u
+#define REPLY_DUPLICATE 7u
+#define REPLY_GATHER_MS 8u
+
 static uint8_t *put_varint(uint8_t *p, uint64_t v)
 {
 	for (; v >= 0x80; v >>= 7)
 		*p++ = (uint8_t)(v | 0x80);
 	*p++ = (uint8_t)v;
 	return p;
+}
+
+/* A field that is left out if it is 0, as proto3 does. */
+static uint8_t *put_uint(uint8_t *p, unsigned field, uint64_t v)
+{
+	if (v == 0)
+		return p;
+	*p++ = (uint8_t)(field << 3 | WIRE_VARINT);
+	return put_varint(p, v);
 }
 
 static uint8_t *put_text(uint8_t *p, uint32_t field, const char *text,
@@ -175,26 +193,29 @@ int push_decode(const void *data, size_t len, struct push *out)
 	return out->batch ? 0 : -EPROTO;
 }
 
-int reply_encode(const struct reply *r, void **data, size_t *len)
+size_t reply_put(const struct reply *r, uint8_t out[REPLY_BYTES_MAX])
 {
-	Redtap__Reply m = REDTAP__REPLY__INIT;
-	char reason[sizeof(r->reason)];
-	uint8_t *p;
+	size_t reason = strnlen(r->reason, sizeof(r->reason) - 1);
+	uint8_t *p = out;
 
-	snprintf(reason, sizeof(reason), "%s", r->reason);
-	m.protocol = r->protocol;
-	m.status = (Redtap__Reply__Status)r->status;
-	m.epoch = r->epoch;
-	m.sequence = r->sequence;
-	m.reason = reason;
-	m.retry_ms = r->retry_ms;
-	m.duplicate = r->duplicate;
-	p = malloc(redtap__reply__get_packed_size(&m) + 1);
-	if (!p)
-		return -ENOMEM;
-	*len = redtap__reply__pack(&m, p);
-	*data = p;
-	return 0;
+	p = put_uint(p, REPLY_PROTOCOL, r->protocol);
+	p = put_uint(p, REPLY_STATUS, r->status);
+	if (r->epoch != 0) {
+		*p++ = REPLY_EPOCH << 3 | WIRE_FIXED64;
+		memcpy(p, &r->epoch, 8);
+		p += 8;
+	}
+	p = put_uint(p, REPLY_SEQUENCE, r->sequence);
+	if (reason > 0) {
+		*p++ = REPLY_REASON << 3 | WIRE_BYTES;
+		p = put_varint(p, reason);
+		memcpy(p, r->reason, reason);
+		p += reason;
+	}
+	p = put_uint(p, REPLY_RETRY_MS, r->retry_ms);
+	p = put_uint(p, REPLY_DUPLICATE, r->duplicate);
+	p = put_uint(p, REPLY_GATHER_MS, r->gather_ms);
+	return (size_t)(p - out);
 }
 
 int reply_decode(const void *data, size_t len, struct reply *out)
@@ -215,6 +236,7 @@ int reply_decode(const void *data, size_t len, struct reply *out)
 	out->sequence = m->sequence;
 	out->retry_ms = m->retry_ms;
 	out->duplicate = m->duplicate;
+	out->gather_ms = m->gather_ms;
 	snprintf(out->reason, sizeof(out->reason), "%s", m->reason);
 	redtap__reply__free_unpacked(m, NULL);
 	return 0;

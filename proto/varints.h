@@ -12,7 +12,12 @@
  * most of the cost of decoding. Stateless; any thread.
  */
 
-/* Values beyond room that out must have, since they may be written to. */
+/* Columns of up to this many bytes are decoded one value at a time. */
+#define VARINTS_FEW_BYTES 48u
+/*
+ * Values beyond room that out must have, since they may be written to; none for
+ * few bytes.
+ */
 #define VARINTS_SLACK (2 * 64u + 8)
 
 /* Counts the values, by the bytes that end one. */

@@ -35,6 +35,10 @@ static inline bool wire_varint(struct wire_reader *r, uint64_t *out)
 {
 	uint64_t v = 0;
 
+	if (r->p < r->end && *r->p < 0x80) { /* nearly every tag and length */
+		*out = *r->p++;
+		return true;
+	}
 	for (unsigned shift = 0; shift < 64 && r->p < r->end; shift += 7) {
 		uint8_t c = *r->p++;
 

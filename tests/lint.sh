@@ -137,7 +137,7 @@ rooms() {
 			grep -vE "^($allowed)\.(c|h):" |
 			sed "s#^#$allowed owns it: #"
 	done <<-'TABLE'
-	nng/ probe-agent/(outbox/uplink(_tls)?|synth/fleet)|aggregator/ingest/gate(_conn|_state|_tls)?
+	nng/ probe-agent/(outbox/uplink(_tls)?|synth/fleet)
 	sqlite3 probe-agent/outbox/outbox_disk|aggregator/store/store(_[a-z]+)?
 	microhttpd aggregator/web/web(_[a-z]+)?
 	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_(tls|credentials))

@@ -8,7 +8,7 @@ UNIT_LIBS_aggregator := aggregator proto common
 UNIT_EXTRA_common := -lyaml
 UNIT_EXTRA_proto := $(LIBS_proto) -lm
 UNIT_EXTRA_probe-agent := $(LIBS_agent)
-UNIT_EXTRA_aggregator := $(LIBS_aggregator)
+UNIT_EXTRA_aggregator := $(LIBS_aggregator) -lnng
 UNIT_TESTS :=
 
 define unit_folder

@@ -57,6 +57,8 @@ static const cyaml_schema_field_t ingest_fields[] = {
 		ingest.allow_plaintext),
 	UINT("queue_bytes", struct aggregator_config, ingest.queue_bytes),
 	UINT("max_agents", struct aggregator_config, ingest.max_agents),
+	UINT("batches_per_s", struct aggregator_config, ingest.batches_per_s),
+	UINT("gather_max_ms", struct aggregator_config, ingest.gather_max_ms),
 	CYAML_FIELD_END,
 };
 
@@ -212,6 +214,8 @@ static int fill_defaults(struct aggregator_config *cfg)
 	default_u32(&cfg->graph.max_waiting, 262144);
 	default_u64(&cfg->ingest.queue_bytes, 64u << 20);
 	default_u32(&cfg->ingest.max_agents, 10000);
+	default_u32(&cfg->ingest.batches_per_s, 10000);
+	default_u32(&cfg->ingest.gather_max_ms, 5000);
 	if (!err)
 		err = default_text(&cfg->web.telemetry_path, "/metrics");
 	if (!err && !cfg->web.listen_count)

@@ -56,6 +56,8 @@ struct aggregator_config {
 		bool allow_plaintext; /* allow tcp:// beyond loopback */
 		uint64_t queue_bytes; /* received, not yet answered */
 		uint32_t max_agents;
+		uint32_t batches_per_s; /* of all agents */
+		uint32_t gather_max_ms;
 	} ingest;
 };
 

@@ -28,6 +28,8 @@ enum {
 	KEY_PLAINTEXT,
 	KEY_QUEUE,
 	KEY_AGENTS,
+	KEY_BATCHES,
+	KEY_GATHER,
 	KEY_IDLE,
 	KEY_AGENTS_IDLE,
 };
@@ -53,6 +55,10 @@ const struct conffile_range config_ranges[] = {
 	      KEY_QUEUE),
 	RANGE("ingest.max_agents", struct aggregator_config, ingest.max_agents,
 	      1, 1000000, KEY_AGENTS),
+	RANGE("ingest.batches_per_s", struct aggregator_config,
+	      ingest.batches_per_s, 10, 10000000, KEY_BATCHES),
+	RANGE("ingest.gather_max_ms", struct aggregator_config,
+	      ingest.gather_max_ms, BATCH_FLUSH_MS, HEARTBEAT_MS, KEY_GATHER),
 	RANGE("series.idle_s", struct aggregator_config, series.idle_s, 1,
 	      AGE_MAX_S, KEY_IDLE),
 	RANGE("agents.idle_s", struct aggregator_config, agents.idle_s, 1,
@@ -111,6 +117,10 @@ const struct argp_option config_options[] = {
 	  "Most agents in memory (10000); beyond that, those silent for "
 	  "longest make room",
 	  4 },
+	{ "ingest.batches-per-second", KEY_BATCHES, "N", 0,
+	  "Batches of all agents that they are paced to (10000)", 4 },
+	{ "ingest.gather-max", KEY_GATHER, "DURATION", 0,
+	  "Longest time between the batches of an agent (5s)", 4 },
 	{ "series.idle", KEY_IDLE, "DURATION", 0,
 	  "Hide series after this long without requests (1d)", 5 },
 	{ "agents.idle", KEY_AGENTS_IDLE, "DURATION", 0,
@@ -211,6 +221,12 @@ int config_apply_flag(struct aggregator_config *cfg, int key, const char *value)
 	case KEY_AGENTS:
 		err = cli_parse_u64(value, 0, UINT64_MAX, &v);
 		return set_u32(&cfg->ingest.max_agents, err, v);
+	case KEY_BATCHES:
+		err = cli_parse_u64(value, 0, UINT64_MAX, &v);
+		return set_u32(&cfg->ingest.batches_per_s, err, v);
+	case KEY_GATHER:
+		err = cli_parse_duration_ms(value, &v);
+		return set_u32(&cfg->ingest.gather_max_ms, err, v);
 	default:
 		return apply_text(cfg, key, value);
 	}

@@ -57,6 +57,8 @@ static void set_defaults(struct engine_options *o)
 	DEFAULT(log_retention_bytes, (uint64_t)1 << 30);
 	DEFAULT(window_retention_s, 7 * 86400);
 	DEFAULT(window_retention_bytes, (uint64_t)1 << 30);
+	DEFAULT(batches_per_s, 10000);
+	DEFAULT(gather_max_ms, 5000);
 	DEFAULT(max_window_series, 100000);
 	DEFAULT(agent_silent_ms, 3600000);
 	DEFAULT(clock_future_s, 60);
@@ -75,6 +77,8 @@ void engine_set_limits(struct engine *e, const struct engine_options *opt)
 	atomic_store(&e->log_retention_bytes, o.log_retention_bytes);
 	atomic_store(&e->window_retention_s, o.window_retention_s);
 	atomic_store(&e->window_retention_bytes, o.window_retention_bytes);
+	atomic_store(&e->batches_per_s, o.batches_per_s);
+	atomic_store(&e->gather_max_ms, o.gather_max_ms);
 }
 
 static int copy_text(char **out, const char *text)
@@ -174,10 +178,14 @@ int engine_new(struct engine **out, const struct engine_options *opt)
 	err = copy_options(e, opt);
 	if (!err)
 		err = batch_arena_new(&e->columns);
-	for (size_t i = 0; i < GROUP_MAX && !err; i++) {
-		err = batch_arena_new(&e->item[i].arena);
+	if (!err)
+		err = batch_arena_new(&e->small);
+	if (!err)
+		err = engine_mend_new(e);
+	for (size_t i = 0; i < GROUP_LARGE && !err; i++) {
+		err = batch_arena_new(&e->large[i]);
 		if (!err)
-			err = batch_arena_new(&e->item[i].columns);
+			err = batch_arena_new(&e->joined[i]);
 	}
 	if (!err)
 		err = open_state(e);
@@ -248,13 +256,15 @@ void engine_free(struct engine *e)
 	if (!e)
 		return;
 	engine_stop(e);
+	engine_mend_free(e);
 	snapshot_source_fini(&e->source);
 	drop_state(e);
 	store_close(e->store);
 	batch_arena_free(e->columns);
-	for (size_t i = 0; i < GROUP_MAX; i++) {
-		batch_arena_free(e->item[i].arena);
-		batch_arena_free(e->item[i].columns);
+	batch_arena_free(e->small);
+	for (size_t i = 0; i < GROUP_LARGE; i++) {
+		batch_arena_free(e->large[i]);
+		batch_arena_free(e->joined[i]);
 	}
 	for (size_t i = 0; e->urls && e->urls[i]; i++)
 		free(e->urls[i]);

@@ -46,6 +46,10 @@ struct engine_options {
 	uint64_t edge_wait_us, edge_skew_us; /* [15 s, 0.1 s] */
 	size_t max_waiting; /* [262 144] */
 
+	/* See gather.h. */
+	uint32_t batches_per_s; /* of all agents [10 000] */
+	uint32_t gather_max_ms; /* [5 000] */
+
 	size_t max_agents; /* ids in memory [65 536] */
 	/* From then on a silent agent may leave the memory. [3 600 000] */
 	uint32_t agent_silent_ms;
@@ -91,7 +95,10 @@ int engine_forget(struct engine *e, const char *agent);
  */
 int engine_set_token(struct engine *e, const char *file);
 
-/* Applies opt's retention and idle times, nothing else. Any thread. */
+/*
+ * Applies opt's retention, idle times, batches_per_s and gather_max_ms, nothing
+ * else. Any thread.
+ */
 void engine_set_limits(struct engine *e, const struct engine_options *opt);
 
 /* Reads renewed TLS files, as gate_renew_tls() does. Any thread. */

@@ -26,22 +26,6 @@
 
 /* --- agents that come back --- */
 
-static int load_agent(void *arg, const struct ledger_agent *row,
-		      const struct batch_info *info)
-{
-	struct engine *e = arg;
-
-	return checkpoint_restore_agent(e->ledger, row, info);
-}
-
-static int load_epoch(void *arg, const char *agent, uint64_t epoch,
-		      const struct ledger_state *state)
-{
-	struct engine *e = arg;
-
-	return ledger_restore(e->ledger, agent, epoch, state);
-}
-
 int engine_know_agent(struct engine *e, const char *name)
 {
 	int err;
@@ -50,7 +34,7 @@ int engine_know_agent(struct engine *e, const char *name)
 	    ledger_agents(e->ledger) >= ledger_max(e->ledger))
 		return 0;
 	snapshot_source_lock(&e->source);
-	err = store_get_agent(e->store, name, load_agent, load_epoch, e);
+	err = checkpoint_load_agent(e->ledger, e->store, name);
 	snapshot_source_unlock(&e->source);
 	return err == -ENOMEM ? err : 0;
 }
@@ -64,6 +48,7 @@ static void drop_expired(struct engine *e)
 		return;
 	snapshot_source_lock(&e->source);
 	ledger_evict(e->ledger, ledger_agents(e->ledger), e->expired_us);
+	checkpoint_agents_moved(e->checkpoint);
 	snapshot_source_unlock(&e->source);
 	e->expired_us = 0;
 }
@@ -80,6 +65,7 @@ void engine_make_room(struct engine *e)
 	snapshot_source_lock(&e->source);
 	gone = ledger_evict(e->ledger, n + high - max,
 			    clock_real_us() - silent_us);
+	checkpoint_agents_moved(e->checkpoint);
 	snapshot_source_unlock(&e->source);
 	e->pending.agents_evicted += gone;
 	e->evicted += gone;
@@ -155,6 +141,9 @@ static int forget_agent(struct engine *e, const char *name)
 	struct ledger_agent *a;
 	int err = store_begin(e->store), n = 0;
 
+	/* Else the next start would find the agent in the log again. */
+	if (!err)
+		err = checkpoint_ledger_whole(e->checkpoint, e->last_id);
 	if (!err)
 		n = store_drop_agent(e->store, name);
 	err = n < 0 ? n : err;
@@ -162,12 +151,15 @@ static int forget_agent(struct engine *e, const char *name)
 		err = store_commit(e->store);
 	if (err < 0) {
 		store_rollback(e->store);
+		checkpoint_aborted(e->checkpoint);
 		return err;
 	}
 	snapshot_source_lock(&e->source);
+	checkpoint_committed(e->checkpoint);
 	a = ledger_find(e->ledger, name);
 	if (a)
 		ledger_drop(e->ledger, a);
+	checkpoint_agents_moved(e->checkpoint);
 	snapshot_source_unlock(&e->source);
 	if (n > 0 || a)
 		log_info("agent forgotten at an operator's request agent=%s",

@@ -32,11 +32,10 @@ static void set_ready(struct engine *e, const char *why)
 /* Batches with requests go to the log; heartbeats only change the ledger. */
 static int log_items(struct engine *e, uint64_t *id)
 {
-	int err = 0;
-
-	for (size_t i = 0; i < e->n_items && !err; i++) {
+	for (size_t i = 0; i < e->n_items; i++) {
 		struct engine_item *it = &e->item[i];
 		struct store_log row;
+		int n;
 
 		if (!it->fresh || it->requests == 0)
 			continue;
@@ -44,18 +43,17 @@ static int log_items(struct engine *e, uint64_t *id)
 		row = (struct store_log){
 			.id = it->log_id,
 			.received_us = it->request.received_us,
-			.agent = it->batch.agent,
-			.epoch = it->batch.epoch,
-			.sequence = it->batch.sequence,
 			.requests = it->requests,
 			.data = it->data,
 			.len = it->len,
 		};
-		err = store_put_log(e->store, &row);
+		n = store_put_log(e->store, &row);
+		if (n < 0)
+			return n;
 		e->pending.log_batches++;
-		e->pending.log_bytes += it->len;
+		e->pending.log_bytes += (uint64_t)n;
 	}
-	return err;
+	return 0;
 }
 
 static int put_ledger(struct engine *e)
@@ -64,8 +62,9 @@ static int put_ledger(struct engine *e)
 
 	for (struct ledger_epoch *row = ledger_dirty(e->ledger); row && !err;
 	     row = row->next_dirty)
-		err = store_put_ledger(e->store, row->agent->name, row->epoch,
-				       &row->pending);
+		if (row->must_store)
+			err = store_put_ledger(e->store, row->agent->name,
+					       row->epoch, &row->pending);
 	for (size_t i = 0; i < e->n_info && !err; i++)
 		err = store_put_agent(e->store, e->info[i]);
 	return err;
@@ -175,6 +174,7 @@ void engine_reply(struct engine *e)
 		free(e->item[i].moved);
 		e->item[i].moved = NULL;
 	}
+	gate_flush(e->gate);
 	if (e->n_items > 0)
 		e->n_answered = e->n_items;
 	e->n_items = 0;
@@ -203,7 +203,7 @@ int engine_commit(struct engine *e, const struct engine_due *due)
 	snapshot_source_unlock(&e->source);
 	e->pending.checkpoints = checkpoint_rounds(e->checkpoint);
 	for (size_t i = 0; i < e->n_info; i++)
-		e->info[i]->info_dirty = false;
+		e->info[i]->info_dirty = e->info[i]->info_queued = false;
 	e->n_info = 0;
 	show_group(e, id);
 	if (!e->ready)

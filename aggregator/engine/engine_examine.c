@@ -15,6 +15,7 @@
  */
 
 #define BUSY_RETRY_MS 1000u
+#define SHARED_MAX ((size_t)32 << 20) /* of the arena of small batches */
 
 void engine_refuse(struct engine_item *it, enum reply_status status,
 		   const char *why)
@@ -47,11 +48,8 @@ static int note_info(struct engine *e, struct ledger_agent *a,
 		err = ledger_agent_set_info(e->ledger, a, info);
 		snapshot_source_unlock(&e->source);
 	}
-	if (err < 0 || !a->info_dirty)
+	if (err < 0 || !a->info_dirty || a->info_queued)
 		return err;
-	for (size_t i = 0; i < e->n_info; i++)
-		if (e->info[i] == a)
-			return 0;
 	if (e->n_info == e->info_cap) {
 		size_t cap = e->info_cap ? 2 * e->info_cap : 64;
 		void *p = realloc(e->info, cap * sizeof(*e->info));
@@ -62,6 +60,7 @@ static int note_info(struct engine *e, struct ledger_agent *a,
 		e->info_cap = cap;
 	}
 	e->info[e->n_info++] = a;
+	a->info_queued = true;
 	return 0;
 }
 
@@ -124,7 +123,7 @@ static int offer_or_mend(struct engine *e, struct engine_item *it,
 
 	if (verdict != LEDGER_BEHIND && verdict != LEDGER_OVERLAP)
 		return verdict;
-	switch (engine_mend(e, it)) {
+	switch (engine_mend(e, it, p)) {
 	case ENGINE_MENDED:
 		return offer(e, it, p);
 	case ENGINE_COUNTED:
@@ -167,6 +166,7 @@ static void note_sender(struct engine *e, struct engine_item *it,
 static void accept_new(struct engine *e, struct engine_item *it)
 {
 	it->fresh = true;
+	it->reply.gather_ms = (uint32_t)e->pending.gather_ms;
 	e->pending.corrected += it->moved != NULL;
 	it->reply.status = REPLY_ACCEPTED;
 	e->pending.batches++;
@@ -227,27 +227,50 @@ static int correct_clock(struct engine_item *it, const struct push *p)
 		return 0;
 	}
 	it->moved = NULL; /* then its times are taken as they are */
-	return batch_decode(it->arena, p->batch, p->batch_len, &it->batch,
-			    NULL);
+	it->len = p->batch_len;
+	return batch_decode_more(it->arena, it->arena, p->batch, p->batch_len,
+				 &it->batch, NULL);
 }
 
 /*
- * Prepares the events for the fold. Only the service graph needs their columns
- * after the commit: then the item keeps the arena. Else the next batch reuses
- * it while it is still in the CPU's cache.
+ * Only the service graph needs the columns of events after the commit. Those of
+ * large batches are decoded into the same memory each time, which is still in
+ * the CPU's cache, and it is exchanged if the graph needs them.
  */
 static int prepare_events(struct engine *e, struct engine_item *it)
 {
 	if (fold_requests(&it->batch) == 0)
 		return 0;
-	if (it->batch.events.connection && fold_graph(e->fold)) {
-		struct batch_arena *columns = it->columns;
+	if (it->arena != e->small && it->batch.events.connection &&
+	    fold_graph(e->fold)) {
+		struct batch_arena **joined = &e->joined[e->n_large - 1];
+		struct batch_arena *columns = *joined;
 
-		it->columns = e->columns;
+		*joined = e->columns;
 		e->columns = columns;
 	}
 	return fold_prepare(e->fold, &it->batch, it->request.received_us,
 			    &it->prepared);
+}
+
+/* Beyond SHARED_MAX, small batches that are large when decoded get their own.
+ */
+static int decode_item(struct engine *e, struct engine_item *it,
+		       const struct push *p, const char **reason)
+{
+	bool shared = p->batch_len <= SMALL_BYTES &&
+		      batch_arena_used(e->small) < SHARED_MAX;
+
+	it->data = p->batch;
+	it->len = p->batch_len;
+	if (shared || e->n_large == GROUP_LARGE) {
+		it->arena = e->small;
+		return batch_decode_more(e->small, e->small, p->batch,
+					 p->batch_len, &it->batch, reason);
+	}
+	it->arena = e->large[e->n_large++];
+	return batch_decode_apart(it->arena, e->columns, p->batch, p->batch_len,
+				  &it->batch, reason);
 }
 
 /* Decodes the batch and puts its times right. Otherwise it has the reply. */
@@ -255,12 +278,8 @@ static bool read_batch(struct engine *e, struct engine_item *it,
 		       const struct push *p)
 {
 	const char *reason = "not a batch";
-	int err;
+	int err = decode_item(e, it, p, &reason);
 
-	it->data = p->batch;
-	it->len = p->batch_len;
-	err = batch_decode_apart(it->arena, e->columns, p->batch, p->batch_len,
-				 &it->batch, &reason);
 	if (!err)
 		err = correct_clock(it, p);
 	if (!err)

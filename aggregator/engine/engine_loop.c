@@ -81,6 +81,8 @@ static size_t collect(struct engine *e)
 	struct gate_request r[GROUP_MAX];
 	size_t n = gate_collect(e->gate, r, GROUP_MAX, e->opt.group_bytes);
 
+	batch_arena_reset(e->small);
+	e->n_large = 0;
 	for (size_t i = 0; i < n; i++) {
 		e->item[i].request = r[i];
 		engine_examine(e, &e->item[i]);
@@ -89,12 +91,33 @@ static size_t collect(struct engine *e)
 	return n;
 }
 
+/* What the last turn cost, and what that means for the agents. */
+static void decide_pace(struct engine *e)
+{
+	const struct gather_limits limits = {
+		.batches_per_s = atomic_load(&e->batches_per_s),
+		.max_ms = atomic_load(&e->gather_max_ms),
+	};
+	uint64_t cpu_ns = clock_thread_ns(), bytes = e->pending.bytes_received;
+	struct gate_stats stats;
+
+	gate_stats(e->gate, &stats);
+	gather_note(&e->gather, cpu_ns - e->cpu_ns, e->n_answered,
+		    bytes - e->cpu_bytes);
+	e->pending.gather_ms = gather_decide(
+		&e->gather, &limits, stats.connections, clock_mono_ns());
+	e->pending.busy_ns_total += cpu_ns - e->cpu_ns;
+	e->cpu_ns = cpu_ns;
+	e->cpu_bytes = bytes;
+}
+
 static void engine_turn(struct engine *e)
 {
 	uint64_t now;
 	struct engine_due due;
 	size_t n;
 
+	decide_pace(e);
 	wait_for_group(e);
 	n = collect(e);
 	now = clock_mono_ns();
@@ -134,6 +157,7 @@ void *engine_loop(void *arg)
 	struct engine *e = arg;
 	size_t bytes;
 
+	e->cpu_ns = clock_thread_ns();
 	while (!atomic_load(&e->stop))
 		engine_turn(e);
 	gate_stop(e->gate);

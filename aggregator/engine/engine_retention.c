@@ -9,7 +9,7 @@
 
 /* Deletes what is too old or beyond its bytes, a slice at a time. */
 
-#define RETENTION_ROWS 64u /* batches per transaction: about 5 MB */
+#define RETENTION_ROWS 64u /* of the log per transaction: about 5 MB */
 #define RETENTION_WINDOWS 2000u
 #define EPOCH_LATE_S 86400u
 #define VACUUM_PAGES 256u
@@ -17,7 +17,7 @@
 /* New batches soon reuse this much free space: not worth moving pages for. */
 #define VACUUM_SLACK_BYTES ((uint64_t)4 << 20)
 
-static int expire(struct engine *e, uint64_t *batches, uint64_t *windows)
+static int expire(struct engine *e, uint64_t *rows, uint64_t *windows)
 {
 	int64_t now_us = clock_real_us();
 	int64_t before_us =
@@ -25,7 +25,8 @@ static int expire(struct engine *e, uint64_t *batches, uint64_t *windows)
 	int64_t before_s =
 		now_us / 1000000 - (int64_t)atomic_load(&e->window_retention_s);
 	struct store_sizes sizes = { 0 };
-	uint64_t bytes = 0, used;
+	struct store_expired log;
+	uint64_t used;
 	int n, err = store_sizes(e->store, &sizes, false);
 
 	if (err < 0)
@@ -40,17 +41,17 @@ static int expire(struct engine *e, uint64_t *batches, uint64_t *windows)
 		before_s = sizes.first_window_s + 1;
 	n = store_expire_log(e->store, before_us,
 			     checkpoint_watermark(e->checkpoint),
-			     RETENTION_ROWS, &bytes);
+			     RETENTION_ROWS, &log);
 	if (n < 0)
 		return n;
-	*batches = (uint64_t)n;
-	e->pending.log_batches -= (uint64_t)n;
-	e->pending.log_bytes -= bytes;
+	*rows = (uint64_t)n;
+	e->pending.log_batches -= log.batches;
+	e->pending.log_bytes -= log.bytes;
 	n = store_expire_windows(e->store, before_s, RETENTION_WINDOWS);
 	if (n < 0)
 		return n;
 	*windows = (uint64_t)n;
-	e->pending.retention_deleted_batches += *batches;
+	e->pending.retention_deleted_batches += log.batches;
 	e->pending.retention_deleted_windows += *windows;
 	e->pending.windows -= *windows;
 	return sizes.free_bytes > VACUUM_SLACK_BYTES + sizes.file_bytes / 8
@@ -84,21 +85,22 @@ static void count_gate(struct engine *e)
 	e->pending.gate_turned_away = stats.refused[REFUSAL_CONNECTIONS];
 	e->pending.gate_cut_off = stats.cut_off;
 	e->pending.gate_waited = stats.waited;
+	e->pending.gate_rounds = stats.rounds;
 	e->pending.gate_connections = stats.connections;
 	e->pending.gate_held_bytes = stats.held_bytes;
 }
 
 void engine_retention(struct engine *e, uint64_t now_ns)
 {
-	struct retirement retired;
-	uint64_t batches = 0, windows = 0;
+	struct retirement retired = { .n = 0 };
+	uint64_t rows = 0, windows = 0;
 	int err = store_begin(e->store);
 
 	retired.n = retired.epochs = 0;
 	retired.more = false;
 	count_gate(e);
 	if (!err)
-		err = expire(e, &batches, &windows);
+		err = expire(e, &rows, &windows);
 	if (!err)
 		err = retire_put(e->store, e->ledger, late_before_us(e),
 				 clock_real_us(), &retired);
@@ -128,7 +130,7 @@ void engine_retention(struct engine *e, uint64_t now_ns)
 	/* If more is left, continue soon, with ingest in between. */
 	e->next_retention_ns =
 		now_ns +
-		ms_ns(!err && (batches == RETENTION_ROWS ||
+		ms_ns(!err && (rows == RETENTION_ROWS ||
 			       windows == RETENTION_WINDOWS || retired.more)
 			      ? SOON_MS
 			      : 1000);

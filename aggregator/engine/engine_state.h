@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "aggregator/engine/engine.h"
+#include "aggregator/engine/gather.h"
 #include "aggregator/fold/fold.h"
 #include "aggregator/ingest/gate.h"
 #include "aggregator/ledger/ledger.h"
@@ -19,13 +20,14 @@
 
 /* Internals of the engine, for engine*.c only. */
 
-#define GROUP_MAX 256u
+#define GROUP_MAX 1024u
+#define GROUP_LARGE 256u /* of these, messages above SMALL_BYTES */
+#define SMALL_BYTES ((size_t)16 << 10)
 
 /* One message of a group; a group is committed in one transaction. */
 struct engine_item {
 	struct gate_request request;
-	struct batch_arena *arena;
-	struct batch_arena *columns; /* of events that the graph will join */
+	struct batch_arena *arena; /* of the batch, borrowed from the engine */
 	struct batch batch;
 	const void *data; /* the batch's bytes for the log */
 	size_t len;
@@ -55,6 +57,7 @@ struct engine {
 	/* Set by engine_set_limits() at any time. */
 	atomic_uint_fast64_t log_retention_s, log_retention_bytes,
 		window_retention_s, window_retention_bytes;
+	atomic_uint batches_per_s, gather_max_ms;
 
 	struct {
 		pthread_mutex_t mutex; /* taken before source's */
@@ -74,6 +77,11 @@ struct engine {
 	/* Only for the engine's thread. */
 	struct engine_item item[GROUP_MAX];
 	size_t n_items;
+	/* A large batch has arenas of its own, small ones share one. */
+	struct batch_arena *small, *large[GROUP_LARGE];
+	struct batch_arena
+		*joined[GROUP_LARGE]; /* large columns, for the graph */
+	size_t n_large;
 	struct batch_arena *columns; /* events of the batch decoded last */
 	size_t n_answered; /* size of the last group */
 	struct snapshot_engine pending;
@@ -85,6 +93,9 @@ struct engine {
 	size_t evicted; /* agents, since the store expired some */
 	int64_t expired_us; /* the store dropped agents silent since; 0: none */
 	uint64_t commit_ns; /* moving mean */
+	struct gather gather;
+	struct engine_mend *mend;
+	uint64_t cpu_ns, cpu_bytes; /* until the last turn */
 	struct buf blob;
 };
 
@@ -120,8 +131,16 @@ enum engine_mended {
 	ENGINE_COUNTED, /* the log has this very batch */
 };
 
-/* For a batch whose number the ledger says is taken: looks into the log. */
-enum engine_mended engine_mend(struct engine *e, const struct engine_item *it);
+struct engine_mend;
+
+int engine_mend_new(struct engine *e); /* -ENOMEM */
+void engine_mend_free(struct engine *e);
+/*
+ * For a batch whose number the ledger says is taken. Asks the log, and is
+ * ENGINE_UNKNOWN until the same batch comes again after the log has answered.
+ */
+enum engine_mended engine_mend(struct engine *e, const struct engine_item *it,
+			       const struct push *p);
 
 /* --- engine_examine.c --- */
 

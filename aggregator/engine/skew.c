@@ -31,7 +31,7 @@ int skew_move(struct batch_arena *a, struct batch *b, int64_t shift_us,
 	head.base_us += shift_us;
 	err = batch_put_head(&head, data, len, out, out_len);
 	if (!err) {
-		err = batch_decode(a, *out, *out_len, b, NULL);
+		err = batch_decode_more(a, a, *out, *out_len, b, NULL);
 		if (err < 0)
 			free(*out);
 	}

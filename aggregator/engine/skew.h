@@ -30,9 +30,8 @@ int64_t skew_shift_us(const struct push *p, const struct batch *b,
 
 /*
  * Encodes the batch with its times moved into *out, which is malloc'd and owned
- * by the caller, and decodes that into *b with arena a, whose content is
- * replaced. Negative errno: it cannot be moved, and the caller must decode the
- * original into *b again.
+ * by the caller, and decodes that into *b with arena a. Negative errno: it
+ * cannot be moved, and the caller must decode the original into *b again.
  */
 int skew_move(struct batch_arena *a, struct batch *b, int64_t shift_us,
 	      const void *data, size_t len, void **out, size_t *out_len);

@@ -4,14 +4,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "aggregator/ingest/gate_state.h"
-#include "aggregator/ingest/gate_tls.h"
 #include "common/clock.h"
 #include "common/log.h"
 
-#define ACCEPT_AGAIN_MS 100 /* pause after accept() failed */
 #define RUBBISH_MAX 8u /* invalid messages, then the connection is closed */
 #define WAIT_MS 5000u
 #define BODY_MS 15000u
@@ -19,61 +20,7 @@
 #define IDLE_MS 600000u /* agents say something at least every 5 s */
 #define CONNECTIONS_MAX 65536u
 
-static int from_nng(int rv)
-{
-	switch (rv) {
-	case 0:
-		return 0;
-	case NNG_EADDRINUSE:
-		return -EADDRINUSE;
-	case NNG_ENOMEM:
-		return -ENOMEM;
-	case NNG_EPERM:
-		return -EACCES;
-	default:
-		return -EINVAL;
-	}
-}
-
-/* --- opening --- */
-
-static void accept_next(struct gate_listener *l)
-{
-	l->pausing = false;
-	nng_stream_listener_accept(l->listener, l->aio);
-}
-
-static void on_accept(void *arg)
-{
-	struct gate_listener *l = arg;
-	int rv = nng_aio_result(l->aio);
-
-	if (rv == NNG_ECLOSED || rv == NNG_ECANCELED)
-		return;
-	if (l->pausing) {
-		accept_next(l);
-		return;
-	}
-	if (rv != 0) {
-		l->pausing = true;
-		nng_sleep_aio(ACCEPT_AGAIN_MS, l->aio);
-		return;
-	}
-	gate_conn_start(l->gate, nng_aio_get_output(l->aio, 0), l->tls);
-	accept_next(l);
-}
-
-static bool is_loopback(const char *url)
-{
-	const char *host = strstr(url, "://");
-
-	if (!host)
-		return false;
-	host += 3;
-	return strncmp(host, "127.", 4) == 0 ||
-	       strncmp(host, "localhost:", 10) == 0 ||
-	       strncmp(host, "[::1]:", 6) == 0;
-}
+/* --- start and end --- */
 
 static int use_tls(const struct gate *g, const struct gate_options *opt)
 {
@@ -91,52 +38,55 @@ static int listen_on(struct gate *g, const struct gate_options *opt,
 		     const char *url)
 {
 	struct gate_listener *l = &g->listener[g->n_listeners];
-	bool tls = strncmp(url, "tls+tcp://", 10) == 0;
-	int rv = tls ? use_tls(g, opt) : 0;
+	bool tls = gate_url_is_tls(url);
+	int err = tls ? use_tls(g, opt) : 0;
 
-	if (rv < 0)
-		return rv;
+	if (err)
+		return err;
 	if (!tls && strncmp(url, "tcp://", 6) != 0) {
 		log_error("ingest address needs tcp:// or tls+tcp:// url=%s",
 			  url);
 		return -EINVAL;
 	}
-	if (!tls && !is_loopback(url) && !opt->allow_plaintext) {
+	if (!tls && !gate_url_is_loopback(url) && !opt->allow_plaintext) {
 		log_error("plain TCP beyond loopback refused, use tls+tcp:// "
 			  "or --ingest.allow-plaintext url=%s",
 			  url);
 		return -EINVAL;
 	}
-	*l = (struct gate_listener){ .gate = g, .tls = tls };
+	*l = (struct gate_listener){ .tls = tls };
+	err = gate_listen(url, &l->fd);
+	if (err)
+		return err;
 	g->n_listeners++;
-	rv = nng_aio_alloc(&l->aio, on_accept, l);
-	if (rv == 0)
-		rv = nng_stream_listener_alloc(&l->listener, url);
-	if (rv == 0)
-		rv = nng_stream_listener_listen(l->listener);
-	if (rv != 0) {
-		log_error("cannot listen url=%s error=\"%s\"", url,
-			  nng_strerror(rv));
-		return from_nng(rv);
-	}
-	/* Finds peers whose machine disappeared without closing. */
-	nng_stream_listener_set_bool(l->listener, NNG_OPT_TCP_KEEPALIVE, true);
-	return 0;
+	return gate_loop_watch(g, l->fd, l, false);
 }
 
-int gate_open(struct gate **out, const struct gate_options *opt)
+static int open_descriptors(struct gate *g)
+{
+	g->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (g->epoll < 0)
+		return -errno;
+	g->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (g->wake < 0)
+		return -errno;
+	return gate_loop_watch(g, g->wake, g, false);
+}
+
+static struct gate *new_gate(const struct gate_options *opt)
 {
 	struct gate *g = calloc(1, sizeof(*g));
 	pthread_condattr_t attr;
-	int err = 0;
 
 	if (!g)
-		return -ENOMEM;
+		return NULL;
 	pthread_mutex_init(&g->mutex, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&g->arrived, &attr);
 	pthread_condattr_destroy(&attr);
+	g->epoll = g->wake = -1;
+	g->now_ns = clock_mono_ns();
 	g->max_bytes = opt->queue_bytes;
 	g->max_conns =
 		opt->max_connections ? opt->max_connections : CONNECTIONS_MAX;
@@ -145,18 +95,30 @@ int gate_open(struct gate **out, const struct gate_options *opt)
 	g->first_ns =
 		(opt->first_ms ? opt->first_ms : FIRST_MS) * CLOCK_NS_PER_MS;
 	g->idle_ns = (opt->idle_ms ? opt->idle_ms : IDLE_MS) * CLOCK_NS_PER_MS;
-	err = refusal_new(&g->refusals);
+	return g;
+}
+
+int gate_open(struct gate **out, const struct gate_options *opt)
+{
+	struct gate *g = new_gate(opt);
+	int err;
+
+	if (!g)
+		return -ENOMEM;
 	g->listener = calloc(opt->n_urls + 1, sizeof(*g->listener));
-	if (!g->listener)
-		err = err ? err : -ENOMEM;
+	err = g->listener ? refusal_new(&g->refusals) : -ENOMEM;
+	if (!err)
+		err = open_descriptors(g);
 	for (size_t i = 0; i < opt->n_urls && !err; i++)
 		err = listen_on(g, opt, opt->urls[i]);
-	if (err < 0) {
+	if (!err)
+		err = -pthread_create(&g->thread, NULL, gate_loop, g);
+	if (err) {
 		gate_close(g);
 		return err;
 	}
-	for (size_t i = 0; i < g->n_listeners; i++)
-		accept_next(&g->listener[i]);
+	g->started = true;
+	pthread_setname_np(g->thread, "gate");
 	*out = g;
 	return 0;
 }
@@ -174,23 +136,13 @@ int gate_renew_tls(struct gate *g, const char *cert_file, const char *key_file,
 	return 0;
 }
 
-/* From here on no connection is accepted and no room is granted. */
-static void close_listeners(struct gate *g)
+/* The gate's thread goes through what it was given. */
+static void wake_thread(struct gate *g)
 {
-	pthread_mutex_lock(&g->mutex);
-	g->closing = true;
-	pthread_mutex_unlock(&g->mutex);
-	for (size_t i = 0; i < g->n_listeners; i++) {
-		struct gate_listener *l = &g->listener[i];
+	uint64_t one = 1;
 
-		if (l->listener)
-			nng_stream_listener_close(l->listener);
-		if (l->aio)
-			nng_aio_free(l->aio);
-		if (l->listener)
-			nng_stream_listener_free(l->listener);
-	}
-	free(g->listener);
+	while (write(g->wake, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
 }
 
 void gate_close(struct gate *g)
@@ -199,16 +151,24 @@ void gate_close(struct gate *g)
 
 	if (!g)
 		return;
-	close_listeners(g);
-	for (c = g->newest; c; c = c->older)
-		nng_stream_close(c->stream);
-	for (c = g->newest; c; c = c->older)
-		nng_aio_stop(c->aio);
-	while ((c = g->newest)) {
-		g->newest = c->older;
+	atomic_store(&g->closing, true);
+	if (g->started) {
+		wake_thread(g);
+		pthread_join(g->thread, NULL);
+	}
+	while ((c = g->unproven.newest ? g->unproven.newest
+				       : g->proven.newest)) {
+		gate_queue_remove(g, c);
 		gate_conn_free(c);
 	}
 	refusal_free(g->refusals);
+	for (size_t i = 0; i < g->n_listeners; i++)
+		close(g->listener[i].fd);
+	free(g->listener);
+	if (g->wake >= 0)
+		close(g->wake);
+	if (g->epoll >= 0)
+		close(g->epoll);
 	pthread_cond_destroy(&g->arrived);
 	pthread_mutex_destroy(&g->mutex);
 	free(g);
@@ -239,18 +199,14 @@ size_t gate_collect(struct gate *g, struct gate_request *out, size_t max,
 {
 	size_t n = 0, bytes = 0;
 
-	gate_queue_tend(g);
 	pthread_mutex_lock(&g->mutex);
 	while (g->queued.head && n < max) {
 		struct gate_conn *c = g->queued.head;
 
 		if (n > 0 && bytes + c->len > max_bytes)
 			break;
-		g->queued.head = c->next;
-		g->queued_bytes -= c->len;
-		g->n_queued--;
+		gate_fifo_pop(&g->queued);
 		bytes += c->len;
-		c->state = GATE_HELD;
 		out[n++] = (struct gate_request){
 			.data = c->body,
 			.len = c->len,
@@ -267,8 +223,8 @@ size_t gate_queued(struct gate *g, size_t *bytes)
 	size_t n;
 
 	pthread_mutex_lock(&g->mutex);
-	n = g->n_queued;
-	*bytes = g->queued_bytes;
+	n = g->queued.n;
+	*bytes = g->queued.bytes;
 	pthread_mutex_unlock(&g->mutex);
 	return n;
 }
@@ -294,32 +250,21 @@ bool gate_may_be(struct gate *g, const struct gate_request *r,
 	const struct gate_conn *c = r->handle;
 
 	(void)g;
-	return !c->tls || gate_tls_peer_is(c->stream, agent);
+	return !c->tls || gate_tls_peer_is(c->tls, agent);
 }
 
 int64_t gate_certificate_s(const struct gate_request *r)
 {
 	const struct gate_conn *c = r->handle;
 
-	return c->tls ? gate_tls_peer_expires(c->stream) : 0;
+	return c->tls ? gate_tls_peer_expires(c->tls) : 0;
 }
 
 void gate_refuse(struct gate *g, const struct gate_request *r,
 		 enum refusal cause, const char *agent, const char *detail)
 {
-	const struct gate_conn *c = r->handle;
-
-	refusal_tell(g->refusals, cause, c->peer, agent, detail);
-}
-
-static bool too_much_rubbish(struct gate *g, struct gate_conn *c)
-{
-	if (++c->rubbish < RUBBISH_MAX)
-		return false;
-	pthread_mutex_lock(&g->mutex);
-	g->stats.cut_off++;
-	pthread_mutex_unlock(&g->mutex);
-	return true;
+	(void)g;
+	gate_tell(r->handle, cause, agent, detail);
 }
 
 void gate_reply(struct gate *g, struct gate_request *r,
@@ -329,24 +274,39 @@ void gate_reply(struct gate *g, struct gate_request *r,
 
 	r->data = NULL;
 	r->handle = NULL;
-	free(c->body);
-	c->body = NULL;
-	gate_queue_release(g, c->len);
-	if (reply->status == REPLY_ACCEPTED)
-		gate_queue_prove(g, c);
-	if (rubbish && too_much_rubbish(g, c))
-		gate_conn_refuse(c, REFUSAL_RUBBISH,
-				 "too many invalid messages");
-	else
-		gate_conn_answer(c, reply);
+	if (rubbish && ++c->rubbish >= RUBBISH_MAX) {
+		g->cut_off++;
+		c->hang_up = true;
+		gate_tell(c, REFUSAL_RUBBISH, NULL,
+			  "too many invalid messages");
+	} else if (gate_conn_compose(c, reply) < 0) {
+		c->hang_up = true;
+	}
+	c->accepted |= reply->status == REPLY_ACCEPTED;
+	gate_fifo_push(&g->answering, c);
+}
+
+void gate_flush(struct gate *g)
+{
+	if (!g->answering.head)
+		return;
+	pthread_mutex_lock(&g->mutex);
+	gate_fifo_move(&g->answered, &g->answering);
+	pthread_mutex_unlock(&g->mutex);
+	wake_thread(g);
 }
 
 void gate_stats(struct gate *g, struct gate_stats *out)
 {
-	pthread_mutex_lock(&g->mutex);
-	*out = g->stats;
-	out->connections = g->n_conns;
-	out->held_bytes = g->leased_bytes;
-	pthread_mutex_unlock(&g->mutex);
+	*out = (struct gate_stats){
+		.messages = g->messages,
+		.bytes = g->bytes,
+		.busy = g->busy,
+		.cut_off = g->cut_off,
+		.waited = g->waited,
+		.rounds = g->rounds,
+		.connections = g->n_conns,
+		.held_bytes = g->leased_bytes,
+	};
 	refusal_counts(g->refusals, out->refused);
 }

@@ -13,8 +13,8 @@
  * The server that agents connect to: the REP side of nng's REQ/REP protocol.
  * The body of a message is read only when the queue has room for it; until then
  * its bytes stay in the kernel and with the agent. A message that waits too
- * long is answered BUSY. One thread, the engine's, collects messages and
- * replies. Which files may include nng: see tests/lint.sh.
+ * long is answered BUSY. The gate has a thread of its own for all connections;
+ * another one, the engine's, collects messages and replies.
  */
 struct gate;
 
@@ -103,16 +103,20 @@ void gate_refuse(struct gate *g, const struct gate_request *r,
 		 enum refusal cause, const char *agent, const char *detail);
 
 /*
- * Sends the reply and frees the message. rubbish: the message was invalid; a
- * connection that brings too many of those is closed.
+ * Takes the reply, which is sent with gate_flush(), and the message back.
+ * rubbish: the message was invalid; a connection that brings too many of those
+ * is closed. Both only for the collecting thread.
  */
 void gate_reply(struct gate *g, struct gate_request *r,
 		const struct reply *reply, bool rubbish);
+/* Lets the gate's thread send the replies taken since the last call. */
+void gate_flush(struct gate *g);
 
 struct gate_stats {
 	uint64_t messages, bytes, busy, cut_off;
 	uint64_t waited; /* messages that had to wait for room */
 	uint64_t refused[REFUSALS];
+	uint64_t rounds; /* wake-ups of the gate's thread */
 	uint64_t connections, held_bytes; /* current values */
 };
 void gate_stats(struct gate *g, struct gate_stats *out);

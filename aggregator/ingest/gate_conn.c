@@ -1,113 +1,74 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "aggregator/ingest/gate_state.h"
-#include "aggregator/ingest/gate_tls.h"
 #include "common/clock.h"
 #include "proto/limits.h"
 
 /*
  * The REP side of nng's REQ/REP protocol, written by hand, because nng's own
  * reads a message from each connection before the program can tell it whether
- * there is room.
+ * there is room, and because its threads cost more than all else that a small
+ * message needs.
  *
  *	hello    0 'S' 'P' 0, protocol (16 bits), 0 0; each side sends one
  *	message  length (64 bits), ids (32 bits each), body. The id with its
  *	         first bit set is the last one and names the request
  *
  * All in network order. A reply begins with the ids of its request.
+ *
+ * A small message is read with one call, head and body together. That may read
+ * beyond its end, into what the peer sent without waiting for the reply.
  */
 
-#define HELLO_MS 10000
-#define REPLY_MS 10000
-#define DISCARD_BYTES ((size_t)16 << 10)
 #define BUSY_RETRY_MS 200u /* when stopped: a successor may be up soon */
 #define CROWDED_RETRY_MS 2000u
 
 static const uint8_t our_hello[] = { 0, 'S', 'P', 0, 0, 0x31, 0, 0 };
 static const uint8_t their_hello[] = { 0, 'S', 'P', 0, 0, 0x30, 0, 0 };
 
-static void body_arrived(struct gate_conn *c);
+/* --- bytes in and out --- */
 
-static void receive(struct gate_conn *c, void *to, size_t len, int timeout_ms)
+/* Returns the bytes read; -EAGAIN: none for now; -EPIPE: the end; -EIO. */
+static ssize_t receive(struct gate_conn *c, void *to, size_t len)
 {
-	nng_iov iov = { .iov_buf = to, .iov_len = len };
+	ssize_t n = c->tls ? gate_tls_recv(c->tls, to, len)
+			   : recv(c->fd, to, len, 0);
 
-	nng_aio_set_iov(c->aio, 1, &iov);
-	nng_aio_set_timeout(c->aio, timeout_ms);
-	nng_stream_recv(c->stream, c->aio);
+	if (n < 0 && !c->tls)
+		n = errno == EAGAIN || errno == EINTR ? -EAGAIN : -EIO;
+	if (n == 0)
+		return -EPIPE;
+	/* Fewer than asked for: the socket is empty, unless at its end. */
+	if (n == -EAGAIN || (!c->tls && !c->ended && (size_t)n < len))
+		c->readable = false;
+	return n;
 }
 
-/* Time left since c->since_ns; at least 1. */
-static int timeout_ms(const struct gate_conn *c, uint64_t whole_ns)
+static ssize_t transmit(struct gate_conn *c, const void *from, size_t len)
 {
-	uint64_t took_ns = clock_mono_ns() - c->since_ns;
+	ssize_t n = c->tls ? gate_tls_send(c->tls, from, len)
+			   : send(c->fd, from, len, MSG_NOSIGNAL);
 
-	if (took_ns >= whole_ns)
-		return 1;
-	return (int)((whole_ns - took_ns) / CLOCK_NS_PER_MS) + 1;
+	if (n < 0 && !c->tls)
+		n = errno == EAGAIN || errno == EINTR ? -EAGAIN : -EIO;
+	return n;
 }
 
-static void receive_head(struct gate_conn *c)
+/* The connection must end. */
+static int disobeys(struct gate_conn *c, enum refusal cause, const char *detail)
 {
-	receive(c, c->head + c->n_head, c->want_head - c->n_head,
-		timeout_ms(c,
-			   c->proven ? c->gate->idle_ns : c->gate->first_ns));
+	gate_tell(c, cause, NULL, detail);
+	return -EPROTO;
 }
 
-static void next_message(struct gate_conn *c)
-{
-	c->state = GATE_HEAD;
-	c->since_ns = clock_mono_ns();
-	c->n_head = 0;
-	c->want_head = GATE_LENGTH_BYTES + GATE_WORD_BYTES;
-	receive_head(c);
-}
-
-/* A connection that is slower than this closes; its agent sends again. */
-static int body_timeout_ms(const struct gate_conn *c)
-{
-	return timeout_ms(c, c->gate->body_ns);
-}
-
-static void receive_body(struct gate_conn *c)
-{
-	size_t left = c->len - c->got;
-
-	if (c->state == GATE_BODY)
-		receive(c, c->body + c->got, left, body_timeout_ms(c));
-	else
-		receive(c, c->body, left < DISCARD_BYTES ? left : DISCARD_BYTES,
-			body_timeout_ms(c));
-}
-
-void gate_conn_receive(struct gate_conn *c)
-{
-	c->state = GATE_BODY;
-	c->got = 0;
-	c->since_ns = clock_mono_ns();
-	c->body = malloc(c->len + 1);
-	if (!c->body)
-		gate_conn_die(c); /* the agent will send it again */
-	else
-		body_arrived(c); /* starts to read; the body may be empty */
-}
-
-/* --- answers --- */
-
-static void send_rest(struct gate_conn *c)
-{
-	nng_iov iov = { .iov_buf = c->reply + c->n_sent,
-			.iov_len = c->reply_len - c->n_sent };
-
-	nng_aio_set_iov(c->aio, 1, &iov);
-	nng_aio_set_timeout(c->aio, REPLY_MS);
-	nng_stream_send(c->stream, c->aio);
-}
+/* --- small parts of a message --- */
 
 static void put_length(uint8_t *p, uint64_t len)
 {
@@ -124,35 +85,215 @@ static uint64_t get_length(const uint8_t *p)
 	return len;
 }
 
-/* Makes c->reply the message to send. -ENOMEM. */
-static int compose(struct gate_conn *c, const struct reply *reply)
+static void drop_body(struct gate_conn *c)
 {
-	size_t words = c->n_head - GATE_LENGTH_BYTES, len;
-	void *data;
-	int err = reply_encode(reply, &data, &len);
-
-	if (err < 0)
-		return err;
-	c->reply_len = c->n_head + len;
-	c->reply = malloc(c->reply_len);
-	if (c->reply) {
-		put_length(c->reply, words + len);
-		memcpy(c->reply + GATE_LENGTH_BYTES,
-		       c->head + GATE_LENGTH_BYTES, words);
-		memcpy(c->reply + c->n_head, data, len);
-	}
-	free(data);
-	return c->reply ? 0 : -ENOMEM;
+	free(c->body);
+	c->body = NULL;
 }
 
-void gate_conn_answer(struct gate_conn *c, const struct reply *reply)
+/* --- messages --- */
+
+static void next_head(struct gate_conn *c)
 {
+	c->state = GATE_HEAD;
+	c->n_head = 0;
+	c->want_head = GATE_LENGTH_BYTES + GATE_WORD_BYTES;
+	gate_queue_join(c, c->proven ? &c->gate->idle : &c->gate->silent);
+}
+
+static void body_complete(struct gate_conn *c)
+{
+	c->state = GATE_HELD;
+	gate_queue_join(c, NULL);
+	gate_fifo_push(&c->gate->fresh, c);
+}
+
+/*
+ * Takes bytes of the head. Returns how many; *complete tells that the rest is
+ * body. -EPROTO: no message, or too long a one.
+ */
+static ssize_t take_head(struct gate_conn *c, const uint8_t *p, size_t n,
+			 bool *complete)
+{
+	size_t used = 0;
+
+	for (;;) {
+		size_t want = c->want_head - c->n_head;
+		size_t some = want < n - used ? want : n - used;
+
+		memcpy(c->head + c->n_head, p + used, some);
+		c->n_head += some;
+		used += some;
+		if (c->n_head >= GATE_LENGTH_BYTES &&
+		    get_length(c->head) > LIMIT_MESSAGE_BYTES)
+			return disobeys(c, REFUSAL_SIZE,
+					"a message over LIMIT_MESSAGE_BYTES");
+		if (c->n_head < c->want_head)
+			return (ssize_t)used;
+		if (c->head[c->n_head - GATE_WORD_BYTES] & 0x80)
+			break;
+		c->want_head += GATE_WORD_BYTES;
+		if (c->want_head > sizeof(c->head))
+			return disobeys(c, REFUSAL_HELLO,
+					"too many ids before a message");
+	}
+	*complete = true;
+	return (ssize_t)used;
+}
+
+/* Keeps what was read beyond the message; it takes room, too. */
+static int keep_spare(struct gate_conn *c, const uint8_t *p, size_t n)
+{
+	if (n == 0)
+		return 0;
+	c->spare = malloc(n);
+	if (!c->spare)
+		return -ENOMEM;
+	memcpy(c->spare, p, n);
+	c->spare_len = n;
+	c->gate->leased_bytes += n;
+	return 0;
+}
+
+/* The head is complete, and n bytes after it have been read, too. */
+static int begin_body(struct gate_conn *c, const uint8_t *p, size_t n)
+{
+	size_t words = c->n_head - GATE_LENGTH_BYTES;
+	uint64_t len = get_length(c->head);
+	bool room;
+	int err;
+
+	if (len < words)
+		return disobeys(c, REFUSAL_HELLO,
+				"a message shorter than its ids");
+	c->len = (size_t)len - words;
+	c->got = n < c->len ? n : c->len;
+	c->received_us = clock_real_us();
+	err = keep_spare(c, p + c->got, n - c->got);
+	if (err)
+		return err;
+	room = gate_queue_lease(c->gate, c);
+	c->body = malloc((room ? c->len : c->got) + 1);
+	if (!c->body)
+		return -ENOMEM; /* the agent will send it again */
+	memcpy(c->body, p, c->got);
+	if (room && c->got == c->len) {
+		body_complete(c);
+	} else if (room) {
+		c->state = GATE_BODY;
+		gate_queue_join(c, &c->gate->reading);
+	}
+	return 0;
+}
+
+static int feed(struct gate_conn *c, const uint8_t *p, size_t n)
+{
+	bool complete = false;
+	ssize_t used = take_head(c, p, n, &complete);
+
+	if (used < 0 || !complete)
+		return (int)(used < 0 ? used : 0);
+	return begin_body(c, p + used, n - (size_t)used);
+}
+
+/* The next message may have been read with the one before. */
+static int next_message(struct gate_conn *c)
+{
+	uint8_t *spare = c->spare;
+	size_t n = c->spare_len;
+	int err;
+
+	next_head(c);
+	if (!spare)
+		return 0;
+	c->spare = NULL;
+	c->spare_len = 0;
+	c->gate->leased_bytes -= n;
+	err = feed(c, spare, n);
+	free(spare);
+	return err;
+}
+
+void gate_conn_receive(struct gate_conn *c)
+{
+	uint8_t *body = realloc(c->body, c->len + 1);
+
+	if (!body) {
+		gate_conn_die(c);
+		return;
+	}
+	c->body = body;
+	c->state = GATE_BODY;
+	gate_queue_join(c, &c->gate->reading);
+	c->readable = true;
+	if (c->got == c->len)
+		body_complete(c);
+	else
+		gate_conn_event(c, 0);
+}
+
+/* --- answers --- */
+
+int gate_conn_compose(struct gate_conn *c, const struct reply *reply)
+{
+	size_t words = c->n_head - GATE_LENGTH_BYTES, len;
+	uint8_t data[REPLY_BYTES_MAX];
+
+	len = reply_put(reply, data);
+	c->reply_len = c->n_head + len;
+	c->reply = c->reply_len <= sizeof(c->small) ? c->small
+						    : malloc(c->reply_len);
+	if (!c->reply)
+		return -ENOMEM;
+	put_length(c->reply, words + len);
+	memcpy(c->reply + GATE_LENGTH_BYTES, c->head + GATE_LENGTH_BYTES,
+	       words);
+	memcpy(c->reply + c->n_head, data, len);
+	return 0;
+}
+
+static void drop_reply(struct gate_conn *c)
+{
+	if (c->reply != c->small)
+		free(c->reply);
+	c->reply = NULL;
+}
+
+/* Goes on with the reply; once it is sent, with the next message. */
+static int send_reply(struct gate_conn *c)
+{
+	while (c->n_sent < c->reply_len) {
+		ssize_t n = transmit(c, c->reply + c->n_sent,
+				     c->reply_len - c->n_sent);
+
+		if (n < 0)
+			return (int)n;
+		c->n_sent += (size_t)n;
+	}
+	drop_reply(c);
+	if (c->turned_away) {
+		c->turned_away = false;
+		c->state = GATE_DISCARD;
+		gate_queue_join(c, &c->gate->reading);
+		return 0;
+	}
+	return next_message(c);
+}
+
+void gate_conn_answer(struct gate_conn *c)
+{
+	drop_body(c);
+	gate_queue_relet(c->gate, c, 0);
+	if (c->hang_up) {
+		gate_conn_die(c);
+		return;
+	}
+	if (c->accepted && !c->proven)
+		gate_queue_prove(c->gate, c);
 	c->state = GATE_REPLY;
 	c->n_sent = 0;
-	if (compose(c, reply) < 0)
-		gate_conn_die(c);
-	else
-		send_rest(c);
+	gate_queue_join(c, &c->gate->sending);
+	gate_conn_event(c, EPOLLOUT);
 }
 
 static void say_busy(struct gate_conn *c, uint32_t retry_ms)
@@ -161,261 +302,202 @@ static void say_busy(struct gate_conn *c, uint32_t retry_ms)
 			   .status = REPLY_BUSY,
 			   .retry_ms = retry_ms };
 
-	gate_conn_answer(c, &r);
+	c->gate->busy++;
+	c->hang_up = gate_conn_compose(c, &r) < 0;
+	gate_conn_answer(c);
+}
+
+void gate_conn_refuse(struct gate_conn *c)
+{
+	say_busy(c, BUSY_RETRY_MS);
 }
 
 void gate_conn_turn_away(struct gate_conn *c)
 {
+	c->turned_away = true;
+	c->readable = true;
 	say_busy(c, CROWDED_RETRY_MS);
 }
 
-static void answered(struct gate_conn *c)
+/* --- what may happen to a connection in each state --- */
+
+/* Peers that just hang up are no failure. */
+static void tell_handshake(struct gate_conn *c)
 {
-	free(c->reply);
-	c->reply = NULL;
-	if (!c->discard) {
-		next_message(c);
-		return;
-	}
-	c->state = GATE_DISCARD;
-	c->got = 0;
-	c->since_ns = clock_mono_ns();
-	c->body = malloc(DISCARD_BYTES);
-	if (!c->body)
-		gate_conn_die(c);
-	else
-		body_arrived(c);
+	const struct gate_tls_failure *f = gate_tls_why(c->tls);
+
+	if (f->cause != REFUSALS)
+		gate_tell(c, f->cause, NULL, f->text);
 }
 
-/* --- reading --- */
-
-static void head_arrived(struct gate_conn *c)
+static int on_handshake(struct gate_conn *c)
 {
-	uint64_t len = get_length(c->head);
-	size_t words;
+	int err = gate_tls_handshake(c->tls);
 
-	if (c->n_head >= GATE_LENGTH_BYTES && len > LIMIT_MESSAGE_BYTES) {
-		gate_conn_refuse(c, REFUSAL_SIZE,
-				 "a message over LIMIT_MESSAGE_BYTES");
-		return;
-	}
-	if (c->n_head < c->want_head) {
-		receive_head(c);
-		return;
-	}
-	if (!(c->head[c->n_head - GATE_WORD_BYTES] & 0x80)) {
-		c->want_head += GATE_WORD_BYTES;
-		if (c->want_head > sizeof(c->head))
-			gate_conn_refuse(c, REFUSAL_HELLO,
-					 "too many ids before a message");
-		else
-			receive_head(c);
-		return;
-	}
-	words = c->n_head - GATE_LENGTH_BYTES;
-	if (len < words) {
-		gate_conn_refuse(c, REFUSAL_HELLO,
-				 "a message shorter than its ids");
-		return;
-	}
-	c->len = (size_t)len - words;
-	c->received_us = clock_real_us();
-	if (gate_queue_lease(c->gate, c))
-		gate_conn_receive(c);
+	if (err == -EAGAIN)
+		c->readable = false;
+	if (err == -EPROTO)
+		tell_handshake(c);
+	if (err)
+		return err;
+	c->state = GATE_HELLO;
+	return transmit(c, our_hello, sizeof(our_hello)) == sizeof(our_hello)
+		       ? 0
+		       : -EIO;
 }
 
-static void drop_body(struct gate_conn *c)
+static int on_hello(struct gate_conn *c)
 {
-	free(c->body);
-	c->body = NULL;
-}
+	ssize_t n = receive(c, c->head + c->n_head,
+			    sizeof(their_hello) - c->n_head);
 
-static void body_arrived(struct gate_conn *c)
-{
-	if (c->got < c->len) {
-		receive_body(c);
-		return;
-	}
-	if (c->state == GATE_DISCARD) {
-		drop_body(c);
-		gate_queue_discarded(c->gate, c);
-		next_message(c);
-		return;
-	}
-	if (!gate_queue_push(c->gate, c)) {
-		drop_body(c);
-		gate_queue_release(c->gate, c->len);
-		say_busy(c, BUSY_RETRY_MS);
-	}
-}
-
-/* What a peer speaks that begins like this, if it is known. */
-static const char *wrong_hello(const uint8_t *head)
-{
-	if (head[0] == 0x16 && head[1] == 3)
-		return "the peer speaks TLS, but this address does not: use "
-		       "tcp:// at the agent, or tls+tcp:// here";
-	if (memcmp(head, "GET ", 4) == 0 || memcmp(head, "HEAD", 4) == 0 ||
-	    memcmp(head, "POST", 4) == 0)
-		return "the peer speaks HTTP: metrics are at another port";
-	if (memcmp(head, their_hello, 4) == 0)
-		return "the peer speaks another protocol of nng than REQ";
-	return "the peer does not speak nng's REQ/REP";
-}
-
-static void hello_arrived(struct gate_conn *c)
-{
+	if (n < 0)
+		return (int)n;
+	c->n_head += (size_t)n;
 	if (c->n_head < sizeof(their_hello))
-		receive(c, c->head + c->n_head, sizeof(their_hello) - c->n_head,
-			HELLO_MS);
-	else if (memcmp(c->head, their_hello, sizeof(their_hello)) != 0)
-		gate_conn_refuse(c, REFUSAL_HELLO, wrong_hello(c->head));
-	else
-		next_message(c);
+		return 0;
+	if (memcmp(c->head, their_hello, sizeof(their_hello)) != 0)
+		return disobeys(c, REFUSAL_HELLO, gate_tell_hello(c->head));
+	next_head(c);
+	return 0;
 }
 
-/*
- * The operation under way failed. Peers that just hang up are no refusal, nor
- * are agents that have been silent for long.
- */
-static void failed(struct gate_conn *c, int code)
+/* Where there is little room, not a byte of the body before it is granted. */
+static int on_head(struct gate_conn *c)
 {
-	bool hello = c->state == GATE_HELLO_OUT || c->state == GATE_HELLO_IN;
-	struct gate_tls_failure why = { .cause = REFUSALS };
+	struct gate *g = c->gate;
+	size_t len = gate_queue_is_roomy(g) ? sizeof(g->scratch)
+					    : c->want_head - c->n_head;
+	ssize_t n = receive(c, g->scratch, len);
 
-	if (hello && c->tls)
-		gate_tls_why(c->stream, &why);
-	if (why.cause != REFUSALS)
-		gate_conn_refuse(c, why.cause, why.text);
-	else if (code != NNG_ETIMEDOUT || c->proven)
-		gate_conn_die(c);
-	else if (c->state == GATE_BODY || c->state == GATE_DISCARD)
-		gate_conn_refuse(c, REFUSAL_SLOW,
-				 "a message that did not arrive in time");
-	else
-		gate_conn_refuse(c, REFUSAL_SILENT, "no message in time");
+	return n < 0 ? (int)n : feed(c, g->scratch, (size_t)n);
 }
 
-static void on_aio(void *arg)
+static int on_body(struct gate_conn *c)
 {
-	struct gate_conn *c = arg;
-	size_t n = nng_aio_count(c->aio);
-	int code = nng_aio_result(c->aio);
+	ssize_t n = receive(c, c->body + c->got, c->len - c->got);
 
-	if (code != 0) {
-		failed(c, code);
-		return;
-	}
+	if (n < 0)
+		return (int)n;
+	c->got += (size_t)n;
+	if (c->got == c->len)
+		body_complete(c);
+	return 0;
+}
+
+static int on_discard(struct gate_conn *c)
+{
+	size_t left = c->len - c->got;
+	ssize_t n = 0;
+
+	if (left > 0)
+		n = receive(c, c->gate->scratch,
+			    left < GATE_SCRATCH_BYTES ? left
+						      : GATE_SCRATCH_BYTES);
+	if (n < 0)
+		return (int)n;
+	c->got += (size_t)n;
+	return c->got == c->len ? next_message(c) : 0;
+}
+
+/* One step. -EAGAIN: it goes on with an event, or with the engine. */
+static int conn_step(struct gate_conn *c)
+{
 	switch (c->state) {
-	case GATE_HELLO_OUT:
-	case GATE_REPLY:
-		c->n_sent += n;
-		if (c->n_sent < c->reply_len) {
-			send_rest(c);
-		} else if (c->state == GATE_REPLY) {
-			answered(c);
-		} else {
-			free(c->reply);
-			c->reply = NULL;
-			c->state = GATE_HELLO_IN;
-			hello_arrived(c);
-		}
-		break;
-	case GATE_HELLO_IN:
-		c->n_head += n;
-		hello_arrived(c);
-		break;
+	case GATE_HANDSHAKE:
+		return c->readable ? on_handshake(c) : -EAGAIN;
+	case GATE_HELLO:
+		return c->readable ? on_hello(c) : -EAGAIN;
 	case GATE_HEAD:
-		c->n_head += n;
-		head_arrived(c);
-		break;
+		return c->readable ? on_head(c) : -EAGAIN;
 	case GATE_BODY:
+		return c->readable ? on_body(c) : -EAGAIN;
 	case GATE_DISCARD:
-		c->got += n;
-		body_arrived(c);
-		break;
+		return c->readable ? on_discard(c) : -EAGAIN;
+	case GATE_REPLY:
+		return send_reply(c);
 	case GATE_WAITING:
-	case GATE_QUEUED:
 	case GATE_HELD:
-		break; /* no operation is under way */
+	case GATE_DEAD:
+		break;
 	}
+	return -EAGAIN;
+}
+
+void gate_conn_event(struct gate_conn *c, uint32_t events)
+{
+	int err;
+
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		c->ended = true;
+	if (events & ~(uint32_t)EPOLLOUT || c->state == GATE_HANDSHAKE)
+		c->readable = true;
+	do {
+		err = conn_step(c);
+	} while (!err);
+	if (err != -EAGAIN)
+		gate_conn_die(c);
 }
 
 /* --- start and end --- */
 
-static void note_peer(struct gate_conn *c)
+static int start(struct gate_conn *c)
 {
-	char text[INET6_ADDRSTRLEN] = "";
-	nng_sockaddr a;
+	struct gate *g = c->gate;
+	int on = 1, err = gate_queue_add(g, c);
 
-	snprintf(c->peer, sizeof(c->peer), "unknown");
-	if (nng_stream_get_addr(c->stream, NNG_OPT_REMADDR, &a) != 0)
-		return;
-	if (a.s_family == NNG_AF_INET &&
-	    inet_ntop(AF_INET, &a.s_in.sa_addr, text, sizeof(text)))
-		snprintf(c->peer, sizeof(c->peer), "%s:%u", text,
-			 ntohs(a.s_in.sa_port));
-	else if (a.s_family == NNG_AF_INET6 &&
-		 inet_ntop(AF_INET6, a.s_in6.sa_addr, text, sizeof(text)))
-		snprintf(c->peer, sizeof(c->peer), "[%s]:%u", text,
-			 ntohs(a.s_in6.sa_port));
+	if (err) {
+		gate_tell(c, REFUSAL_CONNECTIONS, NULL, "too many connections");
+		return err;
+	}
+	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	/* Finds peers whose machine disappeared without closing. */
+	setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	gate_queue_join(c, &g->starting);
+	err = gate_loop_watch(g, c->fd, c, true);
+	if (!err && !c->tls &&
+	    transmit(c, our_hello, sizeof(our_hello)) != sizeof(our_hello))
+		err = -EIO;
+	if (err)
+		gate_conn_die(c);
+	return 0;
 }
 
-void gate_conn_start(struct gate *g, nng_stream *stream, bool tls)
+void gate_conn_start(struct gate *g, int fd, bool tls,
+		     const struct sockaddr_storage *peer)
 {
 	struct gate_conn *c = calloc(1, sizeof(*c));
 
 	if (!c) {
-		nng_stream_free(stream);
+		close(fd);
 		return;
 	}
-	*c = (struct gate_conn){ .gate = g, .stream = stream, .tls = tls };
-	note_peer(c);
-	c->reply = malloc(sizeof(our_hello));
-	if (!c->reply || nng_aio_alloc(&c->aio, on_aio, c) != 0) {
+	*c = (struct gate_conn){ .gate = g,
+				 .fd = fd,
+				 .state = tls ? GATE_HANDSHAKE : GATE_HELLO };
+	memcpy(&c->peer, peer, sizeof(c->peer));
+	if ((tls && gate_tls_open(&c->tls, fd) < 0) || start(c) < 0)
 		gate_conn_free(c);
-		return;
-	}
-	if (gate_queue_add(g, c) < 0) {
-		refusal_tell(g->refusals, REFUSAL_CONNECTIONS, c->peer, NULL,
-			     "too many connections");
-		gate_conn_free(c);
-		return;
-	}
-	memcpy(c->reply, our_hello, sizeof(our_hello));
-	c->reply_len = sizeof(our_hello);
-	c->state = GATE_HELLO_OUT;
-	send_rest(c);
 }
 
 void gate_conn_die(struct gate_conn *c)
 {
-	struct gate *g = c->gate;
-	bool leased = c->state == GATE_BODY;
-	size_t len = c->len;
-
-	drop_body(c);
-	if (c->discard)
-		gate_queue_discarded(g, c);
-	nng_stream_close(c->stream);
-	gate_queue_mark_dead(g, c); /* c may be freed from here on */
-	if (leased)
-		gate_queue_release(g, len);
-}
-
-void gate_conn_refuse(struct gate_conn *c, enum refusal cause,
-		      const char *detail)
-{
-	refusal_tell(c->gate->refusals, cause, c->peer, NULL, detail);
-	gate_conn_die(c);
+	if (c->state == GATE_DEAD)
+		return;
+	c->state = GATE_DEAD;
+	gate_queue_remove(c->gate, c);
+	gate_queue_relet(c->gate, c, 0);
+	c->gate->leased_bytes -= c->spare_len;
+	c->spare_len = 0;
+	gate_queue_join(c, &c->gate->dead);
 }
 
 void gate_conn_free(struct gate_conn *c)
 {
-	if (c->aio)
-		nng_aio_free(c->aio);
-	nng_stream_free(c->stream);
+	gate_tls_close(c->tls);
+	close(c->fd);
 	free(c->body);
-	free(c->reply);
+	free(c->spare);
+	drop_reply(c);
 	free(c);
 }

@@ -13,7 +13,7 @@
  */
 struct gate_credentials;
 
-/* As gate_tls_use(), but for nng. */
+/* As gate_tls_use(). */
 int gate_credentials_use(const struct gate_tls_files *files);
 
 /* Returns the set in force, released by _rele(); NULL: there is none yet. */

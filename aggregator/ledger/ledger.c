@@ -103,7 +103,7 @@ int ledger_agent_get(struct ledger *l, const char *name,
 		*out = a;
 		return 0;
 	}
-	if (l->n >= l->max)
+	if (l->n >= l->max && !l->loading)
 		return -ENOSPC;
 	err = room(l);
 	if (err < 0)
@@ -194,6 +194,8 @@ void ledger_commit(struct ledger *l)
 		l->dirty = e->next_dirty;
 		e->dirty = false;
 		e->committed = e->pending;
+		e->unstored = !e->must_store;
+		e->must_store = false;
 	}
 }
 
@@ -205,6 +207,7 @@ void ledger_abort(struct ledger *l)
 		l->dirty = e->next_dirty;
 		e->dirty = false;
 		e->pending = e->committed;
+		e->must_store = false;
 	}
 }
 
@@ -238,7 +241,20 @@ int64_t ledger_agent_seen_us(const struct ledger_agent *a)
 	return seen_us;
 }
 
+void ledger_set_loading(struct ledger *l, bool loading)
+{
+	l->loading = loading;
+}
+
 /* --- dropping agents --- */
+
+static bool is_stored(const struct ledger_agent *a)
+{
+	for (const struct ledger_epoch *e = a->newest; e; e = e->older)
+		if (e->unstored)
+			return false;
+	return true;
+}
 
 static void place_all(struct ledger *l)
 {
@@ -287,7 +303,8 @@ size_t ledger_evict(struct ledger *l, size_t n, int64_t before_us)
 	for (size_t i = 0; i < l->n; i++) {
 		struct ledger_agent *a = l->agent[i];
 
-		if (gone < n && ledger_agent_seen_us(a) <= until) {
+		if (gone < n && ledger_agent_seen_us(a) <= until &&
+		    is_stored(a)) {
 			free_agent(l, a);
 			gone++;
 		} else {

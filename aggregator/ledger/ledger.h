@@ -14,8 +14,12 @@
  * Records which batches were accepted: per agent and epoch the last sequence
  * number, and totals. An offer changes a pending copy; ledger_commit() makes it
  * the committed one, after the store has committed it, and ledger_abort()
- * discards it. No clock and no I/O, but for the log. Not locked: the engine's
- * thread owns it and changes committed totals only under the engine's lock.
+ * discards it. A row is a fold over the log, as the series are: batches with
+ * requests change it in a way that ledger_replay() repeats. Only what is not
+ * logged, such as a heartbeat or a duplicate, must be stored by the transaction
+ * that it is answered after. No clock and no I/O, but for log lines. Not
+ * locked: the engine's thread owns it and changes committed totals only under
+ * the engine's lock.
  *
  * Whoever reaches ingest can make up batches, unless ingest asks for more
  * (docs/SECURITY.md). So nothing that one batch says may make the ledger refuse
@@ -50,6 +54,8 @@ struct ledger_state {
 	int64_t seen_us; /* our wall clock at the last new batch */
 	int64_t skew_us; /* agent's clock minus ours at that time */
 	struct ledger_totals totals;
+	/* While loading: the row has all of the log up to this id. */
+	uint64_t log_id;
 };
 
 /* What an agent says about itself at the moment of sending. */
@@ -69,6 +75,9 @@ struct ledger_epoch {
 	struct ledger_state committed, pending;
 	int64_t heard_us; /* our wall clock at the last batch, even if held */
 	bool dirty;
+	/* The pending change is in no log: its transaction must store it. */
+	bool must_store;
+	bool unstored; /* committed, but the stored row is older than the log */
 	struct ledger_epoch *next_dirty;
 	struct ledger_epoch *older; /* next lower epoch of the agent */
 };
@@ -120,6 +129,7 @@ struct ledger_agent {
 	struct ledger_health health;
 	struct ledger_info *info; /* NULL: it has not said anything */
 	bool info_dirty; /* info, runs or retired are not in the store yet */
+	bool info_queued; /* the engine will store it */
 };
 
 /* Sets *out, released by ledger_free(). max_agents 0: 65 536. -ENOMEM. */
@@ -169,6 +179,13 @@ struct ledger_arrival {
 int ledger_offer(struct ledger *l, const struct ledger_arrival *a,
 		 struct ledger_epoch **row);
 
+/*
+ * Applies a batch of the log, in its order, to rows that may be older than the
+ * log; does nothing if the row has it already. For loading. -ENOMEM, -ENOSPC.
+ */
+int ledger_replay(struct ledger *l, const struct batch *b, uint64_t requests,
+		  int64_t received_us, uint64_t log_id);
+
 /* Counts a batch of the row that is refused: LEDGER_OVERLAP. */
 void ledger_refuse(struct ledger *l, struct ledger_epoch *e);
 
@@ -191,15 +208,18 @@ struct ledger_epoch *ledger_epoch_find(const struct ledger_agent *a,
 				       uint64_t epoch);
 size_t ledger_epochs(const struct ledger *l); /* of all agents */
 size_t ledger_max(const struct ledger *l); /* agents */
+/* While loading, agents of the log are taken beyond that. */
+void ledger_set_loading(struct ledger *l, bool loading);
 /* Our wall clock at the agent's last batch; 0: none is committed. */
 int64_t ledger_agent_seen_us(const struct ledger_agent *a);
 
 /*
  * Drops agents from memory that were silent since before_us, those that were
- * silent for longest first, at most n. Between groups only. Returns how many.
+ * silent for longest first, at most n; but none with unstored rows. Changes the
+ * places of others. Between groups only. Returns how many.
  */
 size_t ledger_evict(struct ledger *l, size_t n, int64_t before_us);
-/* Drops one agent. Between groups only. */
+/* Drops one agent; another takes its place. Between groups only. */
 void ledger_drop(struct ledger *l, struct ledger_agent *a);
 
 /*

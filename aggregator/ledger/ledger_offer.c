@@ -8,16 +8,18 @@
 /*
  * The decision about a batch. Each question may end it:
  *
- *	agent unknown, and its epoch is made up            AHEAD
- *	agent unknown, and there are too many              FULL
- *	epoch unknown: retired, or may be                  EXPIRED
- *	               made up                             AHEAD
- *	               one too many                        CROWDED
- *	               older than a start that is alive    CONFLICT, after a
- *strike number taken   by a running agent, long ago        BEHIND else
- *DUPLICATE epoch known, older than one that is alive          CONFLICT, after a
- *strike the first of its numbers is taken                  OVERLAP more numbers
- *left out than can have been sent      LEAP NEW
+ *	agent unknown: its epoch is made up           AHEAD
+ *	               there are too many             FULL
+ *	epoch unknown: it is retired, or may be       EXPIRED
+ *	               it is made up                  AHEAD
+ *	               it is one too many             CROWDED
+ *	               a newer one is alive           CONFLICT
+ *	number taken:  long ago, and the agent runs   BEHIND
+ *	               else                           DUPLICATE
+ *	epoch known:   a newer one is alive           CONFLICT
+ *	the first of its numbers is taken             OVERLAP
+ *	too many numbers are left out                 LEAP
+ *	none of these                                 NEW
  */
 
 /* Batches of an older epoch that may still arrive after a restart. */
@@ -148,13 +150,20 @@ static bool leaps(const struct ledger_state *s, const struct ledger_arrival *in,
 
 /* --- verdicts --- */
 
+/* For a change that no batch of the log repeats. */
+static void must_store(struct ledger *l, struct ledger_epoch *e)
+{
+	ledger_mark_dirty(l, e);
+	e->must_store = true;
+}
+
 /* Counts it in the row, else in the newest one, which is never retired. */
 static int hold(struct ledger *l, struct ledger_agent *a,
 		struct ledger_epoch *e, int verdict, struct ledger_epoch **row)
 {
 	*row = e ? e : a->newest;
 	if (*row) {
-		ledger_mark_dirty(l, *row);
+		must_store(l, *row);
 		(*row)->pending.totals.conflicts++;
 	}
 	return verdict;
@@ -168,7 +177,7 @@ static int take_duplicate(struct ledger *l, const struct ledger_arrival *in,
 	if (in->clock_us > 0 &&
 	    s->sequence - in->batch->sequence > LEDGER_BEHIND_MAX)
 		return hold(l, e->agent, e, LEDGER_BEHIND, row);
-	ledger_mark_dirty(l, e);
+	must_store(l, e);
 	*row = e;
 	s->totals.duplicates++;
 	/* If it was never counted, captured shows that something is missing. */
@@ -176,20 +185,40 @@ static int take_duplicate(struct ledger *l, const struct ledger_arrival *in,
 	return LEDGER_DUPLICATE;
 }
 
-static void take_new(struct ledger *l, const struct ledger_arrival *in,
-		     struct ledger_epoch *e, uint64_t gap)
+/* A rollup replaces batches of a range of sequence numbers. */
+static uint64_t first_of(const struct batch *b)
 {
-	struct ledger_state *s = &e->pending;
+	return b->first_sequence > 0 ? b->first_sequence : b->sequence;
+}
 
-	ledger_mark_dirty(l, e);
-	s->sequence = in->batch->sequence;
-	s->seen_us = in->now_us;
-	if (in->sent_us)
-		s->skew_us = in->sent_us - in->now_us;
+/* What a batch changes that was logged. */
+static void accept_batch(struct ledger_state *s, const struct batch *b,
+			 uint64_t requests, int64_t now_us)
+{
+	uint64_t first = first_of(b);
+	uint64_t gap = first > s->sequence ? first - s->sequence - 1 : 0;
+
+	s->sequence = b->sequence;
+	s->seen_us = now_us;
 	s->totals.batches++;
-	s->totals.counted = sums_add(s->totals.counted, in->requests);
-	take_losses(&s->totals, &in->batch->losses);
+	s->totals.counted = sums_add(s->totals.counted, requests);
+	take_losses(&s->totals, &b->losses);
 	take_gap(&s->totals, gap);
+}
+
+static void take_new(struct ledger *l, const struct ledger_arrival *in,
+		     struct ledger_epoch *e)
+{
+	ledger_mark_dirty(l, e);
+	/*
+	 * Replaying the log makes no row of a start that is below a retired
+	 * one.
+	 */
+	if (in->requests == 0 || e->epoch <= e->agent->retired_epoch)
+		e->must_store = true;
+	accept_batch(&e->pending, in->batch, in->requests, in->now_us);
+	if (in->sent_us)
+		e->pending.skew_us = in->sent_us - in->now_us;
 }
 
 /* The rest of the decision, for an agent that has a row for the epoch. */
@@ -199,21 +228,18 @@ static int offer_to_epoch(struct ledger *l, const struct ledger_arrival *in,
 {
 	const struct batch *b = in->batch;
 	struct ledger_state *s = &e->pending;
-	uint64_t first;
 
 	e->heard_us = in->now_us;
 	if (b->sequence <= s->sequence)
 		return take_duplicate(l, in, e, row);
 	if (!begins && in_conflict(e->agent, b->epoch, false, in->now_us))
 		return hold(l, e->agent, e, LEDGER_CONFLICT, row);
-	/* A rollup replaces batches of a range of sequence numbers. */
-	first = b->first_sequence > 0 ? b->first_sequence : b->sequence;
 	*row = e;
-	if (first <= s->sequence)
+	if (first_of(b) <= s->sequence)
 		return LEDGER_OVERLAP;
-	if (leaps(s, in, first - s->sequence - 1))
+	if (leaps(s, in, first_of(b) - s->sequence - 1))
 		return hold(l, e->agent, e, LEDGER_LEAP, row);
-	take_new(l, in, e, first - s->sequence - 1);
+	take_new(l, in, e);
 	return LEDGER_NEW;
 }
 
@@ -232,8 +258,7 @@ static int offer_new_epoch(struct ledger *l, const struct ledger_arrival *in,
 	if (a->n_epochs >= LEDGER_EPOCHS_CROWD ||
 	    (a->n_epochs >= 2 && ledger_is_crowded(l)))
 		return LEDGER_CROWDED;
-	if (leaps(&none, in,
-		  (b->first_sequence ? b->first_sequence : b->sequence) - 1))
+	if (leaps(&none, in, first_of(b) - 1))
 		return hold(l, a, NULL, LEDGER_LEAP, row);
 	if (in_conflict(a, b->epoch, true, in->now_us))
 		return hold(l, a, NULL, LEDGER_CONFLICT, row);
@@ -261,14 +286,43 @@ int ledger_offer(struct ledger *l, const struct ledger_arrival *in,
 		 : offer_new_epoch(l, in, a, row);
 }
 
+int ledger_replay(struct ledger *l, const struct batch *b, uint64_t requests,
+		  int64_t received_us, uint64_t log_id)
+{
+	struct ledger_agent *a;
+	struct ledger_epoch *e;
+	int err = ledger_agent_get(l, b->agent, &a);
+
+	if (err < 0)
+		return err;
+	e = ledger_epoch_find(a, b->epoch);
+	if (!e && b->epoch <= a->retired_epoch)
+		return 0;
+	if (!e)
+		e = ledger_epoch_add(l, a, b->epoch);
+	if (!e)
+		return -ENOMEM;
+	if (log_id <= e->committed.log_id)
+		return 0;
+	/* A row of an older version does not say which ids it has. */
+	if (e->committed.log_id == 0 && b->sequence <= e->committed.sequence)
+		return 0;
+	accept_batch(&e->committed, b, requests, received_us);
+	e->pending = e->committed;
+	if (received_us > e->heard_us)
+		e->heard_us = received_us;
+	e->unstored = true;
+	return 0;
+}
+
 void ledger_refuse(struct ledger *l, struct ledger_epoch *e)
 {
-	ledger_mark_dirty(l, e);
+	must_store(l, e);
 	e->pending.totals.refused++;
 }
 
 void ledger_mend(struct ledger *l, struct ledger_epoch *e, uint64_t sequence)
 {
-	ledger_mark_dirty(l, e);
+	must_store(l, e);
 	e->pending.sequence = sequence;
 }

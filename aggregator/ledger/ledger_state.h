@@ -12,6 +12,7 @@ struct ledger {
 	size_t n, cap, max;
 	struct hash_index index;
 	size_t n_epochs; /* of all agents */
+	bool loading; /* max is not asked */
 	struct ledger_epoch *dirty;
 	struct ledger_infos *infos;
 };

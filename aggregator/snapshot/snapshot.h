@@ -121,6 +121,9 @@ struct snapshot_engine {
 	uint64_t gate_connections, gate_held_bytes; /* current values */
 	uint64_t series; /* in all views */
 	uint64_t fold_ns_total;
+	uint64_t busy_ns_total; /* CPU time of the engine's thread */
+	uint64_t gate_rounds; /* wake-ups of the gate's thread */
+	uint64_t gather_ms; /* asked of agents: see gather.h; 0: nothing */
 	/* The service graph's, see struct graph_stats. */
 	uint64_t edges_waiting, edges_joined, edges_expired, edges_evicted,
 		edges_clamped_us;

@@ -39,6 +39,7 @@ void checkpoint_free(struct checkpoint *c)
 	free(c->id);
 	free(c->view_mark);
 	free(c->written);
+	free(c->epochs);
 	free(c->cell_of[0]);
 	free(c->cell_of[1]);
 	buf_fini(&c->labels);
@@ -49,7 +50,8 @@ void checkpoint_free(struct checkpoint *c)
 
 uint64_t checkpoint_watermark(const struct checkpoint *c)
 {
-	uint64_t least = c->window_mark;
+	uint64_t least = c->window_mark < c->ledger_mark ? c->window_mark
+							 : c->ledger_mark;
 
 	for (size_t v = 0; v < fold_views(c->fold); v++)
 		if (c->view_mark[v] < least)
@@ -111,6 +113,7 @@ void checkpoint_begin(struct checkpoint *c, uint64_t now)
 		return;
 	c->active = true;
 	c->round = now;
+	c->agent = c->next_agent = 0;
 	c->view = c->next_view = 0;
 	c->slot = c->next_slot = 0;
 	buf_reset(&c->graph);
@@ -199,6 +202,9 @@ int checkpoint_step(struct checkpoint *c, uint64_t now, unsigned max)
 
 	c->next_view = c->view;
 	c->next_slot = c->slot;
+	err = checkpoint_put_ledger(c, &max);
+	if (err < 0 || max == 0)
+		return err;
 	for (; c->next_view < fold_views(c->fold); c->next_view++) {
 		struct series *s = fold_series(c->fold, c->next_view);
 
@@ -214,7 +220,9 @@ int checkpoint_step(struct checkpoint *c, uint64_t now, unsigned max)
 		c->next_slot = 0;
 	}
 	c->finishing = true;
-	err = put_targets(c);
+	err = checkpoint_put_ledger_mark(c, c->round);
+	if (!err)
+		err = put_targets(c);
 	return err < 0 ? err : put_views(c);
 }
 
@@ -286,9 +294,15 @@ void checkpoint_committed(struct checkpoint *c)
 {
 	for (size_t i = 0; i < c->n_written; i++)
 		c->written[i]->dirty = false;
-	c->n_written = 0;
+	for (size_t i = 0; i < c->n_epochs; i++)
+		c->epochs[i]->unstored = false;
+	c->n_written = c->n_epochs = 0;
+	c->agent = c->next_agent;
 	c->view = c->next_view;
 	c->slot = c->next_slot;
+	if (c->next_ledger_mark)
+		c->ledger_mark = c->next_ledger_mark;
+	c->next_ledger_mark = 0;
 	if (c->finishing) {
 		for (size_t v = 0; v < fold_views(c->fold); v++)
 			c->view_mark[v] = c->round;
@@ -306,7 +320,9 @@ void checkpoint_committed(struct checkpoint *c)
 
 void checkpoint_aborted(struct checkpoint *c)
 {
-	c->n_written = 0;
+	c->n_written = c->n_epochs = 0;
+	c->next_ledger_mark = 0;
+	c->next_agent = c->agent;
 	c->next_view = c->view;
 	c->next_slot = c->slot;
 	c->finishing = c->flushing = false;

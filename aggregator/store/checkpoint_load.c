@@ -383,44 +383,6 @@ static int load_target(void *arg, uint32_t id, const char *const *value)
 	return fold_add_target(c->fold, value);
 }
 
-/* The store may know more agents than the ledger has room for. */
-static int load_ledger_row(void *arg, const char *agent, uint64_t epoch,
-			   const struct ledger_state *state)
-{
-	struct checkpoint *c = arg;
-	int err = ledger_restore(c->ledger, agent, epoch, state);
-
-	return err == -ENOSPC ? 0 : err;
-}
-
-int checkpoint_restore_agent(struct ledger *l, const struct ledger_agent *row,
-			     const struct batch_info *info)
-{
-	struct ledger_agent *a;
-	int err = ledger_agent_get(l, row->name, &a);
-
-	if (!err)
-		err = ledger_agent_set_info(l, a, info);
-	if (err < 0)
-		return err;
-	a->info_dirty = false;
-	a->retired = row->retired;
-	a->retired_epoch = row->retired_epoch;
-	a->retired_seen_us = row->retired_seen_us;
-	a->runs = row->runs;
-	return 0;
-}
-
-/* Agents without a row in the ledger have not been heard for long. */
-static int load_agent_row(void *arg, const struct ledger_agent *row,
-			  const struct batch_info *info)
-{
-	struct checkpoint *c = arg;
-	int err = checkpoint_restore_agent(c->ledger, row, info);
-
-	return err == -ENOSPC ? 0 : err;
-}
-
 static int replay_row(void *arg, const struct store_log *row)
 {
 	struct checkpoint *c = arg;
@@ -439,7 +401,8 @@ static int replay_row(void *arg, const struct store_log *row)
 	fb.batch = &b;
 	if (row->id > c->last_id)
 		c->last_id = row->id;
-	return fold_apply(c->fold, &fb);
+	err = checkpoint_replay_ledger(c, &b, row);
+	return err < 0 ? err : fold_apply(c->fold, &fb);
 }
 
 int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)
@@ -449,9 +412,7 @@ int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)
 	if (err < 0)
 		return err;
 	c->ledger = l;
-	err = store_each_ledger(c->store, load_ledger_row, c);
-	if (!err)
-		err = store_each_agent(c->store, load_agent_row, c);
+	err = checkpoint_load_ledger(c);
 	if (!err)
 		err = store_each_target(c->store, load_target, c);
 	c->targets_from = fold_targets(c->fold);
@@ -461,9 +422,12 @@ int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)
 		err = load_graph(c);
 	if (!err)
 		err = checkpoint_load_windows(c);
+	/* What the log has of an agent must not be lost for lack of room. */
+	ledger_set_loading(l, true);
 	if (!err)
 		err = store_each_log(c->store, checkpoint_watermark(c),
 				     replay_row, c);
+	ledger_set_loading(l, false);
 	batch_arena_free(c->arena);
 	c->arena = NULL;
 	c->view = 0;

@@ -11,6 +11,7 @@
 #define STATE_WINDOWS "windows_log_id"
 #define STATE_CELLS "cells"
 #define STATE_GRAPH "graph"
+#define STATE_LEDGER "ledger_log_id"
 
 struct checkpoint {
 	struct fold *fold;
@@ -18,23 +19,28 @@ struct checkpoint {
 	uint32_t *id; /* by view: its id in the store */
 	uint64_t *view_mark; /* by view: committed watermark */
 	uint64_t window_mark; /* committed watermark of the windows */
+	uint64_t ledger_mark; /* committed watermark of the ledger */
 	uint32_t keys_stored; /* window label sets in the store */
 
 	bool fold_all;
 	bool active; /* a round is under way */
 	uint64_t round; /* log id at which it began */
-	size_t view; /* next to write, once committed: view and slot */
+	size_t agent; /* next to write, once committed: agent, view, slot */
+	size_t view;
 	uint32_t slot;
 	uint64_t rounds; /* completed */
 
 	/* Of the current transaction. */
 	struct series_slot **written;
 	size_t n_written, written_cap;
+	struct ledger_epoch **epochs; /* written */
+	size_t n_epochs, epochs_cap;
+	size_t next_agent;
 	size_t next_view;
 	uint32_t next_slot;
 	bool finishing, flushing;
 	size_t targets_from, targets_written;
-	uint64_t next_window_mark;
+	uint64_t next_window_mark, next_ledger_mark;
 	uint32_t next_keys;
 
 	struct buf labels, state;
@@ -45,8 +51,22 @@ struct checkpoint {
 	struct batch_arena *arena;
 	struct ledger *ledger;
 	uint64_t last_id;
-	int err;
 };
+
+/* --- checkpoint_ledger.c --- */
+
+/*
+ * Writes ledger rows that are older than the log, at most *left of them, and
+ * counts *left down. 0: some may be left if *left is 0.
+ */
+int checkpoint_put_ledger(struct checkpoint *c, unsigned *left);
+/* Writes the watermark, which never goes back. */
+int checkpoint_put_ledger_mark(struct checkpoint *c, uint64_t log_id);
+/* Loads agents, rows and watermark. */
+int checkpoint_load_ledger(struct checkpoint *c);
+/* Applies a batch of the log after the watermark. */
+int checkpoint_replay_ledger(struct checkpoint *c, const struct batch *b,
+			     const struct store_log *row);
 
 /* Writes slot next_slot of view next_view, which counts up to log id now. */
 int checkpoint_put_slot(struct checkpoint *c, uint64_t now);

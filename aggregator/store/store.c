@@ -168,6 +168,11 @@ static int open_db(struct store *st)
 		err = migrate(st);
 	if (!err)
 		err = store_sql_prepare(st);
+	if (!err)
+		err = store_sql_ask_u64(st,
+					"SELECT coalesce(max(id), 0) FROM log",
+					&st->committed_log_id);
+	st->log_id = st->committed_log_id;
 	return err;
 }
 
@@ -277,6 +282,7 @@ void store_close(struct store *st)
 	if (st->lock_fd >= 0)
 		close(st->lock_fd);
 	buf_fini(&st->blob);
+	buf_fini(&st->bundle.blob);
 	free(st->path);
 	free(st->dir);
 	free(st);
@@ -323,12 +329,20 @@ const char *store_error(const struct store *st)
 
 int store_begin(struct store *st)
 {
+	store_bundle_reset(&st->bundle);
+	st->log_id = st->committed_log_id;
 	return store_sql_run(st, SQL_BEGIN);
 }
 
 int store_commit(struct store *st)
 {
-	return store_sql_run(st, SQL_COMMIT);
+	int err = store_flush_log(st);
+
+	if (!err)
+		err = store_sql_run(st, SQL_COMMIT);
+	if (!err)
+		st->committed_log_id = st->log_id;
+	return err;
 }
 
 void store_rollback(struct store *st)

@@ -52,15 +52,20 @@ void store_rollback(struct store *st);
 /* The text of the last error. */
 const char *store_error(const struct store *st);
 
+/* A batch in the log. */
 struct store_log {
 	uint64_t id; /* ascending */
 	int64_t received_us;
-	const char *agent;
-	uint64_t epoch, sequence, requests;
+	uint64_t requests;
 	const void *data;
 	size_t len;
 };
+/*
+ * Small batches are kept and written together, the last with store_commit().
+ * Returns by how many bytes the log grows, or a negative errno.
+ */
 int store_put_log(struct store *st, const struct store_log *row);
+/* The row has all of the log until now, and says so. */
 int store_put_ledger(struct store *st, const char *agent, uint64_t epoch,
 		     const struct ledger_state *state);
 int store_put_agent(struct store *st, const struct ledger_agent *a);
@@ -113,30 +118,15 @@ int store_put_state(struct store *st, const char *name, const void *data,
 		    size_t len);
 
 /*
- * What the log has of an epoch: for a batch whose number may have been used by
- * another sender. Reads all rows of the log.
- */
-struct store_trail {
-	const char *agent;
-	uint64_t epoch, first, last; /* the batch's range of numbers */
-	const void *data;
-	size_t len;
-	/* Filled in: */
-	bool any; /* a number of the range is in the log */
-	bool same; /* the last one, and with these bytes */
-	uint64_t before; /* the highest number below first; 0: none */
-	bool whole; /* no batch of the log was deleted yet */
-	int64_t oldest_us; /* arrival of the oldest batch of all */
-};
-int store_trail(struct store *st, struct store_trail *t);
-
-/*
  * Deletes at most max rows older than before, the oldest first; of the log,
- * only rows with an id of at most keep_after, and sets *bytes to their size.
- * Returns the number deleted or a negative errno.
+ * only batches with an id of at most keep_after, and tells what was in the
+ * rows. Returns the number of rows deleted or a negative errno.
  */
+struct store_expired {
+	uint64_t batches, bytes;
+};
 int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
-		     unsigned max, uint64_t *bytes);
+		     unsigned max, struct store_expired *out);
 int store_expire_windows(struct store *st, int64_t before_s, unsigned max);
 /* Returns up to this many free pages to the file system. */
 int store_vacuum(struct store *st, unsigned pages);
@@ -237,9 +227,9 @@ struct store_log_reader;
 int store_log_open(struct store_log_reader **out, const char *path,
 		   int64_t from_us, int64_t to_us);
 void store_log_close(struct store_log_reader *r); /* NULL is fine */
-/* Returns 1 and a row, borrowed until the next call; 0 at the end; -EIO. */
+/* Returns 1 and a batch, borrowed until the next call; 0 at the end; -EIO. */
 int store_log_next(struct store_log_reader *r, struct store_log *row);
-/* Finds the row with this id; borrowed until the next call. -ENOENT, -EIO. */
+/* Finds the batch with this id; borrowed until the next call. -ENOENT, -EIO. */
 int store_log_find(struct store_log_reader *r, uint64_t id,
 		   struct store_log *row);
 

@@ -74,6 +74,7 @@ int store_put_ledger(struct store *st, const char *agent, uint64_t epoch,
 	store_sql_bind_u64(st, SQL_PUT_LEDGER, 4, (uint64_t)state->seen_us);
 	store_sql_bind_u64(st, SQL_PUT_LEDGER, 5, (uint64_t)state->skew_us);
 	store_sql_bind_blob(st, SQL_PUT_LEDGER, 6, st->blob.data, st->blob.len);
+	store_sql_bind_u64(st, SQL_PUT_LEDGER, 7, st->log_id);
 	return store_sql_run(st, SQL_PUT_LEDGER);
 }
 
@@ -148,6 +149,7 @@ static int each_ledger(struct store *st, enum store_statement which,
 			.sequence = (uint64_t)sqlite3_column_int64(s, 2),
 			.seen_us = sqlite3_column_int64(s, 3),
 			.skew_us = sqlite3_column_int64(s, 4),
+			.log_id = (uint64_t)sqlite3_column_int64(s, 6),
 		};
 
 		err = get_totals(&state.totals, sqlite3_column_blob(s, 5),

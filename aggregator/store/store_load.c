@@ -5,7 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aggregator/store/store_bundle.h"
 #include "aggregator/store/store_sql.h"
+
+static int each_batch(const struct store_log *row, uint64_t batches,
+		      uint64_t after_id, store_log_fn *fn, void *arg)
+{
+	struct store_bundle_reader r;
+	struct store_log batch;
+	int err;
+
+	store_bundle_read(&r, row, batches);
+	while ((err = store_bundle_next(&r, &batch)) > 0) {
+		err = batch.id > after_id ? fn(arg, &batch) : 0;
+		if (err)
+			break;
+	}
+	return err;
+}
 
 int store_each_log(struct store *st, uint64_t after_id, store_log_fn *fn,
 		   void *arg)
@@ -18,15 +35,13 @@ int store_each_log(struct store *st, uint64_t after_id, store_log_fn *fn,
 		struct store_log row = {
 			.id = (uint64_t)sqlite3_column_int64(s, 0),
 			.received_us = sqlite3_column_int64(s, 1),
-			.agent = store_sql_text_or_empty(s, 2),
-			.epoch = (uint64_t)sqlite3_column_int64(s, 3),
-			.sequence = (uint64_t)sqlite3_column_int64(s, 4),
-			.requests = (uint64_t)sqlite3_column_int64(s, 5),
-			.data = sqlite3_column_blob(s, 6),
-			.len = (size_t)sqlite3_column_bytes(s, 6),
+			.requests = (uint64_t)sqlite3_column_int64(s, 2),
+			.data = sqlite3_column_blob(s, 3),
+			.len = (size_t)sqlite3_column_bytes(s, 3),
 		};
 
-		err = fn(arg, &row);
+		err = each_batch(&row, (uint64_t)sqlite3_column_int64(s, 4),
+				 after_id, fn, arg);
 		if (err)
 			break;
 	}

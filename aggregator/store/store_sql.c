@@ -14,7 +14,8 @@
 	" " column " = min(" column " + " more ", 9223372036854775807),"
 
 #define SELECT_LEDGER                                                          \
-	"SELECT agent, epoch, sequence, seen_us, skew_us, totals FROM ledger"
+	"SELECT agent, epoch, sequence, seen_us, skew_us, totals, log_id"      \
+	" FROM ledger"
 #define SELECT_AGENT                                                           \
 	"SELECT name, version, kernel, capture, probes, retired_epoch,"        \
 	" retired, retired_seen_us, runs FROM agent"
@@ -24,14 +25,14 @@ static const char *const sql[STATEMENTS] = {
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
 	[SQL_PUT_LOG] = "INSERT INTO log (id, received_us, agent, epoch,"
-			" sequence, requests, batch)"
-			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+			" sequence, requests, batch, batches)"
+			" VALUES (?1, ?2, '', 0, 0, ?3, ?4, ?5)",
 	[SQL_PUT_LEDGER] = "INSERT INTO ledger (agent, epoch, sequence,"
-			   " seen_us, skew_us, totals)"
-			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+			   " seen_us, skew_us, totals, log_id)"
+			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
 			   " ON CONFLICT DO UPDATE SET"
 			   " sequence = ?3, seen_us = ?4, skew_us = ?5,"
-			   " totals = ?6",
+			   " totals = ?6, log_id = ?7",
 	[SQL_DROP_LEDGER] =
 		"DELETE FROM ledger WHERE agent = ?1 AND epoch = ?2",
 	[SQL_DROP_LEDGERS] = "DELETE FROM ledger WHERE agent = ?1",
@@ -50,16 +51,6 @@ static const char *const sql[STATEMENTS] = {
 		" GROUP BY agent HAVING max(seen_us) < ?1 LIMIT ?2)",
 	[SQL_EXPIRE_AGENT] = "DELETE FROM agent WHERE NOT EXISTS"
 			     " (SELECT 1 FROM ledger WHERE agent = name)",
-	/* The numbers of an epoch below a range and in it; the last one's id.
-	 */
-	[SQL_TRAIL] =
-		"SELECT coalesce(max(CASE WHEN sequence < ?3 THEN sequence"
-		" END), 0), count(CASE WHEN sequence BETWEEN ?3 AND ?4 THEN 1"
-		" END), coalesce(max(CASE WHEN sequence = ?4 THEN id END), 0)"
-		" FROM log WHERE agent = ?1 AND epoch = ?2 AND sequence >= 0",
-	[SQL_TRAIL_BATCH] = "SELECT batch FROM log WHERE id = ?1",
-	[SQL_FIRST_LOG] = "SELECT coalesce(min(id), 0) FROM log",
-	[SQL_OLDEST_LOG] = "SELECT received_us FROM log ORDER BY id LIMIT 1",
 	[SQL_PUT_VIEW] = "INSERT OR REPLACE INTO view (id, name, digest,"
 			 " log_id) VALUES (?1, ?2, ?3, ?4)",
 	[SQL_DROP_VIEW] = "DELETE FROM view WHERE id = ?1",
@@ -90,15 +81,16 @@ static const char *const sql[STATEMENTS] = {
 	[SQL_PUT_STATE] = "INSERT OR REPLACE INTO state (name, value)"
 			  " VALUES (?1, ?2)",
 	[SQL_EXPIRE_LOG_SIZE] =
-		"SELECT max(id), count(*), sum(length(batch)) FROM"
-		" (SELECT id, batch FROM log WHERE id <= ?2"
+		"SELECT max(id), count(*), sum(length(batch)),"
+		" sum(max(batches, 1)) FROM"
+		" (SELECT id, batch, batches FROM log WHERE id <= ?2"
 		" AND received_us < ?1 ORDER BY id LIMIT ?3)",
 	[SQL_EXPIRE_LOG] = "DELETE FROM log WHERE id <= ?1",
 	[SQL_EXPIRE_WINDOWS] =
 		"DELETE FROM window WHERE (start_s, key) IN (SELECT start_s,"
 		" key FROM window WHERE start_s < ?1 LIMIT ?2)",
-	[SQL_EACH_LOG] = "SELECT id, received_us, agent, epoch, sequence,"
-			 " requests, batch FROM log WHERE id > ?1 ORDER BY id",
+	[SQL_EACH_LOG] = "SELECT id, received_us, requests, batch, batches"
+			 " FROM log WHERE id > ?1 ORDER BY id",
 	/* Those heard last come first, as there may be more than have room. */
 	[SQL_EACH_LEDGER] = SELECT_LEDGER " ORDER BY seen_us DESC",
 	[SQL_EACH_AGENT] = SELECT_AGENT,

@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 
 #include "aggregator/store/store.h"
+#include "aggregator/store/store_bundle.h"
 #include "common/buf.h"
 
 /*
@@ -28,10 +29,6 @@ enum store_statement {
 	SQL_NTH_SEEN,
 	SQL_EXPIRE_LEDGER,
 	SQL_EXPIRE_AGENT,
-	SQL_TRAIL,
-	SQL_TRAIL_BATCH,
-	SQL_OLDEST_LOG,
-	SQL_FIRST_LOG,
 	SQL_PUT_VIEW,
 	SQL_DROP_VIEW,
 	SQL_DROP_SERIES,
@@ -61,9 +58,15 @@ struct store {
 	int lock_fd;
 	bool set_aside;
 	struct buf blob;
+	struct store_bundle bundle; /* of this transaction, not written yet */
 	uint64_t merged; /* see store_merged_windows() */
+	/* Id of the last batch in the log: of this transaction, committed. */
+	uint64_t log_id, committed_log_id;
 	char error[256];
 };
+
+/* Writes the batches that are kept. store_write.c */
+int store_flush_log(struct store *st);
 
 /* Prepares all statements. Errors of store_sql_fail(). */
 int store_sql_prepare(struct store *st);

@@ -3,18 +3,57 @@
 
 #include "aggregator/fold/window.h"
 #include "aggregator/store/durations.h"
+#include "aggregator/store/store_bundle.h"
 #include "aggregator/store/store_sql.h"
 
-int store_put_log(struct store *st, const struct store_log *row)
+/* batches: 0 for a blob that is one batch. */
+static int insert_log(struct store *st, const struct store_log *row,
+		      uint64_t batches)
 {
 	store_sql_bind_u64(st, SQL_PUT_LOG, 1, row->id);
 	store_sql_bind_u64(st, SQL_PUT_LOG, 2, (uint64_t)row->received_us);
-	store_sql_bind_text(st, SQL_PUT_LOG, 3, row->agent);
-	store_sql_bind_u64(st, SQL_PUT_LOG, 4, row->epoch);
-	store_sql_bind_u64(st, SQL_PUT_LOG, 5, row->sequence);
-	store_sql_bind_u64(st, SQL_PUT_LOG, 6, row->requests);
-	store_sql_bind_blob(st, SQL_PUT_LOG, 7, row->data, row->len);
+	store_sql_bind_u64(st, SQL_PUT_LOG, 3, row->requests);
+	store_sql_bind_blob(st, SQL_PUT_LOG, 4, row->data, row->len);
+	store_sql_bind_u64(st, SQL_PUT_LOG, 5, batches);
 	return store_sql_run(st, SQL_PUT_LOG);
+}
+
+int store_flush_log(struct store *st)
+{
+	struct store_bundle *b = &st->bundle;
+	struct store_log row = {
+		.id = b->last_id,
+		.received_us = b->last_us,
+		.requests = b->requests,
+		.data = b->blob.data,
+		.len = b->blob.len,
+	};
+	int err = b->blob.err;
+
+	if (b->batches == 0)
+		return 0;
+	if (!err)
+		err = insert_log(st, &row, b->batches);
+	store_bundle_reset(b);
+	return err;
+}
+
+int store_put_log(struct store *st, const struct store_log *row)
+{
+	bool small = row->len <= STORE_BUNDLE_SMALL;
+	int err = 0;
+
+	if (!small || !store_bundle_fits(&st->bundle, row))
+		err = store_flush_log(st);
+	if (!err && !small)
+		err = insert_log(st, row, 0);
+	if (err)
+		return err;
+	st->log_id = row->id;
+	if (!small)
+		return (int)row->len;
+	store_bundle_add(&st->bundle, row);
+	return (int)(row->len + STORE_BUNDLE_HEAD);
 }
 
 int store_put_view(struct store *st, uint32_t id, const char *name,

@@ -40,6 +40,7 @@ struct uplink {
 	bool quit, ended;
 	atomic_uint pipe; /* id of the latest one */
 	atomic_uint pipes;
+	atomic_uint gather_ms; /* of the last reply */
 	atomic_uint_fast64_t sent, acknowledged, refused, busy, timeouts,
 		connects, conflicts;
 };
@@ -195,6 +196,7 @@ static uint32_t on_reply(struct uplink *up, const struct outbox_item *it,
 
 	switch (reply_policy(r, it->epoch, it->sequence, &wait_ms)) {
 	case REPLY_POLICY_COUNTED:
+		atomic_store(&up->gather_ms, r->gather_ms);
 		atomic_fetch_add(&up->acknowledged, 1);
 		outbox_ack(up->outbox, it->epoch, it->sequence);
 		break;
@@ -445,6 +447,13 @@ void uplink_stop(struct uplink *up, uint32_t drain_ms)
 	outbox_wake(up->outbox);
 	join(up);
 	release(up);
+}
+
+uint32_t uplink_gather_ms(const struct uplink *up)
+{
+	uint32_t ms = up ? atomic_load(&up->gather_ms) : 0;
+
+	return ms < HEARTBEAT_MS ? ms : HEARTBEAT_MS;
 }
 
 void uplink_stats(struct uplink *up, struct uplink_stats *out)

@@ -47,6 +47,12 @@ struct reply;
 int uplink_exchange(struct uplink *up, const void *batch, size_t len,
 		    struct reply *out);
 
+/*
+ * The least time between batches that the aggregator asked for, at most
+ * HEARTBEAT_MS; 0: it did not. Any thread. NULL is fine.
+ */
+uint32_t uplink_gather_ms(const struct uplink *up);
+
 struct uplink_stats {
 	uint64_t sent, acknowledged, refused, busy, timeouts, connects;
 	uint64_t conflicts; /* another agent has our id */

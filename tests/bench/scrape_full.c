@@ -149,12 +149,10 @@ static void fill(const char *dir)
 	for (unsigned i = 0; i < n * ROUNDS; i++)
 		for (uint32_t role = 1; role <= 2; role++) {
 			struct store_log row = { .received_us = clock_real_us(),
-						 .agent = "node-1",
-						 .epoch = 1,
 						 .requests = PER_BATCH };
 			void *data;
 
-			row.id = row.sequence = ++id;
+			row.id = ++id;
 			make_batch(&seed, role, i % n * PER_BATCH, &data,
 				   &row.len);
 			row.data = data;

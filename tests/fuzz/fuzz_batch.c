@@ -2,7 +2,8 @@
 /*
  * Whatever comes over the wire. What is accepted is walked without checks, must
  * survive encoding and decoding, and must fold into a rollup that holds as many
- * requests and is accepted itself.
+ * requests and is accepted itself. What our own unpacking takes, protobuf-c
+ * takes, too, and has the same tables.
  */
 #include <assert.h>
 #include <errno.h>
@@ -12,6 +13,7 @@
 
 #include "probe-agent/batch/rollup.h"
 #include "proto/batch.h"
+#include "proto/batch_unpack.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -83,6 +85,55 @@ static void fold(struct rollup *r, struct batch_arena *arena,
 	free(data);
 }
 
+#define SAME_COLUMN(x, y, column)                                              \
+	do {                                                                   \
+		assert((x)->n_##column == (y)->n_##column);                    \
+		assert((x)->n_##column == 0 ||                                 \
+		       memcmp((x)->column, (y)->column,                        \
+			      (x)->n_##column * sizeof(*(x)->column)) == 0);   \
+	} while (0)
+
+static void compare(const Redtap__Batch *x, const Redtap__Batch *y)
+{
+	assert(x->epoch == y->epoch && x->sequence == y->sequence &&
+	       x->first_sequence == y->first_sequence &&
+	       x->base_us == y->base_us && x->n_strings == y->n_strings &&
+	       !x->resources == !y->resources && !x->series == !y->series &&
+	       !x->losses == !y->losses && strcmp(x->agent, y->agent) == 0);
+	for (size_t i = 0; i < x->n_strings; i++)
+		assert(strcmp(x->strings[i], y->strings[i]) == 0);
+	if (x->resources) {
+		SAME_COLUMN(x->resources, y->resources, service);
+		SAME_COLUMN(x->resources, y->resources, executable);
+	}
+	if (x->series) {
+		SAME_COLUMN(x->series, y->series, resource);
+		SAME_COLUMN(x->series, y->series, route);
+		SAME_COLUMN(x->series, y->series, port);
+	}
+	if (x->losses) {
+		SAME_COLUMN(x->losses, y->losses, dropped);
+		SAME_COLUMN(x->losses, y->losses, counters);
+		assert(x->losses->captured == y->losses->captured);
+	}
+}
+
+static void both_ways(struct batch_arena *ours, struct batch_arena *theirs,
+		      const uint8_t *data, size_t len)
+{
+	Redtap__Batch *x, *y;
+
+	batch_arena_reset(ours);
+	batch_arena_reset(theirs);
+	x = batch_unpack(ours, ours, data, len);
+	if (!x)
+		return;
+	y = redtap__batch__unpack(&theirs->allocator, len, data);
+	assert(y || theirs->total > (64u << 20)); /* it takes more memory */
+	if (y)
+		compare(x, y);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static struct batch_arena *first, *second;
@@ -103,6 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		assert((const uint8_t *)push.batch >= data &&
 		       (const uint8_t *)push.batch + push.batch_len <=
 			       data + len);
+	both_ways(first, second, data, len);
 	err = batch_decode(first, data, len, &b, &reason);
 	if (err) {
 		assert(err == -EPROTO && reason);

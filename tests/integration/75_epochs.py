@@ -118,7 +118,8 @@ def old_store(w):
     equal("SIGTERM", w.aggregator.stop(), 0)
     db = sqlite3.connect(w.store / "redtap.db")
     db.executemany(
-        "INSERT INTO ledger SELECT 'old', ?, 1, ?, 0, totals FROM"
+        "INSERT INTO ledger (agent, epoch, sequence, seen_us, skew_us,"
+        " totals) SELECT 'old', ?, 1, ?, 0, totals FROM"
         " ledger WHERE agent = 'often-1' LIMIT 1",
         ((FIRST + i, int((time.time() - 2 * 86400) * 1e6))
          for i in range(OLD)))

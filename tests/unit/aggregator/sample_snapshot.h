@@ -197,6 +197,8 @@ static const struct snapshot sample = {
 		.retention_deleted_batches = 316,
 		.retention_deleted_windows = 317, .stores_set_aside = 318,
 		.series = 319, .fold_ns_total = 320000000001,
+		.busy_ns_total = 340000000001, .gate_rounds = 341,
+		.gather_ms = 1342,
 		.retired_epochs = 321, .corrected = 322,
 		.gate_busy = 323, .gate_cut_off = 324,
 		.gate_waited = 325, .gate_turned_away = 326,

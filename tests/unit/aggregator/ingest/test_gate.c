@@ -101,16 +101,23 @@ static void get(int fd, void *data, size_t len)
 	}
 }
 
-static int greet(const struct fixture *f)
+static int dial(const struct fixture *f)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET,
 				  .sin_port = htons(f->port),
 				  .sin_addr = { htonl(INADDR_LOOPBACK) } };
-	static const uint8_t want[8] = { 0, 'S', 'P', 0, 0, 0x31, 0, 0 };
-	uint8_t got[8];
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	return fd;
+}
+
+static int greet(const struct fixture *f)
+{
+	static const uint8_t want[8] = { 0, 'S', 'P', 0, 0, 0x31, 0, 0 };
+	uint8_t got[8];
+	int fd = dial(f);
+
 	put(fd, hello, sizeof(hello));
 	get(fd, got, sizeof(got));
 	assert_memory_equal(got, want, sizeof(want));
@@ -218,6 +225,7 @@ static void accept_as(struct fixture *f, struct gate_request *r, uint64_t n)
 			     .sequence = n };
 
 	gate_reply(f->gate, r, &yes, false);
+	gate_flush(f->gate);
 }
 
 /* Waits for it without collecting, so that no peer gets BUSY either. */
@@ -266,6 +274,48 @@ static void an_answer_has_the_words_of_its_request(void **state)
 	accept_as(f, &r, 4712);
 	assert_int_equal(hear(f->peer[0], got, 1).sequence, 4712);
 	assert_int_equal(got[0], 0x80000008);
+}
+
+/* What a peer sends without waiting is read along, kept, and comes in turn. */
+static void requests_sent_ahead_are_answered_in_turn(void **state)
+{
+	enum { AHEAD = 5, SMALL = 100 };
+	struct fixture *f = *state;
+	uint8_t all[AHEAD * (12 + SMALL)];
+	struct gate_stats st;
+	size_t len = 0;
+
+	open_gate(f, (struct gate_options){ 0 });
+	f->peer[0] = greet(f);
+	for (uint32_t i = 0; i < AHEAD; i++) {
+		uint32_t word = i | 0x80000000;
+
+		len += head_of(all + len, SMALL, &word, 1);
+		memset(all + len, (int)('a' + i), SMALL);
+		len += SMALL;
+	}
+	/* In two pieces, whatever message the cut is in. */
+	for (size_t cut = 1; cut < len; cut += 7) {
+		put(f->peer[0], all, cut);
+		poll(NULL, 0, 1);
+		put(f->peer[0], all + cut, len - cut);
+		for (uint32_t i = 0; i < AHEAD; i++) {
+			struct gate_request r = take(f);
+			uint32_t word;
+
+			gate_stats(f->gate, &st);
+			assert_true(st.held_bytes <= len);
+			assert_int_equal(r.len, SMALL);
+			assert_int_equal(((const char *)r.data)[SMALL - 1],
+					 'a' + i);
+			accept_as(f, &r, i);
+			assert_int_equal(hear(f->peer[0], &word, 1).sequence,
+					 i);
+			assert_int_equal(word, i | 0x80000000);
+		}
+		gate_stats(f->gate, &st);
+		assert_int_equal(st.held_bytes, 0);
+	}
 }
 
 static void holds_no_more_than_its_queue_and_serves_all_in_turn(void **state)
@@ -335,8 +385,10 @@ static void who_waits_for_long_is_told_busy_and_asks_again(void **state)
 	accept_as(f, &r[0], 2);
 	assert_int_equal(hear(f->peer[ROOM], &word, 1).status, REPLY_ACCEPTED);
 	assert_int_equal(word, 0x80000000 | 99);
-	for (unsigned i = 1; i < ROOM; i++)
+	for (unsigned i = 1; i < ROOM; i++) {
 		accept_as(f, &r[i], 3);
+		assert_int_equal(hear(f->peer[i], &word, 1).sequence, 3);
+	}
 	gate_stats(f->gate, &st);
 	assert_int_equal(st.busy, 1);
 	assert_int_equal(st.held_bytes, 0);
@@ -367,14 +419,14 @@ static void a_body_that_does_not_come_gives_its_room_back(void **state)
 static void strangers_are_hung_up_on(void **state)
 {
 	static const uint32_t hops[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
-	uint64_t until = clock_mono_ns() + PATIENCE_MS * CLOCK_NS_PER_MS;
 	struct fixture *f = *state;
 	uint32_t word = 0x80000001;
+	uint64_t until = clock_mono_ns() + PATIENCE_MS * CLOCK_NS_PER_MS;
 	struct gate_stats st;
 	uint8_t head[64];
 	size_t n;
 
-	open_gate(f, (struct gate_options){ .max_connections = 4 });
+	open_gate(f, (struct gate_options){ .max_connections = 1 });
 	f->peer[0] = greet(f); /* one byte more than is allowed */
 	head_of(head, LIMIT_MESSAGE_BYTES - 3, &word, 1);
 	put(f->peer[0], head, 8);
@@ -387,8 +439,7 @@ static void strangers_are_hung_up_on(void **state)
 	head[7] = 3;
 	put(f->peer[2], head, n);
 	assert_true(hung_up(f->peer[2]));
-	do { /* it is hung up on first, then dead */
-		gate_collect(f->gate, NULL, 0, 0);
+	do {
 		gate_stats(f->gate, &st);
 	} while (st.connections > 0 && clock_mono_ns() < until);
 	assert_int_equal(st.connections, 0);
@@ -398,72 +449,61 @@ static void strangers_are_hung_up_on(void **state)
 	assert_int_equal(st.refused[REFUSAL_CONNECTIONS], 0);
 }
 
+static void exchange(struct fixture *f, int fd)
+{
+	uint32_t word = 0x80000001;
+	struct gate_request r;
+
+	ask(fd, 1, "batch", 5);
+	r = take(f);
+	accept_as(f, &r, 1);
+	assert_int_equal(hear(fd, &word, 1).status, REPLY_ACCEPTED);
+}
+
 static void the_silent_make_place_and_the_proven_keep_it(void **state)
 {
 	struct fixture *f = *state;
-	uint32_t word = 0x80000001;
-	struct gate_request r;
 	struct gate_stats st;
 
 	open_gate(f, (struct gate_options){ .max_connections = 3 });
 	for (int i = 0; i < 2; i++) {
 		f->peer[i] = greet(f);
-		ask(f->peer[i], 1, "batch", 5);
-		r = take(f);
-		accept_as(f, &r, 1);
-		assert_int_equal(hear(f->peer[i], &word, 1).status,
-				 REPLY_ACCEPTED);
+		exchange(f, f->peer[i]);
 	}
 	f->peer[2] = greet(f); /* says nothing */
 	f->peer[3] = greet(f);
 	assert_true(hung_up(f->peer[2]));
-	ask(f->peer[3], 1, "batch", 5);
-	r = take(f);
-	accept_as(f, &r, 1);
-	assert_int_equal(hear(f->peer[3], &word, 1).status, REPLY_ACCEPTED);
+	exchange(f, f->peer[3]);
 	/* All have proven themselves. */
-	f->peer[4] = socket(AF_INET, SOCK_STREAM, 0);
-	{
-		struct sockaddr_in to = { .sin_family = AF_INET,
-					  .sin_port = htons(f->port),
-					  .sin_addr = {
-						  htonl(INADDR_LOOPBACK) } };
-
-		assert_int_equal(
-			connect(f->peer[4], (struct sockaddr *)&to, sizeof(to)),
-			0);
-	}
+	f->peer[4] = dial(f);
 	assert_true(hung_up(f->peer[4]));
 	gate_stats(f->gate, &st);
 	assert_int_equal(st.refused[REFUSAL_CONNECTIONS], 1);
-	ask(f->peer[0], 1, "batch", 5);
-	r = take(f);
-	accept_as(f, &r, 1);
-	assert_int_equal(hear(f->peer[0], &word, 1).status, REPLY_ACCEPTED);
+	exchange(f, f->peer[0]);
+	/* A place that is left is free again. */
+	close(f->peer[3]);
+	f->peer[3] = -1;
+	do {
+		gate_stats(f->gate, &st);
+	} while (st.connections > 2);
+	f->peer[5] = greet(f);
+	exchange(f, f->peer[5]);
 }
 
 static void the_silent_are_hung_up_on_in_time(void **state)
 {
 	struct fixture *f = *state;
-	uint32_t word = 0x80000001;
-	struct gate_request r;
 	struct gate_stats st;
 
 	open_gate(f, (struct gate_options){ .first_ms = 50, .idle_ms = 60000 });
 	f->peer[0] = greet(f);
-	ask(f->peer[0], 1, "batch", 5);
-	r = take(f);
-	accept_as(f, &r, 1);
-	assert_int_equal(hear(f->peer[0], &word, 1).status, REPLY_ACCEPTED);
+	exchange(f, f->peer[0]);
 	f->peer[1] = greet(f);
 	assert_true(hung_up(f->peer[1]));
 	gate_stats(f->gate, &st);
 	assert_int_equal(st.refused[REFUSAL_SILENT], 1);
 	/* One that has been heard may be silent for longer. */
-	ask(f->peer[0], 1, "batch", 5);
-	r = take(f);
-	accept_as(f, &r, 1);
-	assert_int_equal(hear(f->peer[0], &word, 1).status, REPLY_ACCEPTED);
+	exchange(f, f->peer[0]);
 }
 
 static void a_stopped_gate_says_busy(void **state)
@@ -532,6 +572,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(an_answer_has_the_words_of_its_request),
+		TEST(requests_sent_ahead_are_answered_in_turn),
 		TEST(holds_no_more_than_its_queue_and_serves_all_in_turn),
 		TEST(who_waits_for_long_is_told_busy_and_asks_again),
 		TEST(a_body_that_does_not_come_gives_its_room_back),

@@ -191,6 +191,15 @@ static void two_live_agents_with_one_id_are_told_apart(void **state)
 	ledger_free(l);
 }
 
+/* As a checkpoint does. */
+static void all_stored(struct ledger *l)
+{
+	for (size_t i = 0; i < ledger_agents(l); i++)
+		for (struct ledger_epoch *e = ledger_at(l, i)->newest; e;
+		     e = e->older)
+			e->unstored = false;
+}
+
 static void an_agent_too_many_makes_the_silent_leave(void **state)
 {
 	struct ledger *l = make(3);
@@ -203,6 +212,9 @@ static void an_agent_too_many_makes_the_silent_leave(void **state)
 	assert_int_equal(offer(l, "a", 1, 2, 1, 6 * S), LEDGER_NEW);
 	ledger_commit(l);
 	assert_int_equal(ledger_agents(l), 3);
+	/* What is in the log only stays. */
+	assert_int_equal(ledger_evict(l, 1, 9 * S), 0);
+	all_stored(l);
 	/* None has been silent for long enough; then the most silent goes. */
 	assert_int_equal(ledger_evict(l, 1, 3 * S), 0);
 	assert_int_equal(ledger_evict(l, 1, 9 * S), 1);
@@ -212,6 +224,7 @@ static void an_agent_too_many_makes_the_silent_leave(void **state)
 	assert_int_equal(ledger_epochs(l), 2);
 	assert_int_equal(offer(l, "d", 1, 1, 1, 6 * S), LEDGER_NEW);
 	ledger_commit(l);
+	all_stored(l);
 	/* All that were silent since. */
 	assert_int_equal(ledger_evict(l, 3, 6 * S), 1);
 	assert_int_equal(ledger_agents(l), 2);

@@ -39,7 +39,7 @@ struct peer {
 	struct batch_arena *arena;
 	enum reply_status script[16]; /* REPLY_UNKNOWN: no reply at all */
 	size_t n_script;
-	uint32_t retry_ms;
+	uint32_t retry_ms, gather_ms;
 	pthread_mutex_t lock;
 	uint64_t seen[SEEN_MAX]; /* sequences in order of arrival */
 	size_t n_seen, events;
@@ -62,11 +62,11 @@ static enum reply_status note(struct peer *p, const struct batch *b)
 static void answer(struct peer *p, nng_msg *msg)
 {
 	struct reply reply = { .protocol = PROTOCOL_VERSION,
-			       .retry_ms = p->retry_ms };
+			       .retry_ms = p->retry_ms,
+			       .gather_ms = p->gather_ms };
 	struct push push;
 	struct batch b;
-	void *data;
-	size_t len;
+	uint8_t data[REPLY_BYTES_MAX];
 
 	assert_int_equal(
 		push_decode(nng_msg_body(msg), nng_msg_len(msg), &push), 0);
@@ -82,10 +82,8 @@ static void answer(struct peer *p, nng_msg *msg)
 	nng_msg_free(msg);
 	if (reply.status == REPLY_UNKNOWN)
 		return;
-	assert_int_equal(reply_encode(&reply, &data, &len), 0);
 	assert_int_equal(nng_msg_alloc(&msg, 0), 0);
-	nng_msg_append(msg, data, len);
-	free(data);
+	nng_msg_append(msg, data, reply_put(&reply, data));
 	if (nng_sendmsg(p->socket, msg, 0) != 0)
 		nng_msg_free(msg);
 }
@@ -236,6 +234,29 @@ static void batches_arrive_in_order_and_leave_the_outbox(void **state)
 	for (size_t i = 0; i < 211; i++)
 		assert_int_equal(w->peer.seen[i], i + 1);
 	assert_int_equal(w->peer.events, 211 / 7 * 21 + 1);
+}
+
+static void the_last_reply_tells_how_long_to_gather(void **state)
+{
+	static const uint32_t told[] = {
+		0, 1500, HEARTBEAT_MS, HEARTBEAT_MS + 1, UINT32_MAX, 0
+	};
+	struct world *w = *state;
+
+	peer_listen(&w->peer, URL, NULL);
+	start(w, &(struct uplink_options){ .url = URL });
+	assert_int_equal(uplink_gather_ms(w->uplink), 0);
+	for (size_t i = 0; i < sizeof(told) / sizeof(*told); i++) {
+		w->peer.gather_ms = told[i];
+		push(w, 1);
+		drain(w, 5000);
+		/* An agent must be heard with each heartbeat. */
+		assert_int_equal(uplink_gather_ms(w->uplink),
+				 told[i] < HEARTBEAT_MS ? told[i]
+							: HEARTBEAT_MS);
+	}
+	assert_int_equal(uplink_gather_ms(NULL), 0);
+	peer_close(&w->peer);
 }
 
 static void an_agent_may_start_before_its_aggregator(void **state)
@@ -453,6 +474,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(batches_arrive_in_order_and_leave_the_outbox),
+		TEST(the_last_reply_tells_how_long_to_gather),
 		TEST(an_agent_may_start_before_its_aggregator),
 		TEST(a_restarted_aggregator_is_found_within_a_second),
 		TEST(a_refused_batch_is_counted_lost_and_the_next_one_goes),

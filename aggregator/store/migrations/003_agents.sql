@@ -3,3 +3,6 @@
 -- has sent batches of a running clock, so it is no replay.
 ALTER TABLE agent ADD COLUMN retired_seen_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE agent ADD COLUMN runs INTEGER NOT NULL DEFAULT 1;
+-- The row counts the log up to this id, or up to the ledger's watermark,
+-- whichever is higher. 0: an older version wrote the row.
+ALTER TABLE ledger ADD COLUMN log_id INTEGER NOT NULL DEFAULT 0;
