@@ -50,7 +50,9 @@ WARN += -Werror
 endif
 CPPFLAGS += -D_GNU_SOURCE -I. -isystem $(GEN) -isystem $(GEN)/proto \
 	-isystem $(GEN)/bpf
-CFLAGS_ALL := -std=gnu11 -g -pthread -fno-strict-aliasing $(WARN)
+# The same bytes wherever the sources lie.
+CFLAGS_ALL := -std=gnu11 -g -pthread -fno-strict-aliasing $(WARN) \
+	-ffile-prefix-map=$(CURDIR)=.
 LDFLAGS_ALL := -pthread -Wl,--as-needed
 
 ifeq ($(SAN),)
@@ -75,7 +77,7 @@ CFLAGS_ALL += -Wno-cast-qual
 endif
 
 LIBS_proto := -lprotobuf-c -lzstd
-LIBS_agent := -lbpf -lelf -lz -lzstd -lnng -lsqlite3 -lcyaml -lyaml -lcap-ng -ljansson \
+LIBS_agent := -lbpf -lelf -lz -lzstd -lnng -lsqlite3 -lcyaml -lyaml -lcap-ng \
 	$(LIBS_proto) -lm
 LIBS_aggregator := -lmicrohttpd -lsqlite3 -lcyaml -lyaml -ljansson -lgnutls -lz -lzstd \
 	-lcrypt -lcurl $(LIBS_proto) -lm
@@ -129,11 +131,11 @@ FORCE:
 .DELETE_ON_ERROR:
 
 # ---- for people
-.PHONY: help up deps clean fmt install
+.PHONY: help up deps clean fmt install uninstall
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-12s %s\n", $$1, $$2}' \
 		Makefile */module.mk
-	@echo '  Variables: V=1 WERROR=1 SAN=address,undefined|thread STATE=DIR PORT=9470 DESTDIR='
+	@echo '  Variables: V=1 WERROR=1 SAN=address,undefined|thread STATE=DIR PORT=9470 DESTDIR= PREFIX=/usr'
 
 deps: ## Install the packages that are missing (apt, root)
 	@deploy/install-deps.sh
@@ -146,15 +148,11 @@ fmt: ## Format all C sources in place
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | \
 		xargs clang-format-14 -i
 
-install: all ## Install binaries, man pages and units under DESTDIR
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
-	$(if $(wildcard docs/man/*.8),install -m 644 $(wildcard docs/man/*.8) \
-		$(DESTDIR)$(PREFIX)/share/man/man8)
-	$(if $(wildcard deploy/systemd/*.service),install -d \
-		$(DESTDIR)/lib/systemd/system && install -m 644 \
-		$(wildcard deploy/systemd/*.service) \
-		$(DESTDIR)/lib/systemd/system)
+install: all ## Install binaries, man pages, units and default files under DESTDIR
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' BUILD='$(B)' deploy/install.sh install
+
+uninstall: ## Remove what install put there; what was changed, and state, stay
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' BUILD='$(B)' deploy/install.sh uninstall
 
 clean: ## Remove build/
 	rm -rf build

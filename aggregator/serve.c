@@ -16,6 +16,7 @@
 #include "aggregator/snapshot/snapshot.h"
 #include "aggregator/web/web.h"
 #include "common/clock.h"
+#include "common/file_stamp.h"
 #include "common/log.h"
 #include "common/notify.h"
 #include "common/version.h"
@@ -177,6 +178,7 @@ static int start_engine(struct serve *s)
 	o.key_file = c->ingest.key_file;
 	o.ca_file = c->ingest.ca_file;
 	o.token_file = c->ingest.token_file;
+	o.shared_name = c->ingest.shared_name;
 	o.queue_bytes = c->ingest.queue_bytes;
 	o.max_agents = c->ingest.max_agents;
 	o.edge_wait_us = (uint64_t)c->graph.wait_s * 1000000;
@@ -224,13 +226,46 @@ static void reload_by_signal(struct serve *s)
 	web_set_reload_status(s->web, !err, clock_real_us());
 }
 
+static uint64_t tls_stamp(const struct serve *s)
+{
+	const struct aggregator_config *c = s->config;
+	const char *const files[] = { c->ingest.ca_file, c->ingest.cert_file,
+				      c->ingest.key_file };
+
+	return file_stamp(files, sizeof(files) / sizeof(*files));
+}
+
+/* Reads certificates that were renewed in place; until that works, again. */
+static void renew_tls(struct serve *s, uint64_t *stamp)
+{
+	uint64_t now = tls_stamp(s);
+
+	if (!now || now == *stamp)
+		return;
+	pthread_mutex_lock(&s->reload_mutex);
+	if (!engine_renew_tls(s->engine, s->config->ingest.cert_file,
+			      s->config->ingest.key_file,
+			      s->config->ingest.ca_file)) {
+		log_info("certificates read again");
+		*stamp = now;
+	}
+	pthread_mutex_unlock(&s->reload_mutex);
+}
+
 static void wait_for_end(struct serve *s, const sigset_t *set)
 {
-	int sig = 0;
+	const struct timespec pause = { .tv_sec = FILE_STAMP_S };
+	uint64_t stamp = tls_stamp(s);
+	int sig;
 
-	while (sigwait(set, &sig) == 0 && sig != SIGTERM && sig != SIGINT)
+	for (;;) {
+		sig = sigtimedwait(set, NULL, &pause);
 		if (sig == SIGHUP)
 			reload_by_signal(s);
+		else if (sig == SIGTERM || sig == SIGINT)
+			break;
+		renew_tls(s, &stamp);
+	}
 	log_info("stopping signal=%s", strsignal(sig));
 }
 

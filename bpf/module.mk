@@ -4,7 +4,7 @@
 ARCH := $(shell uname -m)
 BPF_ARCH := $(subst aarch64,arm64,$(subst x86_64,x86,$(ARCH)))
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) \
-	-D__bpf__ -I. -Wall -Wextra -Wno-unused-parameter \
+	-D__bpf__ -I. -ffile-prefix-map=$(CURDIR)=. -Wall -Wextra -Wno-unused-parameter \
 	-Wno-sign-compare -Wno-address-of-packed-member $(if $(filter 1,$(WERROR)),-Werror) \
 	-idirafter /usr/include/$(ARCH)-linux-gnu
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)

@@ -103,8 +103,8 @@ const struct argp cli_log_argp = {
 };
 
 static const struct argp_option options[] = {
-	{ "config.file", KEY_CONFIG_FILE, "FILE", 0, "YAML configuration file",
-	  -2 },
+	{ "config.file", KEY_CONFIG_FILE, "FILE", 0,
+	  "YAML configuration file; -FILE: if it exists", -2 },
 	{ "config.check", KEY_CONFIG_CHECK, NULL, 0,
 	  "Check the configuration and exit", -2 },
 	{ 0 },

@@ -99,6 +99,14 @@ int conffile_expand(struct buf *out, const char *text, size_t len,
 	return out->err;
 }
 
+const char *conffile_present(const char *name)
+{
+	if (!name || *name != '-')
+		return name;
+	/* Any other error is for the reader of the file to report. */
+	return access(name + 1, F_OK) && errno == ENOENT ? NULL : name + 1;
+}
+
 int conffile_read(struct buf *out, const char *path, struct conffile_error *e)
 {
 	struct buf raw = { .max = CONFFILE_MAX_BYTES };

@@ -34,6 +34,12 @@ int conffile_expand(struct buf *out, const char *text, size_t len,
 int conffile_read(struct buf *out, const char *path, struct conffile_error *e);
 
 /*
+ * Returns the file that --config.file names, a part of name. "-PATH", as in
+ * systemd's EnvironmentFile=, is PATH if that exists. NULL: there is no file.
+ */
+const char *conffile_present(const char *name);
+
+/*
  * Adds one message of the YAML library to *e: the first says what is wrong, the
  * next ones where. text is the text being parsed.
  */

@@ -3,16 +3,74 @@
 #
 # Installs the Debian 12 packages that are missing. Quiet if none is missing.
 # REDTAP_DEPS=build leaves out packages that only the tests need.
+# REDTAP_DEPS_ARCH names the architecture to build for (amd64, arm64) if it is not
+# this machine's: its libraries are installed beside, and a cross compiler.
 set -eu
 
-build="gcc make git ca-certificates clang-14 llvm-14 bpftool libbpf-dev libelf-dev
- zlib1g-dev libzstd-dev libnng-dev libprotobuf-c-dev protobuf-c-compiler
- libmicrohttpd-dev libsqlite3-dev libcyaml-dev libjansson-dev libcap-ng-dev
- libcrypt-dev libcurl4-gnutls-dev curl"
-tests="libcmocka-dev libclang-rt-14-dev clang-format-14 shellcheck mandoc nginx-light
- gnutls-bin wget wrk jq xxd socat openssl python3 nodejs redis-server prometheus procps
- iproute2 libfaketime valgrind util-linux sqlite3 qemu-system-x86 busybox-static kmod
- zstd lz4"
+build="
+	bpftool
+	ca-certificates
+	clang-14
+	curl
+	gcc
+	git
+	libbpf-dev
+	libcap-ng-dev
+	libcrypt-dev
+	libcurl4-gnutls-dev
+	libcyaml-dev
+	libelf-dev
+	libgnutls28-dev
+	libjansson-dev
+	libmicrohttpd-dev
+	libnng-dev
+	libprotobuf-c-dev
+	libsqlite3-dev
+	libyaml-dev
+	libzstd-dev
+	llvm-14
+	make
+	protobuf-c-compiler
+	zlib1g-dev
+"
+tests="
+	apache2-bin
+	busybox-static
+	caddy
+	clang-format-14
+	gnutls-bin
+	haproxy
+	iproute2
+	jq
+	kmod
+	libclang-rt-14-dev
+	libcmocka-dev
+	libfaketime
+	libnghttp2-dev
+	lighttpd
+	lz4
+	mandoc
+	nginx-light
+	nodejs
+	openssl
+	procps
+	prometheus
+	python3
+	python3-h2
+	qemu-system-x86
+	redis-server
+	runc
+	shellcheck
+	socat
+	sqlite3
+	util-linux
+	valgrind
+	varnish
+	wget
+	wrk
+	xxd
+	zstd
+"
 
 command -v dpkg-query >/dev/null || {
 	echo "not a Debian system: install the packages named in $0 yourself" >&2
@@ -33,8 +91,29 @@ have() {
 	esac
 }
 
+# cross ARCH: what a build for ARCH needs in place of $build.
+cross() {
+	case $1 in
+	amd64) echo gcc-x86-64-linux-gnu ;;
+	arm64) echo gcc-aarch64-linux-gnu ;;
+	*)
+		echo "$0: no cross build for '$1'" >&2
+		exit 1
+		;;
+	esac
+	for p in $build; do
+		case $p in *-dev) echo "$p:$1" ;; *) echo "$p" ;; esac
+	done
+	echo "libc6-dev:$1"
+}
+
 missing=
 [ "${REDTAP_DEPS:-all}" = build ] && tests=
+arch=${REDTAP_DEPS_ARCH:-}
+if [ -n "$arch" ] && [ "$arch" != "$(dpkg --print-architecture)" ]; then
+	dpkg --add-architecture "$arch"
+	build=$(cross "$arch")
+fi
 for p in $build $tests; do
 	have "$p" || missing="$missing $p"
 done

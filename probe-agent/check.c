@@ -8,6 +8,7 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "probe-agent/check_name.h"
 #include "probe-agent/config/config.h"
 #include "probe-agent/tap/tap.h"
 #include "probe-agent/tls/tls_mmap.h"
@@ -76,7 +78,7 @@ static void check_bpf(void)
 
 static void check_btf(void)
 {
-	if (!access("/sys/kernel/btf/vmlinux", R_OK))
+	if (!faccessat(AT_FDCWD, "/sys/kernel/btf/vmlinux", R_OK, AT_EACCESS))
 		say(MARK_GOOD, "BTF", "/sys/kernel/btf/vmlinux");
 	else
 		say(MARK_BAD, "BTF",
@@ -92,12 +94,12 @@ static void check_tracefs(void)
 	};
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-		if (!access(places[i], R_OK | X_OK)) {
+		if (!faccessat(AT_FDCWD, places[i], R_OK | X_OK, AT_EACCESS)) {
 			say(MARK_GOOD, "tracefs", "%s", places[i]);
 			return;
 		}
 	}
-	if (!access("/sys/kernel/tracing", F_OK))
+	if (!faccessat(AT_FDCWD, "/sys/kernel/tracing", F_OK, AT_EACCESS))
 		say(MARK_NOTE, "tracefs",
 		    "not mounted or not readable; the agent mounts it if it "
 		    "may (mount -t tracefs tracefs /sys/kernel/tracing)");
@@ -135,14 +137,16 @@ static void check_capability(unsigned cap, unsigned instead, const char *why,
 	char what[40];
 
 	snprintf(what, sizeof(what), "%s", name ? name : "?");
-	if (capng_have_capability(CAPNG_EFFECTIVE, cap) ||
-	    (instead && capng_have_capability(CAPNG_EFFECTIVE, instead)))
+	if (capng_have_capability(CAPNG_EFFECTIVE, cap))
 		say(MARK_GOOD, what, "%s", why);
+	else if (instead && capng_have_capability(CAPNG_EFFECTIVE, instead))
+		say(MARK_NOTE, what,
+		    "not held; CAP_SYS_ADMIN allows it, too: %s", why);
 	else
 		say(without, what, "not held; needed to %s", why);
 }
 
-static void check_capabilities(void)
+static void check_capabilities(const struct agent_config *cfg)
 {
 	capng_get_caps_process();
 	check_capability(CAP_BPF, CAP_SYS_ADMIN, "load programs", MARK_BAD);
@@ -151,6 +155,15 @@ static void check_capabilities(void)
 	check_capability(CAP_SYS_PTRACE, 0,
 			 "read other users' /proc/PID/environ and exe",
 			 MARK_NOTE);
+	check_capability(
+		CAP_DAC_READ_SEARCH, 0,
+		"read tracefs and what runtimes write about containers",
+		MARK_NOTE);
+	if (strcmp(cfg->capture.tls, "off") != 0)
+		check_capability(CAP_SYS_ADMIN, 0,
+				 "attach to TLS libraries (--capture.tls=off: "
+				 "not needed)",
+				 MARK_NOTE);
 }
 
 /* Which kinds of dynamic probes the kernel has; the agent can do without. */
@@ -162,7 +175,7 @@ static void check_probe_kinds(void)
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
 		snprintf(path, sizeof(path), "/sys/bus/event_source/devices/%s",
 			 kinds[i]);
-		if (!access(path, F_OK))
+		if (!faccessat(AT_FDCWD, path, F_OK, AT_EACCESS))
 			say(MARK_GOOD, kinds[i], "offered by the kernel");
 		else
 			say(MARK_NOTE, kinds[i], "not in this kernel");
@@ -239,23 +252,84 @@ static int check_hooks(const struct agent_config *cfg)
 	return 0;
 }
 
+struct check_flags {
+	struct cli_settings settings;
+	uint64_t pid; /* 0: none */
+};
+
+enum {
+	KEY_PID = CLI_KEY_COMMAND,
+};
+
+static error_t parse_flag(int key, char *arg, struct argp_state *state)
+{
+	struct check_flags *flags = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &flags->settings;
+		return 0;
+	case KEY_PID:
+		if (cli_parse_u64(arg, 1, INT32_MAX, &flags->pid))
+			argp_error(state, "--pid: '%s' is no process id", arg);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* As agent_config_main(), with the flags of our own. */
+static int load_flags(struct agent_config **cfg, struct check_flags *flags,
+		      const char *doc, int argc, char **argv)
+{
+	static const struct argp_option options[] = {
+		{ "pid", KEY_PID, "PID", 0,
+		  "Only tell what this process would be called, and why", 0 },
+		{ 0 },
+	};
+	const struct argp_child child[] = {
+		{ &agent_config_argp, 0, NULL, 0 },
+		{ 0 },
+	};
+	const struct argp argp = { .options = options,
+				   .parser = parse_flag,
+				   .doc = doc,
+				   .children = child };
+	int err;
+
+	*flags = (struct check_flags){ .pid = 0 };
+	err = argp_parse(&argp, argc, argv, 0, NULL, flags);
+	if (err)
+		return -err;
+	err = agent_config_load(cfg, &flags->settings);
+	if (err || !flags->settings.cli.config_check)
+		return err;
+	agent_config_free(*cfg);
+	return 1;
+}
+
 int cmd_check(int argc, char **argv)
 {
 	struct agent_config *cfg;
-	struct cli_settings flags;
-	int err = agent_config_main(&cfg, &flags,
-				    "Report what this host can do. Exit status "
-				    "0 if the agent can capture here.",
-				    argc, argv);
+	struct check_flags flags;
+	int err = load_flags(&cfg, &flags,
+			     "Report what this host can do. Exit status "
+			     "0 if the agent can capture here.",
+			     argc, argv);
 
 	if (err)
 		return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	if (flags.pid) {
+		err = check_name(cfg, (uint32_t)flags.pid);
+		agent_config_free(cfg);
+		return err ? EXIT_FAILURE : EXIT_SUCCESS;
+	}
 	check_kernel();
 	check_bpf();
 	check_btf();
 	check_tracefs();
 	check_lockdown();
-	check_capabilities();
+	check_capabilities(cfg);
 	check_probe_kinds();
 	check_tls(cfg);
 	/* Log lines of the tap go to stderr: keeps both in order. */

@@ -34,6 +34,7 @@ struct pipeline_sources {
 	struct conn_stats conn;
 	struct route_stats route;
 	struct pipeline_tls tls;
+	struct identity_stats identity;
 };
 
 static uint64_t us(uint64_t ns)
@@ -102,7 +103,7 @@ static bool on_select(void *arg, const struct endpoint *end)
 	struct pipeline *p = arg;
 
 	return filter_follows(p->rules, end,
-			      identity_lookup(p->identities, end));
+			      identity_process(p->identities, end));
 }
 
 static int set_up(struct pipeline *p)
@@ -112,6 +113,10 @@ static int set_up(struct pipeline *p)
 		.node = cfg->node,
 		.rules = cfg->services,
 		.n_rules = cfg->services_count,
+		.use_labels = cfg->names.labels,
+		.use_scripts = cfg->names.scripts,
+		.cards = { .labels = cfg->names.container_labels,
+			   .n_labels = cfg->names.container_labels_count },
 	};
 	struct conn_options co = {
 		.max_connections = cfg->capture.max_connections,
@@ -194,6 +199,11 @@ void pipeline_tick(struct pipeline *p, uint64_t now_ns, int64_t real_us)
 	conn_tick(p->conns, now_ns);
 }
 
+void pipeline_idle(struct pipeline *p)
+{
+	identity_idle(p->identities);
+}
+
 /* captured = packed + dropped, whenever nothing is pending. */
 static void losses(struct pipeline *p, struct batch_losses *l)
 {
@@ -205,6 +215,7 @@ static void losses(struct pipeline *p, struct batch_losses *l)
 
 	conn_stats(p->conns, &sources.conn);
 	route_stats(p->routes, &sources.route);
+	identity_stats(p->identities, &sources.identity);
 	outbox_stats(p->opt.outbox, &os);
 	memset(l, 0, sizeof(*l));
 	l->rolled_up = os.rolled_up_events;

@@ -44,6 +44,9 @@ int pipeline_feed(struct pipeline *p, const void *record, size_t len);
  */
 void pipeline_tick(struct pipeline *p, uint64_t now_ns, int64_t real_us);
 
+/* Does what can wait for a pause: see identity_idle(). */
+void pipeline_idle(struct pipeline *p);
+
 /* What the capture counted, since the agent started. */
 struct pipeline_tls {
 	uint64_t missed; /* see tls_missed() */

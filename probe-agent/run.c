@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/file_stamp.h"
 #include "common/log.h"
 #include "common/notify.h"
 #include "common/version.h"
@@ -54,6 +55,7 @@ struct agent {
 	int epoll, signals;
 	uint64_t drained_ns, ticked_ns, flushed_ns;
 	uint64_t pause_ns; /* from the last drain to the next */
+	uint64_t certificates, stamped_ns; /* see file_stamp.h, and when */
 	bool stopping;
 };
 
@@ -235,6 +237,15 @@ static void check_tls(struct agent *a)
 		log_warn("cannot report probes error=\"out of memory\"");
 }
 
+static uint64_t certificates(const struct agent *a)
+{
+	const char *const files[] = { a->cfg->tls.ca_file,
+				      a->cfg->tls.cert_file,
+				      a->cfg->tls.key_file };
+
+	return file_stamp(files, sizeof(files) / sizeof(*files));
+}
+
 static int start_uplink(struct agent *a)
 {
 	const struct agent_config *cfg = a->cfg;
@@ -245,6 +256,7 @@ static int start_uplink(struct agent *a)
 		.key_file = cfg->tls.key_file,
 	};
 
+	a->certificates = certificates(a);
 	return uplink_start(&a->uplink, &uo, a->outbox);
 }
 
@@ -265,6 +277,23 @@ static void renew_uplink(struct agent *a)
 			  strerror(-err));
 	else
 		log_info("certificates read again");
+}
+
+/* Certificates may be renewed in place; files that are missing come back. */
+static void check_uplink(struct agent *a, uint64_t now_ns)
+{
+	uint64_t stamp;
+
+	if (!a->uplink) {
+		renew_uplink(a);
+		return;
+	}
+	if (now_ns - a->stamped_ns < FILE_STAMP_S * CLOCK_NS_PER_S)
+		return;
+	a->stamped_ns = now_ns;
+	stamp = certificates(a);
+	if (stamp && stamp != a->certificates)
+		renew_uplink(a);
 }
 
 static int start(struct agent *a)
@@ -353,10 +382,11 @@ static void agent_turn(struct agent *a)
 	if (now_ns - a->ticked_ns >= TICK_MS * CLOCK_NS_PER_MS) {
 		pipeline_tick(a->pipeline, now_ns, clock_steady_us());
 		check_tls(a);
-		if (!a->uplink)
-			renew_uplink(a);
+		check_uplink(a, now_ns);
 		a->ticked_ns = now_ns;
 	}
+	/* What new containers are called: read before their requests end. */
+	pipeline_idle(a->pipeline);
 	if ((now_ns >= flush_ns(a) && pipeline_pending(a->pipeline)) ||
 	    now_ns - a->flushed_ns >= HEARTBEAT_MS * CLOCK_NS_PER_MS)
 		flush_batch(a, now_ns);

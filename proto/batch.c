@@ -108,6 +108,8 @@ static const char *check_series(const Redtap__Series *m, const struct batch *b)
 	    m->n_status != n || m->n_outcome != n || m->n_version != n ||
 	    m->n_scheme != n || m->n_address != n || m->n_port != n)
 		return "series: columns of unequal length";
+	if (m->n_untimed != 0 && m->n_untimed != n)
+		return "series: columns of unequal length";
 	if (!below_u32(m->resource, n, b->resources.n))
 		return "series: index outside resources";
 	if (!below_u32(m->method, n, b->n_strings) ||
@@ -126,6 +128,8 @@ static const char *check_series(const Redtap__Series *m, const struct batch *b)
 		return "series: version over LIMIT_HTTP_VERSION";
 	if (!below_u32(m->port, n, UINT16_MAX + 1u))
 		return "series: port over 65535";
+	if (!below_u32(m->untimed, m->n_untimed, 2))
+		return "series: untimed is neither 0 nor 1";
 	return NULL;
 }
 
@@ -150,6 +154,7 @@ static const char *take_series(const Redtap__Series *m, struct batch *b)
 	s->scheme = m->scheme;
 	s->address = m->address;
 	s->port = m->port;
+	s->untimed = m->n_untimed > 0 ? m->untimed : NULL;
 	return NULL;
 }
 

@@ -97,7 +97,15 @@ struct batch_series {
 	size_t n;
 	const uint32_t *resource, *role, *method, *route, *status, *outcome,
 		*version, *scheme, *address, *port;
+	/* Of each row: 1 if the durations are unknown. NULL: all are known. */
+	const uint32_t *untimed;
 };
+
+/* True if the durations of row i are unknown: they must not be used. */
+static inline bool batch_series_untimed(const struct batch_series *s, size_t i)
+{
+	return s->untimed && s->untimed[i];
+}
 
 struct batch_events {
 	size_t n;

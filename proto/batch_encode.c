@@ -71,6 +71,8 @@ static void put_series(struct wire *w, const struct batch_series *s)
 	COLUMN(m, scheme, s->scheme, s->n);
 	COLUMN(m, address, s->address, s->n);
 	COLUMN(m, port, s->port, s->n);
+	if (s->untimed)
+		COLUMN(m, untimed, s->untimed, s->n);
 	w->batch.series = m;
 }
 

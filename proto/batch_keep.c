@@ -140,6 +140,8 @@ static void keep_tables(struct keep *k, const char *service)
 	so->scheme = string_column(k, s->scheme, m, s->n);
 	so->address = string_column(k, s->address, m, s->n);
 	so->port = plain_column(k, s->port, m, s->n);
+	if (s->untimed)
+		so->untimed = plain_column(k, s->untimed, m, s->n);
 }
 
 /* Keeps the connections of kept events, renumbered in the order of use. */
@@ -301,7 +303,7 @@ static size_t pool_bytes(const struct batch *in)
 	const struct batch_rollups *r = &in->rollups;
 
 	return in->n_strings * (sizeof(struct batch_string) + 4) +
-	       in->resources.n * 6 * 4 + in->series.n * 11 * 4 +
+	       in->resources.n * 6 * 4 + in->series.n * 12 * 4 +
 	       in->events.n * (2 * 4 + 5 * 8) +
 	       in->events.n_traced * (4 + TRACE_BYTES) +
 	       (in->events.n_connections + 1) * (4 + 2 * END_BYTES) +

@@ -97,8 +97,12 @@ struct table {
 				      ((columns)-1) * (sizeof(size_t) +        \
 						       sizeof(uint32_t *)),    \
 		      "columns follow one another")
-LAST_COLUMN(Redtap__Resources, service, executable, 5);
-LAST_COLUMN(Redtap__Series, resource, port, 10);
+static_assert(sizeof(Redtap__Resources) ==
+		      offsetof(Redtap__Resources, n_service) +
+			      RESOURCE_N *
+				      (sizeof(size_t) + sizeof(uint32_t *)),
+	      "all columns of a resource follow one another");
+LAST_COLUMN(Redtap__Series, resource, untimed, 11);
 
 static int take_table(struct unpacking *u, const struct wire_field *field,
 		      const struct table *t, void *message)
@@ -130,7 +134,8 @@ static int take_table(struct unpacking *u, const struct wire_field *field,
 
 static int take_resources(struct unpacking *u, const struct wire_field *f)
 {
-	static const struct table table = TABLE(Redtap__Resources, service, 5);
+	static const struct table table =
+		TABLE(Redtap__Resources, service, RESOURCE_N);
 	static const Redtap__Resources none = REDTAP__RESOURCES__INIT;
 	Redtap__Resources *m = batch_arena_alloc(u->arena, sizeof(*m));
 
@@ -143,7 +148,7 @@ static int take_resources(struct unpacking *u, const struct wire_field *f)
 
 static int take_series(struct unpacking *u, const struct wire_field *f)
 {
-	static const struct table table = TABLE(Redtap__Series, resource, 10);
+	static const struct table table = TABLE(Redtap__Series, resource, 11);
 	static const Redtap__Series none = REDTAP__SERIES__INIT;
 	Redtap__Series *m = batch_arena_alloc(u->arena, sizeof(*m));
 

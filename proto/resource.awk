@@ -17,7 +17,7 @@ inside && /repeated uint32/ {
 	all = all " \\\n\tX(" name ", \"" column "\")"
 	if (column != "instance")
 		target = target " \\\n\tX(" name ", \"" column "\")"
-	if (match($0, /target_info: [a-z_]+/))
+	if (match($0, /target_info: [a-z_0-9]+/))
 		labels = labels " \\\n\tX(" name ", \"" \
 			substr($0, RSTART + 13, RLENGTH - 13) "\")"
 }

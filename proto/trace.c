@@ -9,6 +9,7 @@
 #include <zstd.h>
 
 #include "common/buf.h"
+#include "common/crc32.h"
 #include "proto/limits.h"
 
 #define VERSION 1u
@@ -22,26 +23,6 @@ static const char magic[8] = { 'r', 'e', 'd', 't', 'r', 'c', '\r', '\n' };
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	      "integers are little-endian, as in docs/PROTOCOL.md");
-
-/* CRC-32 as in zlib and Ethernet, four bits at a time. */
-static uint32_t crc32_of(const void *data, size_t len)
-{
-	static const uint32_t nibble[16] = {
-		0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac,
-		0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-		0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-		0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-	};
-	const uint8_t *p = data;
-	uint32_t c = ~0u;
-
-	while (len--) {
-		c ^= *p++;
-		c = c >> 4 ^ nibble[c & 15];
-		c = c >> 4 ^ nibble[c & 15];
-	}
-	return ~c;
-}
 
 /* --- writing --- */
 
@@ -143,7 +124,7 @@ int trace_write(struct trace_writer *w, const void *batch, size_t len)
 		return -EMSGSIZE;
 	if (w->err)
 		return w->err;
-	crc = crc32_of(batch, len);
+	crc = crc32_of(0, batch, len);
 	if (!feed(w, &n, sizeof(n), ZSTD_e_continue) &&
 	    !feed(w, batch, len, ZSTD_e_continue) &&
 	    !feed(w, &crc, sizeof(crc), ZSTD_e_continue))
@@ -164,7 +145,7 @@ int trace_end(struct trace_writer *w)
 	if (w->err)
 		return w->err;
 	memcpy(mark + 4, &w->batches, 8);
-	crc = crc32_of(mark + 4, 8);
+	crc = crc32_of(0, mark + 4, 8);
 	memcpy(mark + 12, &crc, 4);
 	return feed(w, mark, sizeof(mark), ZSTD_e_end);
 }
@@ -336,7 +317,7 @@ static int read_end(struct trace_reader *r)
 		return err;
 	memcpy(&batches, mark, 8);
 	memcpy(&crc, mark + 8, 4);
-	if (crc != crc32_of(mark, 8) || batches != r->batches)
+	if (crc != crc32_of(0, mark, 8) || batches != r->batches)
 		return damaged(r, "wrong end mark");
 	err = pull(r, NULL, 0);
 	if (err)
@@ -365,7 +346,7 @@ int trace_read(struct trace_reader *r, const void **batch, size_t *len)
 	if (err)
 		return err;
 	memcpy(&crc, r->batch + n, sizeof(crc));
-	if (crc != crc32_of(r->batch, n))
+	if (crc != crc32_of(0, r->batch, n))
 		return damaged(r, "wrong checksum of a batch");
 	r->batches++;
 	*batch = r->batch;

@@ -144,11 +144,12 @@ rooms() {
 	crypt\.h aggregator/web/web_auth
 	cyaml probe-agent/config/config|aggregator/config/config(_[a-z]+)?
 	yaml\.h aggregator/web/web_config|common/conffile_ranges
-	jansson aggregator/(web/api(_[a-z]+)?|cli/report)|probe-agent/replay/import_json
+	jansson aggregator/(web/api(_[a-z]+)?|cli/report)
 	zstd proto/trace
 	curl/ aggregator/cli/client
 	zlib aggregator/expose/render(_stream)?
 	cap-ng probe-agent/(check|privileges)
+	nghttp2/ tests/[a-z_/]+
 	bpf/(libbpf|bpf)\.h probe-agent/(tap/(tap(_front(_list)?|_bpf_maps)?|bpf_attach)|tls/tls(_files|_programs)?)
 	[a-z_]*\.skel\.h probe-agent/(tap/(tap(_front(_list)?)?|bpf_attach)|tls/tls(_programs)?)
 	(proto/)?redtap\.pb-c proto/(batch|batch_[a-z]+|envelope)

@@ -7,7 +7,8 @@ UNIT_LIBS_probe-agent := agent proto common
 UNIT_LIBS_aggregator := aggregator proto common
 UNIT_EXTRA_common := -lyaml
 UNIT_EXTRA_proto := $(LIBS_proto) -lm
-UNIT_EXTRA_probe-agent := $(LIBS_agent)
+# nghttp2: the oracle of our header compression, in tests only.
+UNIT_EXTRA_probe-agent := $(LIBS_agent) -lnghttp2
 UNIT_EXTRA_aggregator := $(LIBS_aggregator) -lnng
 UNIT_TESTS :=
 
@@ -24,6 +25,11 @@ $(foreach f,common proto probe-agent aggregator,$(eval $(call unit_folder,$(f)))
 # The scripted kernel side that these feed the engine with.
 $(UNIT_probe-agent): $(B)/obj/tests/unit/probe-agent/tap_script.o
 
+# Conversations in HTTP/2, and the kernel side of them.
+$(filter %/test_h2 $(B)/tests/unit/probe-agent/http/test_h2_%,$(UNIT_probe-agent)): \
+		$(B)/obj/tests/unit/probe-agent/http/h2_script.o \
+		$(B)/obj/tests/unit/probe-agent/http/h2_kernel.o
+
 $(patsubst $(B)/%,$(B)/obj/%.o,$(UNIT_TESTS)): | $(PROTO_GEN).h $(BPF_SKELS)
 
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -34,7 +40,7 @@ $(FUZZERS): $(B)/%: $(B)/obj/%.o $(B)/libagent.a $(B)/libaggregator.a \
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) \
-		$(LIBS_agent) $(LIBS_aggregator) -o $@
+		$(LIBS_agent) $(LIBS_aggregator) -lnghttp2 -o $@
 
 # Small programs that drive the integration tests.
 DRIVERS := $(patsubst tests/integration/src/%.c,$(B)/tests/integration/%,\
@@ -81,8 +87,9 @@ lint: ## Check formatting, include rules, names, scripts, man pages
 .PHONY: bench bench-scrape bench-fold bench-ingest bench-growth bench-agent \
 	bench-build bench-instructions
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
-BENCHES_AGENT := $(B)/tests/bench/agent $(B)/tests/bench/hooks
+BENCHES_AGENT := $(B)/tests/bench/agent $(B)/tests/bench/hooks $(B)/tests/bench/h2
 $(BENCHES_AGENT): $(B)/obj/tests/unit/probe-agent/tap_script.o $(B)/libagent.a
+$(B)/tests/bench/h2: $(B)/obj/tests/unit/probe-agent/http/h2_kernel.o
 $(filter-out $(BENCHES_AGENT),$(BENCHES)): $(B)/%: $(B)/obj/%.o $(B)/libaggregator.a \
 		$(B)/libproto.a $(B)/libcommon.a
 	@mkdir -p $(@D)
@@ -94,7 +101,7 @@ $(BENCHES_AGENT): $(B)/%: $(B)/obj/%.o $(B)/libproto.a $(B)/libcommon.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $(filter %.o,$^) \
 		$(B)/libagent.a $(B)/libproto.a $(B)/libcommon.a \
-		-lcmocka $(LIBS_agent) -o $@
+		-lcmocka -lnghttp2 $(LIBS_agent) -o $@
 
 bench-build: $(BENCHES)
 
@@ -111,8 +118,9 @@ bench-ingest: $(B)/redtap-aggregator $(B)/redtap-agent ## Events a second, ackno
 bench-growth: $(B)/redtap-aggregator $(B)/redtap-agent ## The same by series and agents; restart, stalls, peers
 	@tests/bench/ingest.py --build=$(B) series agents crowd restart stalls peers
 
-bench-agent: $(B)/tests/bench/agent ## From a recorded tap to encoded batches
-	@$<
+bench-agent: $(B)/tests/bench/agent $(B)/tests/bench/h2 ## From a recorded tap to encoded batches; HTTP/2
+	@$(B)/tests/bench/agent
+	@$(B)/tests/bench/h2
 
 # WRITE=1 writes down what is, for later comparisons.
 WRITE ?=

@@ -207,12 +207,15 @@ static const char *duration_text(double s, char out[16])
 	return out;
 }
 
-/* Prints a duration. µ has two bytes but takes one column. */
-static void put_duration(FILE *f, double s)
+/* Prints a duration, or "-". µ has two bytes but takes one column. */
+static void put_duration(FILE *f, const json_t *v)
 {
-	char text[16];
-	int wide = strstr(duration_text(s, text), "µ") ? 1 : 0;
+	char text[16] = "-";
+	int wide = 0;
 
+	if (json_is_number(v) &&
+	    strstr(duration_text(json_number_value(v), text), "µ"))
+		wide = 1;
 	fprintf(f, " %*s", 8 + wide, text);
 }
 
@@ -236,9 +239,9 @@ static void print_row(FILE *f, const struct table *t, const struct row *r,
 		r->rate,
 		100 * json_number_value(
 			      json_object_get(r->group, "error_ratio")));
-	put_duration(f, json_number_value(json_object_get(r->group, "p50")));
-	put_duration(f, json_number_value(json_object_get(r->group, "p90")));
-	put_duration(f, json_number_value(json_object_get(r->group, "p99")));
+	put_duration(f, json_object_get(r->group, "p50"));
+	put_duration(f, json_object_get(r->group, "p90"));
+	put_duration(f, json_object_get(r->group, "p99"));
 	fputc('\n', f);
 }
 

@@ -53,6 +53,7 @@ static const cyaml_schema_field_t ingest_fields[] = {
 	TEXT("cert_file", struct aggregator_config, ingest.cert_file),
 	TEXT("key_file", struct aggregator_config, ingest.key_file),
 	TEXT("token_file", struct aggregator_config, ingest.token_file),
+	TEXT("shared_name", struct aggregator_config, ingest.shared_name),
 	BOOLEAN("allow_plaintext", struct aggregator_config,
 		ingest.allow_plaintext),
 	UINT("queue_bytes", struct aggregator_config, ingest.queue_bytes),
@@ -319,11 +320,11 @@ int aggregator_config_load(struct aggregator_config **out,
 			   const struct cli_settings *flags)
 {
 	struct aggregator_config *cfg = NULL;
-	const char *wrong;
+	const char *file = conffile_present(flags->cli.config_file), *wrong;
 	int err = 0;
 
-	if (flags->cli.config_file)
-		err = load_file(&cfg, flags->cli.config_file);
+	if (file)
+		err = load_file(&cfg, file);
 	/* For an empty file libcyaml makes no configuration. */
 	if (!err && !cfg) {
 		cfg = calloc(1, sizeof(*cfg));

@@ -53,6 +53,7 @@ struct aggregator_config {
 		unsigned listen_count;
 		char *ca_file, *cert_file, *key_file; /* NULL: none */
 		char *token_file; /* made if there is none; NULL: no token */
+		char *shared_name; /* of agents' certificates; NULL: none */
 		bool allow_plaintext; /* allow tcp:// beyond loopback */
 		uint64_t queue_bytes; /* received, not yet answered */
 		uint32_t max_agents;

@@ -25,6 +25,7 @@ enum {
 	KEY_TLS_CERT,
 	KEY_TLS_KEY,
 	KEY_TOKEN,
+	KEY_TLS_SHARED,
 	KEY_PLAINTEXT,
 	KEY_QUEUE,
 	KEY_AGENTS,
@@ -109,6 +110,8 @@ const struct argp_option config_options[] = {
 	  "Private key of the certificate", 4 },
 	{ "ingest.token-file", KEY_TOKEN, "FILE", 0,
 	  "Secret that agents must send; made if the file does not exist", 4 },
+	{ "ingest.tls.shared-name", KEY_TLS_SHARED, "NAME", 0,
+	  "A certificate of this name may speak for every node", 4 },
 	{ "ingest.allow-plaintext", KEY_PLAINTEXT, NULL, 0,
 	  "Allow tcp:// beyond loopback", 4 },
 	{ "ingest.queue", KEY_QUEUE, "BYTES", 0,
@@ -171,7 +174,9 @@ static int apply_text(struct aggregator_config *cfg, int key, const char *value)
 	case KEY_TELEMETRY_PATH:
 		return conffile_set_text(&cfg->web.telemetry_path, value);
 	case KEY_WEB_CONFIG:
-		return conffile_set_text(&cfg->web.config_file, value);
+		value = conffile_present(value);
+		return value ? conffile_set_text(&cfg->web.config_file, value)
+			     : 0;
 	case KEY_TLS_CA:
 		return conffile_set_text(&cfg->ingest.ca_file, value);
 	case KEY_TLS_CERT:
@@ -180,6 +185,8 @@ static int apply_text(struct aggregator_config *cfg, int key, const char *value)
 		return conffile_set_text(&cfg->ingest.key_file, value);
 	case KEY_TOKEN:
 		return conffile_set_text(&cfg->ingest.token_file, value);
+	case KEY_TLS_SHARED:
+		return conffile_set_text(&cfg->ingest.shared_name, value);
 	default:
 		return apply_listen(cfg, key, value);
 	}

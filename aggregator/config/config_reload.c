@@ -82,6 +82,8 @@ void aggregator_config_needs_restart(const struct aggregator_config *now,
 			    next->ingest.listen, next->ingest.listen_count) ||
 		       now->ingest.allow_plaintext !=
 			       next->ingest.allow_plaintext ||
+		       differ(now->ingest.shared_name,
+			      next->ingest.shared_name) ||
 		       now->ingest.queue_bytes != next->ingest.queue_bytes ||
 		       now->ingest.max_agents != next->ingest.max_agents,
 	       "ingest");

@@ -97,7 +97,8 @@ static int copy_options(struct engine *e, const struct engine_options *opt)
 	if (copy_text(&e->store_dir, opt->store_dir) < 0 ||
 	    copy_text(&e->cert_file, opt->cert_file) < 0 ||
 	    copy_text(&e->key_file, opt->key_file) < 0 ||
-	    copy_text(&e->ca_file, opt->ca_file) < 0)
+	    copy_text(&e->ca_file, opt->ca_file) < 0 ||
+	    copy_text(&e->shared_name, opt->shared_name) < 0)
 		return -ENOMEM;
 	e->urls = calloc(opt->n_ingest_urls + 1, sizeof(*e->urls));
 	if (!e->urls)
@@ -212,6 +213,7 @@ int engine_start(struct engine *e)
 		.cert_file = e->cert_file,
 		.key_file = e->key_file,
 		.ca_file = e->ca_file,
+		.shared_name = e->shared_name,
 		.queue_bytes = e->opt.queue_bytes,
 		.max_connections = e->opt.max_agents ? 2 * e->opt.max_agents +
 							       CONNECTIONS_MORE
@@ -273,6 +275,7 @@ void engine_free(struct engine *e)
 	free(e->cert_file);
 	free(e->key_file);
 	free(e->ca_file);
+	free(e->shared_name);
 	free(e->info);
 	buf_fini(&e->blob);
 	pthread_mutex_destroy(&e->ready_mutex);

@@ -23,6 +23,7 @@ struct engine_options {
 	size_t n_ingest_urls;
 	bool allow_plaintext; /* tcp:// beyond loopback */
 	const char *cert_file, *key_file, *ca_file; /* tls+tcp */
+	const char *shared_name; /* see gate.h */
 	const struct views *views; /* borrowed; [views_default()] */
 	bool fold_all; /* fold every view from the log, changed or not */
 

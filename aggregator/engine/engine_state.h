@@ -43,7 +43,7 @@ struct engine {
 	struct engine_options opt;
 	char *store_dir;
 	char **urls;
-	char *cert_file, *key_file, *ca_file;
+	char *cert_file, *key_file, *ca_file, *shared_name;
 	struct store *store;
 	struct fold *fold;
 	struct ledger *ledger;

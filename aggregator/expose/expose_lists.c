@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "aggregator/expose/expose_lists.h"
+#include "aggregator/expose/expose_target.h"
 #include "aggregator/expose/expose_writer.h"
 #include "common/version.h"
 
@@ -36,17 +37,11 @@ static void put_ready(struct expose_writer *w, const struct list_arg *a)
 
 static void put_targets(struct expose_writer *w, const struct list_arg *a)
 {
-	for (size_t i = 0; i < a->s->n_targets; i++) {
-		const struct snapshot_target *t = &a->s->targets[i];
-		struct expose_label l[] = { { "job", t->job },
-					    { "instance", t->instance },
-					    { "host_name", t->node },
-#define LABEL(name, text) { text, t->name },
-					    RESOURCE_LABELS(LABEL)
-#undef LABEL
-		};
+	struct expose_target t;
 
-		sample(w, l, expose_keep_named(l, sizeof(l) / sizeof(l[0])), 1);
+	for (size_t i = 0; i < a->s->n_targets; i++) {
+		expose_target(&t, &a->s->targets[i]);
+		sample(w, t.label, t.n, 1);
 	}
 }
 

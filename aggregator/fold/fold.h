@@ -102,7 +102,7 @@ enum fold_target_field {
 };
 struct fold_target {
 	const struct interned *value[TARGET_FIELDS];
-	bool dirty;
+	bool dirty; /* changed since it was written to the store */
 };
 size_t fold_targets(const struct fold *f);
 struct fold_target *fold_target(struct fold *f, size_t i);

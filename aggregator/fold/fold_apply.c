@@ -76,12 +76,14 @@ static int count_window(struct fold *f, const struct fold_row *r,
 		return 0;
 	w->count = sums_add(w->count, t->count);
 	w->errors += r->error ? t->count : 0;
-	w->duration_sum_us =
-		sums_add(w->duration_sum_us, t->sum[MEASURE_DURATION]);
 	w->request_bytes_sum =
 		sums_add(w->request_bytes_sum, t->sum[MEASURE_REQUEST_BYTES]);
 	w->response_bytes_sum =
 		sums_add(w->response_bytes_sum, t->sum[MEASURE_RESPONSE_BYTES]);
+	if (r->untimed)
+		return 0;
+	w->duration_sum_us =
+		sums_add(w->duration_sum_us, t->sum[MEASURE_DURATION]);
 	return fold_add_events(f, MEASURE_DURATION, &w->span, e, n);
 }
 
@@ -208,7 +210,7 @@ static int add_hist(struct fold *f, enum fold_measure m, struct fold_row *r,
 				     : bucket_bytes_upper(h->index[i]);
 		unsigned cell = cells_index(fold_cells_of(f, m), v);
 
-		if (w && m == MEASURE_DURATION)
+		if (w && m == MEASURE_DURATION && !r->untimed)
 			err |= fold_add(f, m, &w->span, cell, h->count[i]);
 		for (unsigned k = 0; k < r->n; k++) {
 			struct series_slot *s = r->slot[k];

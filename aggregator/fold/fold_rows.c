@@ -8,7 +8,9 @@
 
 static bool passes(const struct view *view, const struct labels_row *lr)
 {
-	if (!(view->roles >> lr->role & 1) || (view->errors_only && !lr->error))
+	if (!(view->roles >> lr->role & 1) ||
+	    (view->errors_only && !lr->error) ||
+	    (view_in_seconds(view->source) && lr->untimed))
 		return false;
 	for (size_t i = 0; i < view->n_filters; i++) {
 		const struct view_filter *f = &view->filter[i];
@@ -45,16 +47,17 @@ static int intern_filtered(struct fold *f, const struct labels_row *lr)
 
 /*
  * A cache entry holds the slot in each view, then the slot in the window
- * series, a bit set of the views that count the label set, and whether it is an
- * error.
+ * series, a bit set of the views that count the label set, whether it is an
+ * error, and whether its durations are unknown.
  */
 #define AT_WINDOW(f) ((f)->n_views)
 #define AT_VIEWS(f) ((f)->n_views + 1)
 #define AT_ERROR(f) ((f)->n_views + 2)
+#define AT_UNTIMED(f) ((f)->n_views + 3)
 
 size_t fold_row_words(size_t n_views)
 {
-	return n_views + 3;
+	return n_views + 4;
 }
 
 /* Finds or makes the slots of a label set that is not in the cache. */
@@ -80,6 +83,7 @@ static int resolve_slots(struct fold *f, const struct labels_row *lr,
 	slot[AT_WINDOW(f)] = (uint32_t)at;
 	slot[AT_VIEWS(f)] = views;
 	slot[AT_ERROR(f)] = lr->error;
+	slot[AT_UNTIMED(f)] = lr->untimed;
 	return at == SERIES_OVERFLOW ? 0 : intern_filtered(f, lr);
 }
 
@@ -108,6 +112,7 @@ int fold_find_row(struct fold *f, const struct fold_input *fb, size_t i,
 		return err;
 	r->window_key = slot[AT_WINDOW(f)];
 	r->error = slot[AT_ERROR(f)];
+	r->untimed = slot[AT_UNTIMED(f)];
 	r->n = 0;
 	for (uint32_t left = slot[AT_VIEWS(f)]; left; left &= left - 1) {
 		unsigned v = (unsigned)__builtin_ctz(left);

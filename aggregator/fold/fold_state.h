@@ -83,6 +83,7 @@ struct fold_row {
 	uint32_t bin; /* its first bin, which is also the row's number */
 	uint32_t window_key;
 	bool error;
+	bool untimed; /* its durations count nowhere */
 	bool exemplars; /* some view keeps exemplars */
 	unsigned n; /* number of slots that count the row */
 	uint8_t view[VIEWS_MAX];

@@ -31,20 +31,22 @@ static int target_room(struct fold *f)
 	return err ? err : hash_index_reserve(&f->target_index, hash_at, f);
 }
 
-static bool target_known(const struct fold *f, const struct interned *job,
-			 const struct interned *instance)
+/* NULL: not known. */
+static struct fold_target *find_target(const struct fold *f,
+				       const struct interned *job,
+				       const struct interned *instance)
 {
 	size_t at = target_hash(job, instance);
 	uint32_t i;
 
 	while (hash_index_next(&f->target_index, &at, &i)) {
-		const struct fold_target *t = &f->target[i];
+		struct fold_target *t = &f->target[i];
 
 		if (t->value[TARGET_JOB] == job &&
 		    t->value[TARGET_INSTANCE] == instance)
-			return true;
+			return t;
 	}
-	return false;
+	return NULL;
 }
 
 static const struct interned *intern_text(struct fold *f, const char *text)
@@ -70,7 +72,7 @@ int fold_add_target(struct fold *f, const char *const value[TARGET_FIELDS])
 		if (!t.value[i])
 			return -ENOMEM;
 	}
-	if (target_known(f, t.value[TARGET_JOB], t.value[TARGET_INSTANCE]))
+	if (find_target(f, t.value[TARGET_JOB], t.value[TARGET_INSTANCE]))
 		return 0;
 	err = target_room(f);
 	if (err < 0)
@@ -79,6 +81,31 @@ int fold_add_target(struct fold *f, const char *const value[TARGET_FIELDS])
 	hash_index_put(&f->target_index, hash_at(f, (uint32_t)f->n_targets),
 		       (uint32_t)f->n_targets);
 	f->n_targets++;
+	return 0;
+}
+
+/*
+ * Takes what is known only now: an agent that was upgraded reads more of a
+ * container than it did before. What is known stays, so that two sources that
+ * disagree do not write it in turns.
+ */
+static int fill_target(struct fold *f, struct fold_target *t,
+		       const struct batch *b, size_t row)
+{
+	const uint32_t string[TARGET_FIELDS] = {
+#define ROW(name, text) [TARGET_##name] = b->resources.name[row],
+		RESOURCE_ATTRIBUTES(ROW)
+#undef ROW
+	};
+
+	for (size_t k = 0; k < TARGET_FIELDS; k++) {
+		if (t->value[k] || !string[k])
+			continue;
+		t->value[k] = intern_text(f, b->strings[string[k]].data);
+		if (!t->value[k])
+			return -ENOMEM;
+		t->dirty = true;
+	}
 	return 0;
 }
 
@@ -92,11 +119,16 @@ int fold_note_targets(struct fold *f, const struct batch *b)
 		const struct series_label *instance =
 			labels_instance(f->labels, i);
 		const char *value[TARGET_FIELDS];
+		struct fold_target *known;
 
 		/* Not interned: it has no series. */
-		if (!job->interned || !instance->interned ||
-		    target_known(f, job->interned, instance->interned))
+		if (!job->interned || !instance->interned)
 			continue;
+		known = find_target(f, job->interned, instance->interned);
+		if (known) {
+			err = fill_target(f, known, b, i);
+			continue;
+		}
 		value[TARGET_JOB] = job->data;
 		value[TARGET_INSTANCE] = instance->data;
 		value[TARGET_NODE] = b->agent;

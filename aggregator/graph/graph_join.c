@@ -329,7 +329,9 @@ static int join_events(struct graph *g, const struct graph_batch *gb)
 			traced = ++next < e->n_traced ? i + e->traced[next]
 						      : SIZE_MAX;
 		}
+		/* A side without a duration cannot be paired by its time. */
 		if (e->connection[i] == 0 ||
+		    batch_series_untimed(&gb->batch->series, e->series[i]) ||
 		    (role[e->series[i]] != ROLE_CLIENT &&
 		     role[e->series[i]] != ROLE_SERVER))
 			continue;

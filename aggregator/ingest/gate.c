@@ -90,6 +90,7 @@ static struct gate *new_gate(const struct gate_options *opt)
 	g->max_bytes = opt->queue_bytes;
 	g->max_conns =
 		opt->max_connections ? opt->max_connections : CONNECTIONS_MAX;
+	g->shared_name = opt->shared_name;
 	g->wait_ns = (opt->wait_ms ? opt->wait_ms : WAIT_MS) * CLOCK_NS_PER_MS;
 	g->body_ns = (opt->body_ms ? opt->body_ms : BODY_MS) * CLOCK_NS_PER_MS;
 	g->first_ns =
@@ -249,8 +250,8 @@ bool gate_may_be(struct gate *g, const struct gate_request *r,
 {
 	const struct gate_conn *c = r->handle;
 
-	(void)g;
-	return !c->tls || gate_tls_peer_is(c->tls, agent);
+	return !c->tls || gate_tls_peer_is(c->tls, agent) ||
+	       (g->shared_name && gate_tls_peer_is(c->tls, g->shared_name));
 }
 
 int64_t gate_certificate_s(const struct gate_request *r)

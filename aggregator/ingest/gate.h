@@ -23,6 +23,11 @@ struct gate_options {
 	size_t n_urls;
 	bool allow_plaintext;
 	const char *cert_file, *key_file, *ca_file;
+	/*
+	 * A certificate of this name may speak for any agent: the pods of a
+	 * DaemonSet share one. NULL: none. Borrowed for the gate's life.
+	 */
+	const char *shared_name;
 	size_t queue_bytes; /* limit of all messages not answered yet */
 	size_t max_connections; /* 0: 65 536 */
 	/*

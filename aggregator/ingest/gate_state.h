@@ -98,6 +98,7 @@ struct gate_listener {
 };
 
 struct gate {
+	const char *shared_name; /* see gate_options */
 	struct gate_listener *listener;
 	size_t n_listeners;
 	uint64_t wait_ns, body_ns, first_ns, idle_ns;

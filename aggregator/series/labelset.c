@@ -274,6 +274,7 @@ void labels_of(struct labels *l, size_t i, struct labels_row *out)
 	struct series_label **to = out->label;
 
 	out->role = role;
+	out->untimed = batch_series_untimed(s, i);
 	to[LABEL_JOB] = &l->job[resource];
 	to[LABEL_INSTANCE] = &l->instance[resource];
 	to[LABEL_NODE] = &l->node;

@@ -35,6 +35,7 @@ int labels_begin(struct labels *l, const struct batch *b);
 struct labels_row {
 	uint32_t role;
 	bool error;
+	bool untimed; /* durations are unknown */
 	struct series_label
 		*label[LABEL_EVENT_KEYS]; /* never NULL; their data may be */
 };

@@ -73,7 +73,8 @@ static bool make_key(struct labels *l, size_t i, uint32_t key[KEY_WORDS])
 	key[KEY_PORT_STATUS] =
 		(used >> LABEL_PORT & 1 ? s->port[i] : 0) << 16 | s->status[i];
 	key[KEY_ROLE_OUTCOME_VERSION] =
-		role << 16 | s->outcome[i] << 8 | s->version[i];
+		(uint32_t)batch_series_untimed(s, i) << 31 | role << 16 |
+		s->outcome[i] << 8 | s->version[i];
 	return known;
 }
 

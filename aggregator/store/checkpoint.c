@@ -182,17 +182,18 @@ static int put_targets(struct checkpoint *c)
 	size_t n = fold_targets(c->fold);
 	int err = 0;
 
-	for (size_t i = c->targets_from; i < n && !err; i++) {
+	for (size_t i = 0; i < n && !err; i++) {
 		const struct fold_target *t = fold_target(c->fold, i);
 		const char *value[STORE_TARGET_FIELDS];
 
+		if (!t->dirty)
+			continue;
 		static_assert((int)STORE_TARGET_FIELDS == TARGET_FIELDS,
 			      "the store has a column for each field");
 		for (size_t k = 0; k < TARGET_FIELDS; k++)
 			value[k] = t->value[k] ? t->value[k]->text : NULL;
 		err = store_put_target(c->store, value);
 	}
-	c->targets_written = n;
 	return err;
 }
 
@@ -306,7 +307,8 @@ void checkpoint_committed(struct checkpoint *c)
 	if (c->finishing) {
 		for (size_t v = 0; v < fold_views(c->fold); v++)
 			c->view_mark[v] = c->round;
-		c->targets_from = c->targets_written;
+		for (size_t i = 0; i < fold_targets(c->fold); i++)
+			fold_target(c->fold, i)->dirty = false;
 		c->active = false;
 		c->rounds++;
 	}

@@ -415,7 +415,8 @@ int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)
 	err = checkpoint_load_ledger(c);
 	if (!err)
 		err = store_each_target(c->store, load_target, c);
-	c->targets_from = fold_targets(c->fold);
+	for (size_t i = 0; i < fold_targets(c->fold); i++)
+		fold_target(c->fold, i)->dirty = false;
 	if (!err)
 		err = load_views(c);
 	if (!err)

@@ -39,7 +39,6 @@ struct checkpoint {
 	size_t next_view;
 	uint32_t next_slot;
 	bool finishing, flushing;
-	size_t targets_from, targets_written;
 	uint64_t next_window_mark, next_ledger_mark;
 	uint32_t next_keys;
 

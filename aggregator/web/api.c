@@ -206,8 +206,30 @@ static int append_json(const char *text, size_t n, void *arg)
 	return buf_append(arg, text, n) ? -1 : 0;
 }
 
+/* Requests whose duration is known: each is in one cell. */
+static uint64_t timed(const struct group *g)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < g->n_cells; i++)
+		n += g->cells[i].count;
+	return n;
+}
+
+/* Null if there are requests, but none with a known duration. */
+static json_t *mean(const struct group *g)
+{
+	uint64_t n = timed(g);
+
+	if (n == 0 && g->count > 0)
+		return json_null();
+	return json_real(n ? (double)g->duration_sum_us / 1e6 / (double)n : 0);
+}
+
 static json_t *quantile(const struct group *g, double q)
 {
+	if (timed(g) == 0 && g->count > 0)
+		return json_null();
 	return json_real(store_cells_quantile_us(g->cells, g->n_cells, q) /
 			 1e6);
 }
@@ -234,10 +256,7 @@ static json_t *group_json(const struct api_windows *q, const struct group *g)
 	bad |= json_object_set_new(
 		o, "error_ratio",
 		json_real(g->count ? (double)g->errors / count : 0));
-	bad |= json_object_set_new(
-		o, "mean",
-		json_real(g->count ? (double)g->duration_sum_us / 1e6 / count
-				   : 0));
+	bad |= json_object_set_new(o, "mean", mean(g));
 	bad |= json_object_set_new(o, "p50", quantile(g, 0.5));
 	bad |= json_object_set_new(o, "p90", quantile(g, 0.9));
 	bad |= json_object_set_new(o, "p99", quantile(g, 0.99));

@@ -27,9 +27,10 @@
  * The answer has the windows that start in [from, to), with from rounded down
  * and to rounded up to whole windows. Times are in seconds, the rate is per
  * second. A quantile is interpolated linearly within its bucket. Buckets are an
- * eighth of a power of two wide, so it is off by at most 9 %. A label that a
- * group does not have is absent. Requests beyond the store's budget of label
- * sets are one group with "overflow": true.
+ * eighth of a power of two wide, so it is off by at most 9 %. mean and
+ *quantiles are of the requests whose duration is known; null: of none. A label
+ *that a group does not have is absent. Requests beyond the store's budget of
+ *label sets are one group with "overflow": true.
  */
 
 #define API_RANGE_S 300 /* the range if `from` is not given */

@@ -135,9 +135,12 @@ static json_t *event_json(const char *id, const struct store_log *row,
 	bad |= set(o, "node", json_string(b->agent));
 	bad |= set_series(o, b, ev->series[event]);
 	bad |= set_seconds(o, "start", start);
-	bad |= set_seconds(o, "duration", duration);
-	bad |= set_seconds(o, "time_to_first_byte",
-			   duration - (tail < duration ? tail : duration));
+	if (!batch_series_untimed(&b->series, ev->series[event])) {
+		bad |= set_seconds(o, "duration", duration);
+		bad |= set_seconds(o, "time_to_first_byte",
+				   duration -
+					   (tail < duration ? tail : duration));
+	}
 	bad |= set_number(o, "request_bytes", ev->request_bytes[event]);
 	bad |= set_number(o, "response_bytes", ev->response_bytes[event]);
 	bad |= set_trace(o, ev, event);

@@ -92,7 +92,7 @@ int intern_init(struct intern *t)
 	if (index_init(&t->index) != 0 ||
 	    rows_init(&t->resources, RESOURCE_N) != 0 ||
 	    rows_init(&t->series, INTERN_SERIES_WIDTH) != 0 ||
-	    intern_string(t, "") != 0) {
+	    intern_string_len(t, "", 0) != 0) {
 		intern_fini(t);
 		return -ENOMEM;
 	}
@@ -119,7 +119,7 @@ void intern_reset(struct intern *t)
 	index_reset(&t->series.index);
 	t->n_strings = t->n_chars = 0;
 	t->resources.n = t->series.n = 0;
-	empty = intern_string(t, ""); /* the memory exists since init */
+	empty = intern_string_len(t, "", 0); /* the memory exists since init */
 	assert(empty == 0);
 }
 
@@ -209,7 +209,8 @@ int64_t intern_string_len(struct intern *t, const char *s, size_t len)
 
 int64_t intern_string(struct intern *t, const char *s)
 {
-	return !s ? 0 : intern_string_len(t, s, strlen(s));
+	/* Most columns of most resources are "". */
+	return !s || !*s ? 0 : intern_string_len(t, s, strlen(s));
 }
 
 static int64_t row_id(struct intern_rows *r, uint64_t seed, const uint32_t *row)
@@ -294,8 +295,12 @@ int intern_tables(const struct intern *t, struct batch *b, void **memory)
 	b->series = (struct batch_series){
 		ns,	    s,		s + ns,	    s + 2 * ns,
 		s + 3 * ns, s + 4 * ns, s + 5 * ns, s + 6 * ns,
-		s + 7 * ns, s + 8 * ns, s + 9 * ns,
+		s + 7 * ns, s + 8 * ns, s + 9 * ns, NULL,
 	};
+	/* The last column is left out while it has nothing to say. */
+	for (size_t i = 0; i < ns && !b->series.untimed; i++)
+		if (s[10 * ns + i])
+			b->series.untimed = s + 10 * ns;
 	*memory = p;
 	return 0;
 }

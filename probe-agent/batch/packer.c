@@ -31,8 +31,9 @@ struct known_key {
 	uint64_t resource;
 	const char *method, *route, *scheme;
 	uint32_t address, status, role, outcome, version, port;
+	uint64_t untimed;
 };
-static_assert(sizeof(struct known_key) == 56, "compared byte by byte");
+static_assert(sizeof(struct known_key) == 64, "compared byte by byte");
 
 /* A cache entry: the series of events with this key, in one batch. */
 struct known {
@@ -43,11 +44,21 @@ struct known {
 
 #define KNOWN 1024u /* cache entries; a newer one replaces the older */
 
+/* Its row, if a resource's number was in the batch: one look-up for all texts.
+ */
+struct known_resource {
+	uint64_t resource, batch;
+	uint32_t row;
+};
+
+#define KNOWN_RESOURCES 64u
+
 struct packer {
 	char *agent;
 	uint64_t epoch, sequence, packed;
 	struct intern tables;
 	struct known *known;
+	struct known_resource resources[KNOWN_RESOURCES];
 	struct packer_conns *ends;
 	struct columns *columns;
 	size_t n, n_traced;
@@ -109,27 +120,46 @@ int packer_set_info(struct packer *p, const struct batch_info *info)
 	return 0;
 }
 
-static int64_t look_up_series(struct packer *p, const struct packer_event *e,
-			      int64_t address)
+static int64_t look_up_texts(struct intern *t, const struct packer_event *e)
 {
-	struct intern *t = &p->tables;
-	uint32_t resource[RESOURCE_N];
-	int64_t row, method, route, scheme, all = 0;
+	uint32_t row[RESOURCE_N];
+	int64_t all = 0;
 
 	for (unsigned c = 0; c < RESOURCE_N; c++) {
 		int64_t text = intern_string(t, e->column[c]);
 
-		resource[c] = (uint32_t)text;
+		row[c] = (uint32_t)text;
 		all |= text;
 	}
-	method = intern_string(t, e->method);
-	route = intern_string(t, e->route);
-	scheme = intern_string(t, e->scheme);
-	if ((all | method | route | scheme) < 0)
+	return all < 0 ? -ENOMEM : intern_resource(t, row);
+}
+
+static int64_t look_up_resource(struct packer *p, const struct packer_event *e)
+{
+	struct known_resource *k = &p->resources[e->resource % KNOWN_RESOURCES];
+	uint64_t batch = p->sequence + 1;
+	int64_t row;
+
+	if (e->resource && k->resource == e->resource && k->batch == batch)
+		return k->row;
+	row = look_up_texts(&p->tables, e);
+	if (row >= 0)
+		*k = (struct known_resource){ e->resource, batch,
+					      (uint32_t)row };
+	return row;
+}
+
+static int64_t look_up_series(struct packer *p, const struct packer_event *e,
+			      int64_t address)
+{
+	struct intern *t = &p->tables;
+	int64_t row = look_up_resource(p, e);
+	int64_t method = intern_string(t, e->method);
+	int64_t route = intern_string(t, e->route);
+	int64_t scheme = intern_string(t, e->scheme);
+
+	if ((row | method | route | scheme) < 0)
 		return -ENOMEM;
-	row = intern_resource(t, resource);
-	if (row < 0)
-		return row;
 	return intern_series(t,
 			     (uint32_t[INTERN_SERIES_WIDTH]){
 				     (uint32_t)row,
@@ -142,6 +172,7 @@ static int64_t look_up_series(struct packer *p, const struct packer_event *e,
 				     (uint32_t)scheme,
 				     (uint32_t)address,
 				     e->port,
+				     e->untimed,
 			     });
 }
 
@@ -165,6 +196,7 @@ static int64_t event_series(struct packer *p, const struct packer_event *e)
 		.outcome = e->outcome,
 		.version = e->version,
 		.port = e->port,
+		.untimed = e->untimed,
 	};
 	uint64_t batch = p->sequence + 1;
 	struct known *k;
@@ -230,7 +262,8 @@ int packer_add(struct packer *p, const struct packer_event *e)
 	c->series[i] = (uint32_t)series;
 	c->start_delta_us[i] = (int64_t)start_us - p->last_start_us;
 	p->last_start_us = (int64_t)start_us;
-	c->duration_us[i] = clamp(e->duration_us, LIMIT_DURATION_US);
+	c->duration_us[i] =
+		e->untimed ? 0 : clamp(e->duration_us, LIMIT_DURATION_US);
 	ttfb_us = e->ttfb_us;
 	if (ttfb_us == 0 || ttfb_us > c->duration_us[i])
 		ttfb_us = c->duration_us[i];

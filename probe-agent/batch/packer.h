@@ -2,6 +2,7 @@
 #ifndef PROBE_AGENT_BATCH_PACKER_H
 #define PROBE_AGENT_BATCH_PACKER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,7 @@ struct packer_event {
 	uint32_t role, status, outcome, version, port;
 	int64_t start_us; /* wall clock */
 	uint64_t duration_us;
+	bool untimed; /* duration_us is unknown, and counts as 0 */
 	uint64_t ttfb_us; /* time to first byte; 0: none, counts as duration */
 	uint64_t request_bytes, response_bytes;
 	const uint8_t *trace; /* 24 bytes: trace id, span id; NULL: none */

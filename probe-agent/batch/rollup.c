@@ -171,6 +171,7 @@ static int64_t series_id(struct rollup *r, const struct batch *b, uint32_t i)
 		       string_id(r, b, s->scheme[i], &failed),
 		       string_id(r, b, s->address[i], &failed),
 		       s->port[i],
+		       batch_series_untimed(s, i),
 	       },
 	       sizeof(series));
 

@@ -65,6 +65,14 @@ static const cyaml_schema_field_t routes_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t names_fields[] = {
+	BOOLEAN("labels", struct agent_config, names.labels),
+	BOOLEAN("scripts", struct agent_config, names.scripts),
+	LIST("container_labels", struct agent_config, names.container_labels,
+	     &text_entry),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t service_fields[] = {
 	TEXT("executable", struct identity_rule, executable),
 	TEXT("container", struct identity_rule, container),
@@ -89,6 +97,7 @@ static const cyaml_schema_field_t fields[] = {
 	GROUP("capture", struct agent_config, capture_fields),
 	GROUP("select", struct agent_config, select_fields),
 	GROUP("routes", struct agent_config, routes_fields),
+	GROUP("names", struct agent_config, names_fields),
 	LIST("services", struct agent_config, services, &service_entry),
 	CYAML_FIELD_END,
 };
@@ -261,11 +270,11 @@ int agent_config_load(struct agent_config **out,
 		      const struct cli_settings *flags)
 {
 	struct agent_config *cfg = NULL;
-	const char *wrong;
+	const char *file = conffile_present(flags->cli.config_file), *wrong;
 	int err = 0;
 
-	if (flags->cli.config_file)
-		err = load_file(&cfg, flags->cli.config_file);
+	if (file)
+		err = load_file(&cfg, file);
 	/* No file, or an empty one: all defaults. */
 	if (!err && !cfg) {
 		cfg = calloc(1, sizeof(*cfg));

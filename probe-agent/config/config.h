@@ -39,6 +39,11 @@ struct agent_config {
 		unsigned patterns_count;
 		uint32_t cap; /* distinct routes per service */
 	} routes;
+	struct {
+		bool labels, scripts; /* steps of naming.h that are opt-in */
+		char **container_labels; /* globs of keys for target_info */
+		unsigned container_labels_count;
+	} names;
 	struct identity_rule *services;
 	unsigned services_count;
 	char *record; /* file for a trace of our batches; NULL: none */

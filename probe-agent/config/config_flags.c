@@ -31,6 +31,9 @@ enum {
 	KEY_ROUTES_CAP,
 	KEY_RECORD,
 	KEY_RECORD_TAP,
+	KEY_NAMES_LABELS,
+	KEY_NAMES_SCRIPTS,
+	KEY_CONTAINER_LABEL,
 };
 
 const struct conffile_range config_ranges[] = {
@@ -90,6 +93,14 @@ const struct argp_option config_options[] = {
 	{ "report-self", KEY_REPORT_SELF, NULL, 0,
 	  "Also report redtap's own traffic", 6 },
 	{ "no-report-self", KEY_NO_REPORT_SELF, NULL, OPTION_HIDDEN, NULL, 6 },
+	{ "names.labels", KEY_NAMES_LABELS, NULL, 0,
+	  "Name services by the labels app.kubernetes.io/instance and name",
+	  6 },
+	{ "names.scripts", KEY_NAMES_SCRIPTS, NULL, 0,
+	  "Name an interpreter's service by its script", 6 },
+	{ "names.container-label", KEY_CONTAINER_LABEL, "GLOB", 0,
+	  "Show these labels of containers in target_info; may be repeated",
+	  6 },
 	{ "route", KEY_ROUTE, "PATTERN", 0,
 	  "A route like /users/{id}; may be repeated", 7 },
 	{ "routes.cap", KEY_ROUTES_CAP, "N", 0,
@@ -129,6 +140,10 @@ static int apply_list_flag(struct agent_config *cfg, int key, const char *value)
 	case KEY_INCLUDE_CONTAINER:
 	case KEY_EXCLUDE_CONTAINER:
 		return conffile_add_text(&m->containers, &m->containers_count,
+					 value);
+	case KEY_CONTAINER_LABEL:
+		return conffile_add_text(&cfg->names.container_labels,
+					 &cfg->names.container_labels_count,
 					 value);
 	default:
 		return conffile_add_text(&cfg->routes.patterns,
@@ -174,6 +189,12 @@ int config_apply_flag(struct agent_config *cfg, int key, const char *value)
 	case KEY_REPORT_SELF:
 	case KEY_NO_REPORT_SELF:
 		cfg->select.report_self = key == KEY_REPORT_SELF;
+		return 0;
+	case KEY_NAMES_LABELS:
+		cfg->names.labels = true;
+		return 0;
+	case KEY_NAMES_SCRIPTS:
+		cfg->names.scripts = true;
 		return 0;
 	case KEY_ROUTES_CAP:
 		return set_number(&cfg->routes.cap, value);

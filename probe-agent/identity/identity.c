@@ -9,10 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "probe-agent/identity/procfs.h"
+#include "common/clock.h"
+#include "probe-agent/identity/naming.h"
+#include "probe-agent/identity/process.h"
 
 #define CAP_DEFAULT 4096
-#define INSTANCE_ID_LEN 12
 #define NO_RULE UINT_MAX
 
 /*
@@ -26,14 +27,17 @@ struct entry {
 	uint32_t tgid;
 	uint64_t start_ns;
 	char comm[16]; /* part of the key: exec() keeps PID and start time */
-	char *service, *namespace_, *instance, *container, *path;
-	char *executable;
+	struct process process;
+	/* Columns of the resource, malloc'd; not before `named`. */
+	char *column[RESOURCE_N];
+	struct identity identity; /* with these columns; without a rule */
 	unsigned rule; /* first matching one without a port, or NO_RULE */
-	bool self, gone;
+	bool self, named;
 };
 
 struct identity_table {
 	struct identity_options opt;
+	struct card_table *cards;
 	char *node, *proc;
 	struct entry **bucket;
 	size_t mask; /* buckets - 1 */
@@ -44,11 +48,11 @@ struct identity_table {
 
 /* The identity of every new process when memory runs out. */
 static const struct identity unknown = {
-	.service = "unknown",
-	.namespace_ = "",
-	.instance = "",
-	.container = "",
-	.executable = "",
+#define UNKNOWN(name, text)                                                    \
+	[RESOURCE_##name] =                                                    \
+		RESOURCE_##name == RESOURCE_service ? "unknown" : "",
+	.column = { RESOURCE_COLUMNS(UNKNOWN) },
+#undef UNKNOWN
 	.path = "",
 	.gone = true,
 };
@@ -68,12 +72,9 @@ static void free_entry(struct entry *e)
 {
 	if (!e)
 		return;
-	free(e->service);
-	free(e->namespace_);
-	free(e->instance);
-	free(e->container);
-	free(e->path);
-	free(e->executable);
+	process_fini(&e->process);
+	for (size_t i = 0; i < RESOURCE_N; i++)
+		free(e->column[i]);
 	free(e);
 }
 
@@ -97,7 +98,8 @@ int identity_new(struct identity_table **out,
 	t->node = strdup(opt->node);
 	t->proc = strdup(opt->proc ? opt->proc : "/proc");
 	t->bucket = calloc(buckets, sizeof(struct entry *));
-	if (!t->node || !t->proc || !t->bucket) {
+	if (!t->node || !t->proc || !t->bucket ||
+	    card_new(&t->cards, &opt->cards) != 0) {
 		identity_free(t);
 		return -ENOMEM;
 	}
@@ -115,6 +117,7 @@ void identity_free(struct identity_table *t)
 		t->oldest = e->newer;
 		free_entry(e);
 	}
+	card_free(t->cards);
 	free(t->bucket);
 	free(t->node);
 	free(t->proc);
@@ -165,37 +168,17 @@ static bool glob(const char *pattern, const char *executable, const char *path)
 	return !fnmatch(pattern, strchr(pattern, '/') ? path : executable, 0);
 }
 
-static bool rule_matches(const struct identity_rule *r, const struct entry *e)
+bool identity_rule_matches(const struct identity_rule *r,
+			   const struct process *p)
 {
-	if (r->executable && !glob(r->executable, e->executable, e->path))
+	const char *container = p->place.container;
+
+	if (r->executable && !glob(r->executable, p->executable, p->path))
 		return false;
 	if (r->container &&
-	    (!*e->container || fnmatch(r->container, e->container, 0)))
+	    (!*container || fnmatch(r->container, container, 0)))
 		return false;
 	return true;
-}
-
-static char *name_instance(const struct identity_table *t,
-			   const char *container)
-{
-	char *text = NULL;
-
-	if (*container) {
-		if (asprintf(&text, "%s/%.*s", t->node, INSTANCE_ID_LEN,
-			     container) < 0)
-			return NULL;
-		return text;
-	}
-	return strdup(t->node);
-}
-
-static char *name_executable(const struct entry *e, const char *comm)
-{
-	const char *base = e->path ? strrchr(e->path, '/') : NULL;
-
-	if (base && base[1])
-		return strdup(base + 1);
-	return strdup(*comm ? comm : "unknown");
 }
 
 static bool is_self(const char *executable)
@@ -204,46 +187,90 @@ static bool is_self(const char *executable)
 	       !strcmp(executable, "redtap-aggregator");
 }
 
-/* Fills in the names of e. -ENOMEM. */
+/* Reads what /proc says. The container's card can wait for idle time. -ENOMEM.
+ */
 static int resolve_process(struct identity_table *t, const struct endpoint *end,
 			   struct entry *e)
 {
-	struct procfs_cgroup cg = { .container = "" };
-	struct procfs_otel otel = { .service = NULL };
 	char comm[sizeof(end->comm) + 1] = "";
-	int fd = -1;
+	int err;
 
 	memcpy(comm, end->comm, sizeof(end->comm));
-	e->gone = procfs_open(t->proc, end->tgid, end->start_ns, &fd) != 0;
-	if (!e->gone) {
-		procfs_cgroup(fd, &cg);
-		procfs_otel(fd, &otel);
-		e->path = procfs_exe(fd);
-		close(fd);
-	} else {
-		e->path = strdup("");
-		t->gone++;
-	}
-	e->executable = name_executable(e, comm);
-	e->container = strdup(cg.container);
-	e->instance = name_instance(t, cg.container);
-	e->namespace_ = otel.namespace_ ? otel.namespace_ : strdup("");
-	if (otel.service && *otel.service)
-		e->service = strdup(otel.service);
-	else if (cg.unit[0])
-		e->service = strdup(cg.unit);
-	else if (e->executable)
-		e->service = strdup(e->executable);
-	free(otel.service);
-	if (!e->path || !e->executable || !e->container || !e->instance ||
-	    !e->namespace_ || !e->service)
-		return -ENOMEM;
-	e->self = is_self(e->executable);
+	err = process_read(&e->process, t->proc, end->tgid, end->start_ns, comm,
+			   t->opt.use_scripts);
+	if (err)
+		return err;
+	t->gone += e->process.gone;
+	e->self = is_self(e->process.executable);
 	e->rule = NO_RULE;
 	for (unsigned i = 0; i < t->opt.n_rules && e->rule == NO_RULE; i++)
-		if (!t->opt.rules[i].port && rule_matches(&t->opt.rules[i], e))
+		if (!t->opt.rules[i].port &&
+		    identity_rule_matches(&t->opt.rules[i], &e->process))
 			e->rule = i;
+	card_want(t->cards, &e->process.place);
 	t->resolved++;
+	return 0;
+}
+
+static const char *card_text(const struct card *c, enum card_field f)
+{
+	return c && c->text[f] ? c->text[f] : "";
+}
+
+/* What is known of a process before it is named. */
+static void answer_process(struct identity *out, const struct entry *e)
+{
+	*out = (struct identity){
+		.path = e->process.path,
+		.self = e->self,
+		.gone = e->process.gone,
+	};
+	for (size_t i = 0; i < RESOURCE_N; i++)
+		out->column[i] = "";
+	out->container = e->process.place.container;
+	out->executable = e->process.executable;
+}
+
+/* Fills in the columns of e. -ENOMEM: those that are there are not used. */
+static int name_process(struct identity_table *t, struct entry *e)
+{
+	const struct process *p = &e->process;
+	const struct card *card =
+		p->place.container[0] ? card_get(t->cards, &p->place) : NULL;
+	struct naming_facts facts = {
+		.card = card,
+		.node = t->node,
+		.use_labels = t->opt.use_labels,
+		.now_s = clock_real_us() / 1000000,
+	};
+	struct naming name;
+	const char *text[RESOURCE_N] = {
+		[RESOURCE_service] = name.service,
+		[RESOURCE_namespace_] = name.namespace_,
+		[RESOURCE_instance] = name.instance,
+		[RESOURCE_container] = p->place.container,
+		[RESOURCE_executable] = p->executable,
+		[RESOURCE_pod_uid] = card_text(card, CARD_POD_UID),
+		[RESOURCE_pod] = card_text(card, CARD_POD),
+		[RESOURCE_k8s_namespace] = card_text(card, CARD_K8S_NAMESPACE),
+		[RESOURCE_container_name] = card_text(card, CARD_NAME),
+		[RESOURCE_image] = card_text(card, CARD_IMAGE),
+		[RESOURCE_labels] = card_text(card, CARD_LABELS),
+	};
+
+	process_facts(p, &facts);
+	naming_decide(&name, &facts, NULL, NULL);
+	for (size_t i = 0; i < RESOURCE_N; i++) {
+		free(e->column[i]);
+		e->column[i] = strdup(text[i]);
+		if (!e->column[i])
+			return -ENOMEM;
+	}
+	answer_process(&e->identity, e);
+	for (size_t i = 0; i < RESOURCE_N; i++)
+		e->identity.column[i] = e->column[i];
+	e->identity.number = e->number * (t->opt.n_rules + 1);
+	e->named = true;
 	return 0;
 }
 
@@ -290,39 +317,46 @@ find_rule(const struct identity_table *t, const struct entry *e, uint16_t port)
 
 		if (i == e->rule)
 			return r;
-		if (r->port && r->port == port && rule_matches(r, e))
+		if (r->port && r->port == port &&
+		    identity_rule_matches(r, &e->process))
 			return r;
 	}
 	return NULL;
+}
+
+const struct identity *identity_process(struct identity_table *t,
+					const struct endpoint *end)
+{
+	const struct entry *e = find_entry(t, end);
+
+	if (!e)
+		return &unknown;
+	answer_process(&t->answer, e);
+	return &t->answer;
 }
 
 const struct identity *identity_lookup(struct identity_table *t,
 				       const struct endpoint *end)
 {
 	const struct identity_rule *rule;
-	const struct entry *e = find_entry(t, end);
+	struct entry *e = find_entry(t, end);
 
-	if (!e)
+	if (!e || (!e->named && name_process(t, e)))
 		return &unknown;
-	t->answer = (struct identity){
-		.number = e->number * (t->opt.n_rules + 1),
-		.service = e->service,
-		.namespace_ = e->namespace_,
-		.instance = e->instance,
-		.container = e->container,
-		.executable = e->executable,
-		.path = e->path,
-		.self = e->self,
-		.gone = e->gone,
-	};
 	rule = t->opt.n_rules ? find_rule(t, e, end->local_port) : NULL;
-	if (rule) {
-		t->answer.number += (size_t)(rule - t->opt.rules) + 1;
-		t->answer.service = rule->service;
-		if (rule->namespace_)
-			t->answer.namespace_ = rule->namespace_;
-	}
+	if (!rule)
+		return &e->identity;
+	t->answer = e->identity;
+	t->answer.number += (size_t)(rule - t->opt.rules) + 1;
+	t->answer.service = rule->service;
+	if (rule->namespace_)
+		t->answer.namespace_ = rule->namespace_;
 	return &t->answer;
+}
+
+void identity_idle(struct identity_table *t)
+{
+	card_idle(t->cards);
 }
 
 void identity_stats(const struct identity_table *t, struct identity_stats *out)
@@ -331,4 +365,5 @@ void identity_stats(const struct identity_table *t, struct identity_stats *out)
 	out->evicted = t->evicted;
 	out->gone = t->gone;
 	out->entries = t->entries;
+	card_stats(t->cards, &out->cards);
 }

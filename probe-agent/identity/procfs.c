@@ -15,6 +15,7 @@
 
 #define ENVIRON_MAX_BYTES (256u << 10)
 #define CGROUP_MAX_BYTES (16u << 10)
+#define CMDLINE_MAX_BYTES (8u << 10)
 
 /*
  * Appends a file to *out: all of it, or at least its first max bytes. Negative
@@ -78,105 +79,26 @@ static bool same_start(uint64_t start_ns, uint64_t ticks)
 	return start_ns == 0 || (ours <= ticks + 1 && ticks <= ours + 1);
 }
 
-static bool hex_id(const char *s, size_t len)
-{
-	if (len != PROCFS_CONTAINER_ID_LEN)
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!isxdigit((unsigned char)s[i]))
-			return false;
-	return true;
-}
-
-/*
- * True if a component of a cgroup's path names a container: its id alone, or
- * docker-ID.scope, cri-containerd-ID.scope, crio-ID.scope, libpod-ID.scope,
- * kubepods…:cri-containerd:ID. Sets *id to its 64 hex digits.
- */
-static bool find_container(const char *part, size_t len, const char **id)
-{
-	const char *end = part + len;
-
-	if (len > 6 && !memcmp(end - 6, ".scope", 6))
-		end -= 6;
-	if ((size_t)(end - part) < PROCFS_CONTAINER_ID_LEN)
-		return false;
-	*id = end - PROCFS_CONTAINER_ID_LEN;
-	if (!hex_id(*id, PROCFS_CONTAINER_ID_LEN))
-		return false;
-	return *id == part || (*id)[-1] == '-' || (*id)[-1] == ':';
-}
-
-/* True for "nginx.service", "getty@tty1.service"; not for user managers. */
-static bool find_unit(const char *part, size_t len)
-{
-	static const char suffix[] = ".service";
-	size_t n = sizeof(suffix) - 1;
-
-	return len > n && !memcmp(part + len - n, suffix, n) &&
-	       strncmp(part, "user@", 5) != 0;
-}
-
-/*
- * The last container in the path is the process's own. A unit counts only after
- * it: a unit before it runs the container.
- */
-static void parse_cgroup_path(const char *path, size_t len,
-			      struct procfs_cgroup *out)
-{
-	const char *p = path, *end = path + len, *id;
-
-	while (p < end) {
-		const char *slash = memchr(p, '/', (size_t)(end - p));
-		size_t n = (size_t)((slash ? slash : end) - p);
-
-		if (find_container(p, n, &id)) {
-			memcpy(out->container, id, PROCFS_CONTAINER_ID_LEN);
-			out->container[PROCFS_CONTAINER_ID_LEN] = '\0';
-			out->unit[0] = '\0';
-		} else if (find_unit(p, n)) {
-			snprintf(out->unit, sizeof(out->unit), "%.*s",
-				 (int)(n - 8), p);
-		}
-		p += n + 1;
-	}
-}
-
-/*
- * Lines are "hierarchy:controllers:path". v2 has one, "0::path". In v1 every
- * line's path has the container, and that of "name=systemd" has the unit.
- */
-void procfs_cgroup(int dir, struct procfs_cgroup *out)
+void procfs_cgroup(int dir, struct cgroup_place *out)
 {
 	struct buf b = { 0 };
-	const char *line, *next;
 
-	*out = (struct procfs_cgroup){ .container = "" };
-	if (read_file(&b, dir, "cgroup", CGROUP_MAX_BYTES) || !buf_str(&b))
-		goto cleanup;
-	for (line = b.data; *line; line = next) {
-		size_t len = strcspn(line, "\n");
-		const char *path = memchr(line, ':', len);
-
-		next = line + len + (line[len] == '\n');
-		path = path ? memchr(path + 1, ':',
-				     len - (size_t)(path + 1 - line))
-			    : NULL;
-		if (path && (!out->container[0] || !out->unit[0])) {
-			struct procfs_cgroup one = { .container = "" };
-
-			parse_cgroup_path(path + 1,
-					  len - (size_t)(path + 1 - line),
-					  &one);
-			if (!out->container[0])
-				memcpy(out->container, one.container,
-				       sizeof(one.container));
-			if (!out->unit[0])
-				memcpy(out->unit, one.unit, sizeof(one.unit));
-		}
-	}
-cleanup:
+	*out = (struct cgroup_place){ .container = "" };
+	if (!read_file(&b, dir, "cgroup", CGROUP_MAX_BYTES) && buf_str(&b))
+		cgroup_parse(b.data, b.len, out);
 	buf_fini(&b);
+}
+
+bool procfs_script(int dir, const char *executable,
+		   char name[SCRIPT_NAME_LEN + 1])
+{
+	struct buf b = { 0 };
+	bool found = !read_file(&b, dir, "cmdline", CMDLINE_MAX_BYTES) &&
+		     buf_str(&b) &&
+		     script_name(executable, b.data, b.len, name);
+
+	buf_fini(&b);
+	return found;
 }
 
 /* Decodes %XX in place, as OTEL_RESOURCE_ATTRIBUTES is percent-encoded. */

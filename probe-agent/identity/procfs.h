@@ -2,7 +2,11 @@
 #ifndef PROBE_AGENT_IDENTITY_PROCFS_H
 #define PROBE_AGENT_IDENTITY_PROCFS_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "probe-agent/identity/cgroup.h"
+#include "probe-agent/identity/script.h"
 
 /*
  * What /proc says about a process. Reads a few small files. Stateless; any
@@ -17,14 +21,8 @@
  */
 int procfs_open(const char *proc, uint32_t pid, uint64_t start_ns, int *out);
 
-#define PROCFS_CONTAINER_ID_LEN 64
-
-struct procfs_cgroup {
-	char container[PROCFS_CONTAINER_ID_LEN + 1]; /* "" if none */
-	char unit[256]; /* systemd unit without .service, "" if none */
-};
-/* Reads cgroup v1 and v2. *out is empty if the file cannot be read. */
-void procfs_cgroup(int dir, struct procfs_cgroup *out);
+/* Of either cgroup version. Empty if it cannot be read. */
+void procfs_cgroup(int dir, struct cgroup_place *out);
 
 struct procfs_otel {
 	char *service, *namespace_; /* malloc'd or NULL */
@@ -40,5 +38,9 @@ void procfs_otel(int dir, struct procfs_otel *out);
  * out of memory.
  */
 char *procfs_exe(int dir);
+
+/* What an interpreter runs, see script.h. False: not known. */
+bool procfs_script(int dir, const char *executable,
+		   char name[SCRIPT_NAME_LEN + 1]);
 
 #endif /* PROBE_AGENT_IDENTITY_PROCFS_H */

@@ -238,6 +238,8 @@ static int add_events(struct backfill *b, const struct batch *batch)
 
 	for (size_t i = 0; i < e->n; i++) {
 		start += e->start_delta_us[i];
+		if (batch_series_untimed(&batch->series, e->series[i]))
+			continue;
 		end = start + (int64_t)e->duration_us[i];
 		w = window_at(b->row[e->series[i]], end > 0 ? end : 0);
 		if (!w)

@@ -1,49 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "probe-agent/replay/import.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "common/buf.h"
-#include "common/log.h"
 #include "probe-agent/identity/route.h"
+#include "probe-agent/replay/import_guess.h"
+#include "probe-agent/replay/import_json.h"
+#include "probe-agent/replay/import_source.h"
 #include "proto/limits.h"
-
-#define ROUTES_CAP 1000u
-#define PEEK_BYTES 4096u
-#define HAR_MAX_BYTES (256u << 20)
 
 struct import {
 	const struct import_options *opt;
 	const char *name;
+	struct import_source *in;
 	struct trace_writer *to;
 	struct packer *packer;
 	struct route_table *routes;
-	struct import_json *json;
+	struct import_lines lines;
 	struct import_stats stats;
 };
 
+/* A format is recognised by trying it; the first that fits is taken. */
 static const struct {
 	const char *name;
-	enum import_format format;
-} formats[] = {
-	{ "auto", IMPORT_AUTO },
-	{ "combined", IMPORT_COMBINED },
-	{ "combined+time", IMPORT_COMBINED_TIME },
-	{ "json", IMPORT_JSON },
-	{ "har", IMPORT_HAR },
+	import_line_fn *line; /* NULL: not one of lines */
+	bool recognised;
+} formats[IMPORT_FORMATS] = {
+	[IMPORT_AUTO] = { "auto", NULL, false },
+	[IMPORT_HAR] = { "har", NULL, false }, /* by import_har_begins() */
+	[IMPORT_CADDY] = { "caddy", import_json_line, true },
+	[IMPORT_TRAEFIK] = { "traefik", import_traefik_line, true },
+	[IMPORT_ENVOY] = { "envoy", import_envoy_line, true },
+	[IMPORT_HAPROXY] = { "haproxy", import_haproxy_line, true },
+	[IMPORT_ALB] = { "alb", import_alb_line, true },
+	[IMPORT_W3C] = { "w3c", import_w3c_line, true },
+	[IMPORT_INGRESS_NGINX] = { "ingress-nginx", import_combined_line,
+				   true },
+	[IMPORT_COMBINED_TIME] = { "combined+time", import_combined_line,
+				   true },
+	/* Its number looks like any other: never without being asked. */
+	[IMPORT_APACHE_D] = { "apache-D", import_combined_line, false },
+	[IMPORT_COMBINED] = { "combined", import_combined_line, true },
+	[IMPORT_JSON] = { "json", import_json_line, true },
 };
-#define N_FORMATS (sizeof(formats) / sizeof(*formats))
 
 int import_format_parse(const char *name, enum import_format *out)
 {
-	for (size_t i = 0; i < N_FORMATS; i++) {
+	for (unsigned i = 0; i < IMPORT_FORMATS; i++) {
 		if (strcmp(formats[i].name, name) == 0) {
-			*out = formats[i].format;
+			*out = (enum import_format)i;
 			return 0;
 		}
 	}
@@ -52,10 +59,17 @@ int import_format_parse(const char *name, enum import_format *out)
 
 const char *import_format_name(enum import_format format)
 {
-	for (size_t i = 0; i < N_FORMATS; i++)
-		if (formats[i].format == format)
-			return formats[i].name;
-	return "?";
+	return format < IMPORT_FORMATS ? formats[format].name : "?";
+}
+
+import_line_fn *import_format_line(enum import_format format)
+{
+	return formats[format].line;
+}
+
+bool import_format_recognised(enum import_format format)
+{
+	return formats[format].recognised;
 }
 
 void import_bad(struct import *im, const char *what, uint64_t number,
@@ -99,6 +113,19 @@ static const char *known_method(const char *m, size_t len)
 	return "_OTHER";
 }
 
+/*
+ * nginx's own codes 499 (the client left) and 444 (nginx left) were never sent,
+ * in whatever format they stand; nor was what is below 100. A client's status
+ * was received.
+ */
+static void set_outcome(struct packer_event *e)
+{
+	if (e->role == ROLE_SERVER && (e->status == 499 || e->status == 444))
+		e->status = 0;
+	if (e->status == 0 && e->outcome == OUTCOME_COMPLETE)
+		e->outcome = OUTCOME_ABORTED;
+}
+
 int import_add(struct import *im, struct import_event *x)
 {
 	static const char empty[] = "";
@@ -119,173 +146,141 @@ int import_add(struct import *im, struct import_event *x)
 	for (size_t i = 0; i < sizeof(text) / sizeof(*text); i++)
 		if (!*text[i])
 			*text[i] = empty;
+	set_outcome(e);
+	if (e->untimed)
+		e->duration_us = 0;
+	if (x->at_end)
+		e->start_us -= (int64_t)e->duration_us;
 	full = packer_add(im->packer, e);
 	if (full < 0)
 		return full;
 	im->stats.events++;
+	im->stats.untimed += e->untimed;
 	return full ? flush_batch(im) : 0;
-}
-
-/* --- time --- */
-
-int import_time(const char *text, int64_t *out_us)
-{
-	struct tm tm = { 0 };
-	const char *at = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-	int64_t us = 0, unit = 100000;
-	int hours, minutes, n = 0;
-	char sign, *end;
-	double seconds;
-
-	if (!at) {
-		at = strptime(text, "%Y-%m-%d %H:%M:%S", &tm);
-	}
-	if (!at) {
-		seconds = strtod(text, &end);
-		if (end == text || *end != '\0' || !(seconds >= 0) ||
-		    seconds > (double)LIMIT_TIME_US / 1e6)
-			return -EINVAL;
-		*out_us = (int64_t)(seconds * 1e6 + 0.5);
-		return 0;
-	}
-	if (*at == '.' || *at == ',')
-		for (at++; isdigit((unsigned char)*at); at++, unit /= 10)
-			us += unit * (*at - '0');
-	*out_us = (int64_t)timegm(&tm) * 1000000 + us;
-	if (strcmp(at, "Z") == 0 || *at == '\0')
-		return *out_us >= 0 ? 0 : -EINVAL;
-	if (sscanf(at, "%c%2d:%2d%n", &sign, &hours, &minutes, &n) != 3 &&
-	    sscanf(at, "%c%2d%2d%n", &sign, &hours, &minutes, &n) != 3)
-		return -EINVAL;
-	if ((sign != '+' && sign != '-') || at[n] != '\0')
-		return -EINVAL;
-	us = (int64_t)(hours * 60 + minutes) * 60 * 1000000;
-	*out_us -= sign == '+' ? us : -us;
-	return *out_us >= 0 ? 0 : -EINVAL;
 }
 
 /* --- lines --- */
 
-static bool ends_in_number(const char *line, size_t len)
+static int take_line(struct import *im, char *line, size_t len)
 {
-	size_t at = len;
+	struct import_event x;
+	const char *why;
+	int got = import_line(&im->lines, line, len, &x, &why);
 
-	while (at > 0 &&
-	       (isdigit((unsigned char)line[at - 1]) || line[at - 1] == '.'))
-		at--;
-	return at < len && at > 1 && line[at - 1] == ' ' && line[at - 2] == '"';
-}
-
-/* Recognises a file by its first line that is not empty. -EPROTO, -EIO. */
-static int recognise(FILE *in, enum import_format *out)
-{
-	char text[PEEK_BYTES + 1], *line = text;
-	size_t n = fread(text, 1, PEEK_BYTES, in);
-
-	if (ferror(in))
-		return -EIO;
-	rewind(in);
-	text[n] = '\0';
-	line += strspn(line, " \t\r\n\xef\xbb\xbf");
-	if (*line == '{') {
-		char *log = line + 1 + strspn(line + 1, " \t\r\n");
-
-		*out = strncmp(log, "\"log\"", 5) == 0 &&
-				       log[5 + strspn(log + 5, " \t\r\n:")] ==
-					       '{'
-			       ? IMPORT_HAR
-			       : IMPORT_JSON;
-		return 0;
-	}
-	n = strcspn(line, "\r\n");
-	if (!strchr(line, '[') || !strchr(line, '"') || memchr(line, '\0', n))
-		return -EPROTO;
-	*out = ends_in_number(line, n) ? IMPORT_COMBINED_TIME : IMPORT_COMBINED;
+	if (got == 1)
+		return import_add(im, &x);
+	if (got == 0)
+		im->stats.other++;
+	else
+		import_bad(im, "line", im->stats.lines, why);
 	return 0;
 }
 
-static int take_line(struct import *im, char *line, size_t len)
+static int take_lines(struct import *im)
 {
-	const char *why = "not in this format";
-	int err;
+	char *line;
+	size_t len;
+	int got, err = 0;
 
-	im->stats.lines++;
-	while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
-		line[--len] = '\0';
-	if (len == 0)
-		return 0;
-	if (len > IMPORT_LINE_MAX || memchr(line, '\0', len)) {
-		why = "too long, or not text";
-		err = -EPROTO;
-	} else if (im->stats.format == IMPORT_JSON) {
-		err = import_json_line(im, im->json, line, len, &why);
-	} else {
-		err = import_log_line(im, im->stats.format, line, len, &why);
+	while (!err && (got = import_source_line(im->in, &line, &len)) != 0) {
+		if (got < 0 && got != -EMSGSIZE)
+			return got;
+		im->stats.lines++;
+		if (got == 1)
+			err = take_line(im, line, len);
+		else
+			import_bad(im, "line", im->stats.lines,
+				   "longer than 1 MiB");
 	}
-	if (err == -EPROTO) {
-		import_bad(im, "line", im->stats.lines, why);
-		return 0;
-	}
-	return err < 0 ? err : 0;
-}
-
-static int take_lines(struct import *im, FILE *in)
-{
-	char *line = NULL;
-	size_t cap = 0;
-	ssize_t n;
-	int err = 0;
-
-	while (!err && (n = getline(&line, &cap, in)) >= 0)
-		err = take_line(im, line, (size_t)n);
-	if (!err && ferror(in))
-		err = -EIO;
-	free(line);
 	return err;
 }
 
-static int take_har(struct import *im, FILE *in)
-{
-	struct buf text = { .max = HAR_MAX_BYTES };
-	char part[PEEK_BYTES];
-	size_t n;
-	int err;
+/* --- the whole file --- */
 
-	while ((n = fread(part, 1, sizeof(part), in)) > 0)
-		buf_append(&text, part, n);
-	err = ferror(in) ? -EIO : text.err;
+static int open_file(struct import *im, FILE *in)
+{
+	struct route_options ro = { 0 };
+	int err = import_source_new(&im->in, in);
+
 	if (!err)
-		err = import_json_har(im, text.data, text.len);
-	buf_fini(&text);
+		err = packer_new(&im->packer, im->opt->agent, 1);
+	if (!err)
+		err = route_new(&im->routes, &ro);
 	return err;
+}
+
+static int choose_format(struct import *im)
+{
+	struct import_guess g;
+	size_t len;
+	const char *text = import_source_sample(im->in, &len);
+	int err;
+
+	im->stats.format = im->opt->format;
+	if (import_source_packed(im->in)) {
+		im->stats.problem = "it is compressed: unpack it first";
+		return -EPROTO;
+	}
+	if (len == 0) {
+		im->stats.problem = "it is empty";
+		return -ENODATA;
+	}
+	/* Only JSON lines have names that can be mapped. */
+	if (im->opt->map)
+		im->stats.format = IMPORT_JSON;
+	if (im->stats.format != IMPORT_AUTO)
+		return 0;
+	err = import_guess(text, len, &g);
+	im->stats.format = g.format;
+	im->stats.guessed_by = g.lines;
+	im->stats.problem = g.problem;
+	return err;
+}
+
+static int take_all(struct import *im)
+{
+	int err;
+
+	if (im->stats.format == IMPORT_HAR) {
+		err = import_har(im, im->in, &im->stats);
+		if (err == -EPROTO)
+			im->stats.problem = "it is no HAR, or damaged";
+		return err;
+	}
+	im->lines.format = im->stats.format;
+	im->lines.in_ms = im->opt->format == IMPORT_W3C;
+	err = import_json_new(&im->lines.json, im->lines.format, im->opt->map);
+	return err ? err : take_lines(im);
+}
+
+static int end_file(struct import *im)
+{
+	if (im->stats.bad > IMPORT_BAD_SHOWN)
+		fprintf(stderr, "%s: %llu more like that\n", im->name,
+			(unsigned long long)(im->stats.bad - IMPORT_BAD_SHOWN));
+	if (im->stats.events > 0)
+		return flush_batch(im);
+	im->stats.problem = im->stats.bad > 0
+				    ? "no line could be read: see above"
+				    : "it has no requests";
+	return -ENODATA;
 }
 
 int import_file(FILE *in, const char *name, const struct import_options *opt,
 		struct trace_writer *to, struct import_stats *out)
 {
 	struct import im = { .opt = opt, .name = name, .to = to };
-	struct route_options ro = { .cap = ROUTES_CAP };
-	int err = 0;
+	int err = open_file(&im, in);
 
-	im.stats.format = opt->format;
-	if (opt->format == IMPORT_AUTO)
-		err = recognise(in, &im.stats.format);
 	if (!err)
-		err = packer_new(&im.packer, opt->agent, 1);
+		err = choose_format(&im);
 	if (!err)
-		err = route_new(&im.routes, &ro);
+		err = take_all(&im);
 	if (!err)
-		err = import_json_new(&im.json, opt->map);
-	if (!err)
-		err = im.stats.format == IMPORT_HAR ? take_har(&im, in)
-						    : take_lines(&im, in);
-	if (!err)
-		err = flush_batch(&im);
-	if (im.stats.bad > IMPORT_BAD_SHOWN)
-		fprintf(stderr, "%s: %llu more like that\n", name,
-			(unsigned long long)(im.stats.bad - IMPORT_BAD_SHOWN));
+		err = end_file(&im);
 	*out = im.stats;
-	import_json_free(im.json);
+	import_json_free(im.lines.json);
+	import_source_free(im.in);
 	route_free(im.routes);
 	packer_free(im.packer);
 	return err;

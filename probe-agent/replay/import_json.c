@@ -1,26 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "probe-agent/replay/import.h"
+#include "probe-agent/replay/import_json.h"
 
 #include <errno.h>
-#include <jansson.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "common/buf.h"
+#include "probe-agent/replay/import_text.h"
+#include "probe-agent/replay/json_scan.h"
 #include "proto/limits.h"
 
-/* Our names for fields; the file has the same unless a map says otherwise. */
+/* Our names for fields. */
 enum field {
-	F_TIME, /* when it ended; RFC 3339 or seconds since 1970 */
+	F_TIME, /* when it ended */
 	F_START, /* when it started, instead of F_TIME */
 	F_METHOD,
 	F_TARGET, /* path or URL */
 	F_ROUTE, /* a template, instead of F_TARGET */
 	F_STATUS,
-	F_DURATION, /* seconds */
+	F_DURATION, /* in the unit of the vocabulary */
 	F_DURATION_MS,
 	F_REQUEST_BYTES,
 	F_RESPONSE_BYTES,
@@ -32,48 +31,154 @@ enum field {
 	F_VERSION, /* HTTP/1.1, 1.1, 2 … */
 	F_ADDRESS, /* the server, if role is client */
 	F_PORT,
+	F_REQUEST, /* "GET /x HTTP/1.1", instead of method, target, version */
+	F_FLAGS, /* Envoy's: how it ended */
+	F_LOGGER, /* Caddy: the log that a line belongs to */
+	F_TLS, /* Caddy's: an object, if there was TLS */
 	FIELDS,
 };
 
-static const char *const names[FIELDS] = {
-	"time",		 "start",	   "method",   "target",
-	"route",	 "status",	   "duration", "duration_ms",
-	"request_bytes", "response_bytes", "service",  "namespace",
-	"instance",	 "role",	   "scheme",   "version",
-	"address",	 "port",
+static const char *const ours[FIELDS] = {
+	[F_TIME] = "time",
+	[F_START] = "start",
+	[F_METHOD] = "method",
+	[F_TARGET] = "target",
+	[F_ROUTE] = "route",
+	[F_STATUS] = "status",
+	[F_DURATION] = "duration",
+	[F_DURATION_MS] = "duration_ms",
+	[F_REQUEST_BYTES] = "request_bytes",
+	[F_RESPONSE_BYTES] = "response_bytes",
+	[F_SERVICE] = "service",
+	[F_NAMESPACE] = "namespace",
+	[F_INSTANCE] = "instance",
+	[F_ROLE] = "role",
+	[F_SCHEME] = "scheme",
+	[F_VERSION] = "version",
+	[F_ADDRESS] = "address",
+	[F_PORT] = "port",
+	[F_REQUEST] = "request",
+};
+
+/* nginx's names of variables stand for themselves in its JSON logs. */
+static const char *const nginx[FIELDS] = {
+	[F_TIME] = "time_iso8601",
+	[F_METHOD] = "request_method",
+	[F_TARGET] = "request_uri",
+	[F_DURATION] = "request_time",
+	[F_RESPONSE_BYTES] = "body_bytes_sent",
+	[F_VERSION] = "server_protocol",
+};
+
+static const char *const caddy[FIELDS] = {
+	[F_TIME] = "ts",
+	[F_METHOD] = "request.method",
+	[F_TARGET] = "request.uri",
+	[F_STATUS] = "status",
+	[F_DURATION] = "duration",
+	[F_REQUEST_BYTES] = "bytes_read",
+	[F_RESPONSE_BYTES] = "size",
+	[F_VERSION] = "request.proto",
+	[F_LOGGER] = "logger",
+	[F_TLS] = "request.tls",
+};
+
+static const char *const traefik[FIELDS] = {
+	[F_TIME] = "time",
+	[F_START] = "StartUTC",
+	[F_METHOD] = "RequestMethod",
+	[F_TARGET] = "RequestPath",
+	[F_STATUS] = "DownstreamStatus",
+	[F_DURATION] = "Duration",
+	[F_REQUEST_BYTES] = "RequestContentSize",
+	[F_RESPONSE_BYTES] = "DownstreamContentSize",
+	[F_SCHEME] = "RequestScheme",
+	[F_VERSION] = "RequestProtocol",
+};
+
+static const char *const envoy[FIELDS] = {
+	[F_START] = "start_time",
+	[F_METHOD] = "method",
+	[F_TARGET] = "path",
+	[F_STATUS] = "response_code",
+	[F_DURATION] = "duration",
+	[F_REQUEST_BYTES] = "bytes_received",
+	[F_RESPONSE_BYTES] = "bytes_sent",
+	[F_VERSION] = "protocol",
+	[F_FLAGS] = "response_flags",
+};
+
+/* A vocabulary: its names, and the µs of a duration without a unit. */
+static const struct vocabulary {
+	enum import_format format;
+	const char *const *name;
+	double unit_us;
+} vocabularies[] = {
+	{ IMPORT_JSON, ours, 1e6 },
+	{ IMPORT_CADDY, caddy, 1e6 },
+	{ IMPORT_TRAEFIK, traefik, 1e-3 },
+	{ IMPORT_ENVOY, envoy, 1e3 },
+};
+
+struct value {
+	enum json_scan_kind kind;
+	const char *text; /* string or number; "" of others */
+	size_t len;
 };
 
 struct import_json {
-	char *text; /* the map, split in place; field points into it */
-	const char *field[FIELDS];
+	const struct vocabulary *of;
+	char *map; /* split in place; name points into it */
+	const char *name[FIELDS], *other[FIELDS];
+	/* Of the current line. */
+	struct json_scan scan;
+	bool twice, is_object;
+	unsigned has; /* bit by field */
+	struct value value[FIELDS];
+	char text[FIELDS * (JSON_SCAN_TEXT_MAX + 1)];
+	size_t len;
 };
 
-int import_json_new(struct import_json **out, const char *map)
+static int read_map(struct import_json *j)
 {
-	struct import_json *j = calloc(1, sizeof(*j));
-	char *rest, *pair, *theirs;
+	char *rest = j->map, *pair, *theirs;
 	size_t i;
 
-	if (!j)
-		return -ENOMEM;
-	memcpy(j->field, names, sizeof(names));
-	j->text = strdup(map ? map : "");
-	rest = j->text;
-	if (!rest) {
-		import_json_free(j);
-		return -ENOMEM;
-	}
-	while (*j->text && (pair = strsep(&rest, ","))) {
+	while (*j->map && (pair = strsep(&rest, ","))) {
 		theirs = strchr(pair, '=');
 		if (theirs)
 			*theirs++ = '\0';
-		for (i = 0; i < FIELDS && strcmp(names[i], pair) != 0; i++)
+		for (i = 0; i <= F_PORT && strcmp(ours[i], pair) != 0; i++)
 			;
-		if (!theirs || i == FIELDS) {
-			import_json_free(j);
+		if (!theirs || *theirs == '\0' || i > F_PORT)
 			return -EINVAL;
-		}
-		j->field[i] = theirs;
+		j->name[i] = theirs;
+		j->other[i] = NULL;
+	}
+	return 0;
+}
+
+int import_json_new(struct import_json **out, enum import_format format,
+		    const char *map)
+{
+	struct import_json *j = calloc(1, sizeof(*j));
+	int err = 0;
+
+	if (!j)
+		return -ENOMEM;
+	j->of = &vocabularies[0];
+	for (size_t i = 0; i < sizeof(vocabularies) / sizeof(*j->of); i++)
+		if (vocabularies[i].format == format)
+			j->of = &vocabularies[i];
+	memcpy(j->name, j->of->name, sizeof(j->name));
+	if (j->of->format == IMPORT_JSON) {
+		memcpy(j->other, nginx, sizeof(j->other));
+		j->map = strdup(map ? map : "");
+		err = j->map ? read_map(j) : -ENOMEM;
+	}
+	if (err) {
+		import_json_free(j);
+		return err;
 	}
 	*out = j;
 	return 0;
@@ -83,279 +188,242 @@ void import_json_free(struct import_json *j)
 {
 	if (!j)
 		return;
-	free(j->text);
+	free(j->map);
 	free(j);
 }
 
-/* The member "a.b" of o if it exists, else member b of its member a. */
-static json_t *member(json_t *o, const char *path)
-{
-	const char *dot = strchr(path, '.');
-	json_t *v = json_object_get(o, path);
-	char name[128];
+/* --- from a line to values --- */
 
-	if (v || !dot || (size_t)(dot - path) >= sizeof(name))
-		return v;
-	memcpy(name, path, (size_t)(dot - path));
-	name[dot - path] = '\0';
-	return member(json_object_get(o, name), dot + 1);
+static int field_of(const struct import_json *j, const char *path)
+{
+	for (int i = 0; i < FIELDS; i++)
+		if ((j->name[i] && strcmp(j->name[i], path) == 0) ||
+		    (j->other[i] && strcmp(j->other[i], path) == 0))
+			return i;
+	return -1;
 }
 
-static json_t *get(const struct import_json *j, json_t *o, enum field f)
+static int take_item(void *arg, const struct json_scan_item *it)
 {
-	json_t *v = member(o, j->field[f]);
+	struct import_json *j = arg;
+	struct value *v;
+	int f;
 
-	return json_is_null(v) ? NULL : v;
+	if (!it->path || it->kind == JSON_SCAN_END)
+		return 0;
+	if (*it->path == '\0') {
+		j->is_object |= it->kind == JSON_SCAN_OBJECT;
+		return 0;
+	}
+	f = field_of(j, it->path);
+	if (f < 0 || it->kind == JSON_SCAN_NULL)
+		return 0;
+	j->twice |= j->has >> f & 1;
+	j->has |= 1u << f;
+	v = &j->value[f];
+	v->kind = it->kind;
+	v->text = j->text + j->len;
+	v->len = it->text && !j->twice ? it->len : 0;
+	if (v->len > 0)
+		memcpy(j->text + j->len, it->text, v->len);
+	j->len += v->len;
+	if (!j->twice)
+		j->text[j->len++] = '\0';
+	else
+		v->text = "";
+	return 0;
+}
+
+static const struct value *get(const struct import_json *j, enum field f)
+{
+	return j->has >> f & 1 ? &j->value[f] : NULL;
+}
+
+/* A string, or NULL. */
+static const char *text_of(const struct import_json *j, enum field f)
+{
+	const struct value *v = get(j, f);
+
+	return v && v->kind == JSON_SCAN_STRING ? v->text : NULL;
+}
+
+/* A string that may be a label, or NULL. */
+static const char *label_of(const struct import_json *j, enum field f)
+{
+	const char *text = text_of(j, f);
+
+	return text && strlen(text) <= LIMIT_STRING_BYTES ? text : NULL;
 }
 
 /* Reads a number, which may be in quotes. */
-static bool number(json_t *v, double *out)
+static bool number(const struct value *v, double *out)
 {
-	char *end;
+	const char *at;
 
-	if (json_is_string(v)) {
-		*out = strtod(json_string_value(v), &end);
-		return end != json_string_value(v) && *end == '\0' &&
-		       isfinite(*out);
-	}
-	*out = json_number_value(v);
-	return json_is_number(v) && isfinite(*out);
-}
-
-static bool time_of(json_t *v, int64_t *out_us)
-{
-	double s;
-
-	if (json_is_string(v))
-		return import_time(json_string_value(v), out_us) == 0;
-	if (!number(v, &s) || s < 0 || s > (double)LIMIT_TIME_US / 1e6)
+	if (!v || (v->kind != JSON_SCAN_STRING && v->kind != JSON_SCAN_NUMBER))
 		return false;
-	*out_us = (int64_t)(s * 1e6 + 0.5);
-	return true;
+	at = v->text;
+	return import_number(&at, out) && *at == '\0';
 }
 
-static uint32_t http_version(const char *text)
-{
-	if (strncasecmp(text, "http/", 5) == 0)
-		text += 5;
-	else if (*text == 'h')
-		text++;
-	return strncmp(text, "1.0", 3) == 0   ? 10
-	       : strncmp(text, "1.1", 3) == 0 ? 11
-	       : *text == '2'		      ? 20
-	       : *text == '3'		      ? 30
-					      : 0;
-}
-
-static const char *text_of(json_t *v)
-{
-	const char *s = json_string_value(v);
-
-	return s && strlen(s) <= LIMIT_STRING_BYTES ? s : NULL;
-}
-
-static void whole(json_t *v, double max, uint64_t *out)
+static void whole(const struct import_json *j, enum field f, double max,
+		  uint64_t *out)
 {
 	double n;
 
-	if (v && number(v, &n) && n >= 0 && n <= max)
+	if (number(get(j, f), &n) && n <= max)
 		*out = (uint64_t)n;
 }
 
-static const char *take_times(const struct import_json *j, json_t *o,
-			      struct packer_event *e)
+static bool time_of(const struct value *v, int64_t *out_us)
 {
-	json_t *v = get(j, o, F_DURATION);
-	double s = 0, unit = 1e6;
-	int64_t us;
-
-	if (!v) {
-		v = get(j, o, F_DURATION_MS);
-		unit = 1e3;
-	}
-	if (v &&
-	    (!number(v, &s) || s < 0 || s * unit >= (double)LIMIT_DURATION_US))
-		return "malformed duration";
-	e->duration_us = (uint64_t)(s * unit + 0.5);
-	v = get(j, o, F_START);
-	if (v) {
-		if (!time_of(v, &e->start_us))
-			return "malformed start";
-		return NULL;
-	}
-	v = get(j, o, F_TIME);
-	if (!v || !time_of(v, &us))
-		return "no time, or in an unknown format";
-	e->start_us = us - (int64_t)e->duration_us;
-	return NULL;
+	return (v->kind == JSON_SCAN_STRING || v->kind == JSON_SCAN_NUMBER) &&
+	       import_time(v->text, out_us) == 0;
 }
 
-static const char *take_names(const struct import_json *j, json_t *o,
+/* --- from values to a request --- */
+
+static const char *take_duration(const struct import_json *j,
+				 struct packer_event *e)
+{
+	const struct value *v = get(j, F_DURATION);
+	double unit_us = j->of->unit_us;
+	int got;
+
+	if (!v) {
+		v = get(j, F_DURATION_MS);
+		unit_us = 1e3;
+	}
+	e->untimed = true;
+	if (!v)
+		return NULL;
+	if (v->kind != JSON_SCAN_STRING && v->kind != JSON_SCAN_NUMBER)
+		return "malformed duration";
+	got = import_duration(v->text, v->len, unit_us, &e->duration_us);
+	e->untimed = got == 0;
+	return got < 0 ? "malformed duration" : NULL;
+}
+
+static const char *take_times(const struct import_json *j,
 			      struct import_event *x)
 {
-	const char *role = json_string_value(get(j, o, F_ROLE));
-	const char *version = json_string_value(get(j, o, F_VERSION));
-	uint64_t port = 0;
+	const char *why = take_duration(j, &x->e);
+	const struct value *v = get(j, F_START);
 
-	x->method = json_string_value(get(j, o, F_METHOD));
+	if (why)
+		return why;
+	if (v)
+		return time_of(v, &x->e.start_us) ? NULL : "malformed start";
+	x->at_end = true;
+	v = get(j, F_TIME);
+	return v && time_of(v, &x->e.start_us)
+		       ? NULL
+		       : "no time, or in an unknown format";
+}
+
+static const char *take_request(struct import_json *j, struct import_event *x)
+{
+	const char *role = text_of(j, F_ROLE), *version = text_of(j, F_VERSION);
+
+	x->e.role = role && strcasecmp(role, "client") == 0 ? ROLE_CLIENT
+							    : ROLE_SERVER;
+	x->e.version = version ? import_http_version(version) : 0;
+	x->method = text_of(j, F_METHOD);
+	x->target = text_of(j, F_TARGET);
+	x->e.route = label_of(j, F_ROUTE);
+	if (!x->method && text_of(j, F_REQUEST))
+		return import_request((char *)(uintptr_t)text_of(j, F_REQUEST),
+				      x)
+			       ? NULL
+			       : "malformed request line";
 	if (!x->method)
 		return "no method";
 	x->method_len = strlen(x->method);
-	x->e.role =
-		role && strcmp(role, "client") == 0 ? ROLE_CLIENT : ROLE_SERVER;
-	x->target = json_string_value(get(j, o, F_TARGET));
 	x->target_len = x->target ? strlen(x->target) : 0;
-	x->e.route = text_of(get(j, o, F_ROUTE));
 	if (!x->e.route && !x->target && x->e.role == ROLE_SERVER)
 		return "neither target nor route";
-	x->e.service = text_of(get(j, o, F_SERVICE));
-	x->e.namespace_ = text_of(get(j, o, F_NAMESPACE));
-	x->e.instance = text_of(get(j, o, F_INSTANCE));
-	x->e.address = text_of(get(j, o, F_ADDRESS));
-	x->e.scheme = text_of(get(j, o, F_SCHEME));
-	if (!x->e.scheme)
-		x->e.scheme = "http";
-	x->e.version = version ? http_version(version) : 0;
-	whole(get(j, o, F_PORT), 65535, &port);
-	x->e.port = (uint32_t)port;
 	return NULL;
 }
 
-static const char *take_object(const struct import_json *j, json_t *o,
+static const char *take_status(const struct import_json *j,
 			       struct import_event *x)
 {
-	const char *why = take_names(j, o, x);
-	uint64_t status = LIMIT_STATUS + 1;
+	const struct value *v = get(j, F_STATUS);
+	const char *flags = text_of(j, F_FLAGS);
+	double n;
+
+	if (v && v->kind == JSON_SCAN_STRING && strcmp(v->text, "-") == 0)
+		n = 0;
+	else if (!number(v, &n) || n > LIMIT_STATUS)
+		return "no valid status";
+	/* Below 100, none was sent. */
+	x->e.status = n >= 100 ? (uint32_t)n : 0;
+	if (flags && strstr(flags, "DC"))
+		x->e.outcome = OUTCOME_ABORTED;
+	return NULL;
+}
+
+static const char *take_values(struct import_json *j, struct import_event *x)
+{
+	const char *why = take_request(j, x), *scheme = label_of(j, F_SCHEME);
+	uint64_t port = 0;
 
 	if (!why)
-		why = take_times(j, o, &x->e);
-	whole(get(j, o, F_STATUS), LIMIT_STATUS, &status);
-	if (!why && status > LIMIT_STATUS)
-		why = "no valid status";
-	/* A status below 100 means that none was received. */
-	x->e.status = status >= 100 ? (uint32_t)status : 0;
-	if (status < 100)
-		x->e.outcome = OUTCOME_ABORTED;
-	whole(get(j, o, F_REQUEST_BYTES), LIMIT_BODY_BYTES - 1,
-	      &x->e.request_bytes);
-	whole(get(j, o, F_RESPONSE_BYTES), LIMIT_BODY_BYTES - 1,
-	      &x->e.response_bytes);
+		why = take_times(j, x);
+	if (!why)
+		why = take_status(j, x);
+	x->e.service = label_of(j, F_SERVICE);
+	x->e.namespace_ = label_of(j, F_NAMESPACE);
+	x->e.instance = label_of(j, F_INSTANCE);
+	x->e.address = label_of(j, F_ADDRESS);
+	if (scheme && *scheme)
+		x->e.scheme = scheme;
+	else if (get(j, F_TLS))
+		x->e.scheme = "https";
+	whole(j, F_PORT, 65535, &port);
+	x->e.port = (uint32_t)port;
+	whole(j, F_REQUEST_BYTES, LIMIT_BODY_BYTES - 1, &x->e.request_bytes);
+	whole(j, F_RESPONSE_BYTES, LIMIT_BODY_BYTES - 1, &x->e.response_bytes);
 	return why;
 }
 
-int import_json_line(struct import *im, const struct import_json *j,
-		     const char *line, size_t len, const char **why)
+/*
+ * Proxies write other messages into the same file. Caddy also tells errors of a
+ * request in a log of their own, beside the line of the access log.
+ */
+static bool of_no_request(const struct import_json *j)
 {
-	struct import_event x = { .e = { .role = ROLE_SERVER } };
-	json_error_t error;
-	json_t *o = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
-	int err;
+	static const char access[] = "http.log.access";
+	const char *logger = text_of(j, F_LOGGER);
 
+	if (j->of->format == IMPORT_JSON)
+		return false;
+	if (logger && strncmp(logger, access, strlen(access)) != 0)
+		return true;
+	return !get(j, F_METHOD) && !(get(j, F_STATUS) && get(j, F_TARGET));
+}
+
+int import_json_line(struct import_lines *l, char *line, size_t len,
+		     struct import_event *x, const char **why)
+{
+	struct import_json *j = l->json;
+	/* Loggers put their own time and name before it. */
+	char *at = memchr(line, '{', len);
+
+	j->has = 0;
+	j->len = 0;
+	j->twice = j->is_object = false;
+	json_scan_init(&j->scan, take_item, j);
 	*why = "not a JSON object";
-	if (!json_is_object(o)) {
-		json_decref(o);
+	if (!at || memchr(line, '"', (size_t)(at - line)) ||
+	    json_scan_feed(&j->scan, at, len - (size_t)(at - line)) != 0 ||
+	    json_scan_end(&j->scan) != 0 || !j->is_object)
 		return -EPROTO;
-	}
-	*why = take_object(j, o, &x);
-	err = !*why ? import_add(im, &x) : -EPROTO;
-	json_decref(o);
-	return err < 0 ? err : 1;
-}
-
-/* --- HAR 1.2: requests of a browser, which is the client --- */
-
-/* Splits scheme://host[:port]/… Returns the length of the host; 0: none. */
-static size_t host_of(const char *url, char scheme[16], char host[256],
-		      uint32_t *port)
-{
-	const char *at = strstr(url, "://"), *end;
-	size_t n = at ? (size_t)(at - url) : 16;
-
-	if (n == 0 || n >= 16)
+	*why = "a field is there twice";
+	if (j->twice)
+		return -EPROTO;
+	if (of_no_request(j))
 		return 0;
-	memcpy(scheme, url, n);
-	scheme[n] = '\0';
-	at += 3;
-	end = at + strcspn(at, "/?#");
-	if (memchr(at, '@', (size_t)(end - at)))
-		at = (const char *)memchr(at, '@', (size_t)(end - at)) + 1;
-	*port = strcmp(scheme, "https") == 0 ? 443 : 80;
-	n = *at == '[' ? strcspn(at, "]") + 1 : strcspn(at, ":/?#");
-	if (n > (size_t)(end - at) || n >= 256)
-		return 0;
-	memcpy(host, at, n);
-	host[n] = '\0';
-	if (at[n] == ':') {
-		unsigned long p = strtoul(at + n + 1, NULL, 10);
-
-		*port = p <= 65535 ? (uint32_t)p : 0;
-	}
-	return n;
-}
-
-static const char *har_entry(struct import *im, json_t *entry, int *err)
-{
-	json_t *request = json_object_get(entry, "request");
-	json_t *response = json_object_get(entry, "response");
-	const char *start =
-		json_string_value(json_object_get(entry, "startedDateTime"));
-	const char *url = json_string_value(json_object_get(request, "url"));
-	const char *version =
-		json_string_value(json_object_get(response, "httpVersion"));
-	char scheme[16] = "", host[256] = "";
-	struct import_event x = {
-		.method = json_string_value(json_object_get(request, "method")),
-		.e = { .role = ROLE_CLIENT,
-		       .scheme = scheme,
-		       .address = host,
-		       .route = "" },
-	};
-	uint64_t status = 0;
-	double ms;
-
-	if (!x.method || !url || !start)
-		return "no method, url or startedDateTime";
-	x.method_len = strlen(x.method);
-	if (import_time(start, &x.e.start_us) != 0)
-		return "malformed startedDateTime";
-	if (host_of(url, scheme, host, &x.e.port) == 0 ||
-	    strncmp(scheme, "http", 4) != 0)
-		return "url without http or host";
-	if (!number(json_object_get(entry, "time"), &ms) || ms < 0 ||
-	    ms * 1e3 >= (double)LIMIT_DURATION_US)
-		return "no valid time";
-	x.e.duration_us = (uint64_t)(ms * 1e3 + 0.5);
-	whole(json_object_get(response, "status"), LIMIT_STATUS, &status);
-	x.e.status = (uint32_t)status;
-	x.e.outcome = status == 0 ? OUTCOME_ABORTED : OUTCOME_COMPLETE;
-	x.e.version = version ? http_version(version) : 0;
-	whole(json_object_get(request, "bodySize"), LIMIT_BODY_BYTES - 1,
-	      &x.e.request_bytes);
-	whole(json_object_get(response, "bodySize"), LIMIT_BODY_BYTES - 1,
-	      &x.e.response_bytes);
-	*err = import_add(im, &x);
-	return NULL;
-}
-
-int import_json_har(struct import *im, const char *text, size_t len)
-{
-	json_error_t error;
-	json_t *har = json_loadb(text, len, 0, &error);
-	json_t *entries =
-		json_object_get(json_object_get(har, "log"), "entries");
-	const char *why;
-	json_t *entry;
-	size_t i;
-	int err = json_is_array(entries) ? 0 : -EPROTO;
-
-	json_array_foreach(entries, i, entry)
-	{
-		if (err)
-			break;
-		why = har_entry(im, entry, &err);
-		if (why)
-			import_bad(im, "entry", i + 1, why);
-	}
-	json_decref(har);
-	return err;
+	*why = take_values(j, x);
+	return *why ? -EPROTO : 1;
 }

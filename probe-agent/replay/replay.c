@@ -63,7 +63,8 @@ static const struct argp_option options[] = {
 	  1 },
 	{ "format", KEY_FORMAT, "NAME", 0,
 	  "Format of files that are not traces: auto (default), combined, "
-	  "combined+time, json, har",
+	  "combined+time, apache-D, ingress-nginx, traefik, caddy, envoy, "
+	  "alb, haproxy, w3c, json, har",
 	  2 },
 	{ "service", KEY_SERVICE, "NAME", 0,
 	  "Service of imported requests that name none (imported)", 2 },
@@ -159,6 +160,15 @@ static void on_signal(int sig)
 	replay_interrupted = 1;
 }
 
+/* An interrupt is waited for only while batches are sent; else it ends us. */
+static void catch_interrupts(bool on)
+{
+	struct sigaction sa = { .sa_handler = on ? on_signal : SIG_DFL };
+
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+}
+
 /* --- one file --- */
 
 static int each_batch(struct replay *r, struct trace_reader *reader)
@@ -185,59 +195,13 @@ static int each_batch(struct replay *r, struct trace_reader *reader)
 	return !err && replay_interrupted ? -EINTR : err;
 }
 
-static int import(struct replay *r, FILE *in, FILE *out)
+static uint64_t not_sent(const struct replay *r)
 {
-	struct trace_origin origin = { .created_by = "redtap-agent replay" };
-	struct trace_writer *w;
-	struct import_stats stats = { 0 };
-	int err = trace_writer_new(&w, &origin, trace_to_file, out);
-
-	if (err)
-		return err;
-	err = import_file(in, r->name, &r->import, w, &stats);
-	if (!err)
-		err = trace_end(w);
-	trace_writer_free(w);
-	if (err)
-		return err;
-	log_info("imported file=%s format=%s lines=%" PRIu64
-		 " requests=%" PRIu64 " bad=%" PRIu64,
-		 r->name, import_format_name(stats.format), stats.lines,
-		 stats.events, stats.bad);
-	return 0;
+	return r->plan.requests - r->requests - r->known_requests -
+	       r->refused_requests;
 }
 
-/* Opens the file as a trace, imported if needed. The caller closes *out. */
-static int open_trace(struct replay *r, FILE **out)
-{
-	FILE *f = fopen(r->name, "re"), *made;
-	struct trace_reader *reader;
-	int err;
-
-	if (!f)
-		return -errno;
-	err = trace_reader_new(&reader, f);
-	if (!err)
-		trace_reader_free(reader);
-	rewind(f);
-	if (err != -EPROTO) {
-		if (err)
-			fclose(f);
-		*out = f;
-		return err;
-	}
-	made = tmpfile();
-	err = made ? import(r, f, made) : -errno;
-	fclose(f);
-	if (err && made)
-		fclose(made);
-	if (!err)
-		rewind(made);
-	*out = made;
-	return err;
-}
-
-static void report(const struct replay *r)
+static void report_replay(const struct replay *r)
 {
 	if (r->plan.damage)
 		log_warn(
@@ -250,9 +214,16 @@ static void report(const struct replay *r)
 	if (!r->backfill)
 		log_info("replayed file=%s requests=%" PRIu64
 			 " batches=%" PRIu64 " counted_before=%" PRIu64
-			 " refused=%" PRIu64,
+			 " refused=%" PRIu64 " not_sent=%" PRIu64,
 			 r->name, r->requests, r->batches, r->known_requests,
-			 r->refused_requests);
+			 r->refused_requests, not_sent(r));
+}
+
+/* A file that was not counted whole must show in the exit status. */
+static bool is_whole(const struct replay *r)
+{
+	return !r->plan.damage && r->plan.invalid == 0 &&
+	       r->refused_requests == 0 && (r->backfill || not_sent(r) == 0);
 }
 
 static int replay_file(struct replay *r, const char *name)
@@ -264,7 +235,8 @@ static int replay_file(struct replay *r, const char *name)
 	r->name = name;
 	r->batches = r->requests = r->known_batches = r->known_requests = 0;
 	r->refused_requests = 0;
-	err = open_trace(r, &f);
+	catch_interrupts(false);
+	err = replay_open(r, &f);
 	if (err)
 		return err;
 	err = replay_streams_make(&r->plan, f, r->as);
@@ -272,14 +244,15 @@ static int replay_file(struct replay *r, const char *name)
 	if (!err)
 		err = trace_reader_new(&reader, f);
 	r->start_ns = clock_mono_ns();
-	if (!err)
+	if (!err) {
+		catch_interrupts(true);
 		err = each_batch(r, reader);
+	}
 	if (reader) {
 		replay_draw(r, true);
-		report(r);
+		report_replay(r);
 	}
-	/* A file that was not counted whole must show in the exit status. */
-	if (!err && (r->plan.damage || r->refused_requests > 0))
+	if (!err && !is_whole(r))
 		err = -EBADMSG;
 	trace_reader_free(reader);
 	replay_streams_fini(&r->plan);
@@ -287,8 +260,10 @@ static int replay_file(struct replay *r, const char *name)
 	return err;
 }
 
-static const char *explain(int err)
+static const char *explain(const struct replay *r, int err)
 {
+	if (r->problem && (err == -EPROTO || err == -ENODATA))
+		return r->problem;
 	switch (err) {
 	case -EINTR:
 		return "interrupted; the same command continues from here";
@@ -298,6 +273,11 @@ static const char *explain(int err)
 	case -EPROTO:
 		return "neither a trace nor in a known format: see "
 		       "--format";
+	case -E2BIG:
+		return "more than 10000 agents and starts in one file";
+	case -EFBIG:
+		return "the file decompresses to much more than its requests "
+		       "need";
 	case -ENOTSUP:
 		return "the trace is of a newer version";
 	case -EBADMSG:
@@ -315,7 +295,7 @@ static int replay_files(struct replay *r)
 		err = replay_file(r, r->file[i]);
 		if (err)
 			log_error("replay failed file=%s problem=\"%s\"",
-				  r->file[i], explain(err));
+				  r->file[i], explain(r, err));
 		if (err && worst == 0)
 			worst = err;
 		if (err == -ETIMEDOUT)
@@ -361,7 +341,8 @@ int cmd_replay(int argc, char **argv)
 		.doc = "Sends traces (from `redtap-aggregator export` or "
 		       "`redtap-agent run --record`), access logs, JSON lines "
 		       "or HAR files to an aggregator. A file that is sent again "
-		       "as the same agent is counted once.",
+		       "as the same agent is counted once. FILE - is standard "
+		       "input.",
 		.children = children,
 	};
 	struct replay r = {
@@ -370,14 +351,11 @@ int cmd_replay(int argc, char **argv)
 		.wait_ms = WAIT_MS,
 		.import = { .agent = "import", .service = "imported" },
 	};
-	struct sigaction sa = { .sa_handler = on_signal };
 
 	argp_parse(&argp, argc, argv, 0, NULL, &r);
 	if (r.wait_ms < r.uplink_options.reply_timeout_ms)
 		r.uplink_options.reply_timeout_ms =
 			r.wait_ms > 0 ? (uint32_t)r.wait_ms : 1;
 	r.bar = isatty(STDERR_FILENO);
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
 	return run_replay(&r) ? EXIT_FAILURE : EXIT_SUCCESS;
 }

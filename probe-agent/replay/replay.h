@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "probe-agent/outbox/uplink.h"
 #include "probe-agent/replay/backfill.h"
@@ -14,7 +15,8 @@
 
 /*
  * The inside of `redtap-agent replay`: replay.c has the flags and the files,
- * replay_send.c sends their batches and draws the progress bar. One thread.
+ * replay_open.c makes traces of them, replay_send.c sends their batches and
+ * draws the progress bar. One thread.
  */
 
 #define REPLAY_FILES_MAX 256
@@ -35,6 +37,7 @@ struct replay {
 	bool bar;
 	/* For the current file. */
 	const char *name;
+	const char *problem; /* why it could not be imported; static */
 	struct replay_streams plan;
 	uint64_t batches, requests; /* sent and counted now */
 	uint64_t known_batches, known_requests; /* counted earlier */
@@ -52,6 +55,12 @@ extern volatile sig_atomic_t replay_interrupted;
  */
 int replay_send(struct replay *r, const struct batch *b, const void *data,
 		size_t len);
+
+/*
+ * Opens the current file as a trace, imported if it is none. The caller closes
+ * *out. Negative errno: r->problem may say more.
+ */
+int replay_open(struct replay *r, FILE **out);
 
 /* Draws the bar if stderr is a terminal, at most every 200 ms unless last. */
 void replay_draw(struct replay *r, bool last);

@@ -15,6 +15,10 @@
 #define FNV_PRIME UINT64_C(0x100000001b3)
 #define NS_PER_S UINT64_C(1000000000)
 #define US_PER_S 1000000
+/* Generous: a heartbeat has a few KiB, a request some 10 bytes. */
+#define FREE_BYTES (UINT64_C(16) << 20)
+#define BYTES_PER_BATCH 16384u
+#define BYTES_PER_REQUEST 1024u
 
 static uint64_t hash_bytes(uint64_t h, const void *data, size_t len)
 {
@@ -130,6 +134,8 @@ static int note(struct replay_streams *p, const struct batch *b,
 	int64_t first, last;
 
 	p->digest = hash_bytes(p->digest, data, len);
+	if (!s && p->n == REPLAY_STREAMS_MAX)
+		return -E2BIG;
 	if (!s)
 		s = add_stream(p, b);
 	if (!s)
@@ -147,6 +153,18 @@ static int note(struct replay_streams *p, const struct batch *b,
 	return 0;
 }
 
+/*
+ * Whether what was read so far, and len bytes more, is what its requests and
+ * heartbeats may need: a few compressed KB can become any amount of nothing.
+ */
+static bool is_explained(struct replay_streams *p, size_t len)
+{
+	p->bytes += len;
+	return p->bytes <= FREE_BYTES +
+				   (p->batches + p->invalid) * BYTES_PER_BATCH +
+				   p->requests * BYTES_PER_REQUEST;
+}
+
 static int scan(struct replay_streams *p, struct trace_reader *r)
 {
 	struct batch_arena *arena;
@@ -158,6 +176,10 @@ static int scan(struct replay_streams *p, struct trace_reader *r)
 	if (err)
 		return err;
 	while ((err = trace_read(r, &data, &len)) == 1) {
+		if (!is_explained(p, len)) {
+			err = -EFBIG;
+			break;
+		}
 		err = batch_decode(arena, data, len, &b, NULL);
 		if (!err)
 			err = note(p, &b, data, len);

@@ -20,6 +20,9 @@
  * services) are sent as part of the next batch, so that none counts as lost.
  */
 
+/* Most streams of a file; an aggregator has no room for more agents either. */
+#define REPLAY_STREAMS_MAX 10000u
+
 struct replay_stream {
 	char *agent; /* in the file */
 	uint64_t epoch; /* in the file */
@@ -36,6 +39,7 @@ struct replay_streams {
 	void *tree; /* of the streams; private to replay_streams.c */
 	uint64_t digest; /* of all batches */
 	uint64_t batches, requests;
+	uint64_t bytes; /* of batches, decompressed */
 	uint64_t invalid; /* batches that do not decode, and are skipped */
 	int64_t first_us, last_us; /* earliest, latest end of a request */
 	const char *damage; /* static; NULL: none */
@@ -45,8 +49,9 @@ struct replay_streams {
  * Reads the trace f from its current position. as is the id to send as (if the
  * file has several agents, AS-AGENT), NULL: those in the file. Damage is not an
  * error: p->damage is set. -EPROTO: not a trace. -ENOTSUP: of a newer version.
- * -EINVAL: an id is too long. -ENOMEM, -EIO. The caller releases *p with
- * replay_streams_fini(), after errors too.
+ * -E2BIG: more than REPLAY_STREAMS_MAX streams. -EFBIG: it decompresses to much
+ * more than its requests need. -EINVAL: an id is too long. -ENOMEM, -EIO. The
+ * caller releases *p with replay_streams_fini(), after errors too.
  */
 int replay_streams_make(struct replay_streams *p, FILE *f, const char *as);
 void replay_streams_fini(struct replay_streams *p);

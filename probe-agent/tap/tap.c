@@ -2,6 +2,7 @@
 #include "probe-agent/tap/tap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +61,8 @@ static void mount_tracefs(void)
 
 	if (!statfs(TRACEFS, &fs) && fs.f_type == TRACEFS_MAGIC)
 		return;
-	if (!access("/sys/kernel/debug/tracing/events", F_OK))
+	if (!faccessat(AT_FDCWD, "/sys/kernel/debug/tracing/events", F_OK,
+		       AT_EACCESS))
 		return;
 	if (mount("nodev", TRACEFS, "tracefs", 0, NULL))
 		log_warn("cannot mount tracefs; run as root, or mount it first "

@@ -5,6 +5,7 @@
 #include "probe-agent/tap/tap_front.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,6 +24,10 @@
 /* TCP's event at the start of a write, since 6.16. */
 #define WRITE_BEGINS "tcp/tcp_sendmsg_locked"
 
+/*
+ * AT_EACCESS, as everywhere here: access() asks for the real user without the
+ * capabilities that a service's own user has, and tracefs is root's.
+ */
 bool tap_has_event(const char *event)
 {
 	static const char *const dirs[] = {
@@ -33,7 +38,7 @@ bool tap_has_event(const char *event)
 
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
 		snprintf(path, sizeof(path), "%s/%s", dirs[i], event);
-		if (!access(path, F_OK))
+		if (!faccessat(AT_FDCWD, path, F_OK, AT_EACCESS))
 			return true;
 	}
 	return false;
@@ -253,7 +258,7 @@ static const char *fentry_lacks(void)
 		    .expected_attach_type = BPF_TRACE_FENTRY);
 	int fd, id;
 
-	if (access("/sys/kernel/btf/vmlinux", R_OK))
+	if (faccessat(AT_FDCWD, "/sys/kernel/btf/vmlinux", R_OK, AT_EACCESS))
 		return "no BTF (CONFIG_DEBUG_INFO_BTF)";
 	id = libbpf_find_vmlinux_btf_id("tcp_sendmsg", BPF_TRACE_FENTRY);
 	if (id <= 0)
@@ -320,7 +325,8 @@ SKELETON(kprobe, s->rodata->tcp_recvmsg_flags_arg = recvmsg_flags_arg())
 
 static const char *kprobe_lacks(void)
 {
-	if (access("/sys/bus/event_source/devices/kprobe", F_OK))
+	if (faccessat(AT_FDCWD, "/sys/bus/event_source/devices/kprobe", F_OK,
+		      AT_EACCESS))
 		return "no kprobes (CONFIG_KPROBE_EVENTS)";
 	return NULL;
 }

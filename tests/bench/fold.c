@@ -134,9 +134,10 @@ static struct made make_batch(uint64_t *seed, unsigned from, unsigned n,
 	}
 	b.n_strings = n_strings;
 	b.strings = string;
-	b.resources = (struct batch_resources){
-		SERVICES, { { u32[0], u32[9], u32[1], u32[9], u32[9] } }
-	};
+	b.resources =
+		(struct batch_resources){ .n = SERVICES,
+					  .column = { u32[0], u32[9], u32[1],
+						      u32[9], u32[9] } };
 	b.series = (struct batch_series){
 		.n = n,
 		.resource = u32[2],

@@ -24,6 +24,7 @@ FIGURES = [
     ("parse", "agent", "request, from two records to an exchange"),
     ("encode", "agent", "event, packed and encoded"),
     ("agent", "agent", "request, from records to encoded batch"),
+    ("h2", "h2", "request in HTTP/2, from its pieces to an exchange"),
     ("fold", "fold", "event, decoded and counted in all views"),
     ("edges", "fold", "event, the same and joined with its other side"),
     ("render", "scrape", "line of text exposition"),

@@ -121,12 +121,21 @@ static void make_batch(uint64_t *seed, uint32_t role, unsigned from,
 	}
 	b.n_strings = n;
 	b.strings = string;
-	b.resources = (struct batch_resources){
-		SERVICES, { { col[0], col[10], col[1], col[10], col[10] } }
-	};
-	b.series = (struct batch_series){ PER_BATCH, col[2], col[3],  col[4],
-					  col[5],    col[6], col[10], col[7],
-					  col[8],    col[9], col[10] };
+	b.resources =
+		(struct batch_resources){ .n = SERVICES,
+					  .column = { col[0], col[10], col[1],
+						      col[10], col[10] } };
+	b.series = (struct batch_series){ .n = PER_BATCH,
+					  .resource = col[2],
+					  .role = col[3],
+					  .method = col[4],
+					  .route = col[5],
+					  .status = col[6],
+					  .outcome = col[10],
+					  .version = col[7],
+					  .scheme = col[8],
+					  .address = col[9],
+					  .port = col[10] };
 	b.events = (struct batch_events){ .n = PER_BATCH,
 					  .series = col[11],
 					  .start_delta_us = delta,

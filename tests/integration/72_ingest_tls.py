@@ -55,6 +55,7 @@ class World(Fleet):
         make_cert(self.dir, "ca", "node-a", "node-a")
         make_cert(self.dir, "ca", "node-b", "node-b", san=False)
         make_cert(self.dir, "other-ca", "foreign", "node-c")
+        make_cert(self.dir, "ca", "shared", "daemonset")
 
     def serve(self):
         d = self.dir
@@ -62,6 +63,7 @@ class World(Fleet):
             f"--ingest.tls.ca-file={d}/ca.pem",
             f"--ingest.tls.cert-file={d}/server.pem",
             f"--ingest.tls.key-file={d}/server.key",
+            "--ingest.tls.shared-name=daemonset",
             listen=f"tls+tcp://127.0.0.1:{self.ingest}")
 
     @contextlib.contextmanager
@@ -108,6 +110,29 @@ def other_name(w):
         eventually("it is refused", lambda: w.refused() > before, 15)
         equal("agents called node-x", w.seen("node-x"), 0)
         eventually("its log says why", lambda: "certificate" in p.tail(), 5)
+
+
+def shared_name(w):
+    """As the pods of a DaemonSet have it: one secret, many nodes."""
+    for node in ("node-s1", "node-s2"):
+        with w.agent(node, "shared"):
+            eventually(f"{node} is heard", lambda: w.seen(node), 15)
+
+
+def renewed_in_place(w):
+    """Without a signal, as the kubelet replaces a secret's files."""
+    old = w.served_serial()
+    make_cert(w.dir, "ca", "next", "localhost")
+    make_cert(w.dir, "ca", "node-f", "node-wrong")
+    with w.agent("node-f", "node-f") as p:
+        eventually("it is refused", lambda: "certificate" in p.tail(), 15)
+        make_cert(w.dir, "ca", "right", "node-f")
+        for part in ("pem", "key"):
+            (w.dir / f"right.{part}").replace(w.dir / f"node-f.{part}")
+            (w.dir / f"next.{part}").replace(w.dir / f"server.{part}")
+        eventually("it is heard", lambda: w.seen("node-f"), 30)
+        eventually("the new certificate is served",
+                   lambda: w.served_serial() != old, 30)
 
 
 def strangers(w):
@@ -175,6 +200,10 @@ def main():
                  "heard", strangers),
                 ("an agent does not talk to an aggregator of another CA",
                  wrong_server),
+                ("agents with a certificate of the shared name are heard, "
+                 "whatever their node", shared_name),
+                ("certificates that are replaced are read by both within "
+                 "seconds, without a signal", renewed_in_place),
                 ("SIGHUP makes an agent read its certificate again",
                  renewed_agent),
                 ("SIGHUP makes the aggregator read its certificate again; a "

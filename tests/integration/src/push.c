@@ -96,7 +96,7 @@ static void fill(struct batch *b, const struct requests *r, uint64_t captured)
 	b->n_strings = FIRST_STRINGS;
 	b->strings = strings;
 	b->resources = (struct batch_resources){
-		1, { { &service, &none, &instance, &none, &none } }
+		.n = 1, .column = { &service, &none, &instance, &none, &none }
 	};
 	b->series = (struct batch_series){ .n = n_statuses,
 					   .resource = row,
@@ -155,7 +155,7 @@ static void both_sides(struct batch *out, const struct batch *b)
 	out->strings = strings;
 	out->n_strings = FIRST_STRINGS + 2;
 	out->resources = (struct batch_resources){
-		2, { { service, none, instance, none, none } }
+		.n = 2, .column = { service, none, instance, none, none }
 	};
 	for (uint32_t i = 0; i < 2 * n; i++) {
 		column[0][i] = i / n; /* resource */

@@ -137,6 +137,15 @@ static const struct snapshot_target sample_targets[] = {
 	  .node = "node-a",
 	  .executable = "cartd" },
 	{ .job = "nginx", .instance = "nginx-7", .node = "node-b" },
+	{ .job = "shop/pay",
+	  .instance = "shop.pay-7d9f8c6b5-x2x4z.pay",
+	  .node = "node-b",
+	  .pod_uid = "0b1c",
+	  .pod = "pay-7d9f8c6b5-x2x4z",
+	  .k8s_namespace = "shop",
+	  .container_name = "pay",
+	  .image = "r.example/pay:1",
+	  .labels = "team=a%2Cb,app.kubernetes.io/part-of=shop" },
 };
 
 static const char *const sample_probes[] = { "sys_enter_read",
@@ -183,7 +192,7 @@ static const struct snapshot_agent sample_agents[] = {
 static const struct snapshot sample = {
 	.n_views = 3,
 	.views = sample_views,
-	.n_targets = 2,
+	.n_targets = 3,
 	.targets = sample_targets,
 	.n_agents = 2,
 	.agents = sample_agents,

@@ -42,12 +42,22 @@ static const struct batch full = {
 	.base_us = 1700000000000000,
 	.n_strings = 11,
 	.strings = full_strings,
-	.resources = { 2, { { U32(1, 1), U32(2, 0), U32(3, 0), U32(4, 0),
-		       U32(5, 9) } } },
+	.resources = { .n = 2,
+		       .service = U32(1, 1),
+		       .namespace_ = U32(2, 0),
+		       .instance = U32(3, 0),
+		       .container = U32(4, 0),
+		       .executable = U32(5, 9),
+		       .pod_uid = U32(0, 7),
+		       .pod = U32(0, 0), /* says nothing: is not sent */
+		       .k8s_namespace = U32(2, 2),
+		       .container_name = U32(0, 10),
+		       .image = U32(8, 0),
+		       .labels = U32(9, 6) },
 	.series = { 3, U32(0, 1, 0), U32(1, 2, 1), U32(6, 6, 6),
 		    U32(7, 9, 0), U32(200, 0, 503), U32(0, 2, 0),
 		    U32(11, 10, 11), U32(8, 8, 8), U32(0, 10, 0),
-		    U32(0, 65535, 80) },
+		    U32(0, 65535, 80), U32(0, 1, 0) },
 	.events = {
 		.n = 5,
 		.series = U32(0, 1, 2, 0, 1),
@@ -116,11 +126,8 @@ static void assert_tables_equal(const struct batch *a, const struct batch *b)
 	size_t n = a->resources.n;
 
 	assert_int_equal(n, b->resources.n);
-	SAME(resources, service, n);
-	SAME(resources, namespace_, n);
-	SAME(resources, instance, n);
-	SAME(resources, container, n);
-	SAME(resources, executable, n);
+	for (unsigned c = 0; c < RESOURCE_N; c++)
+		SAME(resources, column[c], n);
 	n = a->series.n;
 	assert_int_equal(n, b->series.n);
 	SAME(series, resource, n);
@@ -133,6 +140,9 @@ static void assert_tables_equal(const struct batch *a, const struct batch *b)
 	SAME(series, scheme, n);
 	SAME(series, address, n);
 	SAME(series, port, n);
+	assert_int_equal(!a->series.untimed, !b->series.untimed);
+	if (a->series.untimed)
+		SAME(series, untimed, n);
 }
 
 static void assert_events_equal(const struct batch *a, const struct batch *b)
@@ -419,6 +429,10 @@ static void many_probes(Redtap__Batch *m)
 	X(RS->instance[1] = UINT32_MAX, STRINGS_INDEX("resources"))            \
 	X(RS->container[1] = 11, STRINGS_INDEX("resources"))                   \
 	X(RS->executable[0] = 12, STRINGS_INDEX("resources"))                  \
+	X(RS->n_pod_uid--, UNEQUAL("resources"))                               \
+	X(RS->n_labels--, UNEQUAL("resources"))                                \
+	X(RS->image[1] = 11, STRINGS_INDEX("resources"))                       \
+	X(RS->pod_uid[0] = UINT32_MAX, STRINGS_INDEX("resources"))             \
 	X(many_series(m), "series: more than LIMIT_SERIES")                    \
 	X(SE->n_resource--, UNEQUAL("series"))                                 \
 	X(SE->n_role--, UNEQUAL("series"))                                     \
@@ -430,6 +444,7 @@ static void many_probes(Redtap__Batch *m)
 	X(SE->n_scheme--, UNEQUAL("series"))                                   \
 	X(SE->n_address--, UNEQUAL("series"))                                  \
 	X(SE->n_port--, UNEQUAL("series"))                                     \
+	X(SE->n_untimed--, UNEQUAL("series"))                                  \
 	X(SE->resource[2] = 2, "series: index outside resources")              \
 	X(SE->method[0] = 11, STRINGS_INDEX("series"))                         \
 	X(SE->route[1] = 11, STRINGS_INDEX("series"))                          \
@@ -441,6 +456,7 @@ static void many_probes(Redtap__Batch *m)
 	X(SE->status[1] = 1000, "series: status over LIMIT_STATUS")            \
 	X(SE->version[1] = 256, "series: version over LIMIT_HTTP_VERSION")     \
 	X(SE->port[1] = 65536, "series: port over 65535")                      \
+	X(SE->untimed[0] = 2, "series: untimed is neither 0 nor 1")            \
 	X(many_events(m), "events: more than LIMIT_EVENTS")                    \
 	X(EV->n_series--, UNEQUAL("events"))                                   \
 	X(EV->n_start_delta_us--, UNEQUAL("events"))                           \

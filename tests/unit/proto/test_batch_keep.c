@@ -25,7 +25,7 @@ static const uint32_t service[] = { 1, 3 }, namespace_[] = { 2, 0 },
 static const uint32_t resource[] = { 0, 1, 0 }, role[] = { 1, 1, 1 },
 		      method[] = { 4, 4, 4 }, route[] = { 5, 6, 6 },
 		      status[] = { 200, 201, 500 }, version[] = { 11, 11, 11 },
-		      scheme[] = { 7, 7, 7 };
+		      scheme[] = { 7, 7, 7 }, untimed[] = { 0, 0, 1 };
 static const uint32_t event_series[] = { 0, 1, 2, 1, 0, 2 };
 static const int64_t start[] = { 5, 10, -3, 7, 100, 1 };
 static const uint64_t duration[] = { 11, 12, 13, 14, 15, 16 },
@@ -55,7 +55,7 @@ static struct batch make(void)
 		.resources = { 2,
 			       { { service, namespace_, none, none, none } } },
 		.series = { 3, resource, role, method, route, status, none,
-			    version, scheme, none, none },
+			    version, scheme, none, none, untimed },
 		.events = { .n = 6,
 			    .series = event_series,
 			    .start_delta_us = start,
@@ -104,6 +104,8 @@ static void keeps_one_service_and_nothing_of_others(void **state)
 	assert_int_equal(out.losses.packed, 4);
 	assert_int_equal(out.resources.n, 1);
 	assert_int_equal(out.series.n, 2);
+	assert_false(batch_series_untimed(&out.series, 0));
+	assert_true(batch_series_untimed(&out.series, 1));
 	assert_int_equal(out.events.n, 4);
 	for (size_t i = 0; i < 4; i++) {
 		at += out.events.start_delta_us[i];

@@ -219,6 +219,132 @@ static void a_rollup_counts_like_its_events(void **state)
 	fold_free(b);
 }
 
+/* Batches that differ from in by what is in them; arrays are borrowed. */
+struct split {
+	uint32_t untimed[512], series[512];
+	int64_t delta[512];
+	uint64_t column[4][512];
+};
+
+/* The events of in that are timed, alone. */
+static struct batch timed_only(const struct batch *in, struct split *s)
+{
+	const struct batch_events *e = &in->events;
+	int64_t start = in->base_us, before = in->base_us;
+	struct batch out = *in;
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->n; i++) {
+		start += e->start_delta_us[i];
+		if (s->untimed[e->series[i]])
+			continue;
+		s->series[n] = e->series[i];
+		s->delta[n] = start - before;
+		before = start;
+		s->column[0][n] = e->duration_us[i];
+		s->column[1][n] = e->tail_us[i];
+		s->column[2][n] = e->request_bytes[i];
+		s->column[3][n] = e->response_bytes[i];
+		n++;
+	}
+	out.events = (struct batch_events){ .n = n,
+					    .series = s->series,
+					    .start_delta_us = s->delta,
+					    .duration_us = s->column[0],
+					    .tail_us = s->column[1],
+					    .request_bytes = s->column[2],
+					    .response_bytes = s->column[3] };
+	return out;
+}
+
+static bool of_durations(const struct view *v)
+{
+	return v->source == VIEW_DURATION || v->source == VIEW_TTFB;
+}
+
+/* What a has of durations is what timed has; what else it has, all has. */
+static void check_untimed(struct fold *a, struct fold *all, struct fold *timed)
+{
+	struct windows *wa = fold_windows(a);
+	uint64_t count = 0, want = 0;
+
+	for (size_t v = 0; v < fold_event_views(a); v++) {
+		struct fold *b = of_durations(fold_view(a, v)) ? timed : all;
+		const struct series *x = fold_series(a, v);
+		const struct series *y = fold_series(b, v);
+
+		assert_int_equal(x->n, y->n);
+		for (uint32_t i = 1; i < x->n; i++) {
+			struct series_slot *s = series_at(x, i);
+			struct series_slot *t = series_at(y, find(x, i, y));
+
+			assert_int_equal(s->count, t->count);
+			assert_int_equal(s->sum, t->sum);
+			if (x->cells)
+				check_spans(s->span, t->span, x->cells);
+		}
+	}
+	for (size_t i = 0; i < windows_count(wa); i++) {
+		const struct window_delta *x = windows_at(wa, i);
+		uint32_t key = find(fold_window_series(a), x->key,
+				    fold_window_series(all));
+		const struct window_delta *y =
+			windows_get(fold_windows(all), x->start_s, key);
+
+		assert_int_equal(x->count, y->count);
+		assert_int_equal(x->errors, y->errors);
+		assert_int_equal(x->response_bytes_sum, y->response_bytes_sum);
+		count += x->count;
+		for (unsigned k = 0; x->span && k < x->span->n; k++)
+			want += x->span->count[k];
+	}
+	assert_int_equal(windows_count(wa), windows_count(fold_windows(all)));
+	assert_int_equal(count, 503);
+	/* Each timed request is in one cell of a window, and no other is. */
+	for (size_t i = 0; i < windows_count(fold_windows(timed)); i++)
+		want -= windows_at(fold_windows(timed), i)->count;
+	assert_int_equal(want, 0);
+}
+
+static void unknown_durations_count_everywhere_but_in_durations(void **state)
+{
+	enum { N = 503 };
+	static struct split s;
+	struct traffic t = { .seed = 7, .services = 3, .routes = 3 };
+	struct fold *a = make(views_default()), *all = make(views_default());
+	struct fold *timed = make(views_default());
+	struct made m;
+	struct batch b;
+
+	(void)state;
+	make_batch(&m, &t, N);
+	for (size_t i = 0; i < N; i++)
+		s.untimed[i] = traffic_random(&t) % 3 == 0;
+	fold(all, &m.batch, 1);
+	b = timed_only(&m.batch, &s);
+	assert_in_range(b.events.n, 1, N - 1);
+	fold(timed, &b, 1);
+	b = m.batch;
+	b.series.untimed = s.untimed;
+	fold(a, &b, 1);
+	check_untimed(a, all, timed);
+	/* Once more: now the cache knows the label sets. */
+	fold(a, &b, 2);
+	fold(all, &m.batch, 2);
+	b = timed_only(&m.batch, &s);
+	fold(timed, &b, 2);
+	for (size_t v = 0; v < fold_event_views(a); v++)
+		assert_int_equal(
+			fold_series(a, v)->n,
+			fold_series(of_durations(fold_view(a, v)) ? timed : all,
+				    v)
+				->n);
+	free_batch(&m);
+	fold_free(a);
+	fold_free(all);
+	fold_free(timed);
+}
+
 static void beyond_the_budget_totals_stay_exact(void **state)
 {
 	struct view small[VIEWS_MAX];
@@ -341,6 +467,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_order_gives_the_same),
 		cmocka_unit_test(a_rollup_counts_like_its_events),
+		cmocka_unit_test(
+			unknown_durations_count_everywhere_but_in_durations),
 		cmocka_unit_test(beyond_the_budget_totals_stay_exact),
 		cmocka_unit_test(far_off_times_count_as_now),
 		cmocka_unit_test(what_was_loaded_is_not_counted_again),

@@ -129,7 +129,7 @@ static void feed(struct bench *t, const char *node, const struct seen *e,
 	b.resources.service = col[0];
 	b.series = (struct batch_series){ n,	  col[1], col[2], col[3],
 					  none,	  col[5], none,	  col[8],
-					  col[4], col[6], none };
+					  col[4], col[6], none,	  NULL };
 	b.events = (struct batch_events){
 		.n = n,
 		.series = col[1],

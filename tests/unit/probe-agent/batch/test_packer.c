@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "probe-agent/batch/packer.h"
+#include "probe-agent/batch/rollup.h"
 #include "proto/batch.h"
 #include "proto/limits.h"
 
@@ -218,6 +219,67 @@ static void a_resource_number_stands_for_its_texts(void **state)
 		service[3] = (char)('0' + i / 2);
 		assert_string_equal(text(&b, b.resources.service[r]), service);
 	}
+}
+
+static void a_duration_that_is_not_known_is_said_and_zero(void **state)
+{
+	struct packer_event e = plain_event();
+	struct batch b;
+
+	(void)state;
+	for (e.resource = 0; e.resource < 2; e.resource++) {
+		e.untimed = false;
+		assert_int_equal(packer_add(packer, &e), 0);
+		e.untimed = true;
+		assert_int_equal(packer_add(packer, &e), 0);
+		assert_int_equal(packer_add(packer, &e), 0);
+	}
+	take(&b, 1);
+	assert_int_equal(b.series.n, 2);
+	for (uint32_t i = 0; i < 6; i++) {
+		uint32_t s = b.events.series[i];
+
+		assert_int_equal(batch_series_untimed(&b.series, s),
+				 i % 3 != 0);
+		assert_int_equal(b.events.duration_us[i], i % 3 ? 0 : 1500);
+		assert_int_equal(b.events.tail_us[i], i % 3 ? 0 : 100);
+	}
+	/* Where all are known, nothing is said. */
+	e.untimed = false;
+	assert_int_equal(packer_add(packer, &e), 0);
+	take(&b, 2);
+	assert_null(b.series.untimed);
+}
+
+static void a_rollup_keeps_apart_what_is_not_timed(void **state)
+{
+	struct packer_event e = plain_event();
+	struct rollup *r;
+	struct batch b;
+	void *data;
+	size_t len;
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		e.untimed = i < 2;
+		assert_int_equal(packer_add(packer, &e), 0);
+	}
+	take(&b, 1);
+	assert_int_equal(rollup_new(&r), 0);
+	assert_int_equal(rollup_add(r, &b), 0);
+	assert_int_equal(rollup_encode(r, "node", 1, 1, 1, &data, &len), 0);
+	assert_int_equal(batch_decode(arena, data, len, &b, NULL), 0);
+	assert_int_equal(b.rollups.n, 2);
+	for (size_t i = 0; i < 2; i++) {
+		bool untimed =
+			batch_series_untimed(&b.series, b.rollups.series[i]);
+
+		assert_int_equal(b.rollups.count[i], untimed ? 2 : 3);
+		assert_int_equal(b.rollups.duration_sum_us[i],
+				 untimed ? 0 : 4500);
+	}
+	free(data);
+	rollup_free(r);
 }
 
 static void a_full_batch_says_so(void **state)
@@ -489,6 +551,8 @@ int main(void)
 		TEST(events_come_out_as_they_went_in),
 		TEST(each_series_and_string_is_sent_once),
 		TEST(a_resource_number_stands_for_its_texts),
+		TEST(a_duration_that_is_not_known_is_said_and_zero),
+		TEST(a_rollup_keeps_apart_what_is_not_timed),
 		TEST(a_full_batch_says_so),
 		TEST(long_and_many_strings_fill_a_batch_before_its_limit),
 		TEST(strings_that_are_not_utf8_are_cleaned),

@@ -290,6 +290,25 @@ static void tells_a_missing_file(void **state)
 	assert_null(cfg);
 }
 
+/* As the units say it: what is not there is no configuration. */
+static void takes_a_file_that_may_be_missing(void **state)
+{
+	struct fixture *f = *state;
+	struct cli_settings flags = { .cli.config_file =
+					      "-/nonexistent/x.yml" };
+	char path[96];
+
+	assert_int_equal(agent_config_load(&f->cfg, &flags), 0);
+	assert_string_equal(f->cfg->to, "tcp://127.0.0.1:9471");
+	assert_int_equal(load(f, "node: there\n", 0, NULL), 0);
+	agent_config_free(f->cfg);
+	f->cfg = NULL;
+	snprintf(path, sizeof(path), "-%s", f->path);
+	flags.cli.config_file = path;
+	assert_int_equal(agent_config_load(&f->cfg, &flags), 0);
+	assert_string_equal(f->cfg->node, "there");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -301,6 +320,7 @@ int main(void)
 		T(refuses_a_variable_of_several_lines),
 		T(refuses_bad_flags),
 		T(tells_a_missing_file),
+		T(takes_a_file_that_may_be_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

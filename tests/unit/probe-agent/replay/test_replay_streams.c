@@ -216,6 +216,71 @@ static void a_batch_is_sent_under_its_new_head(void **state)
 	replay_streams_fini(&p);
 }
 
+/* A batch of n empty strings and no request. */
+static void put_nothing(size_t n)
+{
+	struct batch_string *strings = calloc(n, sizeof(*strings));
+	struct batch b = { .agent = "n",
+			   .epoch = 1,
+			   .sequence = 1,
+			   .base_us = BASE_US,
+			   .n_strings = n,
+			   .strings = strings };
+	void *data;
+	size_t len;
+
+	for (size_t i = 0; i < n; i++)
+		strings[i].data = "";
+	assert_int_equal(batch_encode(&b, &data, &len), 0);
+	assert_int_equal(trace_write(writer, data, len), 0);
+	free(data);
+	free(strings);
+}
+
+static void a_file_that_holds_nothing_is_not_read_for_long(void **state)
+{
+	struct replay_streams p;
+
+	(void)state;
+	/* A fleet's heartbeats of some days are fine. */
+	begin();
+	for (int i = 0; i < 3000; i++)
+		put_nothing(8000);
+	end();
+	assert_int_equal(plan(&p, 0, NULL), 0);
+	assert_int_equal(p.batches, 3000);
+	replay_streams_fini(&p);
+	begin();
+	for (int i = 0; i < 300; i++)
+		put_nothing(LIMIT_STRINGS);
+	end();
+	assert_in_range(file.len, 1, 30000);
+	assert_int_equal(plan(&p, 0, NULL), -EFBIG);
+	assert_in_range(p.batches, 1, 299);
+	replay_streams_fini(&p);
+}
+
+static void more_streams_than_agents_there_may_be_are_refused(void **state)
+{
+	struct replay_streams p;
+
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < REPLAY_STREAMS_MAX; i++)
+		put("n", i + 1, 1, BASE_US);
+	put("n", 1, 1, BASE_US); /* known */
+	end();
+	assert_int_equal(plan(&p, 0, NULL), 0);
+	assert_int_equal(p.n, REPLAY_STREAMS_MAX);
+	replay_streams_fini(&p);
+	begin();
+	for (unsigned i = 0; i <= REPLAY_STREAMS_MAX; i++)
+		put("n", i + 1, 1, BASE_US);
+	end();
+	assert_int_equal(plan(&p, 0, NULL), -E2BIG);
+	replay_streams_fini(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +288,10 @@ int main(void)
 		cmocka_unit_test(the_same_file_and_id_is_the_same_epoch),
 		cmocka_unit_test(several_agents_keep_their_names_behind_the_id),
 		cmocka_unit_test(a_batch_is_sent_under_its_new_head),
+		cmocka_unit_test(
+			a_file_that_holds_nothing_is_not_read_for_long),
+		cmocka_unit_test(
+			more_streams_than_agents_there_may_be_are_refused),
 	};
 	int failed = cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 

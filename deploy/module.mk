@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+# Ways to install: images and packages. docs/INSTALL.md is for people.
+
+# The time of the commit: what is built from it says so.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+export SOURCE_DATE_EPOCH
+
+IMAGE ?= redtap:$(VERSION)
+IMAGE_ARCH ?= $(subst x86_64,amd64,$(subst aarch64,arm64,$(ARCH)))
+BASE ?= debian:12-slim
+
+.PHONY: image
+image: ## Build the container image IMAGE for IMAGE_ARCH (docker, podman or buildah)
+	@deploy/docker/image.sh '$(IMAGE)' '$(IMAGE_ARCH)' '$(BASE)' '$(VERSION)' '$(REVISION)'
+
+HELM ?= helm
+.PHONY: manifests
+manifests: ## Render the chart into deploy/kustomize and tests/golden/helm (HELM=)
+	@HELM='$(HELM)' deploy/helm/render.sh
+
+.PHONY: deb
+deb: ## Build the Debian packages into build/deb
+	@deploy/deb.sh '$(VERSION)' '$(REVISION)'
+
+.PHONY: print-version
+print-version:
+	@echo '$(VERSION)'
