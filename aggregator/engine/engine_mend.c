@@ -87,6 +87,8 @@ static int read_log(struct engine_mend *m)
 	}
 	if (!begun) /* nothing was counted, or all of it was deleted */
 		m->oldest_us = INT64_MAX - CLOCKS_DIFFER_US;
+	if (store_log_damaged(r) > 0 && !n)
+		n = -EUCLEAN; /* the number may have been in that row */
 	store_log_close(r);
 	return n;
 }

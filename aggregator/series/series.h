@@ -83,6 +83,7 @@ struct series {
 int series_init(struct series *s, const enum view_key *keys, size_t n_keys,
 		size_t max, const struct cells *cells, struct intern *intern);
 void series_fini(struct series *s);
+int series_clear(struct series *s); /* forgets all slots. -ENOMEM */
 
 /* Sets the budget of distinct values for keys[key]. */
 void series_limit_values(struct series *s, size_t key, size_t max);

@@ -109,6 +109,8 @@ struct snapshot_engine {
 	uint64_t stores_set_aside; /* damaged files found at start */
 	uint64_t retired_epochs; /* see ledger_retire() */
 	uint64_t corrected; /* batches with corrected times: see skew.h */
+	uint64_t damaged_rows; /* of the store, found by starts */
+	uint64_t lost_requests; /* acknowledged, but not found by a start */
 	uint64_t mended; /* rows of the ledger: see engine_mend() */
 	uint64_t agents_evicted; /* from memory: see ledger_evict() */
 	uint64_t agents, agents_max, epochs; /* in memory now */

@@ -24,7 +24,8 @@ int checkpoint_new(struct checkpoint **out, struct fold *f, struct store *st)
 	c->store = st;
 	c->id = calloc(n + 1, sizeof(*c->id));
 	c->view_mark = calloc(n + 1, sizeof(*c->view_mark));
-	if (!c->id || !c->view_mark) {
+	c->anew = calloc(n + 1, sizeof(*c->anew));
+	if (!c->id || !c->view_mark || !c->anew) {
 		checkpoint_free(c);
 		return -ENOMEM;
 	}
@@ -38,6 +39,7 @@ void checkpoint_free(struct checkpoint *c)
 		return;
 	free(c->id);
 	free(c->view_mark);
+	free(c->anew);
 	free(c->written);
 	free(c->epochs);
 	free(c->cell_of[0]);

@@ -181,6 +181,16 @@ static int load_mark(struct checkpoint *c)
 	size_t len;
 	int err = store_get_state(c->store, STATE_LEDGER, &data, &len);
 
+	/*
+	 * Rows that were damaged are gone: the log has what it has of them.
+	 * Each of the others knows what of the log it has.
+	 */
+	if (store_damaged(c->store, STORE_LEDGER) > 0 ||
+	    store_damaged(c->store, STORE_STATE) > 0) {
+		free(data);
+		c->ledger_mark = 0;
+		return err == -ENOENT ? 0 : err;
+	}
 	if (err == -ENOENT)
 		return begin_mark(c);
 	if (err < 0)

@@ -33,6 +33,17 @@ static int load_window_key(void *arg, uint32_t id, const char *const *value)
 	return 0;
 }
 
+/* Rather a few seconds missing than all of the log counted twice. */
+static int assume_windows(struct checkpoint *c)
+{
+	struct store_sizes sizes = { 0 };
+	int err = store_sizes(c->store, &sizes, false);
+
+	c->window_mark = sizes.last_log_id;
+	fold_set_loaded_windows(c->fold, c->window_mark);
+	return err;
+}
+
 int checkpoint_load_windows(struct checkpoint *c)
 {
 	struct varint_reader r;
@@ -43,6 +54,8 @@ int checkpoint_load_windows(struct checkpoint *c)
 	if (err < 0)
 		return err;
 	err = store_get_state(c->store, STATE_WINDOWS, &data, &len);
+	if (err == -ENOENT && store_damaged(c->store, STORE_STATE) > 0)
+		return assume_windows(c);
 	if (err == -ENOENT)
 		return 0;
 	if (err < 0)

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "aggregator/store/durations.h"
@@ -159,6 +158,8 @@ static int open_db(struct store *st)
 	rc = sqlite3_create_function(st->db, "durations_add", 2,
 				     SQLITE_UTF8 | SQLITE_DETERMINISTIC, st,
 				     sql_durations_add, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = store_sql_add_checksum(st->db);
 	if (rc != SQLITE_OK)
 		return store_sql_fail(st, rc);
 	err = setup(st);
@@ -167,7 +168,11 @@ static int open_db(struct store *st)
 	if (!err)
 		err = migrate(st);
 	if (!err)
+		err = store_guard_repair(st);
+	if (!err)
 		err = store_sql_prepare(st);
+	if (!err)
+		err = store_guard_name(st);
 	if (!err)
 		err = store_sql_ask_u64(st,
 					"SELECT coalesce(max(id), 0) FROM log",
@@ -183,43 +188,16 @@ static void close_db(struct store *st)
 	st->db = NULL;
 }
 
-static int rename_aside(struct store *st)
-{
-	static const char *const suffix[] = { "", "-wal", "-shm" };
-	char from[4096 + 8], to[4096 + 64], stamp[32];
-	time_t now = time(NULL);
-	struct tm tm;
-	unsigned again = 0;
-
-	gmtime_r(&now, &tm);
-	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
-	do /* never overwrite a file set aside before */
-		snprintf(to, sizeof(to), "%s.damaged-%s-%u", st->path, stamp,
-			 ++again);
-	while (access(to, F_OK) == 0);
-	for (size_t i = 0; i < sizeof(suffix) / sizeof(suffix[0]); i++) {
-		snprintf(from, sizeof(from), "%s%s", st->path, suffix[i]);
-		snprintf(to, sizeof(to), "%s.damaged-%s-%u%s", st->path, stamp,
-			 again, suffix[i]);
-		if (rename(from, to) < 0 && errno != ENOENT)
-			return -errno;
-		if (i == 0)
-			log_error("store is damaged, starting an empty one "
-				  "error=\"%s\" renamed_to=%s",
-				  st->error, to);
-	}
-	st->set_aside = true;
-	return 0;
-}
-
 static int open_or_set_aside(struct store *st)
 {
-	int err = open_db(st);
+	int err = store_guard_begin(st);
 
+	if (!err)
+		err = open_db(st);
 	if (err != -EUCLEAN)
 		return err;
 	close_db(st);
-	err = rename_aside(st);
+	err = store_guard_set_aside(st);
 	return err < 0 ? err : open_db(st);
 }
 
@@ -258,6 +236,8 @@ int store_open(struct store **out, const char *dir)
 		goto fail;
 	}
 	err = lock_dir(st);
+	if (!err)
+		err = store_mark_open(&st->mark, dir, &st->acknowledged);
 	if (err < 0)
 		goto fail;
 	err = open_or_set_aside(st);
@@ -279,6 +259,7 @@ void store_close(struct store *st)
 	if (!st)
 		return;
 	close_db(st);
+	store_mark_close(st->mark);
 	if (st->lock_fd >= 0)
 		close(st->lock_fd);
 	buf_fini(&st->blob);
@@ -295,7 +276,7 @@ int store_set_aside(struct store **store, const char *why)
 
 	snprintf(st->error, sizeof(st->error), "%s", why);
 	close_db(st);
-	err = rename_aside(st);
+	err = store_guard_set_aside(st);
 	if (!err)
 		err = open_db(st);
 	if (err < 0) {

@@ -29,6 +29,7 @@ int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
 	if (err < 0 || n == 0)
 		return err;
 	store_sql_bind_u64(st, SQL_EXPIRE_LOG, 1, last);
+	store_sql_bind_u64(st, SQL_EXPIRE_LOG, 2, (uint64_t)before_us);
 	err = store_sql_run(st, SQL_EXPIRE_LOG);
 	return err < 0 ? err : n;
 }

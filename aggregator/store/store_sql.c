@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The attributes of a target are columns of their own names. */
-#define COMMA_NAME(name, text) ", " text
-#define COMMA_VALUE(name, text) ", ?"
+#include "common/checksum.h"
+
+#define COMMA_VALUE(name, text) ", ? AS " text
 
 /* Beyond its integers SQLite goes on with reals: min() takes the greatest. */
 #define SUM_UP(column, more)                                                   \
@@ -25,21 +25,24 @@ static const char *const sql[STATEMENTS] = {
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
 	[SQL_PUT_LOG] = "INSERT INTO log (id, received_us, agent, epoch,"
-			" sequence, requests, batch, batches)"
-			" VALUES (?1, ?2, '', 0, 0, ?3, ?4, ?5)",
+			" sequence, requests, batch, batches, sum)"
+			" VALUES (?1, ?2, '', 0, 0, ?3, ?4, ?5,"
+			" checksum(?1, ?2, ?3, ?4, ?5))",
 	[SQL_PUT_LEDGER] = "INSERT INTO ledger (agent, epoch, sequence,"
-			   " seen_us, skew_us, totals, log_id)"
-			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+			   " seen_us, skew_us, totals, log_id, sum)"
+			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
+			   " checksum(?1, ?2, ?3, ?4, ?5, ?6, ?7))"
 			   " ON CONFLICT DO UPDATE SET"
 			   " sequence = ?3, seen_us = ?4, skew_us = ?5,"
-			   " totals = ?6, log_id = ?7",
+			   " totals = ?6, log_id = ?7, sum = excluded.sum",
 	[SQL_DROP_LEDGER] =
 		"DELETE FROM ledger WHERE agent = ?1 AND epoch = ?2",
 	[SQL_DROP_LEDGERS] = "DELETE FROM ledger WHERE agent = ?1",
 	[SQL_PUT_AGENT] = "INSERT OR REPLACE INTO agent (name, version, kernel,"
 			  " capture, probes, retired_epoch, retired,"
-			  " retired_seen_us, runs)"
-			  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+			  " retired_seen_us, runs, sum)"
+			  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+			  " checksum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9))",
 	[SQL_DROP_AGENT] = "DELETE FROM agent WHERE name = ?1",
 	[SQL_GET_AGENT] = SELECT_AGENT " WHERE name = ?1",
 	[SQL_GET_LEDGERS] = SELECT_LEDGER " WHERE agent = ?1",
@@ -52,19 +55,20 @@ static const char *const sql[STATEMENTS] = {
 	[SQL_EXPIRE_AGENT] = "DELETE FROM agent WHERE NOT EXISTS"
 			     " (SELECT 1 FROM ledger WHERE agent = name)",
 	[SQL_PUT_VIEW] = "INSERT OR REPLACE INTO view (id, name, digest,"
-			 " log_id) VALUES (?1, ?2, ?3, ?4)",
+			 " log_id, sum) VALUES (?1, ?2, ?3, ?4,"
+			 " checksum(?1, ?2, ?3, ?4))",
 	[SQL_DROP_VIEW] = "DELETE FROM view WHERE id = ?1",
 	[SQL_DROP_SERIES] = "DELETE FROM series WHERE view = ?1",
 	[SQL_PUT_SERIES] = "INSERT INTO series (view, slot, log_id, labels,"
-			   " state) VALUES (?1, ?2, ?3, ?4, ?5)"
+			   " state, sum) VALUES (?1, ?2, ?3, ?4, ?5,"
+			   " checksum(?1, ?2, ?3, ?4, ?5))"
 			   " ON CONFLICT DO UPDATE SET log_id = ?3,"
-			   " state = ?5",
+			   " state = ?5, sum = excluded.sum",
 	[SQL_PUT_TARGET] =
-		"INSERT OR REPLACE INTO target (job, instance,"
-		" node" RESOURCE_ATTRIBUTES(
-			COMMA_NAME) ")"
-				    " VALUES (?, ?, ?" RESOURCE_ATTRIBUTES(
-					    COMMA_VALUE) ")",
+		"INSERT OR REPLACE INTO target (" STORE_SQL_TARGET ", sum)"
+		" SELECT *, checksum(" STORE_SQL_TARGET ") FROM"
+		" (SELECT ?1 AS job, ?2 AS instance, ?3 AS node" RESOURCE_ATTRIBUTES(
+			COMMA_VALUE) ")",
 	[SQL_PUT_WINDOW_KEY] = "INSERT OR REPLACE INTO window_key (id, job,"
 			       " role, method, route, status, error)"
 			       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -78,31 +82,66 @@ static const char *const sql[STATEMENTS] = {
 							    "?6")
 			SUM_UP("response_bytes_sum",
 			       "?7") " durations = durations_add(durations, ?8)",
-	[SQL_PUT_STATE] = "INSERT OR REPLACE INTO state (name, value)"
-			  " VALUES (?1, ?2)",
+	[SQL_PUT_STATE] = "INSERT OR REPLACE INTO state (name, value, sum)"
+			  " VALUES (?1, ?2, checksum(?1, ?2))",
 	[SQL_EXPIRE_LOG_SIZE] =
 		"SELECT max(id), count(*), sum(length(batch)),"
 		" sum(max(batches, 1)) FROM"
 		" (SELECT id, batch, batches FROM log WHERE id <= ?2"
 		" AND received_us < ?1 ORDER BY id LIMIT ?3)",
-	[SQL_EXPIRE_LOG] = "DELETE FROM log WHERE id <= ?1",
+	/* After a leap of the clock, times do not ascend as ids do. */
+	[SQL_EXPIRE_LOG] = "DELETE FROM log WHERE id <= ?1"
+			   " AND received_us < ?2",
 	[SQL_EXPIRE_WINDOWS] =
 		"DELETE FROM window WHERE (start_s, key) IN (SELECT start_s,"
 		" key FROM window WHERE start_s < ?1 LIMIT ?2)",
-	[SQL_EACH_LOG] = "SELECT id, received_us, requests, batch, batches"
-			 " FROM log WHERE id > ?1 ORDER BY id",
+	[SQL_EACH_LOG] = "SELECT id, received_us, requests, batch, batches,"
+			 " " STORE_SQL_IS_DAMAGED(
+				 STORE_SQL_LOG) " FROM log"
+						" WHERE id > ?1 ORDER BY id",
 	/* Those heard last come first, as there may be more than have room. */
 	[SQL_EACH_LEDGER] = SELECT_LEDGER " ORDER BY seen_us DESC",
 	[SQL_EACH_AGENT] = SELECT_AGENT,
 	[SQL_EACH_VIEW] = "SELECT id, name, digest, log_id FROM view",
-	[SQL_EACH_SERIES] = "SELECT slot, log_id, labels, state FROM series"
-			    " WHERE view = ?1 ORDER BY slot",
-	[SQL_EACH_TARGET] = "SELECT 0, job, instance, node" RESOURCE_ATTRIBUTES(
-		COMMA_NAME) " FROM target",
+	[SQL_EACH_SERIES] =
+		"SELECT slot, log_id, labels, state,"
+		" " STORE_SQL_IS_DAMAGED(
+			STORE_SQL_SERIES) " FROM series"
+					  " WHERE view = ?1 ORDER BY slot",
+	[SQL_EACH_TARGET] = "SELECT 0, " STORE_SQL_TARGET " FROM target",
 	[SQL_EACH_WINDOW_KEY] = "SELECT id, job, role, method, route, status,"
 				" error FROM window_key ORDER BY id",
 	[SQL_GET_STATE] = "SELECT value FROM state WHERE name = ?1",
 };
+
+static void sql_checksum(sqlite3_context *ctx, int n, sqlite3_value **v)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < n; i++) {
+		int type = sqlite3_value_type(v[i]);
+		const void *data;
+
+		if (type == SQLITE_NULL)
+			continue;
+		if (type == SQLITE_INTEGER) {
+			sum = checksum_u64(sum,
+					   (uint64_t)sqlite3_value_int64(v[i]));
+			continue;
+		}
+		data = sqlite3_value_blob(v[i]);
+		sum = checksum_bytes(sum, data ? data : "",
+				     (size_t)sqlite3_value_bytes(v[i]));
+	}
+	sqlite3_result_int64(ctx, (sqlite3_int64)sum);
+}
+
+int store_sql_add_checksum(sqlite3 *db)
+{
+	return sqlite3_create_function(db, "checksum", -1,
+				       SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL,
+				       sql_checksum, NULL, NULL);
+}
 
 static int to_errno(int rc)
 {

@@ -6,12 +6,33 @@
 
 #include "aggregator/store/store.h"
 #include "aggregator/store/store_bundle.h"
+#include "aggregator/store/store_mark.h"
 #include "common/buf.h"
 
 /*
  * Internals of the store, for store*.c only: the writer's connection and its
  * prepared statements. Not locked: only the engine's thread uses them.
  */
+
+/*
+ * Columns that a row's checksum is of. Rows of older versions have none. NULL
+ * adds nothing, so that a version with more columns finds the same sum.
+ */
+#define STORE_SQL_LOG "id, received_us, requests, batch, batches"
+#define STORE_SQL_LEDGER                                                       \
+	"agent, epoch, sequence, seen_us, skew_us, totals, log_id"
+#define STORE_SQL_AGENT                                                        \
+	"name, version, kernel, capture, probes, retired_epoch, retired,"      \
+	" retired_seen_us, runs"
+#define STORE_SQL_VIEW "id, name, digest, log_id"
+#define STORE_SQL_SERIES "view, slot, log_id, labels, state"
+#define STORE_SQL_COMMA(name, text) ", " text
+#define STORE_SQL_TARGET                                                       \
+	"job, instance, node" RESOURCE_ATTRIBUTES(STORE_SQL_COMMA)
+#define STORE_SQL_STATE "name, value"
+/* An expression that is 1 or 0. */
+#define STORE_SQL_IS_DAMAGED(columns)                                          \
+	"(sum IS NOT NULL AND sum IS NOT checksum(" columns "))"
 
 enum store_statement {
 	SQL_BEGIN,
@@ -57,6 +78,13 @@ struct store {
 	char *dir, *path;
 	int lock_fd;
 	bool set_aside;
+	struct store_mark *mark;
+	struct store_mark_row acknowledged; /* as the mark said at the start */
+	uint64_t id; /* a random number */
+	bool made; /* by this start: it had no id */
+	bool mark_failed;
+	bool wal_kept; /* a copy of the WAL from before the start is there */
+	uint64_t damaged[STORE_TABLES];
 	struct buf blob;
 	struct store_bundle bundle; /* of this transaction, not written yet */
 	uint64_t merged; /* see store_merged_windows() */
@@ -68,6 +96,23 @@ struct store {
 /* Writes the batches that are kept. store_write.c */
 int store_flush_log(struct store *st);
 
+/* --- store_guard.c: what damage is noticed by --- */
+
+/*
+ * Before the database is opened: keeps a copy of the WAL, and does not let
+ * SQLite throw it away because the database is empty. -EUCLEAN: the files must
+ * be set aside; st->error says why.
+ */
+int store_guard_begin(struct store *st);
+/* Renames the files. The database must be closed. */
+int store_guard_set_aside(struct store *st);
+/* Deletes damaged rows of all tables but log and series, which are counted. */
+int store_guard_repair(struct store *st);
+/* Reads the store's id, or gives it one. */
+int store_guard_name(struct store *st);
+
+/* The SQL function checksum(…), for any number of values. */
+int store_sql_add_checksum(sqlite3 *db);
 /* Prepares all statements. Errors of store_sql_fail(). */
 int store_sql_prepare(struct store *st);
 void store_sql_finalize(struct store *st);

@@ -208,6 +208,7 @@ static const struct snapshot sample = {
 		.series = 319, .fold_ns_total = 320000000001,
 		.busy_ns_total = 340000000001, .gate_rounds = 341,
 		.gather_ms = 1342,
+		.damaged_rows = 343, .lost_requests = 344,
 		.retired_epochs = 321, .corrected = 322,
 		.gate_busy = 323, .gate_cut_off = 324,
 		.gate_waited = 325, .gate_turned_away = 326,
