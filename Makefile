@@ -135,7 +135,7 @@ FORCE:
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-12s %s\n", $$1, $$2}' \
 		Makefile */module.mk
-	@echo '  Variables: V=1 WERROR=1 SAN=address,undefined|thread STATE=DIR PORT=9470 DESTDIR= PREFIX=/usr'
+	@echo '  Variables: V=1 WERROR=1 SAN=address,undefined|thread PAGE=no STATE=DIR PORT=9470 DESTDIR= PREFIX=/usr'
 
 deps: ## Install the packages that are missing (apt, root)
 	@deploy/install-deps.sh

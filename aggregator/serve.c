@@ -46,6 +46,13 @@ static const struct snapshot *web_take(void *arg)
 	return snapshot_open(engine_snapshots(s->engine));
 }
 
+static const struct snapshot *web_take_agents(void *arg)
+{
+	struct serve *s = arg;
+
+	return snapshot_open_agents(engine_snapshots(s->engine));
+}
+
 static bool web_ready(void *arg, char *why, size_t why_size)
 {
 	struct serve *s = arg;
@@ -67,6 +74,16 @@ static struct engine_options limits(const struct aggregator_config *c)
 	};
 }
 
+static struct web_limits web_limits(const struct aggregator_config *c)
+{
+	return (struct web_limits){
+		.log_age_s = c->retention.raw_age_s,
+		.log_bytes = c->retention.raw_bytes,
+		.windows_age_s = c->retention.windows_age_s,
+		.windows_bytes = c->retention.windows_bytes,
+	};
+}
+
 static void set_log_level(const struct aggregator_config *c)
 {
 	if (!cli_log_level_said())
@@ -78,10 +95,13 @@ static void set_log_level(const struct aggregator_config *c)
 static void apply(struct serve *s, const struct aggregator_config *fresh)
 {
 	struct engine_options o = limits(fresh);
+	struct web_limits w = web_limits(fresh);
 	char what[256];
 
 	set_log_level(fresh);
 	engine_set_limits(s->engine, &o);
+	if (s->web)
+		web_set_limits(s->web, &w);
 	aggregator_config_needs_restart(s->config, fresh, what, sizeof(what));
 	if (*what)
 		log_warn("configuration reloaded, restart needed keys=\"%s\"",
@@ -208,6 +228,10 @@ static int start_web(struct serve *s)
 		.enable_lifecycle = c->web.lifecycle,
 		.store_path = engine_store_path(s->engine),
 		.take = web_take,
+		.take_agents = web_take_agents,
+		.page_off = c->web.page == CONFIG_OFF,
+		.tail_off = c->web.tail == CONFIG_OFF,
+		.limits = web_limits(c),
 		.rele = snapshot_rele,
 		.reload = web_reload,
 		.quit = web_quit,

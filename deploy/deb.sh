@@ -19,8 +19,12 @@ dpkg-checkbuilddeps debian/control || {
 }
 rm -rf "$src"
 mkdir -p "$src"
-git ls-files -z | xargs -0 -I{} sh -c '[ ! -e "$1" ] || printf "%s\0" "$1"' _ {} |
-	tar -c --null -T - | tar -x -C "$src"
+# In a tree without git, as from a release's tar file, all but what was built.
+if git rev-parse --git-dir >/dev/null 2>&1 && [ -z "${REDTAP_FILES:-}" ]; then
+	git ls-files -z
+else
+	find . -path ./build -prune -o ! -type d -printf '%P\0'
+fi | tar -c --null --ignore-failed-read -T - 2>/dev/null | tar -x -C "$src"
 cat >"$src/debian/changelog" <<-END
 	redtap ($version) unstable; urgency=medium
 

@@ -12,6 +12,7 @@ build="
 	ca-certificates
 	clang-14
 	curl
+	esbuild
 	gcc
 	git
 	libbpf-dev
@@ -30,6 +31,8 @@ build="
 	libzstd-dev
 	llvm-14
 	make
+	nodejs
+	npm
 	protobuf-c-compiler
 	zlib1g-dev
 "
@@ -37,7 +40,9 @@ tests="
 	apache2-bin
 	busybox-static
 	caddy
+	chromium
 	clang-format-14
+	fonts-dejavu-core
 	gnutls-bin
 	haproxy
 	iproute2
@@ -51,7 +56,6 @@ tests="
 	lz4
 	mandoc
 	nginx-light
-	nodejs
 	openssl
 	procps
 	prometheus
@@ -87,6 +91,7 @@ have() {
 	case $1 in
 	nginx-light) installed nginx-core || installed nginx-full ||
 		installed nginx-extras || installed nginx ;;
+	npm) command -v npm >/dev/null ;; # nodejs of others brings it
 	*) false ;;
 	esac
 }

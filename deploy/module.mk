@@ -25,3 +25,11 @@ deb: ## Build the Debian packages into build/deb
 .PHONY: print-version
 print-version:
 	@echo '$(VERSION)'
+
+.PHONY: deploy-test k8s
+deploy-test: ## Test images, chart, manifests, packages, units and the demo with the real tools (root, 15 min)
+	@MAKE='$(MAKE)' tests/run.sh deploy
+
+# Any cluster that one has: make k8s KUBECONFIG=FILE IMAGE=registry/redtap:tag
+k8s: ## Install the chart in the cluster of KUBECONFIG and check 1,009 = 1,009 there
+	@KUBECONFIG='$(KUBECONFIG)' IMAGE='$(IMAGE)' tests/deploy/k8s.py

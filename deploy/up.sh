@@ -69,6 +69,7 @@ for _ in $(seq 100); do
 done
 
 setsid build/redtap-agent run --to="tcp://127.0.0.1:$INGEST" \
+	--outbox.given-up="$STATE/agent-given-up" \
 	>"$agent_log" 2>&1 &
 agent=$!
 for _ in $(seq 100); do
@@ -82,6 +83,7 @@ done
 
 # The agent's log line that says what it captures and by which hooks.
 ready=$(sed -n 's/.*msg="\?\(ready[^"]*\).*/\1/p' "$agent_log" | tail -1)
+echo "page      http://127.0.0.1:$PORT/"
 echo "metrics   http://127.0.0.1:$PORT/metrics"
 echo "agent     ${ready:-no ready line yet, see $agent_log}"
 echo "state     $STATE (logs: aggregator.log, agent.log)"

@@ -7,8 +7,10 @@
  */
 
 #include <cap-ng.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,6 +22,7 @@
 
 #include "probe-agent/check_name.h"
 #include "probe-agent/config/config.h"
+#include "probe-agent/identity/card.h"
 #include "probe-agent/tap/tap.h"
 #include "probe-agent/tls/tls_mmap.h"
 
@@ -136,7 +139,9 @@ static void check_capability(unsigned cap, unsigned instead, const char *why,
 	const char *name = capng_capability_to_name(cap);
 	char what[40];
 
-	snprintf(what, sizeof(what), "%s", name ? name : "?");
+	snprintf(what, sizeof(what), "CAP_%s", name ? name : "?");
+	for (char *c = what; *c; c++)
+		*c = (char)toupper((unsigned char)*c);
 	if (capng_have_capability(CAPNG_EFFECTIVE, cap))
 		say(MARK_GOOD, what, "%s", why);
 	else if (instead && capng_have_capability(CAPNG_EFFECTIVE, instead))
@@ -164,6 +169,23 @@ static void check_capabilities(const struct agent_config *cfg)
 				 "attach to TLS libraries (--capture.tls=off: "
 				 "not needed)",
 				 MARK_NOTE);
+}
+
+/* Where names of containers come from. */
+static void check_node_files(const struct agent_config *cfg)
+{
+	const char *root = cfg->names.root ? cfg->names.root : card_root();
+	char path[PATH_MAX];
+
+	/* Every runtime and the kubelet are below one of these. */
+	snprintf(path, sizeof(path), "%s/var/lib", root);
+	if (faccessat(AT_FDCWD, path, R_OK | X_OK, AT_EACCESS))
+		say(MARK_NOTE, "node's files",
+		    "%s: %s; containers are known by their id only", path,
+		    strerror(errno));
+	else
+		say(MARK_GOOD, "node's files", "%s",
+		    *root && root[1] ? root : "this file system");
 }
 
 /* Which kinds of dynamic probes the kernel has; the agent can do without. */
@@ -330,6 +352,7 @@ int cmd_check(int argc, char **argv)
 	check_tracefs();
 	check_lockdown();
 	check_capabilities(cfg);
+	check_node_files(cfg);
 	check_probe_kinds();
 	check_tls(cfg);
 	/* Log lines of the tap go to stderr: keeps both in order. */

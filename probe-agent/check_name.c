@@ -92,6 +92,7 @@ static void print_names(const struct agent_config *cfg, const struct process *p,
 int check_name(const struct agent_config *cfg, uint32_t pid)
 {
 	const struct card_options opt = {
+		.root = cfg->names.root,
 		.labels = cfg->names.container_labels,
 		.n_labels = cfg->names.container_labels_count,
 	};

@@ -115,7 +115,8 @@ static int set_up(struct pipeline *p)
 		.n_rules = cfg->services_count,
 		.use_labels = cfg->names.labels,
 		.use_scripts = cfg->names.scripts,
-		.cards = { .labels = cfg->names.container_labels,
+		.cards = { .root = cfg->names.root,
+			   .labels = cfg->names.container_labels,
 			   .n_labels = cfg->names.container_labels_count },
 	};
 	struct conn_options co = {

@@ -24,6 +24,7 @@
 #include "common/notify.h"
 #include "common/version.h"
 #include "probe-agent/config/config.h"
+#include "probe-agent/outbox/last_words.h"
 #include "probe-agent/outbox/uplink.h"
 #include "probe-agent/pipeline.h"
 #include "probe-agent/privileges.h"
@@ -40,6 +41,7 @@ int cmd_run(int argc, char **argv);
 #define TICK_MS 200
 /* Time for the last batches to be acknowledged at the end. */
 #define STOP_MS 3000
+#define EXIT_GAVE_UP 3 /* stopped well, but with requests not acknowledged */
 
 struct agent {
 	struct agent_config *cfg;
@@ -49,6 +51,7 @@ struct agent {
 	uint64_t tls_generation; /* of the probes last reported */
 	struct pipeline *pipeline;
 	struct uplink *uplink;
+	struct last_words *last_words;
 	struct recording_writer *recording; /* NULL: none */
 	struct trace_writer *trace; /* likewise */
 	FILE *trace_file;
@@ -57,6 +60,7 @@ struct agent {
 	uint64_t pause_ns; /* from the last drain to the next */
 	uint64_t certificates, stamped_ns; /* see file_stamp.h, and when */
 	bool stopping;
+	int status; /* of the process */
 };
 
 static int on_record(void *arg, const void *record, size_t len)
@@ -251,6 +255,7 @@ static int start_uplink(struct agent *a)
 	const struct agent_config *cfg = a->cfg;
 	struct uplink_options uo = {
 		.url = cfg->to,
+		.last_words = a->last_words,
 		.ca_file = cfg->tls.ca_file,
 		.cert_file = cfg->tls.cert_file,
 		.key_file = cfg->tls.key_file,
@@ -319,6 +324,8 @@ static int start(struct agent *a)
 	err = open_loop(a);
 	if (!err)
 		err = outbox_open(&a->outbox, &oo);
+	if (!err && cfg->outbox.given_up)
+		err = last_words_open(&a->last_words, cfg->outbox.given_up);
 	if (err)
 		return err;
 	if (cfg->record)
@@ -436,6 +443,10 @@ static void loop(struct agent *a)
 static void stop(struct agent *a)
 {
 	uplink_stop(a->uplink, STOP_MS);
+	if (a->outbox && last_words_leave(a->outbox, a->cfg->outbox.path,
+					  a->cfg->outbox.given_up))
+		a->status = EXIT_GAVE_UP;
+	last_words_close(a->last_words);
 	tls_stop(a->tls);
 	tap_close(a->tap);
 	recording_close(a->recording);
@@ -488,5 +499,5 @@ int cmd_run(int argc, char **argv)
 	loop(&a);
 	stop(&a);
 	log_info("stopped");
-	return 0;
+	return a.status;
 }

@@ -43,6 +43,7 @@ enum loss_stage {
 	LOSS_BUFFER, /* head buffers or pipeline full */
 	LOSS_OUTBOX, /* outbox full, even after folding */
 	LOSS_REFUSED, /* the aggregator refused the batch */
+	LOSS_STOPPED, /* the agent stopped before it could be sent */
 	LOSS_STAGES,
 };
 /* Returns "ring", "gap" …; static. NULL: out of range. */

@@ -120,7 +120,7 @@ static int take_table(struct unpacking *u, const struct wire_field *field,
 		if (!wire_next(&r, &f))
 			return -ENOTSUP;
 		if (f.id > t->columns)
-			continue;
+			return -ENOTSUP; /* a column of tomorrow */
 		at += (f.id - 1) * t->stride;
 		n = (size_t *)(void *)(at + t->n);
 		values = (uint32_t **)(void *)(at + t->values);
@@ -189,7 +189,7 @@ static int loss_field(struct unpacking *u, Redtap__Losses *m,
 		return batch_columns_u64(f, &u->mem, 0, &m->n_counters,
 					 &m->counters);
 	default:
-		return 0;
+		return -ENOTSUP; /* a field of tomorrow */
 	}
 }
 
@@ -269,7 +269,7 @@ static int batch_field(struct unpacking *u, const struct wire_field *f)
 	case FIRST_SEQUENCE:
 		return take_number(f, WIRE_VARINT, &m->first_sequence);
 	default:
-		return 0;
+		return -ENOTSUP; /* a field of tomorrow */
 	}
 }
 

@@ -11,7 +11,8 @@
 /*
  * Unpacks a batch as protobuf-c would, in half of the instructions if it is
  * small: most of those are for the tables around the events. Understands what
- * batch_encode() writes, in any order of fields. Private to batch.c.
+ * batch_encode() writes, in any order of fields, and no other fields, so that
+ * none is left out by mistake. Private to batch.c.
  *
  * Returns NULL: encoded in another way, malformed, or out of memory. Then the
  * caller must use protobuf-c, whose word counts. The events' columns come from

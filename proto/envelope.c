@@ -260,9 +260,10 @@ const char *outcome_name(unsigned outcome)
 const char *loss_stage_name(unsigned stage)
 {
 	static const char *const names[LOSS_STAGES] = {
-		[LOSS_RING] = "ring",	  [LOSS_GAP] = "gap",
-		[LOSS_TABLE] = "table",	  [LOSS_BUFFER] = "buffer",
-		[LOSS_OUTBOX] = "outbox", [LOSS_REFUSED] = "refused",
+		[LOSS_RING] = "ring",	    [LOSS_GAP] = "gap",
+		[LOSS_TABLE] = "table",	    [LOSS_BUFFER] = "buffer",
+		[LOSS_OUTBOX] = "outbox",   [LOSS_REFUSED] = "refused",
+		[LOSS_STOPPED] = "stopped",
 	};
 
 	return stage < LOSS_STAGES ? names[stage] : NULL;

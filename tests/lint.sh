@@ -97,7 +97,7 @@ rooms() {
 		aggregator/snapshot fold graph ingest ledger series views
 		aggregator/engine fold ingest ledger snapshot store views
 		aggregator/expose ingest snapshot views
-		aggregator/web expose series snapshot store
+		aggregator/web expose fold series snapshot store
 		aggregator/config expose views
 		aggregator/cli config engine snapshot web
 	TABLE
@@ -137,8 +137,8 @@ rooms() {
 			grep -vE "^($allowed)\.(c|h):" |
 			sed "s#^#$allowed owns it: #"
 	done <<-'TABLE'
-	nng/ probe-agent/(outbox/uplink(_tls)?|synth/fleet)
-	sqlite3 probe-agent/outbox/outbox_disk|aggregator/store/store(_[a-z]+)?
+	nng/ probe-agent/outbox/uplink(_state|_tls)?
+	sqlite3 probe-agent/outbox/outbox_disk|aggregator/store/store(_[a-z_]+)?
 	microhttpd aggregator/web/web(_[a-z]+)?
 	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_(tls|credentials))
 	crypt\.h aggregator/web/web_auth
@@ -147,7 +147,7 @@ rooms() {
 	jansson aggregator/(web/api(_[a-z]+)?|cli/report)
 	zstd proto/trace
 	curl/ aggregator/cli/client
-	zlib aggregator/expose/render(_stream)?
+	zlib aggregator/(expose/render(_stream)?|web/web_page)
 	cap-ng probe-agent/(check|privileges)
 	nghttp2/ tests/[a-z_/]+
 	bpf/(libbpf|bpf)\.h probe-agent/(tap/(tap(_front(_list)?|_bpf_maps)?|bpf_attach)|tls/tls(_files|_programs)?)
@@ -288,6 +288,13 @@ if [ -x build/redtap-agent ] && [ -x build/redtap-aggregator ]; then
 	TABLE
 else
 	skip "man pages have the flags that --help has" "nothing is built"
+fi
+tsc=build/page/node_modules/typescript/bin/tsc
+if [ -e $tsc ]; then
+	node $tsc -p aggregator/web/page/tsconfig.json |
+		check "the page's types are right"
+else
+	skip "the page's types are right" "make has not built the page"
 fi
 python3 - <<-'PY' | check "python parses"
 	import ast, subprocess, sys

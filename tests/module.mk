@@ -52,6 +52,9 @@ $(DRIVERS): $(B)/tests/integration/%: $(B)/obj/tests/integration/src/%.o
 $(B)/obj/tests/integration/src/push.o: | $(PROTO_GEN).h
 $(B)/tests/integration/push: $(B)/libproto.a $(B)/libcommon.a
 $(B)/tests/integration/push: DRIVER_LIBS := -lnng $(LIBS_proto)
+$(B)/obj/tests/integration/src/shop.o: | $(PROTO_GEN).h
+$(B)/tests/integration/shop: $(B)/libproto.a $(B)/libcommon.a
+$(B)/tests/integration/shop: DRIVER_LIBS := $(LIBS_proto) -lm
 
 # What changes a program from inside (LD_PRELOAD).
 PRELOADS := $(patsubst tests/integration/preload/%.c,$(B)/tests/integration/%.so,\
@@ -62,10 +65,20 @@ $(PRELOADS): $(B)/tests/integration/%.so: tests/integration/preload/%.c
 	$(Q)$(CC) -D_GNU_SOURCE -O2 -g -fPIC -shared -Wall -Wextra \
 		$(if $(filter 1,$(WERROR)),-Werror) $< -o $@
 
+# The browser's driver of the page's tests, by its lock file.
+PAGE_TEST_MODULES := build/page-tests/node_modules
+.PHONY: page-tests
+page-tests: $(PAGE_TEST_MODULES)/.done
+$(PAGE_TEST_MODULES)/.done: tests/page/package.json tests/page/package-lock.json tests/page/.npmrc
+	@mkdir -p build/page-tests
+	$(call say,NPM,$(PAGE_TEST_MODULES))
+	$(Q)cp $^ build/page-tests && cd build/page-tests && npm ci --silent --no-fund --no-audit
+	$(Q)touch $@
+
 .PHONY: unit-build fuzz-build integration-build test unit integration lint fuzz
 unit-build: $(UNIT_TESTS)
 fuzz-build: $(FUZZERS)
-integration-build: $(DRIVERS) $(PRELOADS) $(B)/tests/crash/crash
+integration-build: $(DRIVERS) $(PRELOADS) page-tests $(B)/tests/crash/crash
 
 test: ## Install what is missing, build, run everything
 	@deploy/install-deps.sh
@@ -121,6 +134,14 @@ bench-growth: $(B)/redtap-aggregator $(B)/redtap-agent ## The same by series and
 bench-agent: $(B)/tests/bench/agent $(B)/tests/bench/h2 ## From a recorded tap to encoded batches; HTTP/2
 	@$(B)/tests/bench/agent
 	@$(B)/tests/bench/h2
+
+.PHONY: page-pictures
+page-pictures: all integration-build ## Make docs/pictures from a made fleet
+	@tests/page/pictures.py
+
+.PHONY: bench-page
+bench-page: all integration-build ## What the page costs with 10,000 routes: answers, first paint, ingest beside it
+	@tests/bench/page.py
 
 # WRITE=1 writes down what is, for later comparisons.
 WRITE ?=

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs tests and counts them: run.sh all|unit|integration|fuzz|vm. Shows what fails
+# Runs tests and counts them: run.sh all|unit|integration|fuzz|deploy|vm. Shows what fails
 # in full and ends with "N passed, N failed, N skipped". Status 0 if none failed.
 # Every program gets a temporary folder of its own and a time-out. `all` boots
 # the guests beside the rest, and says what each part took.
@@ -153,6 +153,17 @@ integration() {
 	done
 }
 
+# Ways to install, with real runtimes, helm, dpkg and systemd: a quarter of an hour.
+deploy() {
+	local script name
+	build programs all integration-build || return
+	for script in tests/deploy/[0-9]*.py; do
+		name=${script#tests/}
+		run "$name" "${DEPLOY_TIMEOUT_S:-1200}" "$script"
+		tally "$name"
+	done
+}
+
 # Other kernels, under QEMU: every program loads and attaches, and each front-end
 # runs a representative part of its cases once. `make vm` runs all of them.
 vm() {
@@ -214,6 +225,7 @@ case ${1:-all} in
 unit) unit ;;
 integration) integration ;;
 fuzz) fuzz ;;
+deploy) deploy ;;
 vm)
 	vm_begin
 	vm_end
@@ -233,7 +245,7 @@ all)
 	say "took $SECONDS s in all"
 	;;
 *)
-	say "usage: $0 all|unit|integration|fuzz|vm" >&2
+	say "usage: $0 all|unit|integration|fuzz|deploy|vm" >&2
 	exit 2
 	;;
 esac

@@ -39,11 +39,24 @@ static const cyaml_schema_field_t retention_fields[] = {
 	CYAML_FIELD_END,
 };
 
+/* What YAML 1.1 takes for a boolean, as libcyaml takes off for true. */
+static const cyaml_strval_t switches[] = {
+	{ "on", CONFIG_ON },   { "true", CONFIG_ON },	{ "yes", CONFIG_ON },
+	{ "off", CONFIG_OFF }, { "false", CONFIG_OFF }, { "no", CONFIG_OFF },
+};
+#define N_SWITCHES (sizeof(switches) / sizeof(switches[0]))
+
 static const cyaml_schema_field_t web_fields[] = {
 	LIST("listen", struct aggregator_config, web.listen, &text_entry),
 	TEXT("telemetry_path", struct aggregator_config, web.telemetry_path),
 	TEXT("config_file", struct aggregator_config, web.config_file),
 	BOOLEAN("lifecycle", struct aggregator_config, web.lifecycle),
+	CYAML_FIELD_ENUM("page", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
+			 struct aggregator_config, web.page, switches,
+			 N_SWITCHES),
+	CYAML_FIELD_ENUM("tail", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
+			 struct aggregator_config, web.tail, switches,
+			 N_SWITCHES),
 	CYAML_FIELD_END,
 };
 

@@ -10,6 +10,13 @@
 #include "common/cli.h"
 #include "common/log.h"
 
+/* on unless off is said. */
+enum config_switch {
+	CONFIG_UNSAID,
+	CONFIG_ON,
+	CONFIG_OFF,
+};
+
 /*
  * The aggregator's configuration: defaults, overridden by the YAML file,
  * overridden by flags. Every field is set once it is loaded. Immutable; a
@@ -46,6 +53,7 @@ struct aggregator_config {
 		unsigned listen_count;
 		char *telemetry_path; /* /metrics */
 		char *config_file; /* exporter-toolkit format; NULL: none */
+		int page, tail; /* enum config_switch */
 		bool lifecycle; /* allow POST /-/reload and /-/quit */
 	} web;
 	struct {

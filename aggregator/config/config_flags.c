@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/conffile.h"
 #include "proto/limits.h"
@@ -20,6 +21,8 @@ enum {
 	KEY_WEB_CONFIG,
 	KEY_LIFECYCLE,
 	KEY_NO_LIFECYCLE,
+	KEY_PAGE,
+	KEY_TAIL,
 	KEY_INGEST_LISTEN,
 	KEY_TLS_CA,
 	KEY_TLS_CERT,
@@ -87,7 +90,7 @@ const struct argp_option config_options[] = {
 	{ "retention.raw-bytes", KEY_RAW_BYTES, "BYTES", 0,
 	  "Keep at most this much of the log of batches (1GiB)", 2 },
 	{ "retention.windows-age", KEY_WINDOWS_AGE, "DURATION", 0,
-	  "Keep 10-second windows for this long (15d)", 2 },
+	  "Keep windows for this long (15d)", 2 },
 	{ "retention.windows-bytes", KEY_WINDOWS_BYTES, "BYTES", 0,
 	  "Keep at most this much in the store besides the log (1GiB)", 2 },
 	{ "web.listen-address", KEY_WEB_LISTEN, "ADDRESS", 0,
@@ -100,6 +103,9 @@ const struct argp_option config_options[] = {
 	  "Allow POST /-/reload and POST /-/quit", 3 },
 	{ "no-web.enable-lifecycle", KEY_NO_LIFECYCLE, NULL, OPTION_HIDDEN,
 	  NULL, 3 },
+	{ "web.page", KEY_PAGE, "on|off", 0, "Serve the page at / (on)", 3 },
+	{ "web.tail", KEY_TAIL, "on|off", 0,
+	  "Let the page show requests as they end (on)", 3 },
 	{ "ingest.listen", KEY_INGEST_LISTEN, "URL", 0,
 	  "URL for agents (tcp://127.0.0.1:9471); may be repeated", 4 },
 	{ "ingest.tls.ca-file", KEY_TLS_CA, "FILE", 0,
@@ -153,6 +159,14 @@ static int set_u32(uint32_t *to, int err, uint64_t v)
 	if (err || v > UINT32_MAX)
 		return -EINVAL;
 	*to = (uint32_t)v;
+	return 0;
+}
+
+static int set_switch(int *to, const char *value)
+{
+	if (strcmp(value, "on") && strcmp(value, "off"))
+		return -EINVAL;
+	*to = strcmp(value, "on") ? CONFIG_OFF : CONFIG_ON;
 	return 0;
 }
 
@@ -220,6 +234,10 @@ int config_apply_flag(struct aggregator_config *cfg, int key, const char *value)
 	case KEY_NO_LIFECYCLE:
 		cfg->web.lifecycle = key == KEY_LIFECYCLE;
 		return 0;
+	case KEY_PAGE:
+		return set_switch(&cfg->web.page, value);
+	case KEY_TAIL:
+		return set_switch(&cfg->web.tail, value);
 	case KEY_PLAINTEXT:
 		cfg->ingest.allow_plaintext = true;
 		return 0;

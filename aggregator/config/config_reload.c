@@ -76,6 +76,12 @@ void aggregator_config_needs_restart(const struct aggregator_config *now,
 	       "web.telemetry_path");
 	add_if(&l, differ(now->web.config_file, next->web.config_file),
 	       "web.config_file");
+	add_if(&l,
+	       (now->web.page == CONFIG_OFF) != (next->web.page == CONFIG_OFF),
+	       "web.page");
+	add_if(&l,
+	       (now->web.tail == CONFIG_OFF) != (next->web.tail == CONFIG_OFF),
+	       "web.tail");
 	add_if(&l, now->web.lifecycle != next->web.lifecycle, "web.lifecycle");
 	add_if(&l,
 	       lists_differ(now->ingest.listen, now->ingest.listen_count,

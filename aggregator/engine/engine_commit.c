@@ -47,6 +47,7 @@ static int log_items(struct engine *e, uint64_t *id)
 			.data = it->data,
 			.len = it->len,
 		};
+		fold_prepared_range(it->prepared, &row.first_s, &row.last_s);
 		n = store_put_log(e->store, &row);
 		if (n < 0)
 			return n;
@@ -72,12 +73,9 @@ static int put_ledger(struct engine *e)
 
 static int put_windows(struct engine *e)
 {
-	uint64_t merged = store_merged_windows(e->store);
-	int err = checkpoint_windows(e->checkpoint, e->last_id);
-
-	e->pending.windows += windows_count(fold_windows(e->fold));
-	e->pending.windows -= store_merged_windows(e->store) - merged;
-	return err;
+	e->pending.windows +=
+		windows_count(fold_windows(e->fold, WINDOW_REQUESTS));
+	return checkpoint_windows(e->checkpoint, e->last_id);
 }
 
 static int write_group(struct engine *e, const struct engine_due *due,

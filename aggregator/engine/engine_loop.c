@@ -14,7 +14,7 @@
 static struct engine_due what_is_due(struct engine *e, uint64_t now)
 {
 	struct engine_due due = { 0 };
-	size_t deltas = windows_count(fold_windows(e->fold));
+	size_t deltas = fold_pending_windows(e->fold);
 
 	if (deltas > WINDOWS_PENDING_MAX ||
 	    (deltas > 0 && now >= e->next_windows_ns))

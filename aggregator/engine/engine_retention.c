@@ -10,50 +10,99 @@
 /* Deletes what is too old or beyond its bytes, a slice at a time. */
 
 #define RETENTION_ROWS 64u /* of the log per transaction: about 5 MB */
-#define RETENTION_WINDOWS 2000u
+#define RETENTION_PACKS 32u /* of a tier and kind, per transaction */
+/* A window is closed this long after its start, but for late events. */
+#define PACK_AFTER_S 30
+#define PACK_BYTES ((size_t)512 << 10) /* of deltas, per transaction */
 #define EPOCH_LATE_S 86400u
 #define VACUUM_PAGES 256u
 #define SOON_MS 20u /* until the next turn, if more is left */
 /* New batches soon reuse this much free space: not worth moving pages for. */
 #define VACUUM_SLACK_BYTES ((uint64_t)4 << 20)
 
-static int expire(struct engine *e, uint64_t *rows, uint64_t *windows)
+/* What a turn of retention did. */
+struct expired {
+	uint64_t packs;
+	bool more; /* is left to do */
+};
+
+/*
+ * Beyond their bytes, the finest windows go first: those of 10 s down to the
+ * last hour, then minutes down to the last day, then whatever is oldest.
+ */
+static unsigned tier_to_shorten(const struct store_sizes *sizes, int64_t now_s)
+{
+	static const int64_t keep_s[STORE_TIERS] = { 3600, 86400, 0 };
+
+	for (unsigned t = 0; t < STORE_TIERS; t++)
+		if (sizes->first_window_s[t] &&
+		    sizes->first_window_s[t] < now_s - keep_s[t])
+			return t;
+	return 0;
+}
+
+static int expire_windows(struct engine *e, const struct store_sizes *sizes,
+			  int64_t now_s, struct expired *out)
+{
+	uint64_t used = sizes->file_bytes - sizes->free_bytes;
+	bool over = used > e->pending.log_bytes &&
+		    used - e->pending.log_bytes >
+			    atomic_load(&e->window_retention_bytes);
+	unsigned shorten = over ? tier_to_shorten(sizes, now_s) : STORE_TIERS;
+
+	for (unsigned t = 0; t < STORE_TIERS; t++) {
+		int64_t before_s =
+			now_s - (int64_t)atomic_load(&e->window_retention_s);
+		uint64_t rows;
+		int n;
+
+		if (t == shorten && before_s <= sizes->first_window_s[t])
+			before_s = sizes->first_window_s[t] + 1;
+		n = store_expire_windows(e->store, t, before_s, RETENTION_PACKS,
+					 &rows);
+		if (n < 0)
+			return n;
+		out->packs += (uint64_t)n;
+		e->pending.windows -= rows;
+		e->pending.retention_deleted_windows += rows;
+	}
+	out->more |= out->packs >= RETENTION_PACKS;
+	return 0;
+}
+
+static int expire(struct engine *e, struct expired *out)
 {
 	int64_t now_us = clock_real_us();
 	int64_t before_us =
 		now_us - (int64_t)atomic_load(&e->log_retention_s) * 1000000;
-	int64_t before_s =
-		now_us / 1000000 - (int64_t)atomic_load(&e->window_retention_s);
 	struct store_sizes sizes = { 0 };
+	struct store_packed packed;
 	struct store_expired log;
-	uint64_t used;
 	int n, err = store_sizes(e->store, &sizes, false);
 
 	if (err < 0)
 		return err;
-	used = sizes.file_bytes - sizes.free_bytes;
 	e->pending.store_bytes = sizes.file_bytes;
 	if (e->pending.log_bytes > atomic_load(&e->log_retention_bytes))
 		before_us = INT64_MAX;
-	if (used > e->pending.log_bytes &&
-	    used - e->pending.log_bytes >
-		    atomic_load(&e->window_retention_bytes))
-		before_s = sizes.first_window_s + 1;
 	n = store_expire_log(e->store, before_us,
 			     checkpoint_watermark(e->checkpoint),
 			     RETENTION_ROWS, &log);
 	if (n < 0)
 		return n;
-	*rows = (uint64_t)n;
+	out->more = n == RETENTION_ROWS;
 	e->pending.log_batches -= log.batches;
 	e->pending.log_bytes -= log.bytes;
-	n = store_expire_windows(e->store, before_s, RETENTION_WINDOWS);
-	if (n < 0)
-		return n;
-	*windows = (uint64_t)n;
 	e->pending.retention_deleted_batches += log.batches;
-	e->pending.retention_deleted_windows += *windows;
-	e->pending.windows -= *windows;
+	err = store_pack(e->store, now_us / 1000000 - PACK_AFTER_S, PACK_BYTES,
+			 &packed);
+	if (err < 0)
+		return err;
+	e->pending.windows += (uint64_t)packed.rows;
+	out->more |= packed.more;
+	err = expire_windows(e, &sizes, now_us / 1000000, out);
+	if (err < 0)
+		return err;
 	return sizes.free_bytes > VACUUM_SLACK_BYTES + sizes.file_bytes / 8
 		       ? store_vacuum(e->store, VACUUM_PAGES)
 		       : 0;
@@ -93,14 +142,14 @@ static void count_gate(struct engine *e)
 void engine_retention(struct engine *e, uint64_t now_ns)
 {
 	struct retirement retired = { .n = 0 };
-	uint64_t rows = 0, windows = 0;
+	struct expired done = { .packs = 0 };
 	int err = store_begin(e->store);
 
 	retired.n = retired.epochs = 0;
 	retired.more = false;
 	count_gate(e);
 	if (!err)
-		err = expire(e, &rows, &windows);
+		err = expire(e, &done);
 	if (!err)
 		err = retire_put(e->store, e->ledger, late_before_us(e),
 				 clock_real_us(), &retired);
@@ -130,10 +179,7 @@ void engine_retention(struct engine *e, uint64_t now_ns)
 	/* If more is left, continue soon, with ingest in between. */
 	e->next_retention_ns =
 		now_ns +
-		ms_ns(!err && (rows == RETENTION_ROWS ||
-			       windows == RETENTION_WINDOWS || retired.more)
-			      ? SOON_MS
-			      : 1000);
+		ms_ns(!err && (done.more || retired.more) ? SOON_MS : 1000);
 }
 
 void engine_retire_soon(struct engine *e)

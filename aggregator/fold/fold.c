@@ -9,11 +9,29 @@
 #include "aggregator/fold/fold_state.h"
 #include "proto/limits.h"
 
-static const enum view_key window_keys[] = { LABEL_JOB,	   LABEL_ROLE,
-					     LABEL_METHOD, LABEL_ROUTE,
-					     LABEL_STATUS, LABEL_ERROR };
-#define N_WINDOW_KEYS (sizeof(window_keys) / sizeof(window_keys[0]))
-static_assert(N_WINDOW_KEYS == FOLD_WINDOW_LABELS,
+static const enum view_key request_keys[] = { LABEL_JOB,    LABEL_ROLE,
+					      LABEL_METHOD, LABEL_ROUTE,
+					      LABEL_STATUS, LABEL_ERROR };
+static const enum view_key instance_keys[] = { LABEL_JOB, LABEL_INSTANCE,
+					       LABEL_ROLE };
+static const enum view_key edge_keys[] = { LABEL_CLIENT, LABEL_SERVER,
+					   LABEL_CONNECTION };
+
+#define KEYS(of)                                                               \
+	{                                                                      \
+		of, sizeof(of) / sizeof(of[0])                                 \
+	}
+static const struct {
+	const enum view_key *key;
+	size_t n;
+} window_keys[WINDOW_KINDS] = {
+	[WINDOW_REQUESTS] = KEYS(request_keys),
+	[WINDOW_INSTANCES] = KEYS(instance_keys),
+	[WINDOW_EDGES] = KEYS(edge_keys),
+};
+#undef KEYS
+static_assert(sizeof(request_keys) / sizeof(request_keys[0]) ==
+		      FOLD_WINDOW_LABELS,
 	      "readers of window labels expect this many");
 
 /* --- construction --- */
@@ -110,8 +128,9 @@ static uint32_t used_labels(const struct views *views, unsigned role)
 {
 	uint32_t used = 0;
 
-	for (size_t i = 0; i < N_WINDOW_KEYS; i++)
-		used |= 1u << window_keys[i];
+	for (unsigned kind = 0; kind < FOLD_ROW_WINDOWS; kind++)
+		for (size_t i = 0; i < window_keys[kind].n; i++)
+			used |= 1u << window_keys[kind].key[i];
 	for (size_t i = 0; i < views->n; i++) {
 		if (!(views->view[i].roles >> role & 1))
 			continue;
@@ -132,6 +151,20 @@ static int make_edges(struct fold *f, const struct fold_options *opt)
 		.future_us = opt->future_us,
 	};
 	return fold_edges_new(&f->edges, f, f->n_views, &f->edge_options);
+}
+
+static int make_windows(struct fold *f, size_t max)
+{
+	int err = 0;
+
+	for (unsigned kind = 0; kind < WINDOW_KINDS && !err; kind++) {
+		err = series_init(&f->window_series[kind],
+				  window_keys[kind].key, window_keys[kind].n,
+				  max, &f->seconds, f->intern);
+		if (!err)
+			err = windows_new(&f->windows[kind]);
+	}
+	return err;
 }
 
 int fold_new(struct fold **out, const struct fold_options *opt)
@@ -160,11 +193,7 @@ int fold_new(struct fold **out, const struct fold_options *opt)
 	if (!err)
 		err = make_views(f, opt->views);
 	if (!err)
-		err = series_init(&f->window_series, window_keys, N_WINDOW_KEYS,
-				  opt->max_window_series, &f->seconds,
-				  f->intern);
-	if (!err)
-		err = windows_new(&f->windows);
+		err = make_windows(f, opt->max_window_series);
 	for (unsigned role = 0; role < LABELS_ROLES; role++)
 		used[role] = used_labels(opt->views, role);
 	if (!err)
@@ -194,8 +223,10 @@ void fold_free(struct fold *f)
 	for (size_t i = 0; i < f->n_all; i++)
 		series_fini(&f->view[i].series);
 	free(f->view);
-	series_fini(&f->window_series);
-	windows_free(f->windows);
+	for (unsigned kind = 0; kind < WINDOW_KINDS; kind++) {
+		series_fini(&f->window_series[kind]);
+		windows_free(f->windows[kind]);
+	}
 	labels_free(f->labels);
 	slowest_free(f->slowest);
 	intern_free(f->intern);
@@ -255,14 +286,28 @@ struct series *fold_series(struct fold *f, size_t view)
 	return &f->view[view].series;
 }
 
-struct series *fold_window_series(struct fold *f)
+struct series *fold_window_series(struct fold *f, enum window_kind kind)
 {
-	return &f->window_series;
+	return &f->window_series[kind];
 }
 
-struct windows *fold_windows(struct fold *f)
+struct windows *fold_windows(struct fold *f, enum window_kind kind)
 {
-	return f->windows;
+	return f->windows[kind];
+}
+
+size_t fold_pending_windows(const struct fold *f)
+{
+	size_t n = 0;
+
+	for (unsigned kind = 0; kind < WINDOW_KINDS; kind++)
+		n += windows_count(f->windows[kind]);
+	return n;
+}
+
+bool fold_counts_windows(const struct fold *f)
+{
+	return f->windows_on;
 }
 
 struct intern *fold_intern(struct fold *f)

@@ -2,6 +2,7 @@
 #ifndef AGGREGATOR_FOLD_FOLD_H
 #define AGGREGATOR_FOLD_FOLD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -69,6 +70,10 @@ int fold_apply(struct fold *f, const struct fold_input *fb);
 /* Returns the number of requests in a batch: events, and those in rollups. */
 uint64_t fold_requests(const struct batch *b);
 
+/* The windows that the events of a prepared batch ended in; -1: no events. */
+void fold_prepared_range(const struct fold_prepared *p, int64_t *first_s,
+			 int64_t *last_s);
+
 /* Loaded state includes the batches up to log_id: do not count them again. */
 void fold_set_loaded_view(struct fold *f, size_t view, uint64_t log_id);
 void fold_set_loaded_windows(struct fold *f, uint64_t log_id);
@@ -81,13 +86,14 @@ size_t fold_event_views(const struct fold *f); /* edge views follow them */
 struct graph *fold_graph(struct fold *f); /* NULL: no view of edges */
 const struct view *fold_view(const struct fold *f, size_t view);
 struct series *fold_series(struct fold *f, size_t view);
-struct series *fold_window_series(struct fold *f);
-struct windows *fold_windows(struct fold *f);
+struct series *fold_window_series(struct fold *f, enum window_kind kind);
+struct windows *fold_windows(struct fold *f, enum window_kind kind);
+size_t fold_pending_windows(const struct fold *f); /* deltas of all kinds */
 struct intern *fold_intern(struct fold *f);
 const struct cells *fold_duration_cells(const struct fold *f);
 const struct cells *fold_cells(const struct fold *f, bool seconds);
 
-/* Labels of a window's series; see window_keys in fold.c. */
+/* Most labels of a window's series; see window_keys in fold.c. */
 #define FOLD_WINDOW_LABELS 6
 
 /* The labels of a service instance, for target_info. Interned; NULL: absent. */
@@ -121,8 +127,18 @@ uint64_t fold_share(struct fold *f);
 /* No snapshot older than the generation `oldest` is left. */
 void fold_unshare(struct fold *f, uint64_t oldest);
 
-/* Adds one value to a span of a view in seconds. For fold_edges.c. -ENOMEM. */
-int fold_add_us(struct fold *f, struct span **ref, uint64_t us);
+/*
+ * For fold_edges.c: adds one to a cell of a view's span, or of a window's,
+ * which no snapshot has. -ENOMEM.
+ */
+int fold_add_cell(struct fold *f, struct span **ref, unsigned cell);
+int fold_add_window_cell(struct fold *f, struct span **ref, unsigned cell);
+
+/* Whether this batch is counted in windows: not if the stored ones have it. */
+bool fold_counts_windows(const struct fold *f);
+/* The start of the window of what ended then, as for events. */
+int64_t fold_window_s(const struct fold *f, int64_t end_us,
+		      int64_t received_us);
 
 /* Events that were too far from their arrival (future_us, past_us), so far. */
 uint64_t fold_clamped(const struct fold *f);

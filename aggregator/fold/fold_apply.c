@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <string.h>
 
 #include "aggregator/fold/fold_state.h"
 #include "common/sums.h"
@@ -18,14 +19,33 @@ static void ask_for(const void *p)
 
 /* --- a row --- */
 
-static int find_window(struct fold *f, const struct fold_row *r,
-		       const struct fold_bin *b, struct window_delta **out)
+/* Rows that follow each other are mostly of one instance. */
+static struct window_delta *find_instance(struct fold *f, uint32_t key,
+					  int64_t start_s)
 {
-	*out = NULL;
+	struct window_delta *w = f->instance;
+
+	if (!w || w->key != key || w->start_s != start_s)
+		w = windows_get(f->windows[WINDOW_INSTANCES], start_s, key);
+	f->instance = w;
+	return w;
+}
+
+static int find_windows(struct fold *f, const struct fold_row *r,
+			const struct fold_bin *b,
+			struct window_delta *out[FOLD_ROW_WINDOWS])
+{
+	int64_t start_s;
+
+	out[WINDOW_REQUESTS] = out[WINDOW_INSTANCES] = NULL;
 	if (!f->windows_on)
 		return 0;
-	*out = windows_get(f->windows, b->window_us / 1000000, r->window_key);
-	return *out ? 0 : -ENOMEM;
+	start_s = b->window_us / 1000000;
+	out[WINDOW_REQUESTS] = windows_get(f->windows[WINDOW_REQUESTS], start_s,
+					   r->window_key[WINDOW_REQUESTS]);
+	out[WINDOW_INSTANCES] =
+		find_instance(f, r->window_key[WINDOW_INSTANCES], start_s);
+	return out[WINDOW_REQUESTS] && out[WINDOW_INSTANCES] ? 0 : -ENOMEM;
 }
 
 /*
@@ -55,9 +75,9 @@ static int approach_row(struct fold *f, const struct fold_input *fb,
 		}
 	}
 	r->n = n;
-	err = find_window(f, r, &f->now->bin[r->bin], &r->window);
-	if (r->window)
-		ask_for(r->window->span);
+	err = find_windows(f, r, &f->now->bin[r->bin], r->window);
+	if (r->window[WINDOW_REQUESTS])
+		ask_for(r->window[WINDOW_REQUESTS]->span[WINDOW_DURATION]);
 	return err;
 }
 
@@ -68,31 +88,44 @@ static void add_tally(struct fold_tally *t, const struct fold_tally *more)
 		t->sum[m] += more->sum[m];
 }
 
-static int count_window(struct fold *f, const struct fold_row *r,
-			const struct fold_tally *t, struct window_delta *w,
-			const struct fold_counted *e, size_t n)
+/* The events of a bin, in the windows of their row and of its instance. */
+static int count_windows(struct fold *f, const struct fold_row *r,
+			 const struct fold_tally *t,
+			 struct window_delta *const w[FOLD_ROW_WINDOWS],
+			 const struct fold_counted *e, size_t n)
 {
-	if (!w)
+	struct window_delta *own = w[WINDOW_REQUESTS];
+	struct window_delta *instance = w[WINDOW_INSTANCES];
+	uint64_t errors = r->error ? t->count : 0;
+
+	if (!own)
 		return 0;
-	w->count = sums_add(w->count, t->count);
-	w->errors += r->error ? t->count : 0;
-	w->request_bytes_sum =
-		sums_add(w->request_bytes_sum, t->sum[MEASURE_REQUEST_BYTES]);
-	w->response_bytes_sum =
-		sums_add(w->response_bytes_sum, t->sum[MEASURE_RESPONSE_BYTES]);
+	own->count = sums_add(own->count, t->count);
+	own->errors += errors;
+	own->sum[WINDOW_REQUEST_BYTES] = sums_add(
+		own->sum[WINDOW_REQUEST_BYTES], t->sum[MEASURE_REQUEST_BYTES]);
+	own->sum[WINDOW_RESPONSE_BYTES] =
+		sums_add(own->sum[WINDOW_RESPONSE_BYTES],
+			 t->sum[MEASURE_RESPONSE_BYTES]);
+	instance->count = sums_add(instance->count, t->count);
+	instance->errors += errors;
 	if (r->untimed)
 		return 0;
-	w->duration_sum_us =
-		sums_add(w->duration_sum_us, t->sum[MEASURE_DURATION]);
-	return fold_add_events(f, MEASURE_DURATION, &w->span, e, n);
+	own->sum[WINDOW_DURATION] =
+		sums_add(own->sum[WINDOW_DURATION], t->sum[MEASURE_DURATION]);
+	instance->sum[WINDOW_DURATION] = sums_add(
+		instance->sum[WINDOW_DURATION], t->sum[MEASURE_DURATION]);
+	return fold_add_durations(f, &own->span[WINDOW_DURATION],
+				  &instance->span[WINDOW_DURATION], e, n);
 }
 
 static int count_bin(struct fold *f, struct fold_row *r,
-		     const struct fold_bin *b, struct window_delta *w)
+		     const struct fold_bin *b,
+		     struct window_delta *const w[FOLD_ROW_WINDOWS])
 {
 	const struct fold_counted *e = f->now->counted + b->begin;
 	size_t n = b->end - b->begin;
-	int err = count_window(f, r, &b->tally, w, e, n);
+	int err = count_windows(f, r, &b->tally, w, e, n);
 
 	for (unsigned k = 0; k < r->n; k++) {
 		enum fold_measure m = f->view[r->view[k]].measure;
@@ -160,9 +193,9 @@ static int count_row(struct fold *f, const struct fold_input *fb,
 	int err = count_bin(f, r, first, r->window);
 
 	for (uint32_t b = first->next; b; b = bin[b].next) {
-		struct window_delta *w;
+		struct window_delta *w[FOLD_ROW_WINDOWS];
 
-		err |= find_window(f, r, &bin[b], &w);
+		err |= find_windows(f, r, &bin[b], w);
 		err |= count_bin(f, r, &bin[b], w);
 		add_tally(&total, &bin[b].tally);
 	}
@@ -199,8 +232,7 @@ static int count_block(struct fold *f, const struct fold_input *fb, size_t from,
  * Adds entries [at, at + n) of a histogram to the row's slots and its window.
  */
 static int add_hist(struct fold *f, enum fold_measure m, struct fold_row *r,
-		    struct window_delta *w, const struct batch_rollup_hist *h,
-		    size_t at, size_t n)
+		    const struct batch_rollup_hist *h, size_t at, size_t n)
 {
 	int err = 0;
 
@@ -210,8 +242,13 @@ static int add_hist(struct fold *f, enum fold_measure m, struct fold_row *r,
 				     : bucket_bytes_upper(h->index[i]);
 		unsigned cell = cells_index(fold_cells_of(f, m), v);
 
-		if (w && m == MEASURE_DURATION && !r->untimed)
-			err |= fold_add(f, m, &w->span, cell, h->count[i]);
+		for (unsigned k = 0; k < FOLD_ROW_WINDOWS; k++)
+			if (r->window[k] && m == MEASURE_DURATION &&
+			    !r->untimed)
+				err |= fold_add(
+					f, m,
+					&r->window[k]->span[WINDOW_DURATION],
+					cell, h->count[i]);
 		for (unsigned k = 0; k < r->n; k++) {
 			struct series_slot *s = r->slot[k];
 
@@ -249,7 +286,7 @@ static int fold_rollups(struct fold *f, const struct fold_input *fb)
 
 		r->bin = ro->series[i];
 		r->n = 0;
-		r->window = NULL;
+		memset(r->window, 0, sizeof(r->window));
 		if (any) {
 			struct fold_bin b = {
 				.window_us = f->now->rollup_window_us[i],
@@ -259,14 +296,14 @@ static int fold_rollups(struct fold *f, const struct fold_input *fb)
 			if (!err)
 				err = approach_row(f, fb, r);
 			if (!err)
-				err = find_window(f, r, &b, &r->window);
+				err = find_windows(f, r, &b, r->window);
 		}
 		for (unsigned m = 0; m < MEASURES && !err; m++) {
 			if (!hist[m])
 				continue;
 			if (any)
-				err = add_hist(f, m, r, r->window, hist[m],
-					       at[m], hist[m]->buckets[i]);
+				err = add_hist(f, m, r, hist[m], at[m],
+					       hist[m]->buckets[i]);
 			at[m] += hist[m]->buckets[i];
 		}
 	}
@@ -283,6 +320,7 @@ int fold_count(struct fold *f, const struct fold_input *fb,
 
 	f->turn++;
 	f->now = p;
+	f->instance = NULL; /* windows may have been cleared */
 	f->clamped += p->clamped;
 	f->windows_on = fb->log_id > f->windows_loaded;
 	err = labels_begin(f->labels, fb->batch);

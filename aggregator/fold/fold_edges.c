@@ -3,14 +3,15 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/hash_index.h"
 #include "common/sums.h"
+#include "proto/limits.h"
 
 #define CACHE_MAX 65536u /* entries; then the next batch empties it */
-#define NO_SLOT UINT32_MAX
 
 enum {
 	EDGE_ONE_SIDED = 1,
@@ -20,9 +21,12 @@ enum {
 /* Caches an edge's slots; never stale, since names' serials are not reused. */
 struct entry {
 	uint32_t client, server, flags;
+	uint32_t window_key;
+	int64_t window_s; /* of window */
+	struct window_delta *window; /* the batch's last; NULL: none yet */
 	uint32_t due; /* bit by view: count the current batch there */
 	uint64_t log_id; /* the last batch that had this edge */
-	uint32_t slot[]; /* by view; NO_SLOT: not counted there */
+	struct series_slot *slot[]; /* by view; NULL: not counted there */
 };
 static_assert(VIEWS_MAX <= 32, "a bit for each view");
 
@@ -30,6 +34,8 @@ struct fold_edges {
 	struct fold *fold;
 	struct graph *graph;
 	size_t first, n_views;
+	enum view_source source[VIEWS_MAX]; /* by view */
+	bool histogram[VIEWS_MAX];
 	struct series_label user, kind, absent;
 	char *entry; /* stride bytes each */
 	size_t stride;
@@ -38,6 +44,8 @@ struct fold_edges {
 	uint32_t *touched; /* entries of the batch */
 	uint32_t n_touched, touched_cap;
 	const struct fold_input *fb;
+	const struct cells *cells; /* of seconds */
+	bool windows_on;
 };
 
 int fold_edges_new(struct fold_edges **out, struct fold *f, size_t first,
@@ -52,8 +60,15 @@ int fold_edges_new(struct fold_edges **out, struct fold *f, size_t first,
 	e->fold = f;
 	e->first = first;
 	e->n_views = fold_views(f) - first;
-	e->stride = (sizeof(struct entry) + e->n_views * sizeof(uint32_t) + 7) /
-		    8 * 8;
+	e->stride = sizeof(struct entry) +
+		    e->n_views * sizeof(struct series_slot *);
+	e->cells = fold_duration_cells(f);
+	for (size_t v = 0; v < e->n_views; v++) {
+		const struct view *view = fold_view(f, first + v);
+
+		e->source[v] = view->source;
+		e->histogram[v] = view->kind == VIEW_HISTOGRAM;
+	}
 	e->user = (struct series_label){ .data = EDGES_USER,
 					 .len = strlen(EDGES_USER) };
 	e->user.hash = intern_hash(in, e->user.data, e->user.len);
@@ -88,6 +103,16 @@ struct graph *fold_edges_graph(struct fold_edges *e)
 
 /* --- slots of an edge --- */
 
+static int resolve_window(struct fold_edges *e,
+			  struct series_label *const *label, struct entry *x)
+{
+	int64_t at = series_resolve(fold_window_series(e->fold, WINDOW_EDGES),
+				    label, e->fb->received_us);
+
+	x->window_key = (uint32_t)at;
+	return at < 0 ? (int)at : 0;
+}
+
 static int resolve_edge(struct fold_edges *e, const struct graph_edge *g,
 			struct entry *x)
 {
@@ -100,7 +125,7 @@ static int resolve_edge(struct fold_edges *e, const struct graph_edge *g,
 		const struct view *view = fold_view(e->fold, e->first + v);
 		int64_t at;
 
-		x->slot[v] = NO_SLOT;
+		x->slot[v] = NULL;
 		if (view->errors_only && !g->failed)
 			continue;
 		/* A missing side has no duration to count. */
@@ -114,9 +139,10 @@ static int resolve_edge(struct fold_edges *e, const struct graph_edge *g,
 				    e->fb->received_us);
 		if (at < 0)
 			return (int)at;
-		x->slot[v] = (uint32_t)at;
+		x->slot[v] = series_at(fold_series(e->fold, e->first + v),
+				       (uint32_t)at);
 	}
-	return 0;
+	return resolve_window(e, label, x);
 }
 
 static uint64_t hash_of(uint32_t client, uint32_t server, uint32_t flags)
@@ -170,13 +196,9 @@ static int begin_entry(struct fold_edges *e, struct entry *x)
 {
 	x->log_id = e->fb->log_id;
 	x->due = 0;
+	x->window = NULL;
 	for (size_t v = 0; v < e->n_views; v++) {
-		const struct series_slot *s;
-
-		if (x->slot[v] == NO_SLOT)
-			continue;
-		s = series_at(fold_series(e->fold, e->first + v), x->slot[v]);
-		if (s->log_id < e->fb->log_id &&
+		if (x->slot[v] && x->slot[v]->log_id < e->fb->log_id &&
 		    fold_view_counts(e->fold, e->first + v, e->fb->log_id))
 			x->due |= 1u << v;
 	}
@@ -223,17 +245,57 @@ static int find_entry(struct fold_edges *e, const struct graph_edge *g,
 
 /* --- counting --- */
 
-static uint64_t value_of(const struct graph_edge *g, enum view_source source)
+/* An edge's durations and their cells, by enum window_value. */
+struct edge_times {
+	uint64_t us[WINDOW_VALUES];
+	uint16_t cell[WINDOW_VALUES];
+	bool has[WINDOW_VALUES];
+};
+static_assert(VIEW_EDGE_SERVER - VIEW_EDGE_SERVER == WINDOW_SERVER &&
+		      VIEW_EDGE_CLIENT - VIEW_EDGE_SERVER == WINDOW_CLIENT &&
+		      VIEW_EDGE_NETWORK - VIEW_EDGE_SERVER == WINDOW_NETWORK,
+	      "a view's source tells the value");
+
+static void read_edge(const struct fold_edges *e, const struct graph_edge *g,
+		      struct edge_times *t)
 {
-	switch (source) {
-	case VIEW_EDGE_CLIENT:
-		return g->client_us;
-	case VIEW_EDGE_SERVER:
-		return g->server_us;
-	default:
-		return g->client_us > g->server_us ? g->client_us - g->server_us
-						   : 0;
+	t->us[WINDOW_SERVER] = g->server_us;
+	t->us[WINDOW_CLIENT] = g->client_us;
+	t->us[WINDOW_NETWORK] =
+		g->client_us > g->server_us ? g->client_us - g->server_us : 0;
+	t->has[WINDOW_SERVER] = g->server_us != GRAPH_UNKNOWN_US;
+	t->has[WINDOW_CLIENT] = g->client_us != GRAPH_UNKNOWN_US;
+	t->has[WINDOW_NETWORK] = !g->one_sided;
+	for (unsigned i = 0; i < WINDOW_VALUES; i++)
+		if (t->has[i])
+			t->cell[i] = (uint16_t)cells_index(e->cells, t->us[i]);
+}
+
+static int count_edge_window(struct fold_edges *e, const struct graph_edge *g,
+			     const struct edge_times *t, struct entry *x)
+{
+	struct window_delta *w = x->window;
+	int err = 0;
+
+	if (!w || (uint64_t)(g->end_us - x->window_s * 1000000) >=
+			  WINDOW_SECONDS * UINT64_C(1000000)) {
+		x->window_s =
+			fold_window_s(e->fold, g->end_us, e->fb->received_us);
+		w = windows_get(fold_windows(e->fold, WINDOW_EDGES),
+				x->window_s, x->window_key);
+		if (!w)
+			return -ENOMEM;
+		x->window = w;
 	}
+	w->count++;
+	w->errors += g->failed;
+	for (unsigned i = 0; i < WINDOW_VALUES; i++) {
+		if (!t->has[i])
+			continue;
+		w->sum[i] += t->us[i];
+		err |= fold_add_window_cell(e->fold, &w->span[i], t->cell[i]);
+	}
+	return err;
 }
 
 /* Marks the batch's slots as having counted it. */
@@ -247,8 +309,7 @@ static void end_entries(struct fold_edges *e)
 
 			if (!(x->due >> v & 1))
 				continue;
-			s = series_at(fold_series(e->fold, e->first + v),
-				      x->slot[v]);
+			s = x->slot[v];
 			s->log_id = e->fb->log_id;
 			s->active_us = e->fb->received_us;
 			s->dirty = true;
@@ -260,26 +321,29 @@ static void end_entries(struct fold_edges *e)
 static int count_edge(void *arg, const struct graph_edge *g)
 {
 	struct fold_edges *e = arg;
+	struct edge_times t;
 	struct entry *x;
 	int err = find_entry(e, g, &x);
 
 	if (err < 0)
 		return err;
-	for (size_t v = 0; v < e->n_views && !err; v++) {
-		const struct view *view = fold_view(e->fold, e->first + v);
-		struct series_slot *s;
+	read_edge(e, g, &t);
+	for (uint32_t left = x->due; left && !err; left &= left - 1) {
+		unsigned v = (unsigned)__builtin_ctz(left);
+		enum view_source source = e->source[v];
+		struct series_slot *s = x->slot[v];
 
-		if (!(x->due >> v & 1))
-			continue;
-		s = series_at(fold_series(e->fold, e->first + v), x->slot[v]);
 		s->count++;
-		if (view->kind == VIEW_COUNTER) {
+		if (!e->histogram[v]) {
 			s->sum++;
 			continue;
 		}
-		s->sum = sums_add(s->sum, value_of(g, view->source));
-		err = fold_add_us(e->fold, &s->span, value_of(g, view->source));
+		s->sum = sums_add(s->sum, t.us[source - VIEW_EDGE_SERVER]);
+		err = fold_add_cell(e->fold, &s->span,
+				    t.cell[source - VIEW_EDGE_SERVER]);
 	}
+	if (!err && e->windows_on)
+		err = count_edge_window(e, g, &t, x);
 	return err;
 }
 
@@ -300,6 +364,7 @@ int fold_edges_batch(struct fold_edges *e, const struct fold_input *fb,
 		e->n = 0;
 	}
 	e->fb = fb;
+	e->windows_on = fold_counts_windows(e->fold);
 	err = graph_join_batch(e->graph, &gb);
 	end_entries(e);
 	return err;

@@ -128,6 +128,11 @@ static __attribute__((noinline)) uint32_t find_bin(struct fold *f,
 	return (uint32_t)b->n++;
 }
 
+int64_t fold_window_s(const struct fold *f, int64_t end_us, int64_t received_us)
+{
+	return window_start_s(end_us, received_us, f->future_us, f->past_us);
+}
+
 static inline bool in_window(int64_t window_us, int64_t end_us)
 {
 	return (uint64_t)end_us - (uint64_t)window_us < (uint64_t)WINDOW_US;
@@ -392,6 +397,22 @@ int fold_prepare(struct fold *f, const struct batch *b, int64_t received_us,
 		       b->series.n * f->slowest->n_groups *
 			       sizeof(*f->bins.best));
 	return -ENOMEM;
+}
+
+void fold_prepared_range(const struct fold_prepared *p, int64_t *first_s,
+			 int64_t *last_s)
+{
+	*first_s = *last_s = -1;
+	for (size_t i = 0; i < p->n_bins; i++) {
+		int64_t at = p->bin[i].window_us / 1000000;
+
+		if (p->bin[i].window_us == INT64_MIN)
+			continue;
+		if (*first_s < 0 || at < *first_s)
+			*first_s = at;
+		if (at > *last_s)
+			*last_s = at;
+	}
 }
 
 void fold_forget(struct fold *f)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fnmatch.h>
+#include <string.h>
 
 #include "aggregator/fold/fold_state.h"
 
@@ -51,13 +52,13 @@ static int intern_filtered(struct fold *f, const struct labels_row *lr)
  * error, and whether its durations are unknown.
  */
 #define AT_WINDOW(f) ((f)->n_views)
-#define AT_VIEWS(f) ((f)->n_views + 1)
-#define AT_ERROR(f) ((f)->n_views + 2)
-#define AT_UNTIMED(f) ((f)->n_views + 3)
+#define AT_VIEWS(f) ((f)->n_views + FOLD_ROW_WINDOWS)
+#define AT_ERROR(f) (AT_VIEWS(f) + 1)
+#define AT_UNTIMED(f) (AT_VIEWS(f) + 2)
 
 size_t fold_row_words(size_t n_views)
 {
-	return n_views + 4;
+	return n_views + FOLD_ROW_WINDOWS + 3;
 }
 
 /* Finds or makes the slots of a label set that is not in the cache. */
@@ -77,10 +78,12 @@ static int resolve_slots(struct fold *f, const struct labels_row *lr,
 		slot[v] = (uint32_t)at;
 		views |= UINT32_C(1) << v;
 	}
-	at = series_resolve(&f->window_series, lr->label, now_us);
-	if (at < 0)
-		return (int)at;
-	slot[AT_WINDOW(f)] = (uint32_t)at;
+	for (unsigned i = FOLD_ROW_WINDOWS; i-- > 0;) {
+		at = series_resolve(&f->window_series[i], lr->label, now_us);
+		if (at < 0)
+			return (int)at;
+		slot[AT_WINDOW(f) + i] = (uint32_t)at;
+	}
 	slot[AT_VIEWS(f)] = views;
 	slot[AT_ERROR(f)] = lr->error;
 	slot[AT_UNTIMED(f)] = lr->untimed;
@@ -110,7 +113,7 @@ int fold_find_row(struct fold *f, const struct fold_input *fb, size_t i,
 		err = resolve_row(f, i, fb->received_us, &slot);
 	if (err < 0)
 		return err;
-	r->window_key = slot[AT_WINDOW(f)];
+	memcpy(r->window_key, slot + AT_WINDOW(f), sizeof(r->window_key));
 	r->error = slot[AT_ERROR(f)];
 	r->untimed = slot[AT_UNTIMED(f)];
 	r->n = 0;

@@ -140,13 +140,21 @@ int fold_add(struct fold *f, enum fold_measure m, struct span **ref,
 	return err;
 }
 
-int fold_add_us(struct fold *f, struct span **ref, uint64_t us)
+int fold_add_window_cell(struct fold *f, struct span **ref, unsigned cell)
+{
+	struct span *s = *ref;
+
+	if (!s || cell - s->first >= s->n)
+		return fold_add(f, MEASURE_DURATION, ref, cell, 1);
+	s->count[cell - s->first]++;
+	return 0;
+}
+
+int fold_add_cell(struct fold *f, struct span **ref, unsigned cell)
 {
 	int err = fold_own_span(f, ref);
 
-	return err < 0 ? err
-		       : fold_add(f, MEASURE_DURATION, ref,
-				  cells_index(&f->seconds, us), 1);
+	return err < 0 ? err : fold_add_window_cell(f, ref, cell);
 }
 
 int fold_add_events(struct fold *f, enum fold_measure m, struct span **ref,
@@ -170,6 +178,42 @@ int fold_add_events(struct fold *f, enum fold_measure m, struct span **ref,
 			at = e[i].cell[m] - first;
 		}
 		s->count[at]++;
+	}
+	return 0;
+}
+
+int fold_add_durations(struct fold *f, struct span **a, struct span **b,
+		       const struct fold_counted *e, size_t n)
+{
+	struct span *x = *a, *y = *b;
+	unsigned x_first = x ? x->first : 0, x_cells = x ? x->n : 0;
+	unsigned y_first = y ? y->first : 0, y_cells = y ? y->n : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned cell = e[i].cell[MEASURE_DURATION];
+
+		if (__builtin_expect(cell - x_first >= x_cells ||
+					     cell - y_first >= y_cells,
+				     0)) {
+			int err = 0;
+
+			if (cell - x_first >= x_cells)
+				err = widen_for(f, MEASURE_DURATION, a, e + i,
+						n - i);
+			if (!err && cell - y_first >= y_cells)
+				err = widen_for(f, MEASURE_DURATION, b, e + i,
+						n - i);
+			if (err < 0)
+				return err;
+			x = *a;
+			y = *b;
+			x_first = x->first;
+			x_cells = x->n;
+			y_first = y->first;
+			y_cells = y->n;
+		}
+		x->count[cell - x_first]++;
+		y->count[cell - y_first]++;
 	}
 	return 0;
 }

@@ -2,6 +2,7 @@
 #ifndef AGGREGATOR_FOLD_FOLD_STATE_H
 #define AGGREGATOR_FOLD_FOLD_STATE_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -78,17 +79,22 @@ struct fold_bins {
 	int64_t *end_us;
 };
 
+/* Kinds of windows that a row counts in: its requests, and its instance's. */
+#define FOLD_ROW_WINDOWS 2
+static_assert(WINDOW_REQUESTS == 0 && WINDOW_INSTANCES == 1,
+	      "they are the first");
+
 /* One row of the batch's series table while it is counted. */
 struct fold_row {
 	uint32_t bin; /* its first bin, which is also the row's number */
-	uint32_t window_key;
+	uint32_t window_key[FOLD_ROW_WINDOWS];
 	bool error;
 	bool untimed; /* its durations count nowhere */
 	bool exemplars; /* some view keeps exemplars */
 	unsigned n; /* number of slots that count the row */
 	uint8_t view[VIEWS_MAX];
 	struct series_slot *slot[VIEWS_MAX];
-	struct window_delta *window; /* for the row's first bin */
+	struct window_delta *window[FOLD_ROW_WINDOWS]; /* of its first bin */
 };
 
 /*
@@ -124,8 +130,8 @@ struct fold {
 	uint32_t filtered; /* bit 1 << label: some view filters by it */
 	struct intern *intern;
 	struct labels *labels;
-	struct series window_series;
-	struct windows *windows;
+	struct series window_series[WINDOW_KINDS];
+	struct windows *windows[WINDOW_KINDS];
 	bool windows_on; /* false: stored windows include this batch already */
 	uint64_t windows_loaded;
 	uint64_t future_us, past_us, clamped;
@@ -134,6 +140,7 @@ struct fold {
 	uint32_t turn; /* its number since the start, to compare with slots' */
 	struct slowest *slowest;
 	const struct fold_prepared *now;
+	struct window_delta *instance; /* the window counted in last */
 	struct fold_row row[FOLD_BLOCK];
 
 	/* Batches that are prepared but not counted yet. */
@@ -171,6 +178,10 @@ int fold_add(struct fold *f, enum fold_measure m, struct span **ref,
 /* Adds measure m of n events to such a span. -ENOMEM. */
 int fold_add_events(struct fold *f, enum fold_measure m, struct span **ref,
 		    const struct fold_counted *e, size_t n);
+
+/* Adds the durations of n events to two spans that no snapshot has. -ENOMEM. */
+int fold_add_durations(struct fold *f, struct span **a, struct span **b,
+		       const struct fold_counted *e, size_t n);
 
 /* --- fold_events.c --- */
 

@@ -33,7 +33,8 @@ int windows_new(struct windows **out)
 void windows_clear(struct windows *w)
 {
 	for (size_t i = 0; i < w->n; i++)
-		free(windows_at(w, i)->span);
+		for (unsigned k = 0; k < WINDOW_VALUES; k++)
+			free(windows_at(w, i)->span[k]);
 	while (w->n_chunks > KEEP_CHUNKS)
 		free(w->chunk[--w->n_chunks]);
 	w->n = 0;

@@ -7,6 +7,7 @@
 
 #include "aggregator/series/cells.h"
 #include "aggregator/series/span.h"
+#include "proto/limits.h"
 
 /*
  * Counts per window of WINDOW_SECONDS and label set, since windows were last
@@ -15,13 +16,50 @@
  * belongs to the window in which it ended. Not locked: the engine's thread owns
  * it.
  */
+
+/* What a window counts, and its label set. Numbers are in the store. */
+enum window_kind {
+	WINDOW_REQUESTS, /* job, role, method, route, status, error */
+	WINDOW_INSTANCES, /* job, instance, role */
+	WINDOW_EDGES, /* client, server, connection_type: of the graph */
+	WINDOW_KINDS,
+};
+
+/* Places of the sums and histograms. */
+enum window_value {
+	WINDOW_DURATION = 0, /* µs; requests and instances */
+	WINDOW_REQUEST_BYTES = 1, /* a sum only */
+	WINDOW_RESPONSE_BYTES = 2, /* a sum only */
+	WINDOW_SERVER = 0, /* µs; edges */
+	WINDOW_CLIENT = 1,
+	WINDOW_NETWORK = 2,
+	WINDOW_VALUES = 3,
+};
+
 struct window_delta {
 	int64_t start_s;
-	uint32_t key; /* the label set: a slot of the window series */
+	uint32_t key; /* the label set: a slot of the kind's series */
 	uint64_t count, errors;
-	uint64_t duration_sum_us, request_bytes_sum, response_bytes_sum;
-	struct span *span; /* duration cells; NULL: none yet */
+	uint64_t sum[WINDOW_VALUES];
+	struct span *span[WINDOW_VALUES]; /* duration cells; NULL: none yet */
 };
+
+/*
+ * The start of the window that an event counts in: that of its end, or of its
+ * arrival if that is further away than future_us or past_us.
+ */
+static inline int64_t window_start_s(int64_t end_us, int64_t received_us,
+				     uint64_t future_us, uint64_t past_us)
+{
+	if (end_us < 0)
+		end_us = 0;
+	if ((end_us > received_us &&
+	     (uint64_t)(end_us - received_us) > future_us) ||
+	    (end_us < received_us &&
+	     (uint64_t)(received_us - end_us) > past_us))
+		end_us = received_us;
+	return end_us / (WINDOW_SECONDS * INT64_C(1000000)) * WINDOW_SECONDS;
+}
 
 struct windows;
 

@@ -176,6 +176,7 @@ static int tell(struct graph *g, const struct graph_batch *gb,
 		.one_sided = !client || !server,
 		.client_us = GRAPH_UNKNOWN_US,
 		.server_us = GRAPH_UNKNOWN_US,
+		.end_us = server ? server->end_us : client->end_us,
 	};
 
 	if (client) {

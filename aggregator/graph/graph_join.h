@@ -65,6 +65,7 @@ struct graph_edge {
 	bool failed; /* an error on either side */
 	bool one_sided;
 	uint64_t client_us, server_us; /* durations, or GRAPH_UNKNOWN_US */
+	int64_t end_us; /* of the server's side, else of the client's */
 };
 
 /* Called per edge. Returns 0, or -ENOMEM, which ends the batch. */

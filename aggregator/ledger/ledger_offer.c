@@ -53,7 +53,8 @@ static void take_gap(struct ledger_totals *t, uint64_t batches)
 {
 	uint64_t explained = t->counted + t->gap_requests +
 			     t->dropped[LOSS_OUTBOX] +
-			     t->dropped[LOSS_REFUSED] - t->told_late;
+			     t->dropped[LOSS_REFUSED] +
+			     t->dropped[LOSS_STOPPED] - t->told_late;
 
 	t->gap_batches = sums_add(t->gap_batches, batches);
 	if (batches > 0 && explained < t->packed)

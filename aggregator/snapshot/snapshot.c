@@ -81,6 +81,25 @@ static int copy_worst(struct snapshot_taken *t, struct snapshot_raw_view *raw,
 	return raw->worst_job ? 0 : -ENOMEM;
 }
 
+static int copy_askers(struct snapshot_taken *t, struct snapshot_raw_view *raw,
+		       const struct top_denied *d)
+{
+	raw->n_askers = 0;
+	raw->askers = snapshot_memory(t, d->n, sizeof(*raw->askers));
+	if (!raw->askers)
+		return -ENOMEM;
+	for (unsigned i = 0; d->asker && i < d->n; i++) {
+		char *job = take_text(t, d->asker[i].name);
+
+		if (!job)
+			return -ENOMEM;
+		raw->askers[raw->n_askers++] =
+			(struct snapshot_asker){ .job = job,
+						 .sets = d->asker[i].sets };
+	}
+	return 0;
+}
+
 static int copy_view(struct snapshot_taken *t, struct snapshot_raw_view *raw,
 		     const struct series *s)
 {
@@ -102,6 +121,8 @@ static int copy_view(struct snapshot_taken *t, struct snapshot_raw_view *raw,
 	}
 	memcpy(raw->sketch, s->sketch, sizeof(s->sketch));
 	memcpy(raw->values, s->values, s->n_keys * sizeof(*s->values));
+	if (copy_askers(t, raw, &s->askers) < 0)
+		return -ENOMEM;
 	return copy_worst(t, raw, top_denied_worst(&s->askers));
 }
 
@@ -164,6 +185,7 @@ static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
 	memcpy(out->counters, sum.counters, sizeof(out->counters));
 	take_off(&out->dropped[LOSS_OUTBOX], &sum.told_late);
 	take_off(&out->dropped[LOSS_REFUSED], &sum.told_late);
+	take_off(&out->dropped[LOSS_STOPPED], &sum.told_late);
 	out->dropped_sequence_gap = sum.gap_requests;
 	out->dropped_expired = sum.expired_requests;
 	out->batches = sum.batches;
@@ -350,6 +372,7 @@ static int enter(struct snapshot_taken *t, struct snapshot_source *src)
 	else
 		src->oldest = &t->live;
 	src->newest = &t->live;
+	t->is_live = true;
 	t->pub.locked_ns = clock_mono_ns() - start;
 	unlock_as_snapshot(src);
 	return err;
@@ -427,6 +450,30 @@ const struct snapshot *snapshot_open(struct snapshot_source *src)
 	return &t->pub;
 }
 
+const struct snapshot *snapshot_open_agents(struct snapshot_source *src)
+{
+	struct snapshot_taken *t = calloc(1, sizeof(*t));
+	uint64_t start;
+	int err;
+
+	if (!t)
+		return NULL;
+	t->source = src;
+	lock_as_snapshot(src);
+	start = clock_mono_ns();
+	err = copy_agents(t, src);
+	t->pub.engine = src->counters;
+	t->pub.locked_ns = clock_mono_ns() - start;
+	unlock_as_snapshot(src);
+	if (err < 0) {
+		free_taken(t);
+		return NULL;
+	}
+	t->pub.ready = src->ready(src->arg, t->pub.not_ready_why,
+				  sizeof(t->pub.not_ready_why));
+	return &t->pub;
+}
+
 const struct snapshot *snapshot_take(struct snapshot_source *src)
 {
 	const struct snapshot *s = snapshot_open(src);
@@ -466,6 +513,7 @@ void snapshot_rele(const struct snapshot *s)
 	if (!s)
 		return;
 	t = taken_of(s);
-	leave(t);
+	if (t->is_live)
+		leave(t);
 	free_taken(t);
 }

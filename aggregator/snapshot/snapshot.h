@@ -53,6 +53,12 @@ struct snapshot_values {
 	uint64_t demand; /* estimated distinct values, granted or not */
 };
 
+/* A service that asked a view for label sets beyond its budget. */
+struct snapshot_asker {
+	const char *job;
+	uint64_t sets; /* estimated */
+};
+
 struct snapshot_view {
 	const struct view *view;
 	size_t n;
@@ -64,6 +70,9 @@ struct snapshot_view {
 	/* The job with the most label sets beyond the budget; or NULL. */
 	const char *worst_job;
 	uint64_t worst_job_sets;
+	/* All of these services, those that asked for most sets first. */
+	size_t n_askers;
+	const struct snapshot_asker *askers;
 };
 
 /* One pair of job and instance, for target_info. */
@@ -164,6 +173,8 @@ struct snapshot_source;
 const struct snapshot *snapshot_take(struct snapshot_source *src);
 /* The same, but the caller must load() each view that it reads. */
 const struct snapshot *snapshot_open(struct snapshot_source *src);
+/* Only agents, engine and ready: no views, no targets. Cheap. */
+const struct snapshot *snapshot_open_agents(struct snapshot_source *src);
 void snapshot_rele(const struct snapshot *s); /* NULL is fine */
 
 #endif /* AGGREGATOR_SNAPSHOT_SNAPSHOT_H */

@@ -33,6 +33,8 @@ struct snapshot_raw_view {
 	struct series_values *values; /* without seen, the engine's */
 	const char *worst_job; /* NULL: none */
 	uint64_t worst_job_sets;
+	size_t n_askers;
+	struct snapshot_asker *askers;
 };
 
 /* Memory that lives as long as the snapshot. */
@@ -44,6 +46,7 @@ struct snapshot_block {
 struct snapshot_taken {
 	struct snapshot pub; /* first, as taken_of() casts it back */
 	struct snapshot_source *source;
+	bool is_live; /* registered: it shares spans */
 	struct snapshot_live live;
 	struct snapshot_block *blocks;
 	struct snapshot_block *loaded; /* freed by unload() */

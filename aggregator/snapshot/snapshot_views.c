@@ -230,6 +230,33 @@ static size_t leave_idle_out(struct snapshot_source *src,
 	return kept;
 }
 
+/* What build_view() will find, without the work of it. */
+static void count_series(struct snapshot_source *src,
+			 const struct snapshot_raw_view *raw,
+			 struct snapshot_view *out)
+{
+	uint64_t idle_s = atomic_load(&src->series_idle_s);
+	int64_t before_us = clock_real_us() - (int64_t)idle_s * 1000000;
+
+	for (uint32_t i = 0; i < raw->n; i++) {
+		if (i == SERIES_OVERFLOW && raw->slot[i].count == 0)
+			continue;
+		if (idle_s && raw->slot[i].active_us < before_us)
+			out->idle++;
+		else
+			out->n++;
+	}
+}
+
+static int compare_askers(const void *pa, const void *pb)
+{
+	const struct snapshot_asker *a = pa, *b = pb;
+
+	if (a->sets != b->sets)
+		return a->sets > b->sets ? -1 : 1;
+	return strcmp(a->job, b->job);
+}
+
 int snapshot_begin_view(struct snapshot_taken *t, size_t view)
 {
 	struct snapshot_raw_view *raw = &t->raw[view];
@@ -239,6 +266,10 @@ int snapshot_begin_view(struct snapshot_taken *t, size_t view)
 	out->demand = sketch_estimate(raw->sketch, SERIES_SKETCH_BITS);
 	out->worst_job = raw->worst_job;
 	out->worst_job_sets = raw->worst_job_sets;
+	qsort(raw->askers, raw->n_askers, sizeof(*raw->askers), compare_askers);
+	out->askers = raw->askers;
+	out->n_askers = raw->n_askers;
+	count_series(t->source, raw, out);
 	out->overflowed = raw->n ? raw->slot[SERIES_OVERFLOW].count : 0;
 	return build_values(t, raw, out);
 }

@@ -8,7 +8,6 @@
 
 #include "aggregator/graph/graph_join.h"
 #include "aggregator/store/checkpoint_state.h"
-#include "aggregator/store/durations.h"
 #include "common/log.h"
 #include "common/varint.h"
 #include "proto/batch.h"
@@ -47,6 +46,8 @@ void checkpoint_free(struct checkpoint *c)
 	buf_fini(&c->labels);
 	buf_fini(&c->state);
 	buf_fini(&c->graph);
+	buf_fini(&c->pack);
+	free(c->sorted);
 	free(c);
 }
 
@@ -229,70 +230,6 @@ int checkpoint_step(struct checkpoint *c, uint64_t now, unsigned max)
 	return err < 0 ? err : put_views(c);
 }
 
-static int put_window_keys(struct checkpoint *c)
-{
-	const struct series *s = fold_window_series(c->fold);
-	int err = 0;
-
-	for (uint32_t i = c->keys_stored; i < s->n && !err; i++) {
-		const struct interned *const *label = series_labels(s, i);
-		const char *value[STORE_WINDOW_LABELS];
-
-		static_assert(STORE_WINDOW_LABELS == FOLD_WINDOW_LABELS,
-			      "the store has a column for each label");
-		for (size_t k = 0; k < STORE_WINDOW_LABELS; k++)
-			value[k] = label[k] ? label[k]->text : NULL;
-		err = store_put_window_key(c->store, i, value);
-	}
-	c->next_keys = s->n;
-	return err;
-}
-
-static size_t native_buckets(const struct cells *cells, const struct span *s,
-			     struct store_bucket out[DURATIONS_MAX])
-{
-	size_t n = 0;
-
-	for (unsigned i = 0; s && i < s->n; i++) {
-		unsigned cell = s->first + i;
-		int native = cell == 0 ? BUCKET_ZERO : cells->native[cell];
-
-		if (s->count[i] == 0)
-			continue;
-		if (n == 0 || out[n - 1].native != native) {
-			out[n].native = native;
-			out[n++].count = 0;
-		}
-		out[n - 1].count += s->count[i];
-	}
-	return n;
-}
-
-int checkpoint_windows(struct checkpoint *c, uint64_t now)
-{
-	const struct cells *cells = fold_duration_cells(c->fold);
-	struct windows *w = fold_windows(c->fold);
-	struct store_bucket bucket[DURATIONS_MAX];
-	int err = put_window_keys(c);
-
-	for (size_t i = 0; i < windows_count(w) && !err; i++) {
-		const struct window_delta *d = windows_at(w, i);
-
-		err = store_add_window(c->store, d, bucket,
-				       native_buckets(cells, d->span, bucket));
-	}
-	buf_reset(&c->state);
-	varint_put(&c->state, now);
-	if (!err)
-		err = c->state.err;
-	if (!err)
-		err = store_put_state(c->store, STATE_WINDOWS, c->state.data,
-				      c->state.len);
-	c->flushing = true;
-	c->next_window_mark = now;
-	return err;
-}
-
 void checkpoint_committed(struct checkpoint *c)
 {
 	for (size_t i = 0; i < c->n_written; i++)
@@ -315,9 +252,11 @@ void checkpoint_committed(struct checkpoint *c)
 		c->rounds++;
 	}
 	if (c->flushing) {
-		windows_clear(fold_windows(c->fold));
+		for (unsigned kind = 0; kind < WINDOW_KINDS; kind++) {
+			windows_clear(fold_windows(c->fold, kind));
+			c->keys_stored[kind] = c->next_keys[kind];
+		}
 		c->window_mark = c->next_window_mark;
-		c->keys_stored = c->next_keys;
 	}
 	c->finishing = c->flushing = false;
 }

@@ -20,7 +20,7 @@ struct checkpoint {
 	uint64_t *view_mark; /* by view: committed watermark */
 	uint64_t window_mark; /* committed watermark of the windows */
 	uint64_t ledger_mark; /* committed watermark of the ledger */
-	uint32_t keys_stored; /* window label sets in the store */
+	uint32_t keys_stored[WINDOW_KINDS]; /* window label sets in the store */
 
 	bool fold_all;
 	bool active; /* a round is under way */
@@ -40,10 +40,13 @@ struct checkpoint {
 	uint32_t next_slot;
 	bool finishing, flushing;
 	uint64_t next_window_mark, next_ledger_mark;
-	uint32_t next_keys;
+	uint32_t next_keys[WINDOW_KINDS];
 
 	struct buf labels, state;
 	struct buf graph; /* saved when the round began */
+	struct buf pack; /* of a window */
+	struct window_delta **sorted; /* of a kind */
+	size_t sorted_cap;
 	/* While loading, by seconds: stored cell to current; NULL: the same. */
 	uint16_t *cell_of[2];
 	size_t stored_cells[2];

@@ -27,7 +27,10 @@ size_t durations_decode(const void *data, size_t len, struct store_bucket *out,
 		return 0;
 	r.end = r.at + len;
 	while (r.at < r.end && n < max) {
-		native += varint_get_signed(&r);
+		/* A damaged step may be of any size: adding wraps, and is seen.
+		 */
+		native = (int64_t)((uint64_t)native +
+				   (uint64_t)varint_get_signed(&r));
 		out[n].count = varint_get(&r);
 		if (r.bad || native < BUCKET_ZERO ||
 		    native > BUCKET_NATIVE_SECONDS_MAX)

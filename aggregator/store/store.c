@@ -9,39 +9,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "aggregator/store/durations.h"
 #include "aggregator/store/migrations.h"
 #include "aggregator/store/store_sql.h"
 #include "aggregator/store/store_wal.h"
 #include "common/log.h"
-
-/* SQL function durations_add(a, b): the sum of two sparse histograms. */
-static void sql_durations_add(sqlite3_context *ctx, int argc,
-			      sqlite3_value **argv)
-{
-	struct store *st = sqlite3_user_data(ctx);
-	struct buf out = { 0 };
-	size_t len;
-	void *data;
-
-	(void)argc;
-	st->merged++;
-	durations_add(&out, sqlite3_value_blob(argv[0]),
-		      (size_t)sqlite3_value_bytes(argv[0]),
-		      sqlite3_value_blob(argv[1]),
-		      (size_t)sqlite3_value_bytes(argv[1]));
-	if (out.err) {
-		buf_fini(&out);
-		sqlite3_result_error_nomem(ctx);
-		return;
-	}
-	data = buf_take(&out, &len);
-	if (!data) {
-		sqlite3_result_error_nomem(ctx);
-		return;
-	}
-	sqlite3_result_blob64(ctx, data, len, free);
-}
 
 /*
  * Adds the columns of target that this version has more than the one that made
@@ -155,13 +126,12 @@ static int open_db(struct store *st)
 		return store_sql_fail(st, rc);
 	sqlite3_extended_result_codes(st->db, 1);
 	sqlite3_busy_timeout(st->db, 5000);
-	rc = sqlite3_create_function(st->db, "durations_add", 2,
-				     SQLITE_UTF8 | SQLITE_DETERMINISTIC, st,
-				     sql_durations_add, NULL, NULL);
-	if (rc == SQLITE_OK)
-		rc = store_sql_add_checksum(st->db);
-	if (rc != SQLITE_OK)
-		return store_sql_fail(st, rc);
+	err = store_sql_functions(st);
+	rc = store_sql_add_checksum(st->db);
+	if (!err && rc != SQLITE_OK)
+		err = store_sql_fail(st, rc);
+	if (err < 0)
+		return err;
 	err = setup(st);
 	if (!err)
 		err = check_database(st);
@@ -284,11 +254,6 @@ int store_set_aside(struct store **store, const char *why)
 		*store = NULL;
 	}
 	return err;
-}
-
-uint64_t store_merged_windows(const struct store *st)
-{
-	return st->merged;
 }
 
 const char *store_path(const struct store *st)

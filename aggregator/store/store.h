@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "aggregator/fold/window.h"
+#include "aggregator/store/pack.h"
 #include "proto/batch.h"
 
 /*
@@ -18,7 +20,6 @@
 struct ledger_state;
 struct ledger_agent;
 struct batch_info;
-struct window_delta;
 
 /* --- writer: the engine's thread --- */
 
@@ -51,9 +52,10 @@ enum store_table {
 	STORE_SERIES,
 	STORE_TARGET,
 	STORE_STATE,
+	STORE_WINDOW, /* and its keys */
 	STORE_TABLES,
 };
-/* How many rows loading has found and left out; for the log, batches. */
+/* How many rows were found and left out; for the log, batches. */
 uint64_t store_damaged(const struct store *st, enum store_table table);
 void store_note_damage(struct store *st, enum store_table table, uint64_t rows,
 		       const char *what);
@@ -92,6 +94,8 @@ struct store_log {
 	uint64_t id; /* ascending */
 	int64_t received_us;
 	uint64_t requests;
+	/* Windows that its events ended in; -1: not known. */
+	int64_t first_s, last_s;
 	const void *data;
 	size_t len;
 	bool damaged; /* only with store_each_log(): data must not be used */
@@ -138,20 +142,41 @@ int store_put_series(struct store *st, const struct store_series *row);
 int store_put_target(struct store *st,
 		     const char *const value[STORE_TARGET_FIELDS]);
 #define STORE_WINDOW_LABELS 6
-int store_put_window_key(struct store *st, uint32_t id,
+/* The label values that a key of this kind stands for; the rest is NULL. */
+int store_put_window_key(struct store *st, enum window_kind kind, uint32_t id,
 			 const char *const value[STORE_WINDOW_LABELS]);
-/*
- * Adds d and the n durations to the window's row, which is made if need be.
- * durations: native buckets over seconds (BUCKET_ZERO for 0), ascending.
- */
+
+/* A bucket of a sparse histogram: native, over seconds, BUCKET_ZERO for 0. */
 struct store_bucket {
 	int32_t native;
 	uint64_t count;
 };
-int store_add_window(struct store *st, const struct window_delta *d,
-		     const struct store_bucket *durations, size_t n);
-/* How many store_add_window() calls found a row, since store_open(). */
-uint64_t store_merged_windows(const struct store *st);
+
+/* What was counted in one window since the last flush, as a pack. */
+struct store_delta {
+	enum window_kind kind;
+	int64_t start_s;
+	uint64_t rows;
+	const void *data;
+	size_t len;
+};
+int store_put_delta(struct store *st, const struct store_delta *d);
+
+/* Windows are kept per 10 s, per minute and per hour. */
+#define STORE_TIERS 3
+extern const uint32_t store_tiers[STORE_TIERS]; /* in seconds, ascending */
+
+/*
+ * Adds the deltas of windows before before_s to the packs of every tier, about
+ * max_bytes of them; more tells whether some are left.
+ */
+struct store_packed {
+	size_t bytes;
+	int64_t rows; /* by which the rows of requests per 10 s grew */
+	bool more;
+};
+int store_pack(struct store *st, int64_t before_s, size_t max_bytes,
+	       struct store_packed *out);
 int store_put_state(struct store *st, const char *name, const void *data,
 		    size_t len);
 
@@ -165,7 +190,12 @@ struct store_expired {
 };
 int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
 		     unsigned max, struct store_expired *out);
-int store_expire_windows(struct store *st, int64_t before_s, unsigned max);
+/*
+ * Deletes at most max packs per kind of a tier (index of store_tiers), and sets
+ * *rows to the rows of requests per 10 s that were in them. Returns how many.
+ */
+int store_expire_windows(struct store *st, unsigned tier, int64_t before_s,
+			 unsigned max, uint64_t *rows);
 /* Returns up to this many free pages to the file system. */
 int store_vacuum(struct store *st, unsigned pages);
 
@@ -173,8 +203,9 @@ struct store_sizes {
 	uint64_t file_bytes, free_bytes;
 	uint64_t log_batches, log_bytes; /* only with count_rows */
 	uint64_t first_log_id, last_log_id;
-	uint64_t windows; /* rows; only with count_rows */
-	int64_t first_log_us, first_window_s; /* 0: none */
+	uint64_t windows; /* rows of requests per 10 s; only with count_rows */
+	int64_t first_log_us; /* 0: none */
+	int64_t first_window_s[STORE_TIERS]; /* 0: none */
 };
 int store_sizes(struct store *st, struct store_sizes *out, bool count_rows);
 
@@ -204,7 +235,8 @@ int store_each_series(struct store *st, uint32_t view, store_series_fn *fn,
 		      void *arg);
 typedef int store_strings_fn(void *arg, uint32_t id, const char *const *value);
 int store_each_target(struct store *st, store_strings_fn *fn, void *arg);
-int store_each_window_key(struct store *st, store_strings_fn *fn, void *arg);
+int store_each_window_key(struct store *st, enum window_kind kind,
+			  store_strings_fn *fn, void *arg);
 /* Sets *data to the value, malloc'd and owned by the caller. -ENOENT: none. */
 int store_get_state(struct store *st, const char *name, void **data,
 		    size_t *len);
@@ -246,6 +278,72 @@ typedef int store_window_fn(void *arg, const struct store_window *w);
  */
 int store_reader_windows(struct store_reader *r, int64_t from_s, int64_t to_s,
 			 store_window_fn *fn, void *arg);
+
+/*
+ * All that is read between begin and end is of one commit, so deltas that join
+ * their packs meanwhile are seen once. -EIO.
+ */
+int store_reader_begin(struct store_reader *r);
+void store_reader_end(struct store_reader *r);
+
+/*
+ * Calls fn for every wanted row of a kind with from_s <= start_s < to_s,
+ * ascending by start_s: packs of the tier (index of store_tiers), whose starts
+ * are multiples of its seconds, and deltas, whose starts are multiples of
+ * WINDOW_SECONDS. Several rows may be of one key and start: add them up.
+ * Returns 0, what fn returned, -EIO or -EUCLEAN. Only between begin and end.
+ */
+typedef int store_row_fn(void *arg, int64_t start_s,
+			 const struct pack_row *row);
+struct store_rows {
+	enum window_kind kind;
+	unsigned tier;
+	int64_t from_s, to_s;
+	const struct pack_wanted *wanted; /* NULL: all keys */
+	store_row_fn *fn;
+	void *arg;
+};
+int store_reader_rows(struct store_reader *r, const struct store_rows *q);
+
+/* The oldest start of a tier; INT64_MAX: none. Only between begin and end. */
+int store_reader_first(struct store_reader *r, enum window_kind kind,
+		       unsigned tier, int64_t *start_s);
+
+/*
+ * Label sets by key, read once: update reads the new ones. key returns
+ * STORE_WINDOW_LABELS values, NULL for absent ones; NULL: no such key. They
+ * stay until the reader is closed. -ENOMEM, -EIO.
+ */
+int store_reader_update_keys(struct store_reader *r, enum window_kind kind);
+uint32_t store_reader_keys(const struct store_reader *r, enum window_kind kind);
+const char *const *store_reader_key(const struct store_reader *r,
+				    enum window_kind kind, uint32_t id);
+
+/*
+ * Ids of the log's rows that have events in windows with from_s <= start_s <
+ * to_s, newest first, from the row with the batch up_to on. *ids is malloc'd
+ * and the caller's. -EIO, -ENOMEM.
+ */
+int store_reader_log_ids(struct store_reader *r, int64_t from_s, int64_t to_s,
+			 uint64_t up_to, uint64_t **ids, size_t *n);
+/*
+ * Goes to the row with this batch, or to the first after it; next then returns
+ * 1 and the row's batches in turn, 0 at its end. What it borrows stays until
+ * store_reader_log_done(), which must follow. -ENOENT, -EIO.
+ */
+int store_reader_log(struct store_reader *r, uint64_t id);
+int store_reader_log_next(struct store_reader *r, struct store_log *batch);
+void store_reader_log_done(struct store_reader *r);
+/* Ids of the oldest and the newest batch, and when the oldest came. 0: none. */
+struct store_log_bounds {
+	uint64_t first, last;
+	int64_t first_us;
+};
+int store_reader_log_bounds(struct store_reader *r,
+			    struct store_log_bounds *out);
+
+/* A histogram of a row as cells; cell has room for DURATIONS_MAX. */
+size_t store_reader_cells(const struct pack_hist *h, struct store_cell *cell);
 
 /*
  * Returns the q-quantile (0..1) in µs of cells (ascending by upper_us),

@@ -29,10 +29,16 @@ void store_bundle_add(struct store_bundle *b, const struct store_log *row)
 	memcpy(head + 12, &requests, 8);
 	buf_append(&b->blob, head, sizeof(head));
 	buf_append(&b->blob, row->data, row->len);
+	if (b->batches == 0)
+		b->first_s = b->last_s = -1;
 	if (b->batches == 0 || row->received_us < b->first_us)
 		b->first_us = row->received_us;
 	if (b->batches == 0 || row->received_us > b->last_us)
 		b->last_us = row->received_us;
+	if (row->first_s >= 0 && (b->first_s < 0 || row->first_s < b->first_s))
+		b->first_s = row->first_s;
+	if (row->last_s > b->last_s)
+		b->last_s = row->last_s;
 	b->last_id = row->id;
 	b->requests += row->requests;
 	b->batches++;

@@ -32,6 +32,7 @@ struct store_bundle {
 	struct buf blob;
 	uint64_t last_id, requests, batches;
 	int64_t first_us, last_us; /* received */
+	int64_t first_s, last_s; /* windows of the events; -1: none */
 };
 
 /* The batch fits, as the next one. Else the bundle must be written first. */

@@ -141,7 +141,8 @@ void store_note_damage(struct store *st, enum store_table table, uint64_t rows,
 		       const char *what)
 {
 	static const char *const name[STORE_TABLES] = {
-		"log", "ledger", "agent", "view", "series", "target", "state",
+		"log",	  "ledger", "agent", "view",
+		"series", "target", "state", "window",
 	};
 
 	if (st->damaged[table] < SHOWN)
@@ -155,9 +156,13 @@ void store_note_damage(struct store *st, enum store_table table, uint64_t rows,
 #define DELETE_DAMAGED(table, columns)                                         \
 	"DELETE FROM " table " WHERE " STORE_SQL_IS_DAMAGED(columns)
 
+/*
+ * Rows that are left out, and windows' label sets: their numbers are in
+ * windows, so they must not mean others.
+ */
 static const struct repair {
 	enum store_table table;
-	const char *list, *remove;
+	const char *list, *mend;
 } repairs[] = {
 	{ STORE_LEDGER,
 	  SELECT_DAMAGED("ledger", "agent || ' ' || epoch", STORE_SQL_LEDGER),
@@ -171,6 +176,11 @@ static const struct repair {
 	  DELETE_DAMAGED("target", STORE_SQL_TARGET) },
 	{ STORE_STATE, SELECT_DAMAGED("state", "name", STORE_SQL_STATE),
 	  DELETE_DAMAGED("state", STORE_SQL_STATE) },
+	{ STORE_WINDOW,
+	  SELECT_DAMAGED("pack_key", "kind || ' ' || id", STORE_SQL_KEY),
+	  "UPDATE pack_key SET a = CASE id WHEN 0 THEN NULL ELSE 'damaged-' ||"
+	  " id END, b = NULL, c = NULL, d = NULL, e = NULL, f = NULL,"
+	  " sum = NULL WHERE " STORE_SQL_IS_DAMAGED(STORE_SQL_KEY) },
 };
 
 static int note_rows(struct store *st, const struct repair *r, bool *found)
@@ -202,7 +212,7 @@ int store_guard_repair(struct store *st)
 
 		err = note_rows(st, &repairs[i], &found);
 		if (!err && found)
-			err = store_sql_exec(st, repairs[i].remove);
+			err = store_sql_exec(st, repairs[i].mend);
 	}
 	/* The next view may get the number of a deleted one. */
 	if (!err && st->damaged[STORE_VIEW] > 0)

@@ -139,8 +139,10 @@ int store_each_target(struct store *st, store_strings_fn *fn, void *arg)
 	return each_strings(st, SQL_EACH_TARGET, STORE_TARGET_FIELDS, fn, arg);
 }
 
-int store_each_window_key(struct store *st, store_strings_fn *fn, void *arg)
+int store_each_window_key(struct store *st, enum window_kind kind,
+			  store_strings_fn *fn, void *arg)
 {
+	store_sql_bind_u64(st, SQL_EACH_WINDOW_KEY, 1, (uint64_t)kind);
 	return each_strings(st, SQL_EACH_WINDOW_KEY, STORE_WINDOW_LABELS, fn,
 			    arg);
 }

@@ -66,22 +66,28 @@ int store_expire_agents(struct store *st, struct store_expiry *x)
 	return err < 0 ? err : n;
 }
 
-int store_expire_windows(struct store *st, int64_t before_s, unsigned max)
-{
-	int err;
-
-	store_sql_bind_u64(st, SQL_EXPIRE_WINDOWS, 1, (uint64_t)before_s);
-	store_sql_bind_u64(st, SQL_EXPIRE_WINDOWS, 2, max);
-	err = store_sql_run(st, SQL_EXPIRE_WINDOWS);
-	return err < 0 ? err : sqlite3_changes(st->db);
-}
-
 int store_vacuum(struct store *st, unsigned pages)
 {
 	char text[64];
 
 	snprintf(text, sizeof(text), "PRAGMA incremental_vacuum(%u)", pages);
 	return store_sql_exec(st, text);
+}
+
+/* Any kind's, as all begin with the same batch. */
+static int ask_first(struct store *st, unsigned tier, int64_t *out)
+{
+	char text[128];
+	uint64_t v = 0;
+	int err;
+
+	snprintf(text, sizeof(text),
+		 "SELECT min(start_s) FROM window_pack WHERE kind = %d"
+		 " AND step_s = %u",
+		 WINDOW_REQUESTS, store_tiers[tier]);
+	err = store_sql_ask_u64(st, text, &v);
+	*out = (int64_t)v;
+	return err;
 }
 
 int store_sizes(struct store *st, struct store_sizes *out, bool count_rows)
@@ -106,8 +112,8 @@ int store_sizes(struct store *st, struct store_sizes *out, bool count_rows)
 	if (err < 0)
 		return err;
 	out->first_log_us = (int64_t)v;
-	err = store_sql_ask_u64(st, "SELECT min(start_s) FROM window", &v);
-	out->first_window_s = (int64_t)v;
+	for (unsigned t = 0; t < STORE_TIERS && !err; t++)
+		err = ask_first(st, t, &out->first_window_s[t]);
 	out->file_bytes = page * pages;
 	out->free_bytes = page * unused;
 	if (err < 0 || !count_rows)
@@ -119,7 +125,12 @@ int store_sizes(struct store *st, struct store_sizes *out, bool count_rows)
 					"SELECT sum(length(batch)) FROM log",
 					&out->log_bytes);
 	if (!err)
-		err = store_sql_ask_u64(st, "SELECT count(*) FROM window",
-					&out->windows);
+		err = store_sql_ask_u64(
+			st,
+			"SELECT (SELECT coalesce(sum(rows), 0) FROM window_pack"
+			" WHERE kind = 0 AND step_s = 10) + (SELECT"
+			" coalesce(sum(rows), 0) FROM window_delta"
+			" WHERE kind = 0)",
+			&out->windows);
 	return err;
 }

@@ -9,10 +9,6 @@
 
 #define COMMA_VALUE(name, text) ", ? AS " text
 
-/* Beyond its integers SQLite goes on with reals: min() takes the greatest. */
-#define SUM_UP(column, more)                                                   \
-	" " column " = min(" column " + " more ", 9223372036854775807),"
-
 #define SELECT_LEDGER                                                          \
 	"SELECT agent, epoch, sequence, seen_us, skew_us, totals, log_id"      \
 	" FROM ledger"
@@ -25,9 +21,9 @@ static const char *const sql[STATEMENTS] = {
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
 	[SQL_PUT_LOG] = "INSERT INTO log (id, received_us, agent, epoch,"
-			" sequence, requests, batch, batches, sum)"
-			" VALUES (?1, ?2, '', 0, 0, ?3, ?4, ?5,"
-			" checksum(?1, ?2, ?3, ?4, ?5))",
+			" sequence, requests, batch, batches, first_s, last_s,"
+			" sum) VALUES (?1, ?2, '', 0, 0, ?3, ?4, ?5, ?6, ?7,"
+			" checksum(?1, ?2, ?3, ?4, ?5, ?6, ?7))",
 	[SQL_PUT_LEDGER] = "INSERT INTO ledger (agent, epoch, sequence,"
 			   " seen_us, skew_us, totals, log_id, sum)"
 			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,"
@@ -69,19 +65,33 @@ static const char *const sql[STATEMENTS] = {
 		" SELECT *, checksum(" STORE_SQL_TARGET ") FROM"
 		" (SELECT ?1 AS job, ?2 AS instance, ?3 AS node" RESOURCE_ATTRIBUTES(
 			COMMA_VALUE) ")",
-	[SQL_PUT_WINDOW_KEY] = "INSERT OR REPLACE INTO window_key (id, job,"
-			       " role, method, route, status, error)"
-			       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-	[SQL_ADD_WINDOW] =
-		"INSERT INTO window (start_s, key, count, errors,"
-		" duration_sum_us, request_bytes_sum, response_bytes_sum,"
-		" durations) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-		" ON CONFLICT DO UPDATE SET" SUM_UP("count", "?3") SUM_UP(
-			"errors", "?4") SUM_UP("duration_sum_us",
-					       "?5") SUM_UP("request_bytes_sum",
-							    "?6")
-			SUM_UP("response_bytes_sum",
-			       "?7") " durations = durations_add(durations, ?8)",
+	[SQL_PUT_WINDOW_KEY] =
+		"INSERT OR REPLACE INTO pack_key (kind, id, a, b, c, d, e, f,"
+		" sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
+		" checksum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8))",
+	[SQL_PUT_DELTA] =
+		"INSERT INTO window_delta (kind, start_s, rows, data, sum)"
+		" VALUES (?1, ?2, ?3, ?4, checksum(?1, ?2, ?3, ?4))",
+	[SQL_NEXT_DELTA] = "SELECT start_s FROM window_delta WHERE kind = ?1"
+			   " AND start_s < ?2 ORDER BY start_s LIMIT 1",
+	[SQL_WINDOW_DELTAS] = "SELECT rows, data, " STORE_SQL_IS_DAMAGED(
+		STORE_SQL_DELTA) " FROM window_delta WHERE kind = ?1 AND start_s = ?2",
+	[SQL_DROP_DELTAS] =
+		"DELETE FROM window_delta WHERE kind = ?1 AND start_s = ?2",
+	[SQL_GET_PACK] = "SELECT rows, data, " STORE_SQL_IS_DAMAGED(
+		STORE_SQL_PACK) " FROM window_pack WHERE kind = ?1 AND step_s = ?2"
+				" AND start_s = ?3",
+	[SQL_PUT_PACK] = "INSERT INTO window_pack (kind, step_s, start_s, rows,"
+			 " data, sum) VALUES (?1, ?2, ?3, ?4, ?5,"
+			 " checksum(?1, ?2, ?3, ?4, ?5))"
+			 " ON CONFLICT DO UPDATE SET rows = ?4, data = ?5,"
+			 " sum = excluded.sum",
+	[SQL_EXPIRE_PACKS_SIZE] =
+		"SELECT max(start_s), count(*), sum(rows) FROM"
+		" (SELECT start_s, rows FROM window_pack WHERE kind = ?1"
+		" AND step_s = ?2 AND start_s < ?3 ORDER BY start_s LIMIT ?4)",
+	[SQL_EXPIRE_PACKS] = "DELETE FROM window_pack WHERE kind = ?1"
+			     " AND step_s = ?2 AND start_s <= ?3",
 	[SQL_PUT_STATE] = "INSERT OR REPLACE INTO state (name, value, sum)"
 			  " VALUES (?1, ?2, checksum(?1, ?2))",
 	[SQL_EXPIRE_LOG_SIZE] =
@@ -92,9 +102,6 @@ static const char *const sql[STATEMENTS] = {
 	/* After a leap of the clock, times do not ascend as ids do. */
 	[SQL_EXPIRE_LOG] = "DELETE FROM log WHERE id <= ?1"
 			   " AND received_us < ?2",
-	[SQL_EXPIRE_WINDOWS] =
-		"DELETE FROM window WHERE (start_s, key) IN (SELECT start_s,"
-		" key FROM window WHERE start_s < ?1 LIMIT ?2)",
 	[SQL_EACH_LOG] = "SELECT id, received_us, requests, batch, batches,"
 			 " " STORE_SQL_IS_DAMAGED(
 				 STORE_SQL_LOG) " FROM log"
@@ -109,8 +116,8 @@ static const char *const sql[STATEMENTS] = {
 			STORE_SQL_SERIES) " FROM series"
 					  " WHERE view = ?1 ORDER BY slot",
 	[SQL_EACH_TARGET] = "SELECT 0, " STORE_SQL_TARGET " FROM target",
-	[SQL_EACH_WINDOW_KEY] = "SELECT id, job, role, method, route, status,"
-				" error FROM window_key ORDER BY id",
+	[SQL_EACH_WINDOW_KEY] = "SELECT id, a, b, c, d, e, f FROM pack_key"
+				" WHERE kind = ?1 ORDER BY id",
 	[SQL_GET_STATE] = "SELECT value FROM state WHERE name = ?1",
 };
 

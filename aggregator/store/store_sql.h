@@ -18,7 +18,11 @@
  * Columns that a row's checksum is of. Rows of older versions have none. NULL
  * adds nothing, so that a version with more columns finds the same sum.
  */
-#define STORE_SQL_LOG "id, received_us, requests, batch, batches"
+#define STORE_SQL_LOG                                                          \
+	"id, received_us, requests, batch, batches, first_s, last_s"
+#define STORE_SQL_KEY "kind, id, a, b, c, d, e, f"
+#define STORE_SQL_DELTA "kind, start_s, rows, data"
+#define STORE_SQL_PACK "kind, step_s, start_s, rows, data"
 #define STORE_SQL_LEDGER                                                       \
 	"agent, epoch, sequence, seen_us, skew_us, totals, log_id"
 #define STORE_SQL_AGENT                                                        \
@@ -56,11 +60,17 @@ enum store_statement {
 	SQL_PUT_SERIES,
 	SQL_PUT_TARGET,
 	SQL_PUT_WINDOW_KEY,
-	SQL_ADD_WINDOW,
+	SQL_PUT_DELTA,
+	SQL_NEXT_DELTA,
+	SQL_WINDOW_DELTAS,
+	SQL_DROP_DELTAS,
+	SQL_GET_PACK,
+	SQL_PUT_PACK,
+	SQL_EXPIRE_PACKS_SIZE,
+	SQL_EXPIRE_PACKS,
 	SQL_PUT_STATE,
 	SQL_EXPIRE_LOG_SIZE,
 	SQL_EXPIRE_LOG,
-	SQL_EXPIRE_WINDOWS,
 	SQL_EACH_LOG,
 	SQL_EACH_LEDGER,
 	SQL_EACH_AGENT,
@@ -87,7 +97,6 @@ struct store {
 	uint64_t damaged[STORE_TABLES];
 	struct buf blob;
 	struct store_bundle bundle; /* of this transaction, not written yet */
-	uint64_t merged; /* see store_merged_windows() */
 	/* Id of the last batch in the log: of this transaction, committed. */
 	uint64_t log_id, committed_log_id;
 	char error[256];
@@ -106,7 +115,7 @@ int store_flush_log(struct store *st);
 int store_guard_begin(struct store *st);
 /* Renames the files. The database must be closed. */
 int store_guard_set_aside(struct store *st);
-/* Deletes damaged rows of all tables but log and series, which are counted. */
+/* Mends or deletes damaged rows of small tables, and counts them. */
 int store_guard_repair(struct store *st);
 /* Reads the store's id, or gives it one. */
 int store_guard_name(struct store *st);
@@ -137,6 +146,8 @@ int store_sql_ask_bound(struct store *st, enum store_statement s, uint64_t v,
 const char *store_sql_text_at(sqlite3_stmt *s, int i);
 const char *store_sql_text_or_empty(sqlite3_stmt *s, int i);
 
+/* What the schema's steps need; see store_pack.c. */
+int store_sql_functions(struct store *st);
 int store_sql_exec(struct store *st, const char *text);
 /* Runs a query; its first column as text goes to out, "" without a row. */
 int store_sql_ask(struct store *st, const char *text, char *out, size_t size);

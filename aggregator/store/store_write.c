@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aggregator/store/store.h"
 
-#include "aggregator/fold/window.h"
-#include "aggregator/store/durations.h"
 #include "aggregator/store/store_bundle.h"
 #include "aggregator/store/store_sql.h"
 
@@ -15,6 +13,8 @@ static int insert_log(struct store *st, const struct store_log *row,
 	store_sql_bind_u64(st, SQL_PUT_LOG, 3, row->requests);
 	store_sql_bind_blob(st, SQL_PUT_LOG, 4, row->data, row->len);
 	store_sql_bind_u64(st, SQL_PUT_LOG, 5, batches);
+	store_sql_bind_u64(st, SQL_PUT_LOG, 6, (uint64_t)row->first_s);
+	store_sql_bind_u64(st, SQL_PUT_LOG, 7, (uint64_t)row->last_s);
 	return store_sql_run(st, SQL_PUT_LOG);
 }
 
@@ -25,6 +25,8 @@ int store_flush_log(struct store *st)
 		.id = b->last_id,
 		.received_us = b->last_us,
 		.requests = b->requests,
+		.first_s = b->first_s,
+		.last_s = b->last_s,
 		.data = b->blob.data,
 		.len = b->blob.len,
 	};
@@ -97,33 +99,6 @@ int store_put_target(struct store *st,
 	for (int i = 0; i < STORE_TARGET_FIELDS; i++)
 		store_sql_bind_text(st, SQL_PUT_TARGET, i + 1, value[i]);
 	return store_sql_run(st, SQL_PUT_TARGET);
-}
-
-int store_put_window_key(struct store *st, uint32_t id,
-			 const char *const value[STORE_WINDOW_LABELS])
-{
-	store_sql_bind_u64(st, SQL_PUT_WINDOW_KEY, 1, id);
-	for (int i = 0; i < STORE_WINDOW_LABELS; i++)
-		store_sql_bind_text(st, SQL_PUT_WINDOW_KEY, i + 2, value[i]);
-	return store_sql_run(st, SQL_PUT_WINDOW_KEY);
-}
-
-int store_add_window(struct store *st, const struct window_delta *d,
-		     const struct store_bucket *durations, size_t n)
-{
-	buf_reset(&st->blob);
-	durations_encode(&st->blob, durations, n);
-	if (st->blob.err)
-		return st->blob.err;
-	store_sql_bind_u64(st, SQL_ADD_WINDOW, 1, (uint64_t)d->start_s);
-	store_sql_bind_u64(st, SQL_ADD_WINDOW, 2, d->key);
-	store_sql_bind_u64(st, SQL_ADD_WINDOW, 3, d->count);
-	store_sql_bind_u64(st, SQL_ADD_WINDOW, 4, d->errors);
-	store_sql_bind_u64(st, SQL_ADD_WINDOW, 5, d->duration_sum_us);
-	store_sql_bind_u64(st, SQL_ADD_WINDOW, 6, d->request_bytes_sum);
-	store_sql_bind_u64(st, SQL_ADD_WINDOW, 7, d->response_bytes_sum);
-	store_sql_bind_blob(st, SQL_ADD_WINDOW, 8, st->blob.data, st->blob.len);
-	return store_sql_run(st, SQL_ADD_WINDOW);
 }
 
 int store_put_state(struct store *st, const char *name, const void *data,

@@ -234,6 +234,28 @@ static json_t *quantile(const struct group *g, double q)
 			 1e6);
 }
 
+static json_t *cells_json(const struct group *g)
+{
+	json_t *list = json_array();
+	int bad = 0;
+
+	for (size_t i = 0; i < g->n_cells; i++) {
+		const struct store_cell *c = &g->cells[i];
+
+		bad |= json_array_append_new(
+			list, json_real((double)c->lower_us / 1e6));
+		bad |= json_array_append_new(
+			list, json_real((double)c->upper_us / 1e6));
+		bad |= json_array_append_new(
+			list, json_integer((json_int_t)c->count));
+	}
+	if (bad) {
+		json_decref(list);
+		return NULL;
+	}
+	return list;
+}
+
 static json_t *group_json(const struct api_windows *q, const struct group *g)
 {
 	json_t *o = json_object();
@@ -260,6 +282,8 @@ static json_t *group_json(const struct api_windows *q, const struct group *g)
 	bad |= json_object_set_new(o, "p50", quantile(g, 0.5));
 	bad |= json_object_set_new(o, "p90", quantile(g, 0.9));
 	bad |= json_object_set_new(o, "p99", quantile(g, 0.99));
+	if (q->cells)
+		bad |= json_object_set_new(o, "cells", cells_json(g));
 	if (bad) {
 		json_decref(o);
 		return NULL;
@@ -292,6 +316,18 @@ static int close_window(struct answer *a)
 	return err ? err : a->out->err;
 }
 
+static bool is_asked_for(const struct api_windows *q,
+			 const struct store_window *w)
+{
+	for (unsigned i = 0; i < API_BYS; i++) {
+		const char *value = label_of(w, (enum api_by)i);
+
+		if (q->only[i] && strcmp(value ? value : "", q->only[i]) != 0)
+			return false;
+	}
+	return true;
+}
+
 static int on_window(void *arg, const struct store_window *w)
 {
 	struct answer *a = arg;
@@ -302,6 +338,8 @@ static int on_window(void *arg, const struct store_window *w)
 
 	if (++a->rows > API_ROWS_MAX)
 		return -E2BIG;
+	if (!is_asked_for(a->query, w))
+		return 0;
 	start_s =
 		w->start_s - (w->start_s - a->query->from_s) % a->query->step_s;
 	if (start_s != a->start_s) {
@@ -355,32 +393,21 @@ unsigned api_windows(struct buf *out, const char *store_path, const char *from,
 	return api_windows_step(out, store_path, from, to, by, NULL);
 }
 
-unsigned api_windows_step(struct buf *out, const char *store_path,
-			  const char *from, const char *to, const char *by,
-			  const char *step)
+static unsigned answer_windows(struct buf *out, const char *store_path,
+			       const struct api_windows *q)
 {
-	struct api_windows q;
-	struct answer a = { .query = &q, .out = out, .start_s = -1 };
+	struct answer a = { .query = q, .out = out, .start_s = -1 };
 	struct store_reader *reader;
-	const char *where;
-	char why[128];
 	int err;
 
-	if (api_windows_parse(&q, from, to, by, clock_real_us() / 1000000,
-			      &where, why, sizeof(why)))
-		return api_error(out, 400, why, where);
-	if (api_step_parse(&q, step))
-		return api_error(out, 400,
-				 "must be all or a multiple of 10 seconds",
-				 "step");
 	if (!store_path)
 		return api_error(out, 501, "no store to read from", NULL);
 	err = store_reader_open(&reader, store_path);
 	if (err)
 		return api_error(out, 503, "cannot open the store",
 				 strerror(-err));
-	put_head(out, &q);
-	err = store_reader_windows(reader, q.from_s, q.to_s, on_window, &a);
+	put_head(out, q);
+	err = store_reader_windows(reader, q->from_s, q->to_s, on_window, &a);
 	if (!err)
 		err = close_window(&a);
 	store_reader_close(reader);
@@ -397,6 +424,51 @@ unsigned api_windows_step(struct buf *out, const char *store_path,
 				 strerror(-err));
 	buf_puts(out, "]}\n");
 	return 200;
+}
+
+/* Returns 0, or the status of an error in out. */
+static unsigned parse_windows(struct api_windows *q, struct buf *out,
+			      const char *from, const char *to, const char *by,
+			      const char *step)
+{
+	const char *where;
+	char why[128];
+
+	if (api_windows_parse(q, from, to, by, clock_real_us() / 1000000,
+			      &where, why, sizeof(why)))
+		return api_error(out, 400, why, where);
+	if (api_step_parse(q, step))
+		return api_error(out, 400,
+				 "must be all or a multiple of 10 seconds",
+				 "step");
+	return 0;
+}
+
+unsigned api_windows_step(struct buf *out, const char *store_path,
+			  const char *from, const char *to, const char *by,
+			  const char *step)
+{
+	struct api_windows q;
+	unsigned status = parse_windows(&q, out, from, to, by, step);
+
+	return status ? status : answer_windows(out, store_path, &q);
+}
+
+unsigned api_windows_ask(struct buf *out, const char *store_path,
+			 const struct api_query *ask)
+{
+	const char *cells = ask->get(ask->arg, "cells");
+	struct api_windows q;
+	unsigned status = parse_windows(
+		&q, out, ask->get(ask->arg, "from"), ask->get(ask->arg, "to"),
+		ask->get(ask->arg, "by"), ask->get(ask->arg, "step"));
+
+	if (status)
+		return status;
+	for (unsigned i = 0; i < API_BYS; i++)
+		q.only[i] = ask->get(ask->arg, api_by_name((enum api_by)i));
+	q.cells = cells && !strcmp(cells, "1");
+	return answer_windows(out, store_path, &q);
 }
 
 unsigned api_trace(struct buf *out, int *fd, const char *store_path,

@@ -2,6 +2,7 @@
 #ifndef AGGREGATOR_WEB_API_H
 #define AGGREGATOR_WEB_API_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,12 @@
 #define API_GROUPS_MAX 50000 /* groups in one answer */
 #define API_ROWS_MAX 2000000 /* rows read from the store for one answer */
 
+/* The arguments of a question. get() returns the decoded value or NULL. */
+struct api_query {
+	const char *(*get)(const void *arg, const char *key);
+	const void *arg;
+};
+
 enum api_by {
 	API_BY_SERVICE,
 	API_BY_ROUTE,
@@ -51,6 +58,9 @@ struct api_windows {
 	int64_t from_s, to_s;
 	enum api_by by[API_BYS]; /* in the order given, without duplicates */
 	size_t n_by;
+	const char
+		*only[API_BYS]; /* only these values; NULL: any; "": absent */
+	bool cells; /* the histograms too */
 	int64_t step_s; /* length of a window in the answer */
 };
 
@@ -76,6 +86,14 @@ unsigned api_windows(struct buf *out, const char *store_path, const char *from,
 unsigned api_windows_step(struct buf *out, const char *store_path,
 			  const char *from, const char *to, const char *by,
 			  const char *step);
+
+/*
+ * The same with all arguments: by the names of api_by_name() only groups with
+ * that value, and with cells=1 each group has "cells": [lower, upper, count, …]
+ * in seconds.
+ */
+unsigned api_windows_ask(struct buf *out, const char *store_path,
+			 const struct api_query *ask);
 
 /* Parses RFC 3339 or seconds since 1970, into seconds. -EINVAL. */
 int api_time_parse(const char *text, int64_t *out);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "aggregator/web/web_listen.h"
@@ -161,12 +162,42 @@ static int start_threads(struct web *w)
 		[WEB_LANE_AUTH] = { 1, 64, "web-auth" },
 		[WEB_LANE_RENDER] = { 2, 1024, "web-render" },
 		[WEB_LANE_API] = { 1, 64, "web-api" },
+		[WEB_LANE_PAGE] = { 1, 64, "web-page" },
+		[WEB_LANE_TAIL] = { 1, 256, "web-tail" },
 	};
 	int err = web_conns_start(&w->conns);
 
+	if (!err)
+		err = web_tails_start(&w->tails, w->core.opt.store_path);
 	for (unsigned i = 1; !err && i < WEB_LANES; i++)
 		err = workers_start(&w->lane[i], lane[i].threads, lane[i].queue,
 				    lane[i].name);
+	return err;
+}
+
+/* The lanes' threads have one each, as neither may be used by two. */
+static int start_api(struct web *w)
+{
+	const struct web_options *o = &w->core.opt;
+	const struct api_options opt = {
+		.store_path = o->store_path,
+		.take = o->take_agents ? o->take_agents : o->take,
+		.take_all = o->take,
+		.rele = o->rele,
+		.arg = o->arg,
+		.telemetry_path = o->telemetry_path,
+		.tail = !o->tail_off,
+		.windows_age_s = o->limits.windows_age_s,
+		.started_us = clock_real_us(),
+	};
+	int err = api_new(&w->core.page, &opt);
+
+	if (!err)
+		err = api_new(&w->core.tail, &opt);
+	if (!err && getrandom(w->core.salt, sizeof(w->core.salt), 0) !=
+			    (ssize_t)sizeof(w->core.salt))
+		err = -EIO;
+	web_set_limits(w, &o->limits);
 	return err;
 }
 
@@ -184,6 +215,7 @@ int web_start(struct web **out, const struct web_options *options)
 	render.self_arg = w;
 	web_set_reload_status(w, true, clock_real_us());
 	err = copy_options(w, options);
+	err = err ? err : start_api(w);
 	err = err ? err : start_threads(w);
 	err = err ? err : start_security(w);
 	err = err ? err : render_new(&w->core.render, &render);
@@ -203,6 +235,7 @@ void web_stop(struct web *w)
 		return;
 	/* MHD may be stopped only when no request is suspended. Stopping the
 	 * workers resumes all; later requests find them closed and get 503. */
+	web_tails_stop(w->tails);
 	for (unsigned i = 1; i < WEB_LANES; i++)
 		workers_stop(w->lane[i]);
 	for (size_t i = 0; i < w->n_daemons; i++) {
@@ -212,6 +245,9 @@ void web_stop(struct web *w)
 	}
 	for (unsigned i = 1; i < WEB_LANES; i++)
 		workers_free(w->lane[i]);
+	web_tails_free(w->tails);
+	api_free(w->core.page);
+	api_free(w->core.tail);
 	web_conns_stop(w->conns);
 	render_free(w->core.render);
 	web_auth_free(w->auth);
@@ -228,6 +264,14 @@ void web_stop(struct web *w)
 void web_set_reload_status(struct web *w, bool successful, int64_t time_us)
 {
 	web_reloaded(&w->core, successful, time_us);
+}
+
+void web_set_limits(struct web *w, const struct web_limits *limits)
+{
+	atomic_store(&w->core.log_age_s, limits->log_age_s);
+	atomic_store(&w->core.log_bytes, limits->log_bytes);
+	atomic_store(&w->core.windows_age_s, limits->windows_age_s);
+	atomic_store(&w->core.windows_bytes, limits->windows_bytes);
 }
 
 uint16_t web_port(const struct web *w, size_t i)

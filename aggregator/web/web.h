@@ -21,6 +21,11 @@
  */
 struct web;
 
+/* Retention, as /api/v1/status reports it. */
+struct web_limits {
+	uint64_t log_age_s, log_bytes, windows_age_s, windows_bytes;
+};
+
 struct web_options {
 	/* "host:port", "[::1]:9470", ":9470" (every address, both families);
 	 * port 0 lets the kernel choose. Copied. */
@@ -29,11 +34,14 @@ struct web_options {
 	const char *telemetry_path; /* NULL: "/metrics". Copied. */
 	const char *config_file; /* --web.config.file; NULL: none. Copied. */
 	bool enable_lifecycle; /* allow /-/reload and /-/quit */
+	bool page_off, tail_off; /* web.page, web.tail */
+	struct web_limits limits; /* at the start */
 	bool gzip_loopback; /* compress for peers on this host, too */
 	const char *store_path; /* for the API; NULL: no API. Copied. */
 
 	/* Like snapshot_open() and snapshot_rele(). take(arg) may wait for the
 	 * engine, but not for long. Called by workers. */
+	const struct snapshot *(*take_agents)(void *arg); /* NULL: take */
 	const struct snapshot *(*take)(void *arg);
 	void (*rele)(const struct snapshot *s);
 	/* Returns 0, or a negative errno and the reason in why[]. Called by
@@ -61,6 +69,9 @@ void web_stop(struct web *w);
  * signal; the web server does so itself after /-/reload.
  */
 void web_set_reload_status(struct web *w, bool successful, int64_t time_us);
+
+/* After a reload. */
+void web_set_limits(struct web *w, const struct web_limits *limits);
 
 /* Returns the port of listen address i; 0 if there is no such address. */
 uint16_t web_port(const struct web *w, size_t i);

@@ -2,6 +2,7 @@
 #include "aggregator/web/web_request.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "aggregator/expose/negotiate.h"
 #include "aggregator/web/web_listen.h"
+#include "aggregator/web/web_page.h"
 #include "aggregator/web/web_tls.h"
 #include "common/clock.h"
 
@@ -27,7 +29,6 @@ struct request {
 	struct web *web;
 	struct MHD_Connection *c;
 	struct web_conn *connection;
-	const char *authorization;
 	enum web_method method;
 	size_t uploaded;
 	bool done; /* q holds the answer */
@@ -138,6 +139,9 @@ static struct MHD_Response *make_response(struct request *from)
 			q->file = -1; /* closed with the response */
 		return r;
 	}
+	if (q->status == 304)
+		return MHD_create_response_from_buffer(0, NULL,
+						       MHD_RESPMEM_PERSISTENT);
 	data = buf_take(&q->body, &len);
 	if (!data)
 		return NULL;
@@ -145,6 +149,29 @@ static struct MHD_Response *make_response(struct request *from)
 	if (!r)
 		free(data);
 	return r;
+}
+
+/* What answers to the page have beyond those to machines. */
+static void add_page_headers(const struct web_request *q,
+			     struct MHD_Response *response)
+{
+	if (*q->tag && (q->status == 200 || q->status == 304))
+		MHD_add_response_header(response, "ETag", q->tag);
+	if (q->cache && (q->status == 200 || q->status == 304)) {
+		MHD_add_response_header(response, "Cache-Control", q->cache);
+		MHD_add_response_header(response, "Vary",
+					"Accept-Encoding, Authorization");
+	}
+	if (q->policy && q->status == 200) {
+		MHD_add_response_header(response, "Content-Security-Policy",
+					WEB_PAGE_CSP);
+		MHD_add_response_header(response, "Referrer-Policy",
+					"no-referrer");
+		MHD_add_response_header(response, "Cross-Origin-Opener-Policy",
+					"same-origin");
+	}
+	if (q->compressed && q->status == 200)
+		MHD_add_response_header(response, "Content-Encoding", "gzip");
 }
 
 static enum MHD_Result answer(struct request *r)
@@ -156,8 +183,10 @@ static enum MHD_Result answer(struct request *r)
 
 	if (!response)
 		return MHD_NO; /* closes the connection */
-	MHD_add_response_header(response, "Content-Type", q->type);
+	if (q->status != 304)
+		MHD_add_response_header(response, "Content-Type", q->type);
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	add_page_headers(q, response);
 	if (q->allow)
 		MHD_add_response_header(response, "Allow", q->allow);
 	if (q->status == 401)
@@ -183,18 +212,52 @@ static enum MHD_Result answer(struct request *r)
  * --- deciding; runs on the event loop, or on a worker while r is suspended ---
  */
 
-static void run_route(struct request *r)
+/* The log has grown, or the time is over: the route runs again. */
+static bool on_wake(struct web_tail *t, bool last, bool stopping)
 {
-	r->q.route->run(&r->q);
+	struct request *r =
+		(struct request *)((char *)t - offsetof(struct request, q) -
+				   offsetof(struct web_request, tail));
+
+	r->q.last = last;
+	if (!stopping && workers_submit(r->web->lane[WEB_LANE_TAIL], &r->q.job))
+		return false;
+	if (!stopping)
+		return true;
+	web_say(&r->q, 503, "stopping");
 	r->done = true;
+	MHD_resume_connection(r->c);
+	return true;
+}
+
+/* Returns false if r waits for the log now: then it is not ours any more. */
+static bool run_route(struct request *r)
+{
+	int err;
+
+	r->q.route->run(&r->q);
+	if (r->q.status) {
+		r->done = true;
+		return true;
+	}
+	r->q.tail.wake = on_wake;
+	err = web_tails_park(r->web->tails, &r->q.tail);
+	if (!err)
+		return false;
+	atomic_fetch_add(&r->web->refused_busy, err == -EBUSY);
+	web_say(&r->q, 503,
+		err == -EBUSY ? "too many tails are waiting" : "stopping");
+	r->done = true;
+	return true;
 }
 
 static void on_route_worker(struct workers_job *j)
 {
 	struct request *r = (struct request *)j;
+	struct MHD_Connection *c = r->c;
 
-	run_route(r);
-	MHD_resume_connection(r->c);
+	if (run_route(r))
+		MHD_resume_connection(c);
 }
 
 /*
@@ -248,7 +311,7 @@ static void on_auth_worker(struct workers_job *j)
 {
 	struct request *r = (struct request *)j;
 
-	if (web_auth_check(r->web->auth, r->authorization, true) !=
+	if (web_auth_check(r->web->auth, r->q.authorization, true) !=
 	    WEB_ALLOWED) {
 		web_say(&r->q, 401, "unauthorized");
 		r->done = true;
@@ -275,7 +338,7 @@ static bool begin_request(struct request *r)
 			return true;
 		}
 	}
-	verdict = web_auth_check(r->web->auth, r->authorization, false);
+	verdict = web_auth_check(r->web->auth, r->q.authorization, false);
 	if (verdict == WEB_DENIED) {
 		web_say(&r->q, 401, "unauthorized");
 		r->done = true;
@@ -336,9 +399,11 @@ static struct request *new_request(struct web *w, struct MHD_Connection *c,
 	if (r->connection)
 		web_conns_deadline(w->conns, r->connection, ANSWER_S);
 	r->method = parse_method(method);
-	r->authorization = MHD_lookup_connection_value(c, MHD_HEADER_KIND,
-						       "Authorization");
 	q = &r->q;
+	q->authorization = MHD_lookup_connection_value(c, MHD_HEADER_KIND,
+						       "Authorization");
+	q->if_none_match = MHD_lookup_connection_value(c, MHD_HEADER_KIND,
+						       "If-None-Match");
 	q->file = -1;
 	q->core = &w->core;
 	q->route = web_route_find(&w->core, url);
@@ -348,8 +413,9 @@ static struct request *new_request(struct web *w, struct MHD_Connection *c,
 	q->arrived_ns = clock_mono_ns();
 	q->format = negotiate_format(
 		MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Accept"));
-	q->gzip = negotiate_gzip(MHD_lookup_connection_value(
-			  c, MHD_HEADER_KIND, "Accept-Encoding")) &&
+	q->accepts_gzip = negotiate_gzip(MHD_lookup_connection_value(
+		c, MHD_HEADER_KIND, "Accept-Encoding"));
+	q->gzip = q->accepts_gzip &&
 		  (w->core.opt.gzip_loopback || !from_loopback(c));
 	q->argument = argument;
 	return r;

@@ -27,6 +27,7 @@ struct web {
 	struct web_auth *auth;
 	struct workers *lane[WEB_LANES];
 	struct web_conns *conns;
+	struct web_tails *tails;
 	atomic_uint_fast64_t http[METRICS_CODES], refused_busy;
 };
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "aggregator/web/api.h"
+#include "aggregator/web/web_page.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/version.h"
@@ -25,30 +26,6 @@ void web_say(struct web_request *q, unsigned status, const char *text)
 static const char *telemetry_path(const struct web_core *core)
 {
 	return core->opt.telemetry_path;
-}
-
-static void run_landing(struct web_request *q)
-{
-	buf_printf(
-		&q->body,
-		"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n"
-		"<meta charset=\"utf-8\">\n<title>redtap</title>\n"
-		"<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;"
-		"margin:3em auto;padding:0 1em}code{background:#eee;"
-		"padding:0 .2em}</style>\n</head>\n<body>\n"
-		"<h1>redtap aggregator</h1>\n"
-		"<p>Rates, errors and durations of the HTTP requests that the "
-		"agents see, each counted exactly once.</p>\n<ul>\n"
-		"<li><a href=\"%s\">Metrics</a> for Prometheus</li>\n"
-		"<li><a href=\"/api/v1/windows\">Windows</a> of the last five "
-		"minutes as JSON: <code>?from=&amp;to=&amp;by=service,route"
-		"</code></li>\n"
-		"<li><a href=\"/-/healthy\">Health</a>, "
-		"<a href=\"/-/ready\">readiness</a></li>\n</ul>\n"
-		"<p>Version %s, revision %s</p>\n</body>\n</html>\n",
-		telemetry_path(q->core), version_string(), version_revision());
-	q->status = 200;
-	q->type = "text/html; charset=utf-8";
 }
 
 static void run_metrics(struct web_request *q)
@@ -134,13 +111,20 @@ static void run_quit(struct web_request *q)
 	web_say(q, 200, "stopping");
 }
 
+static const char *query_argument(const void *arg, const char *key)
+{
+	const struct web_request *q = arg;
+
+	return q->argument(q, key);
+}
+
 static void run_windows(struct web_request *q)
 {
-	q->status =
-		api_windows_step(&q->body, q->core->opt.store_path,
-				 q->argument(q, "from"), q->argument(q, "to"),
-				 q->argument(q, "by"), q->argument(q, "step"));
+	const struct api_query query = { query_argument, q };
+
+	q->status = api_windows_ask(&q->body, q->core->opt.store_path, &query);
 	q->type = "application/json";
+	web_page_finish(q);
 }
 
 static void run_trace(struct web_request *q)
@@ -158,24 +142,90 @@ static void run_request(struct web_request *q)
 	q->type = "application/json";
 }
 
+/* --- questions of the page --- */
+
+static void run_ask(struct web_request *q)
+{
+	const struct api_query query = { query_argument, q };
+
+	q->type = "application/json";
+	q->status = q->route->ask(q->core->page, &query, &q->body);
+	web_page_finish(q);
+}
+
+static void run_status(struct web_request *q)
+{
+	struct web_core *core = q->core;
+	const struct api_config_state config = {
+		.successful = atomic_load(&core->config_successful),
+		.loaded_us = (int64_t)atomic_load(&core->config_success_us),
+		.log_age_s = atomic_load(&core->log_age_s),
+		.log_bytes = atomic_load(&core->log_bytes),
+		.windows_age_s = atomic_load(&core->windows_age_s),
+		.windows_bytes = atomic_load(&core->windows_bytes),
+	};
+
+	q->type = "application/json";
+	q->status = api_status(core->page, &config, &q->body);
+	web_page_finish(q);
+}
+
+static void run_tail(struct web_request *q)
+{
+	const struct api_query query = { query_argument, q };
+
+	q->type = "application/json";
+	q->status = api_tail(q->core->tail, &query, q->last, &q->tail.seen,
+			     &q->body);
+	if (!q->status && !q->tail.deadline_ns)
+		q->tail.deadline_ns = clock_mono_ns() +
+				      api_tail_wait_s(&query) * CLOCK_NS_PER_S;
+	if (q->status)
+		web_page_finish(q);
+}
+
+#define GET(path_, lane_, run_)                                                \
+	{                                                                      \
+		.path = path_, .methods = WEB_GET, .allow = "GET, HEAD",       \
+		.lane = lane_, .run = run_                                     \
+	}
+#define ASK(path_, ask_)                                                       \
+	{                                                                      \
+		.path = path_, .methods = WEB_GET, .allow = "GET, HEAD",       \
+		.lane = WEB_LANE_PAGE, .run = run_ask, .ask = ask_             \
+	}
+#define PREFIX(path_, lane_, run_)                                             \
+	{                                                                      \
+		.path = path_, .methods = WEB_GET, .allow = "GET, HEAD",       \
+		.lane = lane_, .run = run_, .prefix = true                     \
+	}
+#define LIFECYCLE(path_, run_)                                                 \
+	{                                                                      \
+		.path = path_, .methods = WEB_POST | WEB_PUT,                  \
+		.allow = "POST, PUT", .lane = WEB_LANE_API, .run = run_,       \
+		.lifecycle = true                                              \
+	}
+
 static const struct web_route routes[] = {
-	{ NULL, WEB_GET, "GET, HEAD", WEB_LANE_RENDER, run_metrics, false,
-	  false },
-	{ "/", WEB_GET, "GET, HEAD", WEB_INLINE, run_landing, false, false },
-	{ "/-/healthy", WEB_GET, "GET, HEAD", WEB_INLINE, run_healthy, false,
-	  false },
-	{ "/-/ready", WEB_GET, "GET, HEAD", WEB_LANE_READY, run_ready, false,
-	  false },
-	{ "/-/reload", WEB_POST | WEB_PUT, "POST, PUT", WEB_LANE_API,
-	  run_reload, true, false },
-	{ "/-/quit", WEB_POST | WEB_PUT, "POST, PUT", WEB_LANE_API, run_quit,
-	  true, false },
-	{ "/api/v1/windows", WEB_GET, "GET, HEAD", WEB_LANE_API, run_windows,
-	  false, false },
-	{ "/api/v1/trace", WEB_GET, "GET, HEAD", WEB_LANE_API, run_trace, false,
-	  false },
-	{ "/api/v1/requests/", WEB_GET, "GET, HEAD", WEB_LANE_API, run_request,
-	  false, true },
+	GET(NULL, WEB_LANE_RENDER, run_metrics),
+	GET("/", WEB_INLINE, web_page_landing),
+	PREFIX("/assets/", WEB_INLINE, web_page_asset),
+	GET("/-/healthy", WEB_INLINE, run_healthy),
+	GET("/-/ready", WEB_LANE_READY, run_ready),
+	LIFECYCLE("/-/reload", run_reload),
+	LIFECYCLE("/-/quit", run_quit),
+	GET("/api/v1/windows", WEB_LANE_API, run_windows),
+	GET("/api/v1/trace", WEB_LANE_API, run_trace),
+	GET("/api/v1/status", WEB_LANE_PAGE, run_status),
+	ASK("/api/v1/services", api_services),
+	ASK("/api/v1/service", api_service),
+	ASK("/api/v1/graph", api_graph),
+	ASK("/api/v1/requests", api_requests),
+	ASK("/api/v1/agents", api_agents),
+	ASK("/api/v1/cardinality", api_cardinality),
+	ASK("/api/v1/gaps", api_gaps),
+	PREFIX("/api/v1/requests/", WEB_LANE_API, run_request),
+	GET("/api/v1/tail", WEB_LANE_TAIL, run_tail),
 };
 
 static bool path_goes_on(const char *own, const char *path)

@@ -5,7 +5,9 @@
 #include <stdatomic.h>
 
 #include "aggregator/expose/render.h"
+#include "aggregator/web/api_ask.h"
 #include "aggregator/web/web.h"
+#include "aggregator/web/web_tails.h"
 #include "aggregator/web/workers.h"
 
 /*
@@ -25,6 +27,8 @@ enum web_lane {
 	WEB_LANE_AUTH, /* workers for password hashes */
 	WEB_LANE_RENDER,
 	WEB_LANE_API,
+	WEB_LANE_PAGE, /* questions of the page: one thread */
+	WEB_LANE_TAIL, /* one thread, so that tails never delay the page */
 	WEB_LANES,
 	WEB_LANE_READY, /* inline with a ready callback, else a render worker */
 };
@@ -34,6 +38,9 @@ struct web_core {
 	struct web_options opt; /* owns its strings */
 	struct render *render;
 	atomic_uint_fast64_t config_successful, config_success_us;
+	atomic_uint_fast64_t log_age_s, log_bytes, windows_age_s, windows_bytes;
+	struct api *page, *tail; /* of the lanes' threads */
+	uint64_t salt[2]; /* of entity tags: random per start */
 };
 
 struct web_request {
@@ -44,6 +51,8 @@ struct web_request {
 	uint64_t arrived_ns;
 	enum expose_format format; /* as negotiated */
 	bool gzip; /* accepted, and worth it for this peer */
+	bool accepts_gzip;
+	const char *authorization, *if_none_match; /* headers, or NULL */
 	/* Returns the value of a query argument, or NULL. */
 	const char *(*argument)(const struct web_request *q, const char *key);
 
@@ -54,6 +63,14 @@ struct web_request {
 	struct rendering *rendering; /* the body if not NULL */
 	int file; /* else the body if not -1 */
 	struct buf body; /* else the body */
+	bool compressed; /* the body is gzipped */
+	bool policy; /* sends the policy of the page */
+	const char *cache; /* Cache-Control, or NULL; static */
+	char tag[40]; /* ETag; "": none */
+
+	/* status 0: nothing yet; it waits for the log, then runs again. */
+	struct web_tail tail;
+	bool last; /* it must answer now */
 };
 
 struct web_route {
@@ -64,6 +81,9 @@ struct web_route {
 	void (*run)(struct web_request *q); /* fills in the answer */
 	bool lifecycle; /* only if enabled */
 	bool prefix; /* matches any longer path that begins with path */
+	/* A question of the page. With one of these run is NULL. */
+	unsigned (*ask)(struct api *a, const struct api_query *q,
+			struct buf *out);
 };
 
 /* Returns the route of a path; NULL: none. Static. */

@@ -4,7 +4,8 @@
 shop.py front|catalogue|cart|payment|visitors: a made shop for the demo. Every
 service keeps count of what it answered and prints that as one line of JSON when
 it gets SIGUSR1; the same visits always make the same requests. VISITS=N: the
-visitors end after N visits (0: never).
+visitors end after N visits (0: never). WATCHED_BY=URL: they begin when the
+aggregator's metrics say that an agent is up.
 """
 
 import collections
@@ -12,10 +13,12 @@ import http.client
 import http.server
 import json
 import os
+import re
 import signal
 import sys
 import threading
 import time
+import urllib.request
 
 PORT = 8080
 answered = collections.Counter()
@@ -115,8 +118,21 @@ def wait_for(*services):
                 time.sleep(0.2)
 
 
+def wait_for_agent(url):
+    """Until an agent watches: what came before it, it can't have seen."""
+    while url:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                if re.search(rb"^redtap_agent_up\S* 1$", answer.read(), re.M):
+                    return
+        except OSError:
+            pass
+        time.sleep(0.5)
+
+
 def visitors():
     wait_for("front", "catalogue", "cart", "payment")
+    wait_for_agent(os.environ.get("WATCHED_BY"))
     end = int(os.environ.get("VISITS") or 0)
     n = 0
     while not end or n < end:

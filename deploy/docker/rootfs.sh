@@ -48,7 +48,9 @@ while [ -n "$todo" ]; do
 			[ -e "$from" ] && break
 		done
 		cp -L "$from" "$to"
-		dpkg -S "$(readlink -f "$from")" "$from" 2>/dev/null |
+		# Packages know their files with or without /usr.
+		real=$(readlink -f "$from")
+		dpkg -S "$real" "${real#/usr}" 2>/dev/null |
 			head -1 | cut -d: -f1 >>"$out/packages"
 		next="$next $(needs "$to" | tr '\n' ' ')"
 	done

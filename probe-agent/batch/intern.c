@@ -252,6 +252,51 @@ int64_t intern_series(struct intern *t, const uint32_t row[INTERN_SERIES_WIDTH])
 	return row_id(&t->series, t->seed, row);
 }
 
+static uint32_t batch_string(struct intern *t, const struct batch *b,
+			     uint32_t id, bool *failed)
+{
+	int64_t mine =
+		intern_string_len(t, b->strings[id].data, b->strings[id].len);
+
+	*failed |= mine < 0;
+	return (uint32_t)mine;
+}
+
+int64_t intern_batch_series(struct intern *t, const struct batch *b, uint32_t i)
+{
+	const struct batch_resources *res = &b->resources;
+	const struct batch_series *s = &b->series;
+	uint32_t k = s->resource[i];
+	bool failed = false;
+	uint32_t resource[RESOURCE_N];
+	uint32_t method = batch_string(t, b, s->method[i], &failed);
+	uint32_t route = batch_string(t, b, s->route[i], &failed);
+	uint32_t scheme = batch_string(t, b, s->scheme[i], &failed);
+	uint32_t address = batch_string(t, b, s->address[i], &failed);
+	int64_t row;
+
+	for (unsigned c = 0; c < RESOURCE_N; c++)
+		resource[c] = batch_string(t, b, res->column[c][k], &failed);
+	if (failed)
+		return -ENOMEM;
+	row = intern_resource(t, resource);
+	if (row < 0)
+		return row;
+	return intern_series(t, (uint32_t[INTERN_SERIES_WIDTH]){
+					(uint32_t)row,
+					s->role[i],
+					method,
+					route,
+					s->status[i],
+					s->outcome[i],
+					s->version[i],
+					scheme,
+					address,
+					s->port[i],
+					batch_series_untimed(s, i),
+				});
+}
+
 bool intern_full(const struct intern *t)
 {
 	return t->n_strings + EVENT_STRINGS > LIMIT_STRINGS ||

@@ -64,6 +64,13 @@ int64_t intern_resource(struct intern *t, const uint32_t row[RESOURCE_N]);
 int64_t intern_series(struct intern *t,
 		      const uint32_t row[INTERN_SERIES_WIDTH]);
 
+/*
+ * Returns the number of series i of a decoded batch, whose strings, resource
+ * and series are added if they are new. -ENOMEM.
+ */
+int64_t intern_batch_series(struct intern *t, const struct batch *b,
+			    uint32_t i);
+
 /* True once an event with only new strings might not fit any more. */
 bool intern_full(const struct intern *t);
 

@@ -138,52 +138,6 @@ static int begin_batch(struct rollup *r, const struct batch *b)
 	return 0;
 }
 
-static uint32_t string_id(struct rollup *r, const struct batch *b, uint32_t id,
-			  bool *failed)
-{
-	int64_t mine = intern_string_len(&r->tables, b->strings[id].data,
-					 b->strings[id].len);
-
-	*failed |= mine < 0;
-	return (uint32_t)mine;
-}
-
-static int64_t series_id(struct rollup *r, const struct batch *b, uint32_t i)
-{
-	const struct batch_resources *res = &b->resources;
-	const struct batch_series *s = &b->series;
-	uint32_t k = s->resource[i];
-	bool failed = false;
-	uint32_t resource[RESOURCE_N], series[INTERN_SERIES_WIDTH];
-	int64_t row;
-
-	for (unsigned c = 0; c < RESOURCE_N; c++)
-		resource[c] = string_id(r, b, res->column[c][k], &failed);
-	memcpy(series,
-	       (uint32_t[INTERN_SERIES_WIDTH]){
-		       0,
-		       s->role[i],
-		       string_id(r, b, s->method[i], &failed),
-		       string_id(r, b, s->route[i], &failed),
-		       s->status[i],
-		       s->outcome[i],
-		       s->version[i],
-		       string_id(r, b, s->scheme[i], &failed),
-		       string_id(r, b, s->address[i], &failed),
-		       s->port[i],
-		       batch_series_untimed(s, i),
-	       },
-	       sizeof(series));
-
-	if (failed)
-		return -ENOMEM;
-	row = intern_resource(&r->tables, resource);
-	if (row < 0)
-		return row;
-	series[0] = (uint32_t)row;
-	return intern_series(&r->tables, series);
-}
-
 static int64_t row_new(struct rollup *r, uint32_t series, int64_t window_s)
 {
 	if (r->n_rows == r->cap_rows) {
@@ -213,7 +167,7 @@ static int64_t row_id(struct rollup *r, const struct batch *b, uint32_t i,
 	if (r->last_window_s[i] == window_s)
 		return r->last_row[i];
 	if (r->series[i] == UINT32_MAX) {
-		id = series_id(r, b, i);
+		id = intern_batch_series(&r->tables, b, i);
 		if (id < 0)
 			return id;
 		r->series[i] = (uint32_t)id;

@@ -32,6 +32,7 @@ static const cyaml_schema_field_t tls_fields[] = {
 static const cyaml_schema_field_t outbox_fields[] = {
 	UINT("cap_bytes", struct agent_config, outbox.cap_bytes),
 	TEXT("path", struct agent_config, outbox.path),
+	TEXT("given_up", struct agent_config, outbox.given_up),
 	CYAML_FIELD_END,
 };
 
@@ -68,6 +69,7 @@ static const cyaml_schema_field_t routes_fields[] = {
 static const cyaml_schema_field_t names_fields[] = {
 	BOOLEAN("labels", struct agent_config, names.labels),
 	BOOLEAN("scripts", struct agent_config, names.scripts),
+	TEXT("root", struct agent_config, names.root),
 	LIST("container_labels", struct agent_config, names.container_labels,
 	     &text_entry),
 	CYAML_FIELD_END,
@@ -163,6 +165,20 @@ static int default_text(char **to, const char *value)
 	return *to ? 0 : conffile_set_text(to, value);
 }
 
+/* In the state folder, if the service manager has made one. */
+static int default_given_up(struct agent_config *cfg)
+{
+	const char *dir = getenv("STATE_DIRECTORY");
+	char path[4096];
+
+	if (cfg->outbox.given_up || !dir || !*dir)
+		return 0;
+	if (snprintf(path, sizeof(path), "%.*s/given-up",
+		     (int)strcspn(dir, ":"), dir) >= (int)sizeof(path))
+		return 0;
+	return default_text(&cfg->outbox.given_up, path);
+}
+
 static int fill_defaults(struct agent_config *cfg)
 {
 	char host[256] = "localhost";
@@ -177,6 +193,8 @@ static int fill_defaults(struct agent_config *cfg)
 		err = default_text(&cfg->capture.mode, "auto");
 	if (!err)
 		err = default_text(&cfg->capture.tls, "auto");
+	if (!err)
+		err = default_given_up(cfg);
 	if (!cfg->flush_ms)
 		cfg->flush_ms = BATCH_FLUSH_MS;
 	if (!cfg->outbox.cap_bytes)

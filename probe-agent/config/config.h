@@ -26,6 +26,7 @@ struct agent_config {
 	struct {
 		uint64_t cap_bytes;
 		char *path; /* NULL: in memory */
+		char *given_up; /* see last_words.h; NULL: not kept */
 	} outbox;
 	struct {
 		char *mode; /* auto, fentry, socket, syscall, kprobe */
@@ -41,6 +42,7 @@ struct agent_config {
 	} routes;
 	struct {
 		bool labels, scripts; /* steps of naming.h that are opt-in */
+		char *root; /* of the node's files; NULL: card_root() */
 		char **container_labels; /* globs of keys for target_info */
 		unsigned container_labels_count;
 	} names;

@@ -15,6 +15,7 @@ enum {
 	KEY_TLS_KEY,
 	KEY_OUTBOX_PATH,
 	KEY_OUTBOX_CAP,
+	KEY_GIVEN_UP,
 	KEY_CAPTURE,
 	KEY_RING,
 	KEY_CONNECTIONS,
@@ -34,6 +35,7 @@ enum {
 	KEY_NAMES_LABELS,
 	KEY_NAMES_SCRIPTS,
 	KEY_CONTAINER_LABEL,
+	KEY_NAMES_ROOT,
 };
 
 const struct conffile_range config_ranges[] = {
@@ -70,6 +72,10 @@ const struct argp_option config_options[] = {
 	  "Keep unacknowledged batches in this file (memory)", 2 },
 	{ "outbox.cap", KEY_OUTBOX_CAP, "BYTES", 0,
 	  "Most bytes to keep (64MiB)", 2 },
+	{ "outbox.given-up", KEY_GIVEN_UP, "FILE", 0,
+	  "Without outbox.path: what a stop gave up, for the next start to "
+	  "report ($STATE_DIRECTORY/given-up)",
+	  2 },
 	{ "capture", KEY_CAPTURE, "MODE", 0,
 	  "auto (default), fentry, socket, syscall, kprobe", 3 },
 	{ "capture.ring", KEY_RING, "BYTES", 0,
@@ -98,6 +104,9 @@ const struct argp_option config_options[] = {
 	  6 },
 	{ "names.scripts", KEY_NAMES_SCRIPTS, NULL, 0,
 	  "Name an interpreter's service by its script", 6 },
+	{ "names.root", KEY_NAMES_ROOT, "DIR", 0,
+	  "Where the node's files are (/proc/1/root in a container, else /)",
+	  6 },
 	{ "names.container-label", KEY_CONTAINER_LABEL, "GLOB", 0,
 	  "Show these labels of containers in target_info; may be repeated",
 	  6 },
@@ -173,6 +182,8 @@ int config_apply_flag(struct agent_config *cfg, int key, const char *value)
 		return conffile_set_text(&cfg->tls.key_file, value);
 	case KEY_OUTBOX_PATH:
 		return conffile_set_text(&cfg->outbox.path, value);
+	case KEY_GIVEN_UP:
+		return conffile_set_text(&cfg->outbox.given_up, value);
 	case KEY_OUTBOX_CAP:
 		return cli_parse_bytes(value, &cfg->outbox.cap_bytes);
 	case KEY_CAPTURE:
@@ -196,6 +207,8 @@ int config_apply_flag(struct agent_config *cfg, int key, const char *value)
 	case KEY_NAMES_SCRIPTS:
 		cfg->names.scripts = true;
 		return 0;
+	case KEY_NAMES_ROOT:
+		return conffile_set_text(&cfg->names.root, value);
 	case KEY_ROUTES_CAP:
 		return set_number(&cfg->routes.cap, value);
 	case KEY_RECORD:

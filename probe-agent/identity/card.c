@@ -39,12 +39,18 @@ struct card_table {
 
 /* --- where --- */
 
-const char *card_root(void)
+/* Has the process files of its own? Yes, if the other's can't be seen. */
+static bool is_apart(void)
 {
 	struct stat own, host;
 
-	if (!stat("/proc/self/ns/mnt", &own) &&
-	    !stat("/proc/1/ns/mnt", &host) && own.st_ino != host.st_ino &&
+	return stat("/proc/self/ns/mnt", &own) ||
+	       stat("/proc/1/ns/mnt", &host) || own.st_ino != host.st_ino;
+}
+
+const char *card_root(void)
+{
+	if (is_apart() &&
 	    !faccessat(AT_FDCWD, "/proc/1/root/", X_OK, AT_EACCESS))
 		return "/proc/1/root";
 	return "/";

@@ -19,7 +19,7 @@
  * or of a node with thousands of podman containers.
  */
 #define CONFIG_MAX_BYTES (256u << 10)
-#define LIST_MAX_BYTES (1u << 20)
+#define LIST_MAX_BYTES (512u << 10)
 #define TEXT_MAX_BYTES 1024u
 #define LABELS_MAX_BYTES 2048u
 

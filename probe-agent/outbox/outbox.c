@@ -173,6 +173,7 @@ void outbox_close(struct outbox *ob)
 		free(outbox_at(ob, i)->data);
 	free(ob->items);
 	rollup_free(ob->rollup);
+	merge_free(ob->merge);
 	batch_arena_free(ob->arena);
 	free(ob->agent);
 	pthread_cond_destroy(&ob->changed);
@@ -315,9 +316,12 @@ static void deadline(struct timespec *ts, int timeout_ms)
 /* Returns the oldest batch, once it is in the file. */
 static int first_item(struct outbox *ob, struct outbox_item *out)
 {
-	struct outbox_slot *it = outbox_at(ob, 0);
-	int err = outbox_store(ob, it);
+	struct outbox_slot *it;
+	int err;
 
+	outbox_merge(ob);
+	it = outbox_at(ob, 0);
+	err = outbox_store(ob, it);
 	err = err ? err : store_sendable(ob, it);
 	err = err ? err : outbox_load(ob, it);
 	if (err)
@@ -326,6 +330,8 @@ static int first_item(struct outbox *ob, struct outbox_item *out)
 	out->len = it->len;
 	out->epoch = ob->epoch;
 	out->sequence = it->sequence;
+	it->sent_before = it->sent;
+	it->sent = true;
 	return 0;
 }
 
@@ -382,12 +388,77 @@ void outbox_refused(struct outbox *ob, uint64_t epoch, uint64_t sequence)
 	done(ob, epoch, sequence, true);
 }
 
+void outbox_not_sent(struct outbox *ob, uint64_t epoch, uint64_t sequence)
+{
+	pthread_mutex_lock(&ob->lock);
+	if (ob->n > 0 && epoch == ob->epoch &&
+	    outbox_at(ob, 0)->sequence == sequence)
+		outbox_at(ob, 0)->sent = outbox_at(ob, 0)->sent_before;
+	pthread_mutex_unlock(&ob->lock);
+}
+
 void outbox_wake(struct outbox *ob)
 {
 	pthread_mutex_lock(&ob->lock);
 	ob->woken = true;
 	pthread_cond_broadcast(&ob->changed);
 	pthread_mutex_unlock(&ob->lock);
+}
+
+/* --- the end --- */
+
+static struct outbox_left what_is_left(const struct outbox *ob)
+{
+	struct outbox_left left = { 0 };
+
+	for (size_t i = 0; i < ob->n; i++) {
+		const struct outbox_slot *it = outbox_at(ob, i);
+
+		*(it->sent || it->maybe_sent ? &left.sent : &left.requests) +=
+			it->events;
+	}
+	return left;
+}
+
+/*
+ * Follows the last batch as if all of them had been sent: then the aggregator
+ * counts those that it does not have as missing. The newest one has the losses
+ * but for what was dropped to make room for itself.
+ */
+static int last_batch(struct outbox *ob, const struct outbox_left *left,
+		      void **data, size_t *len)
+{
+	struct batch b, last;
+	int err = outbox_decode(ob, outbox_at(ob, ob->n - 1), &b);
+
+	if (err)
+		return err;
+	last = (struct batch){
+		.agent = b.agent,
+		.epoch = ob->epoch,
+		.sequence = ob->last_sequence + 1,
+		.base_us = b.base_us,
+		.losses = b.losses,
+	};
+	if (last.losses.dropped[LOSS_OUTBOX] < ob->stats.dropped_events)
+		last.losses.dropped[LOSS_OUTBOX] = ob->stats.dropped_events;
+	last.losses.dropped[LOSS_STOPPED] = left->requests;
+	return batch_encode(&last, data, len);
+}
+
+int outbox_give_up(struct outbox *ob, struct outbox_left *left, void **data,
+		   size_t *len)
+{
+	int err = 0;
+
+	*data = NULL;
+	*len = 0;
+	pthread_mutex_lock(&ob->lock);
+	*left = what_is_left(ob);
+	if (!ob->disk && left->requests + left->sent > 0)
+		err = last_batch(ob, left, data, len);
+	pthread_mutex_unlock(&ob->lock);
+	return err;
 }
 
 void outbox_stats(struct outbox *ob, struct outbox_stats *out)

@@ -62,7 +62,22 @@ int outbox_peek(struct outbox *ob, struct outbox_item *out, int timeout_ms);
 /* Remove the oldest batch, if it is this one; a refused one counts as lost. */
 void outbox_ack(struct outbox *ob, uint64_t epoch, uint64_t sequence);
 void outbox_refused(struct outbox *ob, uint64_t epoch, uint64_t sequence);
+/* The batch of the last outbox_peek() did not leave the process this time. */
+void outbox_not_sent(struct outbox *ob, uint64_t epoch, uint64_t sequence);
 void outbox_wake(struct outbox *ob); /* ends one peek: now, or the next */
+
+/* Requests of the batches that are left. */
+struct outbox_left {
+	uint64_t requests; /* certainly not counted */
+	uint64_t sent; /* without a reply: may have been counted */
+};
+/*
+ * Tells what a stop leaves behind. Without a file, *data is set to a batch for
+ * last_words_add(), malloc'd and the caller's, if anything is given up; else to
+ * NULL. -ENOMEM.
+ */
+int outbox_give_up(struct outbox *ob, struct outbox_left *left, void **data,
+		   size_t *len);
 
 struct outbox_stats {
 	uint64_t batches, bytes; /* held now */

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "probe-agent/batch/merge.h"
 #include "probe-agent/batch/rollup.h"
 #include "probe-agent/outbox/outbox.h"
 #include "probe-agent/outbox/outbox_disk.h"
@@ -14,8 +15,9 @@
 
 /*
  * The inside of the outbox: outbox.c has the queue and the file under it,
- * outbox_room.c makes room when it is full, by giving up detail, then batches.
- * No other file includes this. Callers hold the outbox's mutex.
+ * outbox_room.c makes room when it is full, by giving up detail, then batches,
+ * outbox_merge.c joins batches of a backlog. No other file includes this.
+ * Callers hold the outbox's mutex.
  */
 
 /* Bytes of memory that an item takes besides its data. */
@@ -26,6 +28,8 @@ struct outbox_slot {
 	void *data; /* NULL: on disk only */
 	size_t len;
 	bool rollup, stored;
+	bool sent; /* perhaps, by this process: never merged */
+	bool sent_before; /* before the last outbox_peek() */
 	bool sealed; /* folding it freed too little, or failed */
 	/*
 	 * Read from the file, and may have been counted already: in a rollup
@@ -51,8 +55,9 @@ struct outbox {
 	struct batch_losses losses; /* as in the file at start */
 	struct outbox_disk *disk; /* NULL: in memory */
 	struct rollup *rollup; /* allocated with the first fold */
+	struct merge *merge; /* allocated while there is a backlog */
 	struct batch_arena *arena;
-	char *agent; /* of the batches being folded */
+	char *agent; /* of the batches that were decoded */
 	struct outbox_stats stats;
 };
 
@@ -69,6 +74,16 @@ int outbox_load(struct outbox *ob, struct outbox_slot *it);
 void outbox_unload(struct outbox_slot *it);
 /* Writes the item into the file, if there is one and it is not there yet. */
 int outbox_store(struct outbox *ob, struct outbox_slot *it);
+
+/* Loads and decodes it; *b borrows from it->data and the arena. -EPROTO … */
+int outbox_decode(struct outbox *ob, struct outbox_slot *it, struct batch *b);
+
+/*
+ * Joins the oldest batches into one, if there are several that were certainly
+ * never sent: a backlog goes in a few large pieces. Leaves them as they are if
+ * that fails.
+ */
+void outbox_merge(struct outbox *ob);
 
 bool outbox_has_room(const struct outbox *ob, size_t len);
 /* Folds, then drops, until len bytes have room or nothing more can go. */

@@ -21,25 +21,32 @@ static void drop_item(struct outbox *ob, size_t i)
 	outbox_splice(ob, i, i + 1, NULL);
 }
 
-static int add_to_rollup(struct outbox *ob, struct outbox_slot *it)
+int outbox_decode(struct outbox *ob, struct outbox_slot *it, struct batch *b)
 {
 	const char *reason = "";
-	struct batch b;
 	int err = outbox_load(ob, it);
 
 	if (err)
 		return err;
-	err = batch_decode(ob->arena, it->data, it->len, &b, &reason);
-	if (!err && !ob->agent) {
-		ob->agent = strdup(b.agent);
-		err = ob->agent ? 0 : -ENOMEM;
-	}
-	if (!err)
-		err = rollup_add(ob->rollup, &b);
-	else
-		log_error("cannot fold batch sequence=%llu "
+	err = batch_decode(ob->arena, it->data, it->len, b, &reason);
+	if (err)
+		log_error("cannot decode batch of the outbox sequence=%llu "
 			  "error=\"%s\"",
 			  (unsigned long long)it->sequence, reason);
+	if (!err && !ob->agent) {
+		ob->agent = strdup(b->agent);
+		err = ob->agent ? 0 : -ENOMEM;
+	}
+	return err;
+}
+
+static int add_to_rollup(struct outbox *ob, struct outbox_slot *it)
+{
+	struct batch b;
+	int err = outbox_decode(ob, it, &b);
+
+	if (!err)
+		err = rollup_add(ob->rollup, &b);
 	outbox_unload(it);
 	return err;
 }

@@ -4,8 +4,7 @@
 #include <errno.h>
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include <nng/supplemental/util/platform.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,35 +14,22 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "probe-agent/outbox/reply_policy.h"
+#include "probe-agent/outbox/uplink_state.h"
 #include "probe-agent/outbox/uplink_tls.h"
 #include "proto/batch.h"
 #include "proto/limits.h"
 
 #define REPLY_TIMEOUT_MS 10000u
 #define RECONNECT_MIN_MS 20
-#define RECONNECT_MAX_MS 500
+/*
+ * nng waits for a random part of a time that doubles up to this. So an agent is
+ * back soon after a short absence of the aggregator, and 10 000 of them come
+ * spread over two seconds after a long one.
+ */
+#define RECONNECT_MAX_MS 2000
 #define PEEK_MS 500
 #define CANCEL_AGAIN_MS 10u
 /* Pause after a reply of "not now" that does not say for how long. */
-
-struct uplink {
-	struct outbox *outbox;
-	char *url;
-	uint32_t reply_timeout_ms;
-	nng_socket socket;
-	nng_dialer dialer;
-	nng_aio *aio; /* the send or receive in progress */
-	bool has_socket;
-	pthread_t thread;
-	pthread_mutex_t lock; /* guards quit and ended, which wake announces */
-	pthread_cond_t wake;
-	bool quit, ended;
-	atomic_uint pipe; /* id of the latest one */
-	atomic_uint pipes;
-	atomic_uint gather_ms; /* of the last reply */
-	atomic_uint_fast64_t sent, acknowledged, refused, busy, timeouts,
-		connects, conflicts;
-};
 
 static int nng_errno(int code)
 {
@@ -68,7 +54,7 @@ static int nng_errno(int code)
 
 /* --- waiting that uplink_stop() can cut short --- */
 
-static bool quitting(struct uplink *up)
+bool uplink_quitting(struct uplink *up)
 {
 	bool quit;
 
@@ -92,9 +78,9 @@ static struct timespec in_ms(uint32_t ms)
 	return t;
 }
 
-static void sleep_ms(struct uplink *up, uint32_t ms)
+void uplink_sleep(struct uplink *up, uint32_t ms)
 {
-	struct timespec until = in_ms(ms);
+	struct timespec until = in_ms(ms + nng_random() % (ms / 2 + 1));
 
 	pthread_mutex_lock(&up->lock);
 	while (!up->quit &&
@@ -113,8 +99,8 @@ static int finish_send(struct uplink *up)
 }
 
 /* Sends a new request, so that a late reply to the previous one is ignored. */
-static int send_batch(struct uplink *up, const struct outbox_item *it,
-		      int64_t clock_us)
+int uplink_send(struct uplink *up, const struct outbox_item *it,
+		int64_t clock_us)
 {
 	struct push push = {
 		.protocol = PROTOCOL_VERSION,
@@ -142,7 +128,7 @@ static int send_batch(struct uplink *up, const struct outbox_item *it,
 	return 0;
 }
 
-static int receive_reply(struct uplink *up, struct reply *out)
+int uplink_receive(struct uplink *up, struct reply *out)
 {
 	nng_msg *msg;
 	int err;
@@ -220,7 +206,7 @@ static uint32_t on_reply(struct uplink *up, const struct outbox_item *it,
  * outage, TCP may wait as long again as it lasted before it resends; a new
  * connection does not.
  */
-static void redial(struct uplink *up)
+void uplink_redial(struct uplink *up)
 {
 	nng_pipe pipe = { .id = atomic_load(&up->pipe) };
 
@@ -232,21 +218,23 @@ static void exchange(struct uplink *up, const struct outbox_item *it)
 {
 	struct reply reply;
 	uint32_t wait_ms = 0;
-	int err = send_batch(up, it, clock_steady_us());
+	int err = uplink_send(up, it, clock_steady_us());
 
-	if (!err)
-		err = receive_reply(up, &reply);
+	if (err) /* no connection has taken any of it */
+		outbox_not_sent(up->outbox, it->epoch, it->sequence);
+	else
+		err = uplink_receive(up, &reply);
 	if (!err) {
 		wait_ms = on_reply(up, it, &reply);
 	} else if (err == -ETIMEDOUT) {
 		atomic_fetch_add(&up->timeouts, 1);
-		redial(up);
+		uplink_redial(up);
 	} else if (err != -ECANCELED) {
 		log_warn("uplink failed error=\"%s\"", strerror(-err));
 		wait_ms = REPLY_POLICY_RETRY_MS;
 	}
 	if (wait_ms > 0)
-		sleep_ms(up, wait_ms);
+		uplink_sleep(up, wait_ms);
 }
 
 static void *uplink_thread(void *arg)
@@ -254,7 +242,8 @@ static void *uplink_thread(void *arg)
 	struct uplink *up = arg;
 	struct outbox_item it;
 
-	while (!quitting(up))
+	uplink_tell_last_words(up);
+	while (!uplink_quitting(up))
 		if (outbox_peek(up->outbox, &it, PEEK_MS) == 0)
 			exchange(up, &it);
 	pthread_mutex_lock(&up->lock);
@@ -277,7 +266,7 @@ static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
 		log_info("connected url=%s", up->url);
 	} else if (event == NNG_PIPE_EV_REM_POST) {
 		atomic_fetch_sub(&up->pipes, 1);
-		if (!quitting(up))
+		if (!uplink_quitting(up))
 			log_warn("connection lost url=%s", up->url);
 	}
 }
@@ -381,9 +370,9 @@ int uplink_exchange(struct uplink *up, const void *batch, size_t len,
 		    struct reply *out)
 {
 	struct outbox_item it = { .data = batch, .len = len };
-	int err = send_batch(up, &it, 0);
+	int err = uplink_send(up, &it, 0);
 
-	return err ? err : receive_reply(up, out);
+	return err ? err : uplink_receive(up, out);
 }
 
 int uplink_start(struct uplink **out, const struct uplink_options *opt,
@@ -395,6 +384,7 @@ int uplink_start(struct uplink **out, const struct uplink_options *opt,
 	if (err)
 		return err;
 	up->outbox = ob;
+	up->last_words = opt->last_words;
 	err = -pthread_create(&up->thread, NULL, uplink_thread, up);
 	if (err) {
 		release(up);

@@ -16,6 +16,7 @@ struct uplink;
 struct uplink_options {
 	const char *url; /* tcp://host:port, tls+tcp://host:port */
 	const char *ca_file, *cert_file, *key_file; /* tls; NULL: none */
+	struct last_words *last_words; /* sent first; borrowed; NULL: none */
 	uint32_t reply_timeout_ms; /* then the batch is sent again; 0: 10 s */
 };
 

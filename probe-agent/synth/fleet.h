@@ -8,9 +8,11 @@
 
 /*
  * Simulates many agents in one process, to put load or faults on an aggregator.
- * Each agent has a connection of its own and at most one batch without a reply.
- * Driven by nng's callbacks, not by threads. The caller supplies the batches
- * ready-made. (A real agent has an uplink instead.)
+ * Each agent has a connection of its own and at most one batch without a reply,
+ * gathers as long as the replies ask for, and joins what became due in an
+ * outage, as a real one does. One thread and an epoll loop drive them all, so
+ * that little of the machine goes to the simulation. The caller supplies the
+ * batches ready-made. (A real agent has an uplink instead.)
  */
 struct fleet;
 
@@ -28,13 +30,20 @@ struct fleet_batch {
 	size_t len;
 	uint64_t events;
 	int64_t span_us; /* how long ago its first event started */
+	uint64_t intervals; /* of the agent's that it covers, at least 1 */
 	unsigned tag; /* for the caller's use */
 };
 
-/* Supplies batch k (0, 1, …) of an agent. False: no more. Any thread. */
+/*
+ * Supplies batch k (0, 1, …) of an agent, for at most that many intervals that
+ * are due. False: no more. The fleet's thread.
+ */
 typedef bool (*fleet_next_fn)(void *arg, unsigned agent, uint64_t k,
-			      struct fleet_batch *out);
-/* Called when a batch was acknowledged and should be counted. Any thread. */
+			      uint64_t intervals, struct fleet_batch *out);
+/*
+ * Called when a batch was acknowledged and should be counted. The fleet's
+ * thread.
+ */
 typedef void (*fleet_counted_fn)(void *arg, const struct fleet_batch *b);
 
 struct fleet_options {
@@ -42,13 +51,15 @@ struct fleet_options {
 	unsigned agents;
 	const char *id_prefix; /* ids are prefix-00001 … */
 	uint64_t epoch;
-	uint64_t interval_us; /* between batches of an agent; 0: no pause */
+	uint64_t interval_us; /* of an agent's batches; 0: no pause */
 	uint32_t reply_timeout_ms;
 	enum fleet_fault fault;
 	fleet_next_fn next;
 	fleet_counted_fn counted;
 	void *arg;
 };
+
+#define FLEET_REPLY_MS 10000u /* times above are one */
 
 struct fleet_stats {
 	uint64_t batches, events, bytes; /* acknowledged, each once */
@@ -57,19 +68,25 @@ struct fleet_stats {
 	uint64_t duplicates; /* sent again on purpose and acknowledged */
 	uint64_t late; /* reordered: acknowledged, but too late to count */
 	uint64_t rubbish; /* messages of random bytes that were refused */
+	uint64_t dials; /* connections that were tried */
 	unsigned active; /* agents that have not finished */
 	unsigned outstanding; /* batches without a reply */
+	unsigned connected;
+	uint32_t gather_ms; /* asked for by the last reply */
 };
 
 /*
  * Starts the agents; raises the limit of open files if needed. Sets *out,
  * released by fleet_free(). -EMFILE: the limit is too low (logged). -EINVAL:
- * url. -ENOMEM.
+ * url, which must be tcp://. -ENOMEM.
  */
 int fleet_start(struct fleet **out, const struct fleet_options *opt);
 /* Stops new batches; agents finish after the reply to the outstanding one. */
 void fleet_stop(struct fleet *f);
 void fleet_stats(struct fleet *f, struct fleet_stats *out);
+/* Of the times from a batch sent first to its reply, the one at a rank in 1000.
+ */
+uint32_t fleet_reply_ms(struct fleet *f, unsigned permille);
 void fleet_free(struct fleet *f); /* NULL is fine */
 
 #endif /* PROBE_AGENT_SYNTH_FLEET_H */

@@ -56,7 +56,6 @@ struct synth {
 	uint64_t whole_batches; /* of all agents; UINT64_MAX: no limit */
 	struct traffic *traffic;
 	atomic_uint_fast64_t *times; /* how often each template was counted */
-	bool done; /* the fleet is gone: these two can be freed */
 };
 
 static const struct argp_option options[] = {
@@ -173,26 +172,46 @@ static void choose(struct synth *s)
 		s->events == UINT64_MAX ? UINT64_MAX : s->events / s->batch;
 }
 
-/* Agents take whole batches in turn; the rest is one more batch at the end. */
-static bool next(void *arg, unsigned agent, uint64_t k, struct fleet_batch *out)
+/* Intervals that one batch may cover, besides 1; ascending. */
+static const unsigned multiples[] = { 2, 3,  4,	 5,  6,	 7,  8,
+				      9, 10, 16, 32, 64, 128 };
+
+/* Which kind of template covers most of the intervals; 0: the plain one. */
+static unsigned kind_for(const struct synth *s, uint64_t intervals)
+{
+	unsigned kind = 0;
+
+	while (kind < traffic_multiples(s->traffic) &&
+	       multiples[kind] <= intervals)
+		kind++;
+	return kind;
+}
+
+/*
+ * Agents take whole batches in turn; the rest is one more batch at the end. If
+ * the number of events is open, a batch covers several intervals that are due.
+ */
+static bool next(void *arg, unsigned agent, uint64_t k, uint64_t intervals,
+		 struct fleet_batch *out)
 {
 	const struct synth *s = arg;
-	unsigned n = traffic_templates(s->traffic);
+	unsigned n = traffic_plain(s->traffic), kind = kind_for(s, intervals);
 	struct traffic_template t;
 	uint64_t number = k * s->agents + agent;
-	unsigned i = (unsigned)(number % n);
+	unsigned i = (unsigned)(number % n) + kind * n;
 
 	if (number > s->whole_batches ||
 	    (number == s->whole_batches && s->events % s->batch == 0))
 		return false;
 	if (number == s->whole_batches)
-		i = n; /* the template with the rest */
+		i = traffic_templates(s->traffic); /* that with the rest */
 	traffic_template(s->traffic, i, &t);
 	*out = (struct fleet_batch){
 		.body = t.body,
 		.len = t.len,
 		.events = t.events,
 		.span_us = t.span_us,
+		.intervals = kind > 0 ? multiples[kind - 1] : 1,
 		.tag = i,
 	};
 	return true;
@@ -270,8 +289,8 @@ static double go(const struct synth *s, struct fleet *f, struct fleet_stats *fs)
 	return (double)(clock_mono_ns() - start_ns) / 1e9;
 }
 
-static int print(const struct synth *s, const struct fleet_stats *fs,
-		 double seconds)
+static int print(const struct synth *s, struct fleet *fleet,
+		 const struct fleet_stats *fs, double seconds)
 {
 	unsigned n = traffic_templates(s->traffic) + 1;
 	uint64_t *times = calloc(n, sizeof(*times));
@@ -296,9 +315,16 @@ static int print(const struct synth *s, const struct fleet_stats *fs,
 		",\"resent\":%" PRIu64 ",\"refused\":%" PRIu64
 		",\"busy\":%" PRIu64 ",\"conflicts\":%" PRIu64
 		",\"duplicates\":%" PRIu64 ",\"late\":%" PRIu64
-		",\"rubbish\":%" PRIu64 ",\n\"series\":",
+		",\"rubbish\":%" PRIu64 ",\"dials\":%" PRIu64
+		",\"gather_ms\":%u",
 		fs->resent, fs->refused, fs->busy, fs->conflicts,
-		fs->duplicates, fs->late, fs->rubbish);
+		fs->duplicates, fs->late, fs->rubbish, fs->dials,
+		fs->gather_ms);
+	fprintf(f,
+		",\"reply_ms_p50\":%u,\"reply_ms_p99\":%u"
+		",\"reply_ms_max\":%u,\n\"series\":",
+		fleet_reply_ms(fleet, 500), fleet_reply_ms(fleet, 990),
+		fleet_reply_ms(fleet, 1000));
 	err = traffic_truth(s->traffic, times, f);
 	fputs("}\n", f);
 	if (fflush(f) != 0 || ferror(f))
@@ -316,6 +342,10 @@ static int run_fleet(struct synth *s)
 		.services = (unsigned)s->services,
 		.routes = (unsigned)s->routes,
 		.events = (unsigned)s->batch,
+		.multiples = multiples,
+		.n_multiples = s->events == UINT64_MAX && !s->max
+				       ? sizeof(multiples) / sizeof(*multiples)
+				       : 0,
 		.rest = s->events == UINT64_MAX
 				? 0
 				: (unsigned)(s->events % s->batch),
@@ -348,16 +378,10 @@ static int run_fleet(struct synth *s)
 	if (err)
 		return err;
 	seconds = go(s, fleet, &fs);
-	err = print(s, &fs, seconds);
+	err = print(s, fleet, &fs, seconds);
 	if (fs.outstanding > 0)
-		/*
-		 * nng takes minutes to close thousands of waiting sockets;
-		 * the end of the process, which is near, closes them at once.
-		 */
 		log_warn("batches without a reply batches=%u", fs.outstanding);
-	else
-		fleet_free(fleet);
-	s->done = fs.outstanding == 0;
+	fleet_free(fleet);
 	return err;
 }
 
@@ -371,8 +395,7 @@ int cmd_synth(int argc, char **argv)
 		       "and prints the truth about it as JSON.",
 		.children = children,
 	};
-	/* Static: agents left running use it until the process ends. */
-	static struct synth s = {
+	struct synth s = {
 		.url = "tcp://127.0.0.1:9471",
 		.id = "synth",
 		.agents = 8,
@@ -390,10 +413,8 @@ int cmd_synth(int argc, char **argv)
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
 	err = run_fleet(&s);
-	if (s.done) {
-		traffic_free(s.traffic);
-		free(s.times);
-	}
+	traffic_free(s.traffic);
+	free(s.times);
 	if (err)
 		log_error("synth failed error=\"%s\"", strerror(-err));
 	return err ? 1 : 0;

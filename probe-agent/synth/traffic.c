@@ -29,6 +29,7 @@ static const uint16_t statuses[] = { 200, 200, 200, 200, 200, 200, 200, 200,
 
 struct traffic {
 	struct traffic_options opt;
+	unsigned plain, multiples; /* templates of each kind; multiples */
 	unsigned n; /* templates, including that of the rest */
 	struct traffic_template *templates;
 };
@@ -60,7 +61,7 @@ static void make_event(const struct traffic *t, unsigned i, uint64_t *random,
 				: SERVICES_PER_TEMPLATE;
 	uint64_t r = next_random(random), s = next_random(random);
 
-	e->service = (i * near + (unsigned)(r % near)) % o->services;
+	e->service = (i % t->plain * near + (unsigned)(r % near)) % o->services;
 	e->route = skewed(r >> 8, o->routes);
 	e->method = e->route % 4;
 	e->status = statuses[r >> 60];
@@ -173,6 +174,33 @@ static int make_template(struct traffic *t, unsigned i, unsigned events)
 	return err;
 }
 
+static void count_templates(struct traffic *t)
+{
+	const struct traffic_options *o = &t->opt;
+
+	t->plain = o->templates;
+	if (t->plain == 0)
+		t->plain = (o->services + SERVICES_PER_TEMPLATE - 1) /
+			   SERVICES_PER_TEMPLATE;
+	if (o->templates == 0 && t->plain < TEMPLATES_MIN)
+		t->plain = TEMPLATES_MIN;
+	if (t->plain > TEMPLATES_MAX)
+		t->plain = TEMPLATES_MAX;
+	while (t->multiples < o->n_multiples &&
+	       o->multiples[t->multiples] <= BATCH_EVENTS / o->events)
+		t->multiples++;
+	t->n = t->plain * (1 + t->multiples) + 1; /* and the rest */
+}
+
+static unsigned template_events(const struct traffic *t, unsigned i)
+{
+	if (i + 1 == t->n)
+		return t->opt.rest;
+	if (i < t->plain)
+		return t->opt.events;
+	return t->opt.events * t->opt.multiples[i / t->plain - 1];
+}
+
 int traffic_new(struct traffic **out, const struct traffic_options *opt)
 {
 	struct traffic *t;
@@ -185,21 +213,12 @@ int traffic_new(struct traffic **out, const struct traffic_options *opt)
 	if (!t)
 		return -ENOMEM;
 	t->opt = *opt;
-	t->n = opt->templates;
-	if (t->n == 0)
-		t->n = (opt->services + SERVICES_PER_TEMPLATE - 1) /
-		       SERVICES_PER_TEMPLATE;
-	if (opt->templates == 0 && t->n < TEMPLATES_MIN)
-		t->n = TEMPLATES_MIN;
-	if (t->n > TEMPLATES_MAX)
-		t->n = TEMPLATES_MAX;
-	t->n++; /* for the rest */
+	count_templates(t);
 	t->templates = calloc(t->n, sizeof(*t->templates));
 	if (!t->templates)
 		err = -ENOMEM;
 	for (unsigned i = 0; i < t->n && !err; i++)
-		err = make_template(t, i,
-				    i + 1 < t->n ? opt->events : opt->rest);
+		err = make_template(t, i, template_events(t, i));
 	if (err) {
 		traffic_free(t);
 		return err;
@@ -221,6 +240,16 @@ void traffic_free(struct traffic *t)
 unsigned traffic_templates(const struct traffic *t)
 {
 	return t->n - 1;
+}
+
+unsigned traffic_plain(const struct traffic *t)
+{
+	return t->plain;
+}
+
+unsigned traffic_multiples(const struct traffic *t)
+{
+	return t->multiples;
 }
 
 void traffic_template(const struct traffic *t, unsigned i,

@@ -17,6 +17,13 @@ struct traffic_options {
 	unsigned services, routes; /* routes: per service */
 	unsigned templates; /* 0: enough for all services */
 	unsigned events; /* per template */
+	/*
+	 * Templates with a multiple of the events, as many as of the plain ones
+	 * for each, which come behind those. Multiples that would be more than
+	 * BATCH_EVENTS are left out. Ascending; borrowed.
+	 */
+	const unsigned *multiples;
+	unsigned n_multiples;
 	unsigned rest; /* events of one more template at the end; 0: none */
 	uint64_t gap_us; /* mean time between two events of a batch */
 };
@@ -27,6 +34,10 @@ void traffic_free(struct traffic *t); /* NULL is fine */
 
 /* Number of templates without that of the rest, whose index this is. */
 unsigned traffic_templates(const struct traffic *t);
+/* Number of plain ones, and of those of each multiple. */
+unsigned traffic_plain(const struct traffic *t);
+/* Number of multiples that there are. */
+unsigned traffic_multiples(const struct traffic *t);
 
 struct traffic_template {
 	const void *body; /* encoded without agent, epoch, sequence, base */

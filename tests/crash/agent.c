@@ -15,7 +15,8 @@
 #include "tests/crash/crash.h"
 
 #define TICK_US 4000u
-#define DRAIN_MS 60000u
+#define STUCK_MS 60000u /* without progress: something is wrong */
+#define LOOK_MS 20u
 
 /* --- the truth --- */
 
@@ -103,6 +104,34 @@ static void add_batch(struct agent *a)
 		crash_die("outbox_push");
 }
 
+/*
+ * Waits until all is acknowledged, however long that takes on this machine. It
+ * ends the program only if nothing is acknowledged any more.
+ */
+static void drain(struct agent *a)
+{
+	uint64_t moved_ns = clock_mono_ns(), last = 0;
+	struct outbox_stats st;
+
+	for (;;) {
+		outbox_stats(a->outbox, &st);
+		if (st.batches == 0)
+			return;
+		if (st.acknowledged + st.refused_events != last)
+			moved_ns = clock_mono_ns();
+		last = st.acknowledged + st.refused_events;
+		if (clock_mono_ns() - moved_ns > STUCK_MS * CLOCK_NS_PER_MS) {
+			fprintf(stderr,
+				"crash: %s: %llu batches are not acknowledged "
+				"and none was for %u s\n",
+				a->name, (unsigned long long)st.batches,
+				STUCK_MS / 1000);
+			exit(1);
+		}
+		crash_sleep_ms(LOOK_MS);
+	}
+}
+
 static void sleep_us(unsigned us)
 {
 	struct timespec t = { us / 1000000, (long)(us % 1000000) * 1000 };
@@ -145,7 +174,8 @@ int crash_agent(int argc, char **argv)
 		sleep_us(tick_us);
 	}
 	add_batch(&a); /* its losses are the last word */
-	uplink_stop(a.uplink, DRAIN_MS);
+	drain(&a);
+	uplink_stop(a.uplink, 0);
 	packer_free(a.packer);
 	f = fopen(done, "w");
 	if (!f || fprintf(f, "%llu\n", (unsigned long long)a.sequence) < 0 ||

@@ -43,7 +43,10 @@ def fails(*argv, **kwargs):
 
 def packages(*names):
     """Debian's, installed if they are missing; nothing of them is started."""
-    missing = [n for n in names if subprocess.run(
+    # nodejs may have come another way, and bring npm.
+    commands = {"npm": "npm", "nodejs": "node"}
+    missing = [n for n in names if not shutil.which(
+        commands.get(n, "")) and subprocess.run(
         ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}", n],
         capture_output=True, text=True).stdout[:2] != "ii"]
     if not missing:

@@ -122,10 +122,11 @@ static const struct snapshot_values sample_duration_values[] = {
 
 static const struct snapshot_view sample_views[] = {
 	{ &sample_requests, 3, sample_requests_series, 5003, 43, 701,
-	  sample_requests_values, "shop/cart", 801 },
+	  sample_requests_values, "shop/cart", 801, 0, NULL },
 	{ &sample_duration, 3, sample_duration_series, 17, 6, 702,
-	  sample_duration_values, "a \"job\"", 802 },
-	{ &sample_size, 1, sample_size_series, 1, 0, 703, NULL, NULL, 0 },
+	  sample_duration_values, "a \"job\"", 802, 0, NULL },
+	{ &sample_size, 1, sample_size_series, 1, 0, 703, NULL, NULL, 0, 0,
+	  NULL },
 };
 
 static const struct snapshot_target sample_targets[] = {
@@ -162,7 +163,7 @@ static const struct snapshot_agent sample_agents[] = {
 	  .captured = 1000,
 	  .counted = 900,
 	  .rolled_up = 77,
-	  .dropped = { 1, 2, 3, 4, 5, 6 },
+	  .dropped = { 1, 2, 3, 4, 5, 6, 7 },
 	  .dropped_sequence_gap = 79,
 	  .dropped_expired = 80,
 /* 101 and on, by number. */

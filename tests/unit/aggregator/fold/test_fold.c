@@ -65,11 +65,11 @@ static void check_spans(const struct span *a, const struct span *b,
 		assert_int_equal(cell(a, i), cell(b, i));
 }
 
-static void check_windows(struct fold *a, struct fold *b)
+static void check_kind(struct fold *a, struct fold *b, enum window_kind kind)
 {
-	struct windows *wa = fold_windows(a), *wb = fold_windows(b);
-	const struct series *sa = fold_window_series(a);
-	const struct series *sb = fold_window_series(b);
+	struct windows *wa = fold_windows(a, kind), *wb = fold_windows(b, kind);
+	const struct series *sa = fold_window_series(a, kind);
+	const struct series *sb = fold_window_series(b, kind);
 
 	assert_int_equal(windows_count(wa), windows_count(wb));
 	for (size_t i = 0; i < windows_count(wa); i++) {
@@ -79,11 +79,18 @@ static void check_windows(struct fold *a, struct fold *b)
 
 		assert_int_equal(x->count, y->count);
 		assert_int_equal(x->errors, y->errors);
-		assert_int_equal(x->duration_sum_us, y->duration_sum_us);
-		assert_int_equal(x->request_bytes_sum, y->request_bytes_sum);
-		assert_int_equal(x->response_bytes_sum, y->response_bytes_sum);
-		check_spans(x->span, y->span, fold_duration_cells(a));
+		for (unsigned k = 0; k < WINDOW_VALUES; k++) {
+			assert_int_equal(x->sum[k], y->sum[k]);
+			check_spans(x->span[k], y->span[k],
+				    fold_duration_cells(a));
+		}
 	}
+}
+
+static void check_windows(struct fold *a, struct fold *b)
+{
+	check_kind(a, b, WINDOW_REQUESTS);
+	check_kind(a, b, WINDOW_INSTANCES);
 }
 
 static void check_equal(struct fold *a, struct fold *b)
@@ -265,7 +272,7 @@ static bool of_durations(const struct view *v)
 /* What a has of durations is what timed has; what else it has, all has. */
 static void check_untimed(struct fold *a, struct fold *all, struct fold *timed)
 {
-	struct windows *wa = fold_windows(a);
+	struct windows *wa = fold_windows(a, WINDOW_REQUESTS);
 	uint64_t count = 0, want = 0;
 
 	for (size_t v = 0; v < fold_event_views(a); v++) {
@@ -286,23 +293,30 @@ static void check_untimed(struct fold *a, struct fold *all, struct fold *timed)
 	}
 	for (size_t i = 0; i < windows_count(wa); i++) {
 		const struct window_delta *x = windows_at(wa, i);
-		uint32_t key = find(fold_window_series(a), x->key,
-				    fold_window_series(all));
-		const struct window_delta *y =
-			windows_get(fold_windows(all), x->start_s, key);
+		uint32_t key =
+			find(fold_window_series(a, WINDOW_REQUESTS), x->key,
+			     fold_window_series(all, WINDOW_REQUESTS));
+		const struct window_delta *y = windows_get(
+			fold_windows(all, WINDOW_REQUESTS), x->start_s, key);
 
 		assert_int_equal(x->count, y->count);
 		assert_int_equal(x->errors, y->errors);
-		assert_int_equal(x->response_bytes_sum, y->response_bytes_sum);
+		assert_int_equal(x->sum[WINDOW_RESPONSE_BYTES],
+				 y->sum[WINDOW_RESPONSE_BYTES]);
 		count += x->count;
-		for (unsigned k = 0; x->span && k < x->span->n; k++)
-			want += x->span->count[k];
+		const struct span *span = x->span[WINDOW_DURATION];
+
+		for (unsigned k = 0; span && k < span->n; k++)
+			want += span->count[k];
 	}
-	assert_int_equal(windows_count(wa), windows_count(fold_windows(all)));
+	assert_int_equal(windows_count(wa),
+			 windows_count(fold_windows(all, WINDOW_REQUESTS)));
 	assert_int_equal(count, 503);
 	/* Each timed request is in one cell of a window, and no other is. */
-	for (size_t i = 0; i < windows_count(fold_windows(timed)); i++)
-		want -= windows_at(fold_windows(timed), i)->count;
+	for (size_t i = 0;
+	     i < windows_count(fold_windows(timed, WINDOW_REQUESTS)); i++)
+		want -= windows_at(fold_windows(timed, WINDOW_REQUESTS), i)
+				->count;
 	assert_int_equal(want, 0);
 }
 
@@ -426,8 +440,10 @@ static void far_off_times_count_as_now(void **state)
 		free_batch(&m);
 	}
 	assert_int_equal(fold_clamped(f), 4);
-	for (size_t i = 0; i < windows_count(fold_windows(f)); i++) {
-		const struct window_delta *d = windows_at(fold_windows(f), i);
+	for (size_t i = 0; i < windows_count(fold_windows(f, WINDOW_REQUESTS));
+	     i++) {
+		const struct window_delta *d =
+			windows_at(fold_windows(f, WINDOW_REQUESTS), i);
 
 		assert_true(d->start_s >= NOW / 1000000 - 40 &&
 			    d->start_s <= NOW / 1000000);
@@ -452,12 +468,47 @@ static void what_was_loaded_is_not_counted_again(void **state)
 	for (uint32_t i = 0; i < fold_series(f, 4)->n; i++)
 		count += series_at(fold_series(f, 4), i)->count;
 	assert_int_equal(count, 0);
-	assert_int_equal(windows_count(fold_windows(f)), 0);
+	assert_int_equal(windows_count(fold_windows(f, WINDOW_REQUESTS)), 0);
 	fold(f, &m.batch, 8);
 	for (uint32_t i = 0; i < fold_series(f, 4)->n; i++)
 		count += series_at(fold_series(f, 4), i)->count;
 	assert_int_equal(count, 31);
-	assert_true(windows_count(fold_windows(f)) > 0);
+	assert_true(windows_count(fold_windows(f, WINDOW_REQUESTS)) > 0);
+	free_batch(&m);
+	fold_free(f);
+}
+
+/* Both kinds count each request: their sums by job are the same. */
+static void instances_add_up_to_their_requests(void **state)
+{
+	struct traffic t = { .seed = 9, .services = 3, .routes = 5 };
+	struct fold *f = make(views_default());
+	uint64_t count[2] = { 0 }, errors[2] = { 0 }, us[2] = { 0 };
+	struct made m;
+
+	(void)state;
+	make_batch(&m, &t, 499);
+	fold(f, &m.batch, 1);
+	for (unsigned kind = 0; kind < 2; kind++) {
+		struct windows *w = fold_windows(f, (enum window_kind)kind);
+
+		for (size_t i = 0; i < windows_count(w); i++) {
+			const struct window_delta *d = windows_at(w, i);
+			const struct span *s = d->span[WINDOW_DURATION];
+			uint64_t cells = 0;
+
+			for (unsigned k = 0; k < s->n; k++)
+				cells += s->count[k];
+			assert_int_equal(cells, d->count);
+			count[kind] += d->count;
+			errors[kind] += d->errors;
+			us[kind] += d->sum[WINDOW_DURATION];
+		}
+	}
+	assert_int_equal(count[WINDOW_REQUESTS], 499);
+	assert_int_equal(count[WINDOW_INSTANCES], 499);
+	assert_int_equal(errors[0], errors[1]);
+	assert_int_equal(us[0], us[1]);
 	free_batch(&m);
 	fold_free(f);
 }
@@ -472,6 +523,7 @@ int main(void)
 		cmocka_unit_test(beyond_the_budget_totals_stay_exact),
 		cmocka_unit_test(far_off_times_count_as_now),
 		cmocka_unit_test(what_was_loaded_is_not_counted_again),
+		cmocka_unit_test(instances_add_up_to_their_requests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

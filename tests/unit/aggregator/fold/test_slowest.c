@@ -221,13 +221,13 @@ static void a_row_without_events_makes_no_series(void **state)
 	assert_int_equal(fold_apply(fresh, &fb), 0);
 	for (size_t v = 0; v < fold_views(fresh); v++)
 		assert_int_equal(fold_series(fresh, v)->n, 0);
-	assert_int_equal(fold_window_series(fresh)->n, 0);
+	assert_int_equal(fold_window_series(fresh, WINDOW_REQUESTS)->n, 0);
 	assert_int_equal(fold_targets(fresh), 0);
 
 	f->batch.events.n = 1; /* only the first one's row */
 	fb.log_id = 3;
 	assert_int_equal(fold_apply(fresh, &fb), 0);
-	assert_int_equal(fold_window_series(fresh)->n, 2);
+	assert_int_equal(fold_window_series(fresh, WINDOW_REQUESTS)->n, 2);
 	fold_free(fresh);
 }
 

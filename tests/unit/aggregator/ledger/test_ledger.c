@@ -659,6 +659,44 @@ static void sums_stop_at_their_maximum(void **state)
 	ledger_free(l);
 }
 
+/*
+ * An agent stops with batches 4 to 9: 4 was sent, and may have been counted; of
+ * the others the next start says that they are given up.
+ */
+static void what_a_stop_gave_up_closes_the_sum(void **state)
+{
+	(void)state;
+	for (int counted = 0; counted <= 1; counted++) {
+		struct batch b = { .agent = "a", .epoch = 1 };
+		struct ledger *l = make(0);
+		const struct ledger_totals *t;
+
+		for (b.sequence = 1; b.sequence <= 3 + (unsigned)counted;
+		     b.sequence++) {
+			b.losses.captured = b.losses.packed += 10;
+			assert_int_equal(offer_batch(l, &b, 10, S, false, NULL),
+					 LEDGER_NEW);
+		}
+		b.sequence = 10;
+		b.losses.captured = b.losses.packed = 90;
+		b.losses.dropped[LOSS_STOPPED] = 50;
+		assert_int_equal(offer_batch(l, &b, 0, S, false, NULL),
+				 LEDGER_NEW);
+		/* Again, as its reply was lost. */
+		assert_int_equal(offer_batch(l, &b, 0, S, false, NULL),
+				 LEDGER_DUPLICATE);
+		ledger_commit(l);
+		t = totals(l);
+		assert_int_equal(t->counted, 30 + 10 * counted);
+		assert_int_equal(t->dropped[LOSS_STOPPED], 50);
+		assert_int_equal(t->gap_requests, 10 - 10 * counted);
+		assert_int_equal(t->told_late, 0);
+		assert_int_equal(t->captured, t->counted + t->gap_requests +
+						      t->dropped[LOSS_STOPPED]);
+		ledger_free(l);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -688,6 +726,7 @@ int main(void)
 		cmocka_unit_test(a_number_used_by_another_sender_is_held_back),
 		cmocka_unit_test(a_duplicates_losses_show_what_was_not_counted),
 		cmocka_unit_test(sums_stop_at_their_maximum),
+		cmocka_unit_test(what_a_stop_gave_up_closes_the_sum),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -292,6 +292,24 @@ static int see_window(void *arg, const struct store_window *w)
 	return 0;
 }
 
+static void put_window(struct store *st, struct pack_row *row,
+		       const struct store_bucket *b, size_t n)
+{
+	struct buf hist = { 0 }, pack = { 0 };
+	struct store_delta d = { .start_s = 1000, .rows = 1 };
+	struct pack_writer w;
+
+	durations_encode(&hist, b, n);
+	row->hist[0] = (struct pack_hist){ (void *)hist.data, hist.len };
+	pack_begin(&w, &pack);
+	pack_put(&w, row);
+	d.data = pack.data;
+	d.len = pack.len;
+	assert_int_equal(store_put_delta(st, &d), 0);
+	buf_fini(&hist);
+	buf_fini(&pack);
+}
+
 static void adds_late_windows_to_what_is_there(void **state)
 {
 	struct fixture *f = *state;
@@ -300,18 +318,23 @@ static void adds_late_windows_to_what_is_there(void **state)
 	};
 	const struct store_bucket first[] = { { BUCKET_ZERO, 1 }, { 0, 2 } };
 	const struct store_bucket late[] = { { 0, 2 }, { 40, 1 } };
-	struct window_delta d = {
-		.start_s = 1000, .key = 4, .count = 3, .errors = 1
-	};
+	struct pack_row d = { .key = 4, .count = 3, .errors = 1 };
+	struct store_packed packed;
 	struct store_reader *r;
 	struct store *st;
 	unsigned n = 0;
 
 	assert_int_equal(store_open(&st, f->dir), 0);
 	assert_int_equal(store_begin(st), 0);
-	assert_int_equal(store_put_window_key(st, 4, label), 0);
-	assert_int_equal(store_add_window(st, &d, first, 2), 0);
-	assert_int_equal(store_add_window(st, &d, late, 2), 0);
+	assert_int_equal(store_put_window_key(st, WINDOW_REQUESTS, 4, label),
+			 0);
+	put_window(st, &d, first, 2);
+	assert_int_equal(store_pack(st, 1000, SIZE_MAX, &packed), 0);
+	assert_int_equal(packed.rows, 0); /* the window is not closed yet */
+	assert_int_equal(store_pack(st, 1001, SIZE_MAX, &packed), 0);
+	put_window(st, &d, late, 2);
+	assert_int_equal(store_pack(st, 1001, SIZE_MAX, &packed), 0);
+	assert_int_equal(packed.rows, -1); /* two rows became one */
 	assert_int_equal(store_commit(st), 0);
 	assert_int_equal(store_reader_open(&r, f->path), 0);
 	assert_int_equal(store_reader_windows(r, 1000, 1001, see_window, &n),
@@ -320,6 +343,97 @@ static void adds_late_windows_to_what_is_there(void **state)
 	assert_int_equal(store_reader_windows(r, 0, 1000, see_window, &n), 0);
 	assert_int_equal(n, 1);
 	store_reader_close(r);
+	store_close(st);
+}
+
+static void run_sql(sqlite3 *db, const char *text)
+{
+	char *why = NULL;
+
+	if (sqlite3_exec(db, text, NULL, NULL, &why) != SQLITE_OK)
+		fail_msg("%s: %s", text, why);
+}
+
+/* As the first version left it: a row of a table for each label set. */
+static void make_old_store(const char *path)
+{
+	static const char insert[] =
+		"INSERT INTO window VALUES (%d, %d, %d, %d, 10, 20, 30,"
+		" x'd00f02')";
+	char text[200];
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	run_sql(db, migrations[0].sql);
+	run_sql(db, "PRAGMA user_version = 1");
+	run_sql(db, "INSERT INTO window_key VALUES (3, 'shop', 'server', 'GET',"
+		    " '/x', '200', NULL), (9, 'shop', 'server', 'GET', '/x',"
+		    " '500', '500')");
+	for (int w = 0; w < 50; w++)
+		for (int key = 3; key <= 9; key += 6) {
+			snprintf(text, sizeof(text), insert, 1000 + 10 * w, key,
+				 w + key, key == 9 ? w + key : 0);
+			run_sql(db, text);
+		}
+	run_sql(db, "INSERT INTO log VALUES (1, 5, 'a', 1, 1, 1, x'00')");
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+struct old_windows {
+	uint64_t rows, count, errors, sum;
+};
+
+static int see_old_window(void *arg, const struct store_window *w)
+{
+	struct old_windows *o = arg;
+
+	assert_string_equal(w->job, "shop");
+	assert_true(w->key == 3 || w->key == 9);
+	assert_int_equal(w->count, (uint64_t)(w->start_s - 1000) / 10 + w->key);
+	assert_int_equal(w->n_cells, 1);
+	assert_int_equal(w->cells[0].count, 2);
+	o->rows++;
+	o->count += w->count;
+	o->errors += w->errors;
+	o->sum += w->duration_sum_us;
+	return 0;
+}
+
+static void an_old_store_keeps_its_windows(void **state)
+{
+	struct fixture *f = *state;
+	struct old_windows o = { 0 };
+	struct store_sizes sizes;
+	struct store_packed packed;
+	struct store_reader *r;
+	struct store *st;
+	uint64_t *ids;
+	size_t n;
+
+	make_old_store(f->path);
+	assert_int_equal(store_open(&st, f->dir), 0);
+	assert_int_equal(store_sizes(st, &sizes, true), 0);
+	assert_int_equal(sizes.windows, 100);
+	for (int round = 0; round < 2; round++) {
+		o = (struct old_windows){ 0 };
+		assert_int_equal(store_reader_open(&r, f->path), 0);
+		assert_int_equal(store_reader_windows(r, 0, INT64_MAX,
+						      see_old_window, &o),
+				 0);
+		/* Before that was noted, a batch may be of any time. */
+		assert_int_equal(store_reader_log_ids(r, 0, 1, 9, &ids, &n), 0);
+		assert_int_equal(n, 1);
+		free(ids);
+		store_reader_close(r);
+		assert_int_equal(o.rows, 100);
+		assert_int_equal(o.count, 50 * 49 + 50 * 12);
+		assert_int_equal(o.errors, 50 * 49 / 2 + 50 * 9);
+		assert_int_equal(o.sum, 1000);
+		assert_int_equal(store_begin(st), 0);
+		assert_int_equal(store_pack(st, INT64_MAX, SIZE_MAX, &packed),
+				 0);
+		assert_int_equal(store_commit(st), 0);
+	}
 	store_close(st);
 }
 
@@ -348,6 +462,7 @@ int main(void)
 		TEST(what_is_committed_is_in_the_files),
 		TEST(expires_the_log_but_not_what_is_still_needed),
 		TEST(adds_late_windows_to_what_is_there),
+		TEST(an_old_store_keeps_its_windows),
 		TEST(quantiles_interpolate_within_the_cell),
 	};
 

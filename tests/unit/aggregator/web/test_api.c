@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "aggregator/fold/window.h"
+#include "aggregator/store/durations.h"
 #include "aggregator/store/store.h"
 #include "aggregator/web/api.h"
 #include "common/log.h"
@@ -172,15 +173,15 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void write_window(struct store *st, int window, uint32_t key)
+static void fill_row(struct pack_row *row, int window, uint32_t key,
+		     struct buf *hist)
 {
-	struct window_delta d = { .start_s = START + 10 * window,
-				  .key = key,
-				  .count = EACH,
-				  .errors = label[key][5] ? EACH : 0 };
 	struct store_bucket bucket[EACH];
 	size_t n = 0;
 
+	*row = (struct pack_row){ .key = key,
+				  .count = EACH,
+				  .errors = label[key][5] ? EACH : 0 };
 	qsort(raw[window][key], EACH, sizeof(uint64_t), by_value);
 	for (size_t i = 0; i < EACH; i++) {
 		uint64_t us = raw[window][key][i];
@@ -189,9 +190,31 @@ static void write_window(struct store *st, int window, uint32_t key)
 		if (!n || bucket[n - 1].native != native)
 			bucket[n++] = (struct store_bucket){ native, 0 };
 		bucket[n - 1].count++;
-		d.duration_sum_us += us;
+		row->sum[WINDOW_DURATION] += us;
 	}
-	assert_int_equal(store_add_window(st, &d, bucket, n), 0);
+	buf_reset(hist);
+	durations_encode(hist, bucket, n);
+	row->hist[0] = (struct pack_hist){ (void *)hist->data, hist->len };
+}
+
+static void write_window(struct store *st, int window)
+{
+	struct store_delta d = { .start_s = START + 10 * window, .rows = KEYS };
+	struct buf pack = { 0 }, hist = { 0 };
+	struct pack_writer w;
+
+	pack_begin(&w, &pack);
+	for (uint32_t k = 0; k < KEYS; k++) {
+		struct pack_row row;
+
+		fill_row(&row, window, k, &hist);
+		pack_put(&w, &row);
+	}
+	d.data = pack.data;
+	d.len = pack.len;
+	assert_int_equal(store_put_delta(st, &d), 0);
+	buf_fini(&hist);
+	buf_fini(&pack);
 }
 
 struct place {
@@ -211,14 +234,16 @@ static int make_store(void **state)
 	assert_int_equal(store_begin(st), 0);
 	for (uint32_t k = 0; k < KEYS; k++)
 		if (k)
-			assert_int_equal(store_put_window_key(st, k, label[k]),
+			assert_int_equal(store_put_window_key(st,
+							      WINDOW_REQUESTS,
+							      k, label[k]),
 					 0);
-	for (int w = 0; w < WINDOWS; w++)
-		for (uint32_t k = 0; k < KEYS; k++) {
+	for (int w = 0; w < WINDOWS; w++) {
+		for (uint32_t k = 0; k < KEYS; k++)
 			for (size_t i = 0; i < EACH; i++)
 				raw[w][k][i] = random_us(&x);
-			write_window(st, w, k);
-		}
+		write_window(st, w);
+	}
 	assert_int_equal(store_commit(st), 0);
 	store_close(st);
 	*state = p;

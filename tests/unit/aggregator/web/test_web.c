@@ -275,7 +275,7 @@ static void pages_answer_as_they_should(void **state)
 
 	(void)state;
 	start(&f);
-	expect(&f, "GET", "/", 200, "<a href=\"/metrics\">");
+	expect(&f, "GET", "/", 200, "<a href=\"./metrics\">");
 	expect(&f, "GET", "/-/healthy", 200, "healthy");
 	expect(&f, "GET", "/-/ready", 200, "ready");
 	expect(&f, "GET", "/metrics", 200, "moving_total 0\n");
@@ -452,7 +452,7 @@ static void the_telemetry_path_can_be_moved(void **state)
 	start(&f);
 	expect(&f, "GET", "/fleet", 200, "moving_total");
 	expect(&f, "GET", "/metrics", 404, NULL);
-	expect(&f, "GET", "/", 200, "<a href=\"/fleet\">");
+	expect(&f, "GET", "/", 200, "<a href=\"./fleet\">");
 	f.o.telemetry_path = "fleet";
 	assert_int_equal(web_start(&none, &f.o), -EINVAL);
 	stop(&f);

@@ -352,6 +352,44 @@ static void takes_what_comes_before_the_damage(void **state)
 	}
 }
 
+/*
+ * The longest that one card can keep the loop: all files as large as they may
+ * be, and nothing in them. The best of some, as other programs run, too.
+ */
+static void reads_the_largest_files_within_its_budget(void **state)
+{
+	struct fixture *f = *state;
+	size_t config = 256 << 10, list = 512 << 10;
+	char *big = malloc(list);
+	uint64_t best_ns = UINT64_MAX;
+
+	memset(big, '"', list);
+	for (size_t i = 0; i + 8 <= config; i += 8)
+		memcpy(big + i, i ? "\"a\":{},\n" : "{\"b\":1,\n", 8);
+	put_bytes(f, STORED ID "/userdata/config.json", big, config);
+	memset(big, '{', list);
+	put_bytes(f, STORED "containers.json", big, list);
+	put_bytes(f, STORED "volatile-containers.json", big, list);
+	free(big);
+	for (int i = 0; i < 20; i++) {
+		struct timespec from, to;
+		uint64_t ns;
+
+		renew(f, 0, NULL, 0);
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+		get(f);
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+		ns = (uint64_t)(to.tv_sec - from.tv_sec) * 1000000000 +
+		     (uint64_t)to.tv_nsec - (uint64_t)from.tv_nsec;
+		if (ns < best_ns)
+			best_ns = ns;
+	}
+	print_message("%lu us\n", (unsigned long)(best_ns / 1000));
+#ifndef __SANITIZE_ADDRESS__
+	assert_in_range(best_ns, 0, CARD_IDLE_NS);
+#endif
+}
+
 /* --- the table --- */
 
 static void reads_each_container_once(void **state)
@@ -431,6 +469,7 @@ int main(void)
 		T(refuses_files_that_are_none_of_ours),
 		T(stays_below_its_root),
 		T(takes_what_comes_before_the_damage),
+		T(reads_the_largest_files_within_its_budget),
 		T(reads_each_container_once),
 		T(forgets_what_was_unused_for_longest),
 		T(reads_in_idle_time_what_will_be_needed),

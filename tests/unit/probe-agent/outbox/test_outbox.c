@@ -298,11 +298,10 @@ batches_come_out_oldest_first_and_stay_until_acknowledged(void **state)
 	struct outbox_item it;
 
 	open_outbox(w, 0, false);
-	for (unsigned i = 1; i <= 97; i++)
-		assert_int_equal(push(w, i % 5), 0);
-	outbox_stats(w->outbox, &stats);
-	assert_int_equal(stats.batches, 97);
 	for (uint64_t i = 1; i <= 97; i++) {
+		assert_int_equal(push(w, (unsigned)i % 5), 0);
+		outbox_stats(w->outbox, &stats);
+		assert_int_equal(stats.batches, 1);
 		assert_int_equal(outbox_peek(w->outbox, &it, 0), 0);
 		assert_int_equal(it.sequence, i);
 		assert_int_equal(outbox_peek(w->outbox, &it, 0), 0);
@@ -344,6 +343,104 @@ static void waiting_ends_by_time_by_wake_and_by_a_batch(void **state)
 	assert_int_equal(outbox_peek(w->outbox, &it, 10000), 0);
 }
 
+/* Batch 1 is under way while 2 to 200 arrive. */
+static void join_backlog(struct world *w, bool durable)
+{
+	struct outbox_stats stats;
+	struct outbox_item it;
+
+	open_outbox(w, 0, durable);
+	push(w, 50);
+	assert_true(take(w, &it));
+	assert_int_equal(it.sequence, 1);
+	for (unsigned i = 2; i <= 200; i++)
+		push(w, i % 9 ? 1 + i % 70 : 0);
+	/* It may have been counted: it comes again as it was. */
+	assert_true(take(w, &it));
+	assert_int_equal(it.sequence, 1);
+	assert_int_equal(w->received_batches, 1);
+	outbox_ack(w->outbox, it.epoch, it.sequence);
+	assert_true(take(w, &it));
+	assert_int_equal(it.sequence, 200);
+	outbox_stats(w->outbox, &stats);
+	assert_int_equal(stats.batches, 1);
+	push(w, 3); /* comes too late for what is under way */
+	assert_true(take(w, &it));
+	assert_int_equal(it.sequence, 200);
+	drain(w);
+	assert_int_equal(w->received_sequence, 201);
+	assert_int_equal(w->received_batches, 3);
+	assert_int_equal(w->received_rollups, 0);
+	assert_int_equal(w->gaps, 0);
+	assert_int_equal(w->losses.packed, w->pushed_events);
+	assert_memory_equal(w->sent, w->received, sizeof(*w->sent));
+	outbox_stats(w->outbox, &stats);
+	assert_int_equal(stats.bytes, 0);
+}
+
+static void what_did_not_leave_is_joined_too(void **state)
+{
+	struct world *w = *state;
+	struct outbox_left left;
+	struct outbox_item it;
+	size_t len;
+	void *data;
+
+	open_outbox(w, 0, false);
+	push(w, 50);
+	assert_int_equal(outbox_peek(w->outbox, &it, 0), 0);
+	outbox_not_sent(w->outbox, it.epoch, it.sequence);
+	push(w, 60);
+	assert_int_equal(outbox_peek(w->outbox, &it, 0), 0);
+	assert_int_equal(it.sequence, 2); /* both */
+	/* This one leaves; the next attempt does not, which changes nothing. */
+	assert_int_equal(outbox_peek(w->outbox, &it, 0), 0);
+	outbox_not_sent(w->outbox, it.epoch, it.sequence);
+	push(w, 70);
+	assert_int_equal(outbox_give_up(w->outbox, &left, &data, &len), 0);
+	free(data);
+	assert_int_equal(left.sent, 110);
+	assert_int_equal(left.requests, 70);
+	assert_true(take(w, &it));
+	assert_int_equal(it.sequence, 2);
+	drain(w);
+	assert_int_equal(w->received_batches, 2);
+	assert_memory_equal(w->sent, w->received, sizeof(*w->sent));
+}
+
+static void a_backlog_is_joined_but_not_with_what_was_sent(void **state)
+{
+	join_backlog(*state, false);
+}
+
+static void a_backlog_in_the_file_is_joined_too(void **state)
+{
+	join_backlog(*state, true);
+}
+
+/* Of the file's batches some may have been sent by the agent that had it. */
+static void a_restart_joins_only_what_was_certainly_not_sent(void **state)
+{
+	struct world *w = *state;
+	struct outbox_item it;
+	uint64_t sent;
+
+	open_outbox(w, 0, true);
+	for (unsigned i = 1; i <= 300; i++)
+		push(w, 20);
+	close_outbox(w);
+	open_outbox(w, 0, true);
+	for (sent = 1; take(w, &it) && it.sequence == sent; sent++)
+		outbox_ack(w->outbox, it.epoch, it.sequence);
+	/* The file had allowed so many to be sent; the rest is one. */
+	assert_true(sent > 1 && sent < 100);
+	assert_int_equal(it.sequence, 300);
+	drain(w);
+	assert_int_equal(w->received_batches, sent);
+	assert_int_equal(w->gaps, 0);
+	assert_memory_equal(w->sent, w->received, sizeof(*w->sent));
+}
+
 static void a_refused_batch_counts_its_events(void **state)
 {
 	struct world *w = *state;
@@ -352,8 +449,8 @@ static void a_refused_batch_counts_its_events(void **state)
 
 	open_outbox(w, 0, false);
 	push(w, 17);
-	push(w, 1);
 	assert_int_equal(outbox_peek(w->outbox, &it, 0), 0);
+	push(w, 1);
 	outbox_refused(w->outbox, it.epoch, it.sequence);
 	outbox_stats(w->outbox, &stats);
 	assert_int_equal(stats.refused_events, 17);
@@ -488,6 +585,61 @@ static void a_file_goes_on_with_epoch_sequence_and_losses(void **state)
 	drain(w);
 	assert_int_equal(w->received_batches, 11);
 	assert_int_equal(w->gaps, 0);
+	assert_memory_equal(w->sent, w->received, sizeof(*w->sent));
+}
+
+static void a_stop_tells_what_it_gives_up(void **state)
+{
+	struct world *w = *state;
+	struct outbox_left left;
+	struct outbox_item it;
+	struct batch b;
+	size_t len;
+	void *data;
+
+	open_outbox(w, 0, false);
+	assert_int_equal(outbox_give_up(w->outbox, &left, &data, &len), 0);
+	assert_null(data);
+	push(w, 100);
+	drain(w);
+	assert_int_equal(outbox_give_up(w->outbox, &left, &data, &len), 0);
+	assert_int_equal(left.requests + left.sent, 0);
+	assert_null(data);
+	push(w, 17);
+	assert_true(take(w, &it)); /* whether it was counted, who knows */
+	for (unsigned i = 0; i < 5; i++)
+		push(w, 11);
+	assert_int_equal(outbox_give_up(w->outbox, &left, &data, &len), 0);
+	assert_int_equal(left.sent, 17);
+	assert_int_equal(left.requests, 55);
+	assert_int_equal(batch_decode(w->arena, data, len, &b, NULL), 0);
+	assert_string_equal(b.agent, "node");
+	assert_true(b.epoch == w->epoch);
+	assert_int_equal(b.sequence, 8);
+	assert_int_equal(b.first_sequence, 0);
+	assert_int_equal(b.events.n, 0);
+	assert_int_equal(b.losses.packed, 172);
+	assert_int_equal(b.losses.captured, 172);
+	assert_int_equal(b.losses.dropped[LOSS_STOPPED], 55);
+	free(data);
+}
+
+static void a_stop_with_a_file_gives_nothing_up(void **state)
+{
+	struct world *w = *state;
+	struct outbox_left left;
+	size_t len;
+	void *data;
+
+	open_outbox(w, 0, true);
+	for (unsigned i = 0; i < 5; i++)
+		push(w, 11);
+	assert_int_equal(outbox_give_up(w->outbox, &left, &data, &len), 0);
+	assert_int_equal(left.requests, 55);
+	assert_null(data);
+	close_outbox(w);
+	open_outbox(w, 0, true);
+	drain(w);
 	assert_memory_equal(w->sent, w->received, sizeof(*w->sent));
 }
 
@@ -655,12 +807,18 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(batches_come_out_oldest_first_and_stay_until_acknowledged),
 		TEST(waiting_ends_by_time_by_wake_and_by_a_batch),
+		TEST(what_did_not_leave_is_joined_too),
+		TEST(a_backlog_is_joined_but_not_with_what_was_sent),
+		TEST(a_backlog_in_the_file_is_joined_too),
+		TEST(a_restart_joins_only_what_was_certainly_not_sent),
 		TEST(a_refused_batch_counts_its_events),
 		TEST(a_full_outbox_keeps_every_count_and_bucket),
 		TEST(a_full_file_keeps_every_count_and_bucket),
 		TEST(what_cannot_be_folded_is_dropped_and_counted),
 		TEST(a_batch_larger_than_the_outbox_is_dropped_and_counted),
 		TEST(a_file_goes_on_with_epoch_sequence_and_losses),
+		TEST(a_stop_tells_what_it_gives_up),
+		TEST(a_stop_with_a_file_gives_nothing_up),
 		TEST(two_agents_cannot_share_a_file),
 		TEST(a_damaged_file_is_set_aside),
 		TEST(an_agent_killed_anywhere_loses_and_repeats_nothing),

@@ -18,11 +18,16 @@
 #define ROUTES 9
 #define METHODS 4
 
+/* 17 times as many do not fit in a batch. */
+static const unsigned multiples[] = { 2, 5, 16, 17 };
+
 static const struct traffic_options options = {
 	.seed = 42,
 	.services = SERVICES,
 	.routes = ROUTES,
 	.events = 503,
+	.multiples = multiples,
+	.n_multiples = 4,
 	.rest = 97,
 	.gap_us = 100,
 };
@@ -164,13 +169,22 @@ static void assert_line(const struct seen *s, size_t n, const struct line *l)
 	assert_quantile(s, n, l, 1000, l->max);
 }
 
+static uint64_t events_of(const struct traffic *t, unsigned i)
+{
+	unsigned kind = i / traffic_plain(t);
+
+	if (i == traffic_templates(t))
+		return 97;
+	return kind == 0 ? 503 : 503 * multiples[kind - 1];
+}
+
 static void the_truth_is_what_the_templates_hold(void **state)
 {
 	struct traffic_template tt;
 	uint64_t total = 0, told = 0;
 	struct traffic *t;
 	struct seen *seen;
-	uint64_t times[64];
+	uint64_t times[128];
 	char *text, *at;
 	size_t n = 0, size;
 	struct line l;
@@ -178,12 +192,14 @@ static void the_truth_is_what_the_templates_hold(void **state)
 
 	(void)state;
 	assert_int_equal(traffic_new(&t, &options), 0);
-	seen = calloc(64 * 503, sizeof(*seen));
+	assert_int_equal(traffic_multiples(t), 3);
+	assert_int_equal(traffic_templates(t), 4 * traffic_plain(t));
+	assert_true(traffic_templates(t) < 128);
+	seen = calloc(traffic_plain(t) * 24 * 503 + 97, sizeof(*seen));
 	for (unsigned i = 0; i <= traffic_templates(t); i++) {
 		times[i] = i * i % 7; /* some never */
 		traffic_template(t, i, &tt);
-		assert_int_equal(tt.events,
-				 i == traffic_templates(t) ? 97 : 503);
+		assert_int_equal(tt.events, events_of(t, i));
 		n += decode(&tt, times[i], seen + n);
 		total += times[i] * tt.events;
 	}
