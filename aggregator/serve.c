@@ -217,6 +217,13 @@ static int start_engine(struct serve *s)
 	return err < 0 ? err : engine_start(s->engine);
 }
 
+static int web_forget(void *arg, const char *agent)
+{
+	struct serve *s = arg;
+
+	return engine_forget(s->engine, agent);
+}
+
 static int start_web(struct serve *s)
 {
 	const struct aggregator_config *c = s->config;
@@ -235,6 +242,7 @@ static int start_web(struct serve *s)
 		.rele = snapshot_rele,
 		.reload = web_reload,
 		.quit = web_quit,
+		.forget = web_forget,
 		.ready = web_ready,
 		.arg = s,
 	};

@@ -99,7 +99,7 @@ rooms() {
 		aggregator/expose ingest snapshot views
 		aggregator/web expose fold series snapshot store
 		aggregator/config expose views
-		aggregator/cli config engine snapshot web
+		aggregator/cli config engine snapshot store web
 	TABLE
 }
 {

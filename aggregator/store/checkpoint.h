@@ -51,6 +51,12 @@ int checkpoint_step(struct checkpoint *c, uint64_t now, unsigned max);
  * the log up to log_id, to which all is folded. For a caller that deletes rows.
  */
 int checkpoint_ledger_whole(struct checkpoint *c, uint64_t log_id);
+/*
+ * Deletes what a store that is not in use has of an agent. Returns the number
+ * of rows. -EBUSY: its process did not stop orderly, so that the log has more
+ * than the rows; a start puts that right.
+ */
+int checkpoint_forget(struct store *st, const char *agent);
 /* Agents of the ledger have other places now. Between transactions. */
 void checkpoint_agents_moved(struct checkpoint *c);
 /* Within a transaction: adds the deltas of all windows to the store. */

@@ -212,3 +212,32 @@ int checkpoint_load_ledger(struct checkpoint *c)
 		err = store_each_agent(c->store, load_agent_if_room, &to);
 	return err < 0 ? err : load_mark(c);
 }
+
+int checkpoint_forget(struct store *st, const char *agent)
+{
+	struct varint_reader r;
+	struct store_sizes sizes = { 0 };
+	void *data = NULL;
+	size_t len;
+	int err = store_get_state(st, STATE_LEDGER, &data, &len), n = 0;
+
+	if (err == -ENOENT)
+		return 0; /* nothing was ever stored */
+	if (err < 0)
+		return err;
+	r = (struct varint_reader){ .at = data,
+				    .end = (const uint8_t *)data + len };
+	err = store_sizes(st, &sizes, false);
+	if (!err && varint_get(&r) < sizes.last_log_id)
+		err = -EBUSY;
+	free(data);
+	if (!err)
+		err = store_begin(st);
+	if (err < 0)
+		return err;
+	n = store_drop_agent(st, agent);
+	err = n < 0 ? n : store_commit(st);
+	if (err < 0)
+		store_rollback(st);
+	return err < 0 ? err : n;
+}

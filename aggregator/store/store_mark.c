@@ -75,6 +75,27 @@ int store_mark_open(struct store_mark **out, const char *dir,
 	return 0;
 }
 
+void store_mark_read(const char *path, struct store_mark_row *row)
+{
+	static const char name[] = "/redtap.db";
+	size_t len = strlen(path), cut = sizeof(name) - 1;
+	struct store_mark m = { .turn = 0 };
+	char mark[4096 + 16];
+
+	if (strcmp(path, name + 1) == 0)
+		snprintf(mark, sizeof(mark), "redtap.mark");
+	else if (len > cut && strcmp(path + len - cut, name) == 0)
+		snprintf(mark, sizeof(mark), "%.*s/redtap.mark",
+			 (int)(len - cut), path);
+	else
+		return;
+	m.fd = open(mark, O_RDONLY | O_CLOEXEC);
+	if (m.fd < 0)
+		return;
+	read_places(&m, row);
+	close(m.fd);
+}
+
 void store_mark_close(struct store_mark *m)
 {
 	if (!m)

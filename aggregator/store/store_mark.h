@@ -25,6 +25,11 @@ struct store_mark_row {
  */
 int store_mark_open(struct store_mark **out, const char *dir,
 		    struct store_mark_row *row);
+/*
+ * Reads the mark beside the database at path, for a look at it. There is none
+ * if the database's file has another name than a store's.
+ */
+void store_mark_read(const char *path, struct store_mark_row *row);
 void store_mark_close(struct store_mark *m); /* NULL is fine */
 
 /* Writes it, by turns to one of two places. Returns -errno. */
