@@ -340,6 +340,8 @@ int cmd_serve(int argc, char **argv)
 	sigset_t set;
 	int err;
 
+	/* The store has the requests of others in it. */
+	umask(umask(0077) | 0027);
 	err = aggregator_config_main(&s.config, &s.flags, doc, argc, argv);
 	if (err)
 		return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -140,30 +140,44 @@ __noinline int look_at(const struct classify_beginning *b, __u32 n)
 	return look_token(p, n);
 }
 
+/* The first buffer of the call that is not empty. False: it can't be read. */
+static __always_inline bool front_of(const struct tap_call *c,
+				     const char **from, __u32 *n)
+{
+	struct iovec v;
+	int i;
+
+	*from = c->buf;
+	*n = c->len;
+	if (!c->iov)
+		return true;
+	if (FIRST(c)) {
+		*n = FIRST(c);
+		return true;
+	}
+	for (i = 0; i < 4; i++) {
+		if (i >= c->iovs)
+			return false;
+		if (READ_IOVEC(&v, sizeof(v), c->iov + i))
+			return false;
+		if (v.iov_len)
+			break;
+	}
+	*from = v.iov_base;
+	if (v.iov_len < *n)
+		*n = v.iov_len;
+	return true;
+}
+
 /* Reads the first bytes of the call. Returns their number, or < 0. */
 static __always_inline int peek(const struct tap_call *c,
 				struct classify_beginning *to)
 {
-	const char *from = c->buf;
-	__u32 n = c->len;
-	struct iovec v;
-	int i;
+	const char *from;
+	__u32 n;
 
-	if (c->iov && FIRST(c)) {
-		n = FIRST(c);
-	} else if (c->iov) {
-		for (i = 0; i < 4; i++) {
-			if (i >= c->iovs)
-				return -1;
-			if (READ_IOVEC(&v, sizeof(v), c->iov + i))
-				return -1;
-			if (v.iov_len)
-				break;
-		}
-		from = v.iov_base;
-		if (v.iov_len < n)
-			n = v.iov_len;
-	}
+	if (!front_of(c, &from, &n))
+		return -1;
 	if (n >= TAP_PEEK) {
 		if (bpf_probe_read_user(to->at, TAP_PEEK, from))
 			return -1;

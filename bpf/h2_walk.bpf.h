@@ -12,6 +12,8 @@
  * bytes as the kernel.
  */
 
+#include "bpf/tap.h"
+
 #define H2_WALK_HEAD 9 /* bytes of a frame's head */
 #define H2_WALK_PREFACE 24 /* bytes of the client's preface */
 /*
@@ -40,36 +42,24 @@ enum h2_walk_mark {
 	 * room: the rest is of no use.
 	 */
 	H2_WALK_BROKEN = 1 << 4,
-};
-
-/* One direction. All zero: a head comes next. */
-struct h2_walk {
-	__u32 next; /* position of the next byte */
-	__u32 left; /* payload bytes still to come; of a head, its length */
-	__u32 stream; /* of the head that is being read */
-	__u32 last; /* highest stream that a request was seen on */
-	__u16 seq; /* of the last record, lost ones too */
-	__u8 have; /* bytes of a head that have come */
-	__u8 type; /* of the open frame */
-	__u8 flags;
-	__u8 mark; /* enum h2_walk_mark */
+	H2_WALK_LOST = 1 << 5, /* where frames begin is not known */
 };
 
 /* The open frame's payload is passed over. */
-static __always_inline int h2_walk_is_dull(const struct h2_walk *d)
+static __always_inline int h2_walk_is_dull(const struct tap_walk *d)
 {
 	return d->left && !d->have &&
 	       !(d->mark & (H2_WALK_NEEDED | H2_WALK_PAD));
 }
 
 /* The next record would begin inside of a head that is not known. */
-static __always_inline int h2_walk_is_broken(const struct h2_walk *d)
+static __always_inline int h2_walk_is_broken(const struct tap_walk *d)
 {
 	return d->have && d->mark & H2_WALK_BROKEN;
 }
 
 /* A record found no room. */
-static __always_inline void h2_walk_lost(struct h2_walk *d)
+static __always_inline void h2_walk_lost(struct tap_walk *d)
 {
 	d->seq++;
 	if (d->have)
@@ -77,7 +67,7 @@ static __always_inline void h2_walk_lost(struct h2_walk *d)
 }
 
 /* A head is complete. Returns 1 if it is that of a request. */
-static __always_inline int h2_walk_head(struct h2_walk *d, __u32 requests)
+static __always_inline int h2_walk_head(struct tap_walk *d, __u32 requests)
 {
 	__u8 type = d->type;
 
@@ -104,7 +94,7 @@ static __always_inline int h2_walk_head(struct h2_walk *d, __u32 requests)
 }
 
 /* A whole head at b. */
-static __always_inline void h2_walk_take_head(struct h2_walk *d, const __u8 *b)
+static __always_inline void h2_walk_take_head(struct tap_walk *d, const __u8 *b)
 {
 	d->left = (__u32)b[0] << 16 | (__u32)b[1] << 8 | b[2];
 	d->type = b[3];
@@ -114,7 +104,7 @@ static __always_inline void h2_walk_take_head(struct h2_walk *d, const __u8 *b)
 }
 
 /* One byte of a head that is split over calls. Returns 1 if it is complete. */
-static __always_inline int h2_walk_take_byte(struct h2_walk *d, __u8 byte)
+static __always_inline int h2_walk_take_byte(struct tap_walk *d, __u8 byte)
 {
 	if (d->have < 3)
 		d->left = d->left << 8 | byte;
@@ -128,7 +118,7 @@ static __always_inline int h2_walk_take_byte(struct h2_walk *d, __u8 byte)
 }
 
 /* n bytes of the open frame's payload. */
-static __always_inline void h2_walk_pass(struct h2_walk *d, __u32 n)
+static __always_inline void h2_walk_pass(struct tap_walk *d, __u32 n)
 {
 	d->left -= n;
 	if (n)
@@ -137,7 +127,7 @@ static __always_inline void h2_walk_pass(struct h2_walk *d, __u32 n)
 
 /* A piece that is being walked. */
 struct h2_walk_piece {
-	struct h2_walk *d;
+	struct tap_walk *d;
 	__u32 at, len;
 	__u32 requests; /* set: they go in this direction */
 	__u32 heads; /* requests that began in it */
@@ -145,7 +135,7 @@ struct h2_walk_piece {
 };
 
 static __always_inline void h2_walk_begin(struct h2_walk_piece *w,
-					  struct h2_walk *d, __u32 len,
+					  struct tap_walk *d, __u32 len,
 					  __u32 requests)
 {
 	w->d = d;
@@ -163,7 +153,7 @@ static __always_inline void h2_walk_begin(struct h2_walk_piece *w,
 static __always_inline int h2_walk_step(struct h2_walk_piece *w,
 					const __u8 *data, const __u32 mask)
 {
-	struct h2_walk *d = w->d;
+	struct tap_walk *d = w->d;
 	__u32 n, at = w->at;
 
 	if (at >= w->len || at > mask)

@@ -18,7 +18,7 @@
  *     all of them.
  */
 
-#include "bpf/copy.bpf.h"
+#include "bpf/h2_find.bpf.h"
 
 /* The agent's process, which is never followed; 0: none. */
 const volatile __u32 tap_self_tgid = 0;
@@ -127,7 +127,8 @@ static __always_inline void is_tls(struct tap_conn *conn)
 static __always_inline bool
 is_opaque(struct tap_conn *conn, const struct tap_call *call, __u32 read_len)
 {
-	if (conn->verdict == VERDICT_HTTP || conn->verdict == VERDICT_OTHER)
+	if (conn->verdict == VERDICT_HTTP || conn->verdict == VERDICT_OTHER ||
+	    conn->verdict == VERDICT_H2)
 		return false;
 	if (tap_tls && tls_touched((__u64)call->sk, conn, read_len) &&
 	    conn->verdict == VERDICT_NEW)
@@ -187,13 +188,23 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 	int n, l;
 
 	*look = LOOK_NONE;
+	if (conn->verdict == VERDICT_H2) {
+		n = conn->h2 & (H2_EXPECTED | H2_SHAPED)
+			    ? h2_still(call, conn, dir, pos)
+			    : CALL_COPY;
+		if (conn->verdict == VERDICT_H2)
+			return n;
+	}
 	if (conn->verdict == VERDICT_OTHER) {
 		if (--conn->recheck)
 			return CALL_BODY;
 		conn->recheck = TAP_RECHECK;
 	}
-	if (conn->head_open[dir & 1])
+	if (conn->head_open[dir & 1]) {
+		if (conn->head_bytes[dir & 1] < 4)
+			h2_goes_on(call, conn, dir, pos);
 		return CALL_COPY;
+	}
 	if (is_due(conn, dir)) {
 		*look = LOOK_LATER;
 		return CALL_COPY;
@@ -201,11 +212,16 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 	n = peek(call, &first);
 	if (n < 0)
 		return CALL_UNKNOWN;
+	if (h2_opens(conn, &first, n, dir, pos))
+		return CALL_COPY;
 	l = begins(conn, &first, n, dir, pos);
 	if (is_message(l)) {
 		*look = l;
 		return CALL_COPY;
 	}
+	if (l == LOOK_NONE && conn->verdict != VERDICT_HTTP &&
+	    h2_joins(call, conn, dir, pos))
+		return CALL_COPY;
 	strike(call, conn, dir, l);
 	if (conn->flags & CONN_PIPELINED ||
 	    (conn->flags & CONN_WHOLE_ONCE && conn->role != dir + 1))
@@ -217,6 +233,10 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 static __always_inline void take(struct tap_call *call, struct tap_conn *conn,
 				 struct copy_cut *cut)
 {
+	if (conn->verdict == VERDICT_H2) {
+		h2_take(call, conn, cut);
+		return;
+	}
 	copy_call(call, conn, cut);
 	if (cut->look == LOOK_TLS)
 		looks_encrypted(call, conn, cut->dir);
@@ -315,16 +335,21 @@ __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 static __always_inline void tap_passed(struct sock *sk, struct tap_conn *conn,
 				       int dir, __u32 ahead)
 {
-	if (conn->verdict != VERDICT_HTTP)
+	__u32 seq;
+
+	if (conn->verdict != VERDICT_HTTP && conn->verdict != VERDICT_H2)
 		return;
-	if (brings_answers(conn, dir))
+	seq = dir == TAP_TX ? sock_tx_seq(sk) + ahead : sock_rx_seq(sk);
+	if (conn->verdict == VERDICT_H2)
+		h2_passed(conn, (__u64)sk, dir, seq, 0);
+	else if (brings_answers(conn, dir))
 		conn->last_bytes = 0; /* not known */
 	if (dir == TAP_TX) {
 		conn->tx_entry_ns = 0;
-		conn->done.tx_seq = sock_tx_seq(sk) + ahead;
+		conn->done.tx_seq = seq;
 		conn->done.tx_ns = bpf_ktime_get_ns();
 	} else {
-		conn->done.rx_seq = sock_rx_seq(sk);
+		conn->done.rx_seq = seq;
 		conn->done.rx_ns = bpf_ktime_get_ns();
 	}
 }
@@ -371,7 +396,7 @@ static __noinline int end_conn(struct sock *sk, __u32 twin, int dir)
 	fill_record(&e->rec, key, conn, TAP_END);
 	e->rec.dir = dir;
 	e->time_ns = bpf_ktime_get_ns();
-	e->last_bytes = conn->last_bytes;
+	e->last_bytes = last_of(conn);
 	submit(e);
 	return conn->verdict;
 }

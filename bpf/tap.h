@@ -59,6 +59,10 @@ enum tap_flag {
 	TAP_F_TRUNCATED = 1 << 3,
 	/* Plain text from inside TLS; positions count plain text bytes. */
 	TAP_F_TLS = 1 << 4,
+	/* HTTP/2: the record is a struct tap_rec_h2, with these flags only. */
+	TAP_F_H2 = 1 << 6,
+	TAP_F_H2_REQUESTS = 1 << 0, /* requests travel in this direction */
+	TAP_F_H2_OPENED = 1 << 1, /* followed from the client's preface on */
 };
 
 /*
@@ -112,6 +116,22 @@ struct tap_rec_data {
 	__u8 data[]; /* len bytes; the record may be padded after them */
 };
 
+/* A struct tap_rec_data with TAP_F_H2: see bpf/h2.bpf.h. */
+struct tap_rec_h2 {
+	struct tap_record rec;
+	__u64 first_ns, last_ns;
+	__u32 pos; /* of data[0], or where a frame ended */
+	__u32 call_len;
+	__u16 len; /* bytes copied; 0: a frame that ends a stream ended */
+	__u16 seq; /* number of the record in its direction; wraps */
+	/*
+	 * At pos: payload bytes of an open frame still to come; above them, in
+	 * eight bits, the bytes of a frame's head that have come.
+	 */
+	__u32 place;
+	__u8 data[];
+};
+
 struct tap_end {
 	struct tap_record rec;
 	__u64 time_ns;
@@ -154,6 +174,7 @@ enum tap_verdict {
 	VERDICT_OTHER, /* does not look like HTTP; inspected now and then */
 	VERDICT_IGNORED, /* set by the agent: never inspected again */
 	VERDICT_TLS, /* encrypted: never inspected; see bpf/tls.h */
+	VERDICT_H2, /* HTTP/2: every frame is walked; see bpf/h2.bpf.h */
 };
 
 enum tap_conn_flag {
@@ -172,6 +193,16 @@ enum tap_conn_flag {
 	CONN_LATE = 1 << 6,
 };
 
+/* What is known of a connection that is, or may be, HTTP/2. */
+enum tap_h2_flag {
+	H2_OPENED = 1 << 0, /* followed from its begin on */
+	/* The server's SETTINGS came first: the client's preface must follow.
+	 */
+	H2_EXPECTED = 1 << 1,
+	/* By the shape of its bytes only: each call is checked. */
+	H2_SHAPED = 1 << 2,
+};
+
 /*
  * What the core found in a call; of a write, what its return still has to do.
  */
@@ -181,6 +212,22 @@ enum tap_call_kind {
 	CALL_COPY, /* bytes must be copied */
 	CALL_SENT, /* copied when it began */
 	CALL_DUE, /* the answer that is due: copied when it returns */
+};
+
+/*
+ * Where HTTP/2 frames begin and end in one direction. All zero: a head comes
+ * next. The rules are in bpf/h2_walk.bpf.h.
+ */
+struct tap_walk {
+	__u32 next; /* position of the next byte */
+	__u32 left; /* payload bytes still to come; of a head, its length */
+	__u32 stream; /* of the head that is being read */
+	__u32 last; /* highest stream that a request was seen on */
+	__u16 seq; /* of the last record, lost ones too */
+	__u8 have; /* bytes of a head that have come */
+	__u8 type; /* of the open frame */
+	__u8 flags;
+	__u8 mark; /* enum h2_walk_mark */
 };
 
 /*
@@ -213,6 +260,9 @@ struct tap_conn {
 	__u8 run; /* further calls without HTTP in that direction */
 	__u8 front; /* enum tap_front; twins only */
 	__u8 error; /* sk_err when TCP was done with it */
+	__u8 h2; /* enum tap_h2_flag */
+	__u8 shaped; /* calls that looked like HTTP/2 */
+	struct tap_walk walk[2]; /* VERDICT_H2, by direction */
 };
 
 /*
@@ -230,7 +280,11 @@ static_assert(sizeof(struct tap_rec_open) == 120, "wire of the ring");
 static_assert(offsetof(struct tap_rec_data, data) == 80, "wire of the ring");
 static_assert(sizeof(struct tap_end) == 64, "wire of the ring");
 static_assert(sizeof(struct tap_rec_close) == 72, "wire of the ring");
-static_assert(sizeof(struct tap_conn) == 112, "value of tap_conns");
+static_assert(offsetof(struct tap_rec_h2, data) ==
+		      offsetof(struct tap_rec_data, data),
+	      "one kind of record");
+static_assert(sizeof(struct tap_walk) == 24, "value of tap_conns");
+static_assert(sizeof(struct tap_conn) == 160, "value of tap_conns");
 #endif
 
 #endif /* BPF_TAP_H */

@@ -81,6 +81,12 @@ static __always_inline bool tap_looks_later(struct tap_conn *conn)
 {
 	if (conn->verdict == VERDICT_TLS)
 		return true;
+	if (conn->verdict == VERDICT_H2) {
+		/* Frames are walked once they have moved. */
+		conn->tx_entry_ns = bpf_ktime_get_ns();
+		conn->tx_kind = CALL_UNKNOWN;
+		return true;
+	}
 	if (conn->verdict != VERDICT_HTTP || !brings_answers(conn, TAP_TX))
 		return false;
 	conn->tx_entry_ns = bpf_ktime_get_ns();
@@ -110,7 +116,8 @@ __noinline int tap_sending(struct tap_call *c, struct tap_conn *conn)
 	cut.pos = sock_tx_seq(c->sk);
 	conn->tx_kind = judge(c, conn, TAP_TX, cut.pos, &look);
 	conn->tx_look = look;
-	if (conn->tx_kind == CALL_COPY && conn->role == TAP_TX + 1) {
+	if (conn->tx_kind == CALL_COPY && conn->role == TAP_TX + 1 &&
+	    conn->verdict != VERDICT_H2) {
 		conn->done.tx_seq = cut.pos;
 		conn->done.rx_seq = sock_rx_seq(c->sk);
 		cut.first_ns = conn->tx_entry_ns;
@@ -185,7 +192,7 @@ static __always_inline void tap_passing(struct sock *sk, struct tap_conn *conn,
 {
 	if (sock_has_room(sk, len))
 		tap_passed(sk, conn, TAP_TX, len);
-	else if (conn->verdict == VERDICT_HTTP)
+	else if (conn->verdict == VERDICT_HTTP || conn->verdict == VERDICT_H2)
 		be_late(conn);
 }
 

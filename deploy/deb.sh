@@ -32,6 +32,7 @@ cat >"$src/debian/changelog" <<-END
 
 	 -- The redtap authors <redtap@example.org>  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
 END
+[ ! -d build/page ] || { mkdir -p "$src/build" && cp -a build/page "$src/build/"; }
 # A package keeps the times of files that are older than the commit.
 find "$src" -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
 cd "$src"

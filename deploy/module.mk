@@ -9,8 +9,11 @@ IMAGE ?= redtap:$(VERSION)
 IMAGE_ARCH ?= $(subst x86_64,amd64,$(subst aarch64,arm64,$(ARCH)))
 BASE ?= debian:12-slim
 
+# The page's libraries, brought here rather than where there may be no network.
+PAGE_READY := $(if $(filter no,$(PAGE)),,$(PAGE_MODULES)/.done)
+
 .PHONY: image
-image: ## Build the container image IMAGE for IMAGE_ARCH (docker, podman or buildah)
+image: $(PAGE_READY) ## Build the container image IMAGE for IMAGE_ARCH (docker, podman or buildah)
 	@deploy/docker/image.sh '$(IMAGE)' '$(IMAGE_ARCH)' '$(BASE)' '$(VERSION)' '$(REVISION)'
 
 HELM ?= helm
@@ -18,8 +21,13 @@ HELM ?= helm
 manifests: ## Render the chart into deploy/kustomize and tests/golden/helm (HELM=)
 	@HELM='$(HELM)' deploy/helm/render.sh
 
+.PHONY: chart
+chart: ## Package the chart with this version into build/chart (HELM=)
+	@mkdir -p build/chart
+	@'$(HELM)' package deploy/helm/redtap -d build/chart --version '$(VERSION)' --app-version '$(VERSION)'
+
 .PHONY: deb
-deb: ## Build the Debian packages into build/deb
+deb: $(PAGE_READY) ## Build the Debian packages into build/deb
 	@deploy/deb.sh '$(VERSION)' '$(REVISION)'
 
 .PHONY: print-version

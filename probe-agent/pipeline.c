@@ -33,7 +33,7 @@ struct pipeline_sources {
 	uint64_t records;
 	struct conn_stats conn;
 	struct route_stats route;
-	struct pipeline_tls tls;
+	struct tls_stats tls;
 	struct identity_stats identity;
 };
 

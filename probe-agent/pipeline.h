@@ -8,6 +8,7 @@
 #include "probe-agent/config/config.h"
 #include "probe-agent/http/conn.h"
 #include "probe-agent/outbox/outbox.h"
+#include "probe-agent/tls/tls.h"
 #include "proto/batch.h"
 
 /*
@@ -48,12 +49,9 @@ void pipeline_tick(struct pipeline *p, uint64_t now_ns, int64_t real_us);
 void pipeline_idle(struct pipeline *p);
 
 /* What the capture counted, since the agent started. */
-struct pipeline_tls {
-	uint64_t missed; /* see tls_missed() */
-};
 struct pipeline_tap {
 	uint64_t kernel[TAP_C_MAX]; /* by enum tap_counter */
-	struct pipeline_tls tls;
+	struct tls_stats tls;
 };
 
 /*

@@ -101,10 +101,7 @@ static int open_trace(struct agent *a)
 				       .from_us = clock_real_us() };
 
 	snprintf(by, sizeof(by), "redtap-agent %s", version_string());
-	/*
-	 * Has paths and ids of requests: only the owner may read it. Never
-	 * overwrites.
-	 */
+	/* Has paths and ids: only the owner may read it. Never overwrites. */
 	umask(umask(0077) | 0077);
 	a->trace_file = fopen(a->cfg->record, "wxe");
 	if (!a->trace_file)
@@ -243,11 +240,11 @@ static void check_tls(struct agent *a)
 
 static uint64_t certificates(const struct agent *a)
 {
-	const char *const files[] = { a->cfg->tls.ca_file,
-				      a->cfg->tls.cert_file,
-				      a->cfg->tls.key_file };
+	const char *const *files = (const char *const[]){
+		a->cfg->tls.ca_file, a->cfg->tls.cert_file, a->cfg->tls.key_file
+	};
 
-	return file_stamp(files, sizeof(files) / sizeof(*files));
+	return file_stamp(files, 3);
 }
 
 static int start_uplink(struct agent *a)
@@ -284,21 +281,18 @@ static void renew_uplink(struct agent *a)
 		log_info("certificates read again");
 }
 
-/* Certificates may be renewed in place; files that are missing come back. */
+/* Certificates may be replaced in place. */
 static void check_uplink(struct agent *a, uint64_t now_ns)
 {
-	uint64_t stamp;
-
 	if (!a->uplink) {
 		renew_uplink(a);
-		return;
+	} else if (now_ns - a->stamped_ns >= FILE_STAMP_S * CLOCK_NS_PER_S) {
+		uint64_t stamp = certificates(a);
+
+		a->stamped_ns = now_ns;
+		if (stamp && stamp != a->certificates)
+			renew_uplink(a);
 	}
-	if (now_ns - a->stamped_ns < FILE_STAMP_S * CLOCK_NS_PER_S)
-		return;
-	a->stamped_ns = now_ns;
-	stamp = certificates(a);
-	if (stamp && stamp != a->certificates)
-		renew_uplink(a);
 }
 
 static int start(struct agent *a)
@@ -351,7 +345,7 @@ static void flush_batch(struct agent *a, uint64_t now_ns)
 
 	if (!tap_counters(a->tap, tap.kernel)) {
 		if (a->tls) {
-			tap.tls.missed = tls_missed(a->tls);
+			tls_stats(a->tls, &tap.tls);
 			tap.kernel[TAP_C_TLS_EVENTS_LOST] +=
 				tls_loads_lost(a->tls);
 		}
@@ -478,6 +472,8 @@ int cmd_run(int argc, char **argv)
 	struct cli_settings flags = { 0 };
 	int err;
 
+	/* Outboxes and recordings have requests of others in them. */
+	umask(umask(0077) | 0027);
 	err = agent_config_main(&a.cfg, &flags,
 				"Watch this host's HTTP and report "
 				"one event per request.",

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "common/files.h"
 #include "common/log.h"
 
 struct gate_credentials {
@@ -68,6 +69,7 @@ static int load_credentials(struct gate_credentials *c,
 			  what, gnutls_strerror(err));
 		return -EINVAL;
 	}
+	files_check_secret(f->key_file);
 	return 0;
 }
 

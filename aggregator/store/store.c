@@ -2,16 +2,16 @@
 #include "aggregator/store/store.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "aggregator/store/migrations.h"
+#include "aggregator/store/store_schema.h"
 #include "aggregator/store/store_sql.h"
 #include "aggregator/store/store_wal.h"
+#include "common/files.h"
 #include "common/log.h"
 
 /*
@@ -46,17 +46,16 @@ static int add_target_columns(struct store *st)
 
 static int migrate(struct store *st)
 {
-	uint64_t version;
+	size_t version;
 	char text[64];
-	int err = store_sql_ask_u64(st, "PRAGMA user_version", &version);
+	int err = store_schema_version(st, &version);
 
 	if (err < 0)
 		return err;
 	if (version > migrations_count) {
 		log_error("store was written by a newer version of redtap "
-			  "path=%s schema=%llu supported=%zu",
-			  st->path, (unsigned long long)version,
-			  migrations_count);
+			  "path=%s schema=%zu supported=%zu",
+			  st->path, version, migrations_count);
 		return -EPROTO;
 	}
 	for (size_t i = version; i < migrations_count; i++) {
@@ -174,22 +173,40 @@ static int open_or_set_aside(struct store *st)
 /* SQLite locks only during transactions; this lock lasts while we run. */
 static int lock_dir(struct store *st)
 {
-	char path[4096 + 16];
-	int err;
+	int err = files_lock(&st->lock, st->dir, "redtap.lock");
 
-	snprintf(path, sizeof(path), "%s/redtap.lock", st->dir);
-	st->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (st->lock_fd < 0) {
-		err = -errno;
-		log_error("cannot open the store path=%s error=\"%s\"", path,
-			  strerror(-err));
-		return err;
-	}
-	if (flock(st->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+	if (err == -EBUSY)
 		log_error("another process uses the store dir=%s", st->dir);
-		return -EBUSY;
+	else if (err == -ELOOP)
+		log_error("the store's lock is a link, or no plain file: "
+			  "remove it file=%s/redtap.lock",
+			  st->dir);
+	else if (err)
+		log_error("cannot open the store dir=%s error=\"%s\"", st->dir,
+			  strerror(-err));
+	return err;
+}
+
+/*
+ * Requests and addresses are in them. SQLite gives what it makes beside the
+ * database the same rights.
+ */
+static void close_files(const struct store *st)
+{
+	static const char *const suffix[] = { "", "-wal", "-shm" };
+	char path[4096 + 8];
+
+	for (size_t i = 0; i < sizeof(suffix) / sizeof(suffix[0]); i++) {
+		int err;
+
+		snprintf(path, sizeof(path), "%s%s", st->path, suffix[i]);
+		err = i == 0 ? files_make_closed(path)
+			     : files_close_to_others(path);
+		if (err)
+			log_warn("other users may read the store file=%s "
+				 "error=\"%s\"",
+				 path, strerror(-err));
 	}
-	return 0;
 }
 
 int store_open(struct store **out, const char *dir)
@@ -199,7 +216,7 @@ int store_open(struct store **out, const char *dir)
 
 	if (!st)
 		return -ENOMEM;
-	st->lock_fd = -1;
+	st->lock = (struct files_lock)FILES_UNLOCKED;
 	st->dir = strdup(dir);
 	if (!st->dir || asprintf(&st->path, "%s/redtap.db", dir) < 0) {
 		st->path = NULL;
@@ -210,6 +227,7 @@ int store_open(struct store **out, const char *dir)
 		err = store_mark_open(&st->mark, dir, &st->acknowledged);
 	if (err < 0)
 		goto fail;
+	close_files(st);
 	err = open_or_set_aside(st);
 	if (err < 0) {
 		if (err != -EPROTO)
@@ -230,8 +248,7 @@ void store_close(struct store *st)
 		return;
 	close_db(st);
 	store_mark_close(st->mark);
-	if (st->lock_fd >= 0)
-		close(st->lock_fd);
+	files_unlock(&st->lock);
 	buf_fini(&st->blob);
 	buf_fini(&st->bundle.blob);
 	free(st->path);

@@ -8,6 +8,7 @@
 #include "aggregator/store/store_bundle.h"
 #include "aggregator/store/store_mark.h"
 #include "common/buf.h"
+#include "common/files.h"
 
 /*
  * Internals of the store, for store*.c only: the writer's connection and its
@@ -86,7 +87,7 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *stmt[STATEMENTS];
 	char *dir, *path;
-	int lock_fd;
+	struct files_lock lock;
 	bool set_aside;
 	struct store_mark *mark;
 	struct store_mark_row acknowledged; /* as the mark said at the start */

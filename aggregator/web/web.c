@@ -11,6 +11,7 @@
 #include "aggregator/web/web_listen.h"
 #include "aggregator/web/web_request.h"
 #include "aggregator/web/web_tls.h"
+#include "aggregator/web/web_unescape.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -42,6 +43,13 @@ static void on_log(void *arg, const char *fmt, va_list ap)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	line[strcspn(line, "\n")] = '\0';
 	log_debug("libmicrohttpd message=\"%s\"", line);
+}
+
+static size_t on_unescape(void *arg, struct MHD_Connection *c, char *text)
+{
+	(void)arg;
+	(void)c;
+	return web_unescape(text);
 }
 
 static int start_daemon(struct web *w, size_t i)
@@ -77,6 +85,7 @@ static int start_daemon(struct web *w, size_t i)
 	w->daemon[i] = MHD_start_daemon(
 		flags, 0, NULL, NULL, web_on_request, w,
 		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+		MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL,
 		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
 		CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,

@@ -9,6 +9,8 @@
 #include <unistd.h>
 #include <yaml.h>
 
+#include "common/files.h"
+
 #define USERS_MAX 1024
 
 struct reader {
@@ -217,6 +219,8 @@ static int set_top(struct reader *r, const yaml_node_t *key,
 	if (r->c->key_file && access(r->c->key_file, R_OK))
 		return refuse(r, &value->start_mark, "cannot read %s: %s",
 			      r->c->key_file, strerror(errno));
+	if (r->c->key_file)
+		files_check_secret(r->c->key_file);
 	return 0;
 }
 

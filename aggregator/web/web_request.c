@@ -31,6 +31,7 @@ struct request {
 	struct web_conn *connection;
 	enum web_method method;
 	size_t uploaded;
+	bool lacks_host;
 	bool done; /* q holds the answer */
 };
 
@@ -326,6 +327,11 @@ static bool begin_request(struct request *r)
 	enum web_verdict verdict;
 	const union MHD_ConnectionInfo *tls;
 
+	if (r->lacks_host) {
+		web_say(&r->q, 400, "a request of HTTP/1.1 needs a Host");
+		r->done = true;
+		return true;
+	}
 	if (r->web->auth && web_auth_config(r->web->auth) &&
 	    web_auth_config(r->web->auth)->tls) {
 		tls = MHD_get_connection_info(
@@ -428,11 +434,14 @@ enum MHD_Result web_on_request(void *arg, struct MHD_Connection *c,
 {
 	struct request *r = *context;
 
-	(void)version;
 	(void)upload;
 	if (!r) {
 		r = new_request(arg, c, url, method);
 		*context = r;
+		if (r)
+			r->lacks_host = !strcmp(version, "HTTP/1.1") &&
+					!MHD_lookup_connection_value(
+						c, MHD_HEADER_KIND, "Host");
 		return r ? MHD_YES : MHD_NO;
 	}
 	if (*upload_size) {

@@ -228,6 +228,7 @@ static void feed_open(struct conn_table *t, struct conn *c,
 static bool is_sane(const struct tap_record *rec, size_t len)
 {
 	const struct tap_rec_data *data = (const void *)rec;
+	const struct tap_rec_h2 *h2 = (const void *)rec;
 
 	if (len < sizeof(*rec) || ((uintptr_t)rec & 7) || rec->dir > TAP_TX ||
 	    rec->sock == 0)
@@ -236,6 +237,10 @@ static bool is_sane(const struct tap_record *rec, size_t len)
 	case TAP_OPEN:
 		return len >= sizeof(struct tap_rec_open);
 	case TAP_DATA:
+		if (rec->flags & TAP_F_H2)
+			return len >= sizeof(*h2) && h2->len <= h2->call_len &&
+			       h2->call_len <= INT32_MAX &&
+			       h2->len <= len - sizeof(*h2);
 		return len >= sizeof(*data) && data->len <= data->call_len &&
 		       data->call_len <= INT32_MAX &&
 		       data->len <= len - sizeof(*data);

@@ -8,6 +8,7 @@
 
 #include "bpf/tap.h"
 #include "probe-agent/http/exchange.h"
+#include "probe-agent/http/h2.h"
 
 /*
  * The engine: tap records in, finished exchanges (one request and what became
@@ -68,7 +69,7 @@ struct conn_options {
 struct conn_stats {
 	uint64_t exchanges; /* handed to exchange() */
 	uint64_t malformed; /* messages that were not valid HTTP */
-	uint64_t http2; /* connections recognised as HTTP/2 and left alone */
+	uint64_t http2; /* connections recognised as HTTP/2 too late */
 	uint64_t upgraded; /* 101 and CONNECT tunnels */
 	/*
 	 * Requests lost: seen without their outcome, or not copied because
@@ -82,6 +83,7 @@ struct conn_stats {
 	uint64_t bad_records; /* records that make no sense */
 	/* times that bytes were missing in the request direction */
 	uint64_t gaps;
+	struct h2_stats h2; /* of these, HTTP/2's, and more */
 	uint64_t connections; /* now, not a count */
 };
 

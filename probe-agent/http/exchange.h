@@ -40,9 +40,12 @@ struct exchange {
 	enum outcome outcome;
 	bool tls;
 	uint8_t version; /* 10, 11; 20 is HTTP/2 */
-	uint16_t status; /* 0: none received */
-	struct slice method; /* as sent */
-	struct slice target; /* as sent; may be cut, see target_cut */
+	uint16_t status; /* 0: none received, or not known */
+	uint8_t rpc; /* enum grpc_system: a remote procedure call */
+	uint8_t rpc_status; /* its code + 1; 0: not known */
+	uint32_t stream; /* of HTTP/2; 0: none */
+	struct slice method; /* as sent; empty: not known */
+	struct slice target; /* the same; may be cut, see target_cut */
 	bool target_cut;
 	struct slice host; /* Host header, or the authority of the target */
 	struct slice traceparent; /* empty: none */

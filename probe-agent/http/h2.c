@@ -438,6 +438,11 @@ int h2_request_dir(const struct h2 *h)
 	return h->request_dir == H2_DIR_UNKNOWN ? -1 : h->request_dir;
 }
 
+bool h2_is_proved(const struct h2 *h)
+{
+	return h->proved;
+}
+
 size_t h2_size(void)
 {
 	return sizeof(struct h2);

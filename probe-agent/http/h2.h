@@ -177,6 +177,8 @@ void h2_close(struct h2 *h, enum outcome outcome, uint64_t time_ns);
 /* The connection ended, but its end was not seen. */
 void h2_vanish(struct h2 *h);
 
+/* It is HTTP/2; before that nothing is reported. */
+bool h2_is_proved(const struct h2 *h);
 /* Direction of requests, enum tap_dir; -1: not known yet. */
 int h2_request_dir(const struct h2 *h);
 /* Bytes of a connection on which nothing is open, without its windows. */

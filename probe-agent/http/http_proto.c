@@ -2,8 +2,10 @@
 #include "probe-agent/http/http_proto.h"
 
 #include "probe-agent/http/h1_conn.h"
+#include "probe-agent/http/h2_conn.h"
 
 const struct http_proto *const http_protos[] = {
+	&h2_proto,
 	&h1_proto,
 	NULL,
 };

@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
+#include "common/files.h"
 #include "common/log.h"
 
 #define FORMAT 1 /* PRAGMA user_version */
@@ -63,10 +65,12 @@ static int run_statement(struct outbox_disk *d, sqlite3_stmt *s,
 static int prepare_statement(struct outbox_disk *d, sqlite3_stmt **out,
 			     const char *sql)
 {
-	if (sqlite3_prepare_v3(d->db, sql, -1, SQLITE_PREPARE_PERSISTENT, out,
-			       NULL) != SQLITE_OK)
-		return failed(d, "prepare");
-	return 0;
+	int rc = sqlite3_prepare_v3(d->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
+				    out, NULL);
+	int err = rc == SQLITE_OK ? 0 : failed(d, "prepare");
+
+	/* A table or a column is missing: it is not what it says it is. */
+	return rc == SQLITE_ERROR ? -EILSEQ : err;
 }
 
 static int prepare_all(struct outbox_disk *d)
@@ -136,6 +140,11 @@ static int check_database(struct outbox_disk *d)
 	if (sqlite3_exec(d->db, "PRAGMA user_version", one_row, answer, NULL) !=
 	    SQLITE_OK)
 		return failed(d, "check");
+	if (atoi(answer) < 0) {
+		log_error("outbox file has a version without sense version=%s",
+			  answer);
+		return -EILSEQ;
+	}
 	if (atoi(answer) > FORMAT) {
 		log_error("outbox file was written by a newer version "
 			  "version=%s supported=%d",
@@ -202,35 +211,68 @@ static int try_open(struct outbox_disk **out, const char *path)
 	return 0;
 }
 
+/* PATH.damaged-TIME; never the name of a file that was set aside before. */
+static int name_aside(const char *path, char out[4096])
+{
+	long long now = (long long)(clock_real_us() / 1000000);
+
+	for (unsigned i = 0;; i++) {
+		int n = i == 0 ? snprintf(out, 4096, "%s.damaged-%lld", path,
+					  now)
+			       : snprintf(out, 4096, "%s.damaged-%lld-%u", path,
+					  now, i);
+
+		if (n >= 4096)
+			return -ENAMETOOLONG;
+		if (access(out, F_OK) != 0)
+			return 0;
+	}
+}
+
 /* Renames the file and the two that SQLite keeps beside it. */
 static int set_aside(const char *path)
 {
 	static const char *const suffixes[] = { "", "-wal", "-shm" };
-	long long now = (long long)(clock_real_us() / 1000000);
-	char from[4096], to[4096];
+	char aside[4096], from[4096 + 8], to[4096 + 8];
+	int err = name_aside(path, aside);
 
-	for (size_t i = 0; i < 3; i++) {
-		if (snprintf(from, sizeof(from), "%s%s", path, suffixes[i]) >=
-			    (int)sizeof(from) ||
-		    snprintf(to, sizeof(to), "%s.damaged-%lld%s", path, now,
-			     suffixes[i]) >= (int)sizeof(to))
-			return -ENAMETOOLONG;
+	for (size_t i = 0; i < 3 && !err; i++) {
+		snprintf(from, sizeof(from), "%s%s", path, suffixes[i]);
+		snprintf(to, sizeof(to), "%s%s", aside, suffixes[i]);
 		if (rename(from, to) != 0 && errno != ENOENT)
-			return -errno;
+			err = -errno;
 	}
-	log_error("outbox file damaged, set aside path=%s "
-		  "aside=%s.damaged-%lld",
-		  path, path, now);
-	return 0;
+	if (!err)
+		log_error("outbox file damaged, set aside path=%s aside=%s",
+			  path, aside);
+	return err;
+}
+
+/*
+ * Requests of others are in it. SQLite gives what it makes beside the file the
+ * same rights.
+ */
+static int make_closed(const char *path)
+{
+	int err = files_make_closed(path);
+
+	if (err)
+		log_error("cannot make the outbox file path=%s error=\"%s\"",
+			  path, strerror(-err));
+	return err;
 }
 
 int outbox_disk_open(struct outbox_disk **out, const char *path)
 {
-	int err = try_open(out, path);
+	int err = make_closed(path);
 
+	if (!err)
+		err = try_open(out, path);
 	if (err != -EILSEQ)
 		return err;
 	err = set_aside(path);
+	if (!err)
+		err = make_closed(path);
 	return err ? err : try_open(out, path);
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/files.h"
 #include "common/log.h"
 
 #define PEM_MAX 65536u
@@ -59,6 +60,7 @@ static int own_cert(nng_tls_config *tls, const char *cert_file,
 	int code = NNG_EINVAL;
 
 	if (key) {
+		files_check_secret(key_file);
 		code = nng_tls_config_own_cert(tls, cert, key, NULL);
 		explicit_bzero(key, strlen(key));
 	}

@@ -64,8 +64,15 @@ void tls_poll(struct tls *t);
 /* Mappings of code whose records were lost. */
 uint64_t tls_loads_lost(const struct tls *t);
 
-/* Processes that ended before their library was attached. Any thread. */
-uint64_t tls_missed(const struct tls *t);
+struct tls_stats {
+	uint64_t missed; /* processes that ended before their library was
+			    attached */
+	uint64_t refused; /* files whose symbols are broken, or too costly */
+	uint64_t crowded; /* times that a file with TLS calls had no place */
+	uint64_t skipped; /* inspections not made: the owner had its share */
+};
+/* Any thread. */
+void tls_stats(const struct tls *t, struct tls_stats *out);
 
 /*
  * Fills out with at most cap probes and returns their number. *generation

@@ -13,51 +13,21 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "probe-agent/tap/bpf_attach.h"
-#include "probe-agent/tls/elf_callee.h"
-#include "probe-agent/tls/elfsym.h"
+#include "probe-agent/tls/tls_calls.h"
+#include "probe-agent/tls/tls_known.h"
 
-#define FILES_MAX 128
-#define NO_TLS_SLOTS 1024 /* a power of two */
-
-/*
- * The functions and the programs on their entry; then the common callee of each
- * of two pairs, which replaces both functions where it is found.
- */
-enum {
-	READ = 1,
-	READ_EX,
-	WRITE,
-	WRITE_EX,
-	SYMBOLS = 8,
-	READ_INNER = SYMBOLS,
-	WRITE_INNER,
-};
-/* Only since OpenSSL 3.3, whose common callee has one more argument. */
-#define WRITE_EX2 "SSL_write_ex2"
-static const struct hook {
-	const char *symbol; /* NULL: a common callee */
-	const char *program;
-	bool moves; /* plain text; a file must have one such */
-} hooks[] = {
-	{ "SSL_do_handshake", "openssl_handshake", false },
-	[READ] = { "SSL_read", "openssl_read", true },
-	[READ_EX] = { "SSL_read_ex", "openssl_read_ex", true },
-	[WRITE] = { "SSL_write", "openssl_write", true },
-	[WRITE_EX] = { "SSL_write_ex", "openssl_write_ex", true },
-	{ "gnutls_handshake", "gnutls_handshake", false },
-	{ "gnutls_record_recv", "gnutls_recv", true },
-	{ "gnutls_record_send", "gnutls_send", true },
-	[READ_INNER] = { NULL, "openssl_read_inner", true },
-	[WRITE_INNER] = { NULL, "openssl_write_inner", true },
-};
-#define HOOKS (sizeof(hooks) / sizeof(*hooks))
+#define FILES_MAX 512
+#define HOST_FILES 64 /* of these: kept for the host's own */
+#define OWNER_FILES 64 /* of these: at most, for one user or container */
+#define RETRY_NS (60 * CLOCK_NS_PER_S) /* of a file that found no place */
 
 /* A file with TLS calls. */
 struct file {
 	dev_t dev;
 	ino_t ino; /* 0: a free slot */
+	uint64_t owner; /* who brought it: see tls_owner.h */
 	char name[48]; /* without its folder */
-	struct bpf_attachment link[2 * HOOKS]; /* in order of attaching */
+	struct bpf_attachment link[2 * TLS_CALLS]; /* in order of attaching */
 	size_t returns; /* number of links to returns, which come first */
 	size_t links; /* 0: could not be attached */
 	uint32_t users; /* processes */
@@ -66,33 +36,26 @@ struct file {
 	uint64_t idle_ns; /* since when there are no users */
 };
 
-/* A file without TLS calls. */
-struct no_tls {
-	dev_t dev;
-	ino_t ino;
-	off_t size;
-	struct timespec changed;
-};
-
 /* Links to destroy: those to calls before those to returns. */
 struct going {
-	struct bpf_attachment call[FILES_MAX * HOOKS], ret[FILES_MAX * HOOKS];
+	struct bpf_attachment call[FILES_MAX * TLS_CALLS],
+		ret[FILES_MAX * TLS_CALLS];
 	size_t calls, rets;
 };
 
 struct tls_files {
 	struct bpf_object *obj;
-	bool many; /* its programs are for bpf_attach_attach_many() */
-	uint64_t linger_ns;
+	struct tls_files_options opt;
+	struct tls_share *share;
+	uint64_t refused, crowded; /* see struct tls_files_stats */
 	/* of file[] and generation, for tls_files_probes() */
 	pthread_mutex_t lock;
 	uint64_t generation;
 	struct file file[FILES_MAX];
-	struct no_tls no_tls[NO_TLS_SLOTS];
+	struct tls_known *known; /* and left alone */
 	struct going going; /* owned by the detacher while busy */
 	pthread_t detacher;
 	bool detaching, busy; /* started and not joined; not done yet */
-	bool full_said;
 };
 
 /* --- attaching --- */
@@ -149,7 +112,7 @@ static int attach_at(struct tls_files *t, struct file *f, const char *program,
 
 	if (bpf_program__fd(p) < 0)
 		return -ENOTSUP; /* refused; half a call is of no use */
-	if (t->many) {
+	if (t->opt.many) {
 		err = bpf_attach_attach_many(&f->link[f->links], p, ret, path,
 					     offset, n);
 		f->links += !err;
@@ -172,20 +135,20 @@ static int attach(struct tls_files *t, struct file *f, int fd,
 		  const uint64_t *offset)
 {
 	struct going undo = { .calls = 0 };
-	unsigned long at[HOOKS];
+	unsigned long at[TLS_CALLS];
 	size_t i, n = 0;
 	char path[64];
 	int err;
 
-	for (i = 0; i < HOOKS; i++)
+	for (i = 0; i < TLS_CALLS; i++)
 		if (offset[i])
 			at[n++] = offset[i];
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	err = attach_at(t, f, "tls_return", true, path, at, n);
 	f->returns = f->links;
-	for (i = 0, n = 0; !err && i < HOOKS; i++)
+	for (i = 0, n = 0; !err && i < TLS_CALLS; i++)
 		if (offset[i])
-			err = attach_at(t, f, hooks[i].program, false, path,
+			err = attach_at(t, f, tls_calls_program(i), false, path,
 					&at[n++], 1);
 	if (err) {
 		let_go(f, &undo);
@@ -196,96 +159,59 @@ static int attach(struct tls_files *t, struct file *f, int fd,
 
 /* --- files --- */
 
-static struct no_tls *no_tls_slot(struct tls_files *t, const struct stat *st)
+/* As tls_calls_find(), and counts what is refused. */
+static int find_calls(struct tls_files *t, int fd, const char *path,
+		      uint64_t offset[TLS_CALLS])
 {
-	uint64_t h = (st->st_ino ^ st->st_dev << 32) * 0x9e3779b97f4a7c15ull;
+	int err = tls_calls_find(fd, offset, t->opt.stop);
 
-	return &t->no_tls[h >> 54 & (NO_TLS_SLOTS - 1)];
+	if (!err || err == -ENOEXEC || err == -ECANCELED)
+		return err;
+	__atomic_fetch_add(&t->refused, 1, __ATOMIC_RELAXED);
+	log_warn("tls: cannot read symbols file=%s error=\"%s\"", path,
+		 err == -E2BIG ? "over the limits for one file"
+			       : strerror(-err));
+	return -ENOEXEC;
 }
 
-static bool has_no_tls(struct tls_files *t, const struct stat *st)
+/* Returns a free slot, which counts as one of the owner's. -ENOSPC */
+static int take_slot(struct tls_files *t, uint64_t owner, const char *path)
 {
-	const struct no_tls *d = no_tls_slot(t, st);
+	int i;
 
-	return d->ino == st->st_ino && d->dev == st->st_dev &&
-	       d->size == st->st_size &&
-	       d->changed.tv_sec == st->st_ctim.tv_sec &&
-	       d->changed.tv_nsec == st->st_ctim.tv_nsec;
-}
-
-static void set_no_tls(struct tls_files *t, const struct stat *st)
-{
-	*no_tls_slot(t, st) = (struct no_tls){
-		.dev = st->st_dev,
-		.ino = st->st_ino,
-		.size = st->st_size,
-		.changed = st->st_ctim,
-	};
-}
-
-/* Replaces a pair of functions by their common callee, if it has one. */
-static void use_common_callee(int fd, uint64_t offset[HOOKS], int call,
-			      int call_ex, int inner)
-{
-	if (!offset[call] || !offset[call_ex])
-		return;
-	offset[inner] = elf_callee_find(fd, offset[call_ex], offset[call]);
-	if (offset[inner])
-		offset[call] = offset[call_ex] = 0;
-}
-
-/*
- * Finds the file's TLS functions. False: it has none, or none that can be read.
- */
-static bool has_calls(int fd, const char *path, uint64_t offset[HOOKS])
-{
-	const char *names[SYMBOLS + 1];
-	uint64_t found[SYMBOLS + 1];
-	bool moves = false;
-	int n;
-
-	for (size_t i = 0; i < SYMBOLS; i++)
-		names[i] = hooks[i].symbol;
-	names[SYMBOLS] = WRITE_EX2;
-	n = elfsym_find(fd, names, SYMBOLS + 1, found);
-	if (n < 0 && n != -ENOEXEC)
-		log_warn("tls: cannot read symbols file=%s error=\"%s\"", path,
-			 strerror(-n));
-	for (size_t i = 0; n > 0 && i < SYMBOLS; i++)
-		moves |= hooks[i].moves && found[i];
-	if (!moves)
-		return false;
-	memset(offset, 0, HOOKS * sizeof(*offset));
-	memcpy(offset, found, SYMBOLS * sizeof(*offset));
-	use_common_callee(fd, offset, READ, READ_EX, READ_INNER);
-	if (!found[SYMBOLS])
-		use_common_callee(fd, offset, WRITE, WRITE_EX, WRITE_INNER);
-	return true;
+	if (tls_share_take(t->share, owner)) {
+		__atomic_fetch_add(&t->crowded, 1, __ATOMIC_RELAXED);
+		log_warn("tls: no place for a file with TLS calls, it is not "
+			 "captured file=%s places=%d",
+			 path, FILES_MAX);
+		return -ENOSPC;
+	}
+	for (i = 0; t->file[i].ino; i++)
+		;
+	return i;
 }
 
 /* Attaches to a new file. Returns as tls_files_of() does. */
 static int add_file(struct tls_files *t, int fd, const struct stat *st,
-		    const char *path)
+		    const char *path, uint64_t owner)
 {
-	struct file new = { .dev = st->st_dev, .ino = st->st_ino };
+	struct file new = { .dev = st->st_dev,
+			    .ino = st->st_ino,
+			    .owner = owner };
 	const char *name = strrchr(path, '/');
-	uint64_t offset[HOOKS];
+	uint64_t offset[TLS_CALLS];
 	int i, n;
 
-	for (i = 0; i < FILES_MAX && t->file[i].ino; i++)
-		;
-	if (i == FILES_MAX) {
-		if (!t->full_said)
-			log_warn("tls: too many files with TLS calls; some are "
-				 "not captured max=%d file=%s",
-				 FILES_MAX, path);
-		t->full_said = true;
-		return -ENOSPC;
-	}
-	if (!has_calls(fd, path, offset)) {
-		set_no_tls(t, st);
-		return -ENOEXEC;
-	}
+	n = find_calls(t, fd, path, offset);
+	if (n == -ENOEXEC)
+		tls_known_add(t->known, st, n, 0);
+	if (n)
+		return n;
+	i = take_slot(t, owner, path);
+	if (i < 0)
+		tls_known_add(t->known, st, i, clock_mono_ns() + RETRY_NS);
+	if (i < 0)
+		return i;
 	snprintf(new.name, sizeof(new.name), "%s", name ? name + 1 : path);
 	n = attach(t, &new, fd, offset);
 	new.idle_ns = clock_mono_ns();
@@ -302,18 +228,18 @@ static int add_file(struct tls_files *t, int fd, const struct stat *st,
 }
 
 int tls_files_of(struct tls_files *t, int fd, const struct stat *st,
-		 const char *path, uint64_t device)
+		 const char *path, uint64_t device, uint64_t owner)
 {
-	int i;
+	int i = tls_known_why(t->known, st, clock_mono_ns());
 
-	if (has_no_tls(t, st))
-		return -ENOEXEC;
+	if (i < 0)
+		return i;
 	for (i = 0; i < FILES_MAX; i++)
 		if (t->file[i].ino == st->st_ino &&
 		    t->file[i].dev == st->st_dev)
 			break;
 	if (i == FILES_MAX)
-		i = add_file(t, fd, st, path);
+		i = add_file(t, fd, st, path, owner);
 	if (i >= 0 && device)
 		t->file[i].device = device;
 	return i;
@@ -346,6 +272,12 @@ void tls_files_leave(struct tls_files *t, int file)
 {
 	if (!--t->file[file].users)
 		t->file[file].idle_ns = clock_mono_ns();
+}
+
+void tls_files_see(struct tls_files *t, int file, uint64_t until_ns)
+{
+	if (t->file[file].idle_ns < until_ns)
+		t->file[file].idle_ns = until_ns;
 }
 
 void tls_files_stand(struct tls_files *t, int file)
@@ -400,7 +332,7 @@ static bool is_idle(const struct tls_files *t, const struct file *f,
 		    uint64_t now_ns)
 {
 	return f->ino && !f->users && !f->standing &&
-	       now_ns >= f->idle_ns + t->linger_ns;
+	       now_ns >= f->idle_ns + t->opt.linger_ns;
 }
 
 bool tls_files_idle(struct tls_files *t, uint64_t now_ns)
@@ -422,6 +354,7 @@ void tls_files_detach_idle(struct tls_files *t, uint64_t now_ns)
 			 f->name, (unsigned long long)f->ino);
 		pthread_mutex_lock(&t->lock);
 		let_go(f, &t->going);
+		tls_share_give(t->share, f->owner);
 		f->ino = 0;
 		changed(t);
 	}
@@ -431,18 +364,30 @@ void tls_files_detach_idle(struct tls_files *t, uint64_t now_ns)
 
 /* --- life --- */
 
-int tls_files_new(struct tls_files **out, struct bpf_object *obj, bool many,
-		  uint64_t linger_ns)
+int tls_files_new(struct tls_files **out, struct bpf_object *obj,
+		  const struct tls_files_options *opt)
 {
+	static const struct tls_share_options shares = {
+		.places = FILES_MAX,
+		.kept = HOST_FILES,
+		.each = OWNER_FILES,
+		.window_ns = 60 * CLOCK_NS_PER_S,
+		.time_ns = 2 * CLOCK_NS_PER_S,
+		.all_time_ns = 6 * CLOCK_NS_PER_S,
+	};
 	struct tls_files *t = calloc(1, sizeof(*t));
 
-	*out = t;
+	*out = NULL;
 	if (!t)
 		return -ENOMEM;
-	t->obj = obj;
-	t->many = many;
-	t->linger_ns = linger_ns;
 	pthread_mutex_init(&t->lock, NULL);
+	t->obj = obj;
+	t->opt = *opt;
+	if (tls_known_new(&t->known) || tls_share_new(&t->share, &shares)) {
+		tls_files_free(t);
+		return -ENOMEM;
+	}
+	*out = t;
 	return 0;
 }
 
@@ -454,8 +399,21 @@ void tls_files_free(struct tls_files *t)
 	for (size_t i = 0; i < FILES_MAX; i++)
 		let_go(&t->file[i], &t->going);
 	detach(&t->going);
+	tls_known_free(t->known);
+	tls_share_free(t->share);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
+}
+
+struct tls_share *tls_files_share(struct tls_files *t)
+{
+	return t->share;
+}
+
+void tls_files_stats(const struct tls_files *t, struct tls_files_stats *out)
+{
+	out->refused = __atomic_load_n(&t->refused, __ATOMIC_RELAXED);
+	out->crowded = __atomic_load_n(&t->crowded, __ATOMIC_RELAXED);
 }
 
 size_t tls_files_probes(struct tls_files *t, struct tls_probe *out, size_t cap,

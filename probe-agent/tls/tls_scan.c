@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define LIBRARIES_MAX 8 /* of one process */
@@ -115,16 +117,44 @@ static bool parse_mapping(char *line, uint64_t *start, uint64_t *end,
 	char perms[5];
 	int at = 0;
 
+	line[strcspn(line, "\n")] = '\0';
 	if (sscanf(line, "%llx-%llx %4s %*s %*s %llu %n", &from, &to, perms,
 		   &ino, &at) < 4 ||
 	    !at || line[at] != '/' || perms[2] != 'x')
 		return false;
-	line[strcspn(line, "\n")] = '\0';
 	*path = line + at;
 	*start = from;
 	*end = to;
 	*inode = ino;
 	return tls_scan_is_library(*path);
+}
+
+/*
+ * Without CAP_CHECKPOINT_RESTORE the path will do, if it still exists. Links in
+ * it are the container's: they must not lead out of its root.
+ */
+static int lend_by_path(uint32_t pid, const char *path, tls_scan_fn found,
+			void *arg)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
+				.resolve = RESOLVE_IN_ROOT |
+					   RESOLVE_NO_MAGICLINKS };
+	char name[64];
+	int root, fd, err;
+
+	snprintf(name, sizeof(name), "/proc/%u/root", pid);
+	root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -errno;
+	fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	err = fd < 0 ? -errno : 0;
+	close(root);
+	if (err)
+		return err;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	err = lend(pid, name, path, found, arg);
+	close(fd);
+	return err;
 }
 
 /*
@@ -141,19 +171,15 @@ static int lend_mapped(uint32_t pid, uint64_t start, uint64_t end,
 	err = lend(pid, name, path, found, arg);
 	if (err != -EPERM && err != -EACCES)
 		return err;
-	/*
-	 * That needs CAP_CHECKPOINT_RESTORE. The path will do if it still
-	 * exists.
-	 */
-	snprintf(name, sizeof(name), "/proc/%u/root%s", pid, path);
-	return lend(pid, name, path, found, arg);
+	return lend_by_path(pid, path, found, arg);
 }
 
 int tls_scan_libraries(uint32_t pid, tls_scan_fn found, void *arg)
 {
 	uint64_t seen[LIBRARIES_MAX], start, end, inode;
 	char name[64], *line = NULL, *path;
-	size_t cap = 0, i, n = 0;
+	size_t cap = 0, i, n = 0, bytes = 0;
+	ssize_t len;
 	int err = 0, lent = 0;
 	FILE *f;
 
@@ -161,7 +187,9 @@ int tls_scan_libraries(uint32_t pid, tls_scan_fn found, void *arg)
 	f = fopen(name, "re");
 	if (!f)
 		return -errno;
-	while (n < LIBRARIES_MAX && getline(&line, &cap, f) > 0) {
+	while (n < LIBRARIES_MAX && bytes < TLS_SCAN_MAPS_BYTES &&
+	       (len = getline(&line, &cap, f)) > 0) {
+		bytes += (size_t)len;
 		if (!parse_mapping(line, &start, &end, &inode, &path))
 			continue;
 		for (i = 0; i < n && seen[i] != inode; i++)
@@ -177,26 +205,21 @@ int tls_scan_libraries(uint32_t pid, tls_scan_fn found, void *arg)
 	return lent ? lent : err;
 }
 
-int tls_scan_all(tls_scan_fn found, void *arg)
+int tls_scan_processes(tls_scan_pid_fn each, void *arg)
 {
 	struct dirent *entry;
 	unsigned long pid;
+	bool on = true;
 	char *end;
 	DIR *dir;
 
 	dir = opendir("/proc");
 	if (!dir)
 		return -errno;
-	while ((entry = readdir(dir))) {
+	while (on && (entry = readdir(dir))) {
 		pid = strtoul(entry->d_name, &end, 10);
-		if (*end || !pid || pid > INT32_MAX)
-			continue;
-		/*
-		 * Errors are ignored: of processes that end meanwhile, and
-		 * kernel threads.
-		 */
-		tls_scan_executable((uint32_t)pid, found, arg);
-		tls_scan_libraries((uint32_t)pid, found, arg);
+		if (!*end && pid && pid <= INT32_MAX)
+			on = each(arg, (uint32_t)pid);
 	}
 	closedir(dir);
 	return 0;

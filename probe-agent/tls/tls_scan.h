@@ -14,6 +14,11 @@
 
 /* fd is lent; path is the file's name as the process sees it. */
 typedef void (*tls_scan_fn)(void *arg, uint32_t pid, int fd, const char *path);
+/* Returns false to end the list of processes. */
+typedef bool (*tls_scan_pid_fn)(void *arg, uint32_t pid);
+
+/* Read of one process's maps; what is behind is not seen. */
+#define TLS_SCAN_MAPS_BYTES (32u << 20)
 
 /* Is the file named like a TLS library? */
 bool tls_scan_is_library(const char *path);
@@ -30,7 +35,7 @@ int tls_scan_executable(uint32_t pid, tls_scan_fn found, void *arg);
  * or negative errno.
  */
 int tls_scan_libraries(uint32_t pid, tls_scan_fn found, void *arg);
-/* Calls found() for both, of all processes. 0 or negative errno. */
-int tls_scan_all(tls_scan_fn found, void *arg);
+/* Calls each() for all processes. 0 or negative errno. */
+int tls_scan_processes(tls_scan_pid_fn each, void *arg);
 
 #endif /* PROBE_AGENT_TLS_TLS_SCAN_H */

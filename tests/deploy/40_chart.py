@@ -9,6 +9,7 @@ that the kind does not have, and the promises about privileges.
 
 import copy
 import json
+import re
 import subprocess
 
 from parts import KEPT, ROOT, Failure, Report, check, equal, fails, \
@@ -147,6 +148,14 @@ def lint():
         said = run(tool("helm"), "lint", "--strict", CHART,
                    *(["-f", values] if values else []))
         check("0 chart(s) failed" in said, said)
+
+
+def versions():
+    """Of the chart: those of the next release; `make chart` takes the tag's."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    base = re.search(r"^VERSION_BASE := (\S+)$",
+                     (ROOT / "Makefile").read_text(), re.M)[1]
+    equal("versions", (chart["version"], chart["appVersion"]), (base, base))
 
 
 def golden():
@@ -329,6 +338,7 @@ def main():
     KEPT.mkdir(parents=True, exist_ok=True)
     for sentence, test in (
             ("helm lint is silent, whatever the values", lint),
+            ("the chart's version is the next release's", versions),
             ("the renderings in the repository are what the chart gives",
              golden),
             ("the base of Kustomize is helm template, byte for byte, and both "

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images for tests: redtap's own, and small ones to run beside it."""
 
+import hashlib
 import json
 import os
 
 from parts import ROOT, debian, packages, run
 
 NAME = "localhost/redtap:test"
-BASE = "localhost/redtap-test-base"
+DEPS = ROOT / "deploy/install-deps.sh"
+BASE = "localhost/redtap-test-base-" + hashlib.sha256(
+    DEPS.read_bytes()).hexdigest()[:12]
 
 
 def env():
@@ -38,8 +41,7 @@ def base():
     from_tar(BASE, debian("base"), "--cmd", "/bin/bash")
     box = run("buildah", "from", BASE).strip()
     try:
-        run("buildah", "copy", "-q", box, ROOT / "deploy/install-deps.sh",
-            "/tmp/deps.sh")
+        run("buildah", "copy", "-q", box, DEPS, "/tmp/deps.sh")
         run("buildah", "run", "--isolation", "chroot", box, "--", "sh", "-c",
             "apt-get update -q && REDTAP_DEPS=build sh /tmp/deps.sh && "
             "rm /tmp/deps.sh && apt-get clean")

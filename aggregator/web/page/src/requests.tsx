@@ -269,7 +269,18 @@ function Details({ d }: { d: One }) {
         <Name of={job(d)} />
       </Link>,
     ],
-    ['Route', <Link to={link('route', { service: job(d), route: String(d.route || ''), method: String(d.method || '') })}><Method of={String(d.method || '')} /> <Name of={d.route as string} /></Link>],
+    [
+      'Route',
+      d.role === 'client' ? (
+        <>
+          <Method of={String(d.method || '')} /> <Name of={d.route as string} />
+        </>
+      ) : (
+        <Link to={link('route', { service: job(d), route: String(d.route || ''), method: String(d.method || '') })}>
+          <Method of={String(d.method || '')} /> <Name of={d.route as string} />
+        </Link>
+      ),
+    ],
     ['Side', d.role === 'client' ? 'client: the request was made' : 'server: the request was served'],
     ['Status', <Status status={(d.status as number) ?? null} error={d.error as string} />],
     ['Error', <Name of={d.error as string} />],

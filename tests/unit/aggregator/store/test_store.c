@@ -139,6 +139,118 @@ static void a_second_process_is_refused(void **state)
 	store_close(st);
 }
 
+/* The lock is not the file: deleting it gains nothing. */
+static void a_deleted_or_linked_lock_opens_no_second_store(void **state)
+{
+	struct fixture *f = *state;
+	struct store *st, *other = NULL;
+	char lock[128], target[128];
+
+	snprintf(lock, sizeof(lock), "%s/redtap.lock", f->dir);
+	snprintf(target, sizeof(target), "%s/elsewhere", f->dir);
+	assert_int_equal(store_open(&st, f->dir), 0);
+	assert_int_equal(unlink(lock), 0);
+	assert_int_equal(store_open(&other, f->dir), -EBUSY);
+	store_close(st);
+	unlink(lock);
+	assert_int_equal(symlink(target, lock), 0);
+	assert_int_equal(store_open(&st, f->dir), -ELOOP);
+	assert_int_equal(access(target, F_OK), -1);
+	unlink(lock);
+	assert_int_equal(store_open(&st, f->dir), 0);
+	store_close(st);
+}
+
+static void other_users_cannot_read_it(void **state)
+{
+	static const char *const suffix[] = { "", "-wal", "-shm" };
+	struct fixture *f = *state;
+	struct store *st;
+	char path[128];
+	struct stat s;
+	mode_t before = umask(0);
+
+	/* One that is new, and one of an older version. */
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(store_open(&st, f->dir), 0);
+		put_batches(st, 1 + (uint64_t)round, 1 + (uint64_t)round);
+		for (size_t i = 0; i < 3; i++) {
+			snprintf(path, sizeof(path), "%s%s", f->path,
+				 suffix[i]);
+			assert_int_equal(stat(path, &s), 0);
+			assert_int_equal(s.st_mode & 0777, 0640);
+		}
+		store_close(st);
+		chmod(f->path, 0644);
+	}
+	umask(before);
+}
+
+/* Opens the database beside the store and runs a statement. */
+static void run_on(const char *path, const char *text)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static void a_schema_number_without_sense_is_repaired(void **state)
+{
+	static const char *const numbers[] = { "0", "-1", "-2147483648" };
+	struct fixture *f = *state;
+	struct store *st;
+	char text[64];
+	uint64_t sum;
+
+	assert_int_equal(store_open(&st, f->dir), 0);
+	put_batches(st, 1, 7);
+	store_close(st);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		snprintf(text, sizeof(text), "PRAGMA user_version = %s",
+			 numbers[i]);
+		run_on(f->path, text);
+		for (int again = 0; again < 2; again++) {
+			assert_int_equal(store_open(&st, f->dir), 0);
+			assert_false(store_was_set_aside(st));
+			sum = 0;
+			assert_int_equal(store_each_log(st, 0, sum_log, &sum),
+					 0);
+			assert_int_equal(sum, 28);
+			store_close(st);
+		}
+	}
+	assert_int_equal(count_files(f->dir, "damaged"), 0);
+}
+
+static void a_store_that_lacks_a_table_is_set_aside(void **state)
+{
+	static const char *const texts[] = {
+		"DROP TABLE ledger",
+		"ALTER TABLE log DROP COLUMN batches",
+		"DROP TABLE series; PRAGMA user_version = 0",
+		"DROP TABLE target; PRAGMA user_version = -7",
+	};
+	struct fixture *f = *state;
+	struct store *st;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		assert_int_equal(store_open(&st, f->dir), 0);
+		put_batches(st, 1, 7);
+		store_close(st);
+		run_on(f->path, texts[i]);
+		assert_int_equal(store_open(&st, f->dir), 0);
+		assert_true(store_was_set_aside(st));
+		assert_int_equal(store_each_log(st, 0, sum_log, &sum), 0);
+		assert_int_equal(sum, 0);
+		store_close(st);
+		unlink(f->path);
+		assert_int_equal(count_files(f->dir, "damaged"), i + 1);
+	}
+}
+
 static void damage(const char *path, off_t at, size_t len)
 {
 	int fd = open(path, O_WRONLY);
@@ -458,6 +570,10 @@ int main(void)
 		TEST(gives_back_what_was_committed_only),
 		TEST(refuses_a_store_of_a_newer_version),
 		TEST(a_second_process_is_refused),
+		TEST(a_deleted_or_linked_lock_opens_no_second_store),
+		TEST(other_users_cannot_read_it),
+		TEST(a_schema_number_without_sense_is_repaired),
+		TEST(a_store_that_lacks_a_table_is_set_aside),
 		TEST(sets_a_damaged_store_aside_and_starts_empty),
 		TEST(what_is_committed_is_in_the_files),
 		TEST(expires_the_log_but_not_what_is_still_needed),

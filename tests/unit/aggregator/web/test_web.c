@@ -281,11 +281,36 @@ static void pages_answer_as_they_should(void **state)
 	expect(&f, "GET", "/metrics", 200, "moving_total 0\n");
 	expect(&f, "GET", "/nothing", 404, NULL);
 	expect(&f, "GET", "/metrics/", 404, NULL);
+	expect(&f, "GET", "/metr%69cs", 200, "moving_total");
+	expect(&f, "GET", "/metrics%00x", 404, NULL);
+	expect(&f, "GET", "/api/v1/windows?by=%00", 400, "\"where\":\"by\"");
 	expect(&f, "GET", "/api/v1/windows", 501, "{\"error\":");
 	expect(&f, "GET", "/api/v1/windows?by=x", 400, "\"where\":\"by\"");
 	expect(&f, "POST", "/-/reload", 403, NULL);
 	expect(&f, "PUT", "/-/quit", 403, NULL);
 	assert_int_equal(atomic_load(&f.b.reloads), 0);
+	stop(&f);
+}
+
+static void a_request_needs_a_host(void **state)
+{
+	struct fixture f = { 0 };
+	static const char *const requests[] = {
+		"GET /-/healthy HTTP/1.1\r\nConnection: close\r\n\r\n",
+		"GET /-/healthy HTTP/1.0\r\n\r\n",
+	};
+
+	(void)state;
+	start(&f);
+	for (int i = 0; i < 2; i++) {
+		struct answer a;
+		int fd = dial(&f);
+
+		send_all(fd, requests[i], strlen(requests[i]));
+		read_answer(fd, &a);
+		assert_int_equal(a.status, i == 0 ? 400 : 200);
+		free(a.body);
+	}
 	stop(&f);
 }
 
@@ -849,6 +874,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pages_answer_as_they_should),
+		cmocka_unit_test(a_request_needs_a_host),
 		cmocka_unit_test(wrong_methods_are_told_the_right_ones),
 		cmocka_unit_test(head_is_get_without_the_body),
 		cmocka_unit_test(each_format_is_served_as_negotiated),

@@ -9,20 +9,20 @@
 #include "bpf/h2_walk.bpf.h"
 #include "probe-agent/http/h2_frame.h"
 
-static_assert(sizeof(struct h2_kernel_dir) == sizeof(struct h2_walk),
+static_assert(sizeof(struct h2_kernel_dir) == sizeof(struct tap_walk),
 	      "what a direction costs in the kernel");
 static_assert(H2_WALK_SHORT == H2_DATA_COPIED_BYTES, "both sides' rule");
 static_assert(H2_WALK_PREFACE == H2_PREFACE_BYTES, "both sides' preface");
 
-static struct h2_walk *walk_of(struct h2_kernel *k, int dir)
+static struct tap_walk *walk_of(struct h2_kernel *k, int dir)
 {
-	return (struct h2_walk *)&k->dir[dir];
+	return (struct tap_walk *)&k->dir[dir];
 }
 
 void h2_kernel_connect(struct h2_kernel *k, enum h2_start start,
 		       int request_dir, const uint32_t pos[2])
 {
-	struct h2_walk *d = walk_of(k, request_dir);
+	struct tap_walk *d = walk_of(k, request_dir);
 
 	memset(k->dir, 0, sizeof(k->dir));
 	k->request_dir = request_dir;
@@ -62,7 +62,7 @@ static bool finds_room(struct h2_kernel *k)
 /* Walks over a piece, and hands it over if the agent needs some of it. */
 static void walk(struct h2_kernel *k, struct h2_piece *p)
 {
-	struct h2_walk *d = walk_of(k, p->dir);
+	struct tap_walk *d = walk_of(k, p->dir);
 	bool lost = h2_walk_is_broken(d) || !finds_room(k);
 	struct h2_walk_piece w;
 
@@ -80,7 +80,7 @@ static void walk(struct h2_kernel *k, struct h2_piece *p)
 
 static void step_over(struct h2_kernel *k, struct h2_piece p)
 {
-	struct h2_walk *d = walk_of(k, p.dir);
+	struct tap_walk *d = walk_of(k, p.dir);
 
 	h2_walk_pass(d, (uint32_t)p.len);
 	d->next += (uint32_t)p.len;
@@ -98,7 +98,7 @@ static void step_over(struct h2_kernel *k, struct h2_piece p)
 void h2_kernel_call(struct h2_kernel *k, int dir, const uint8_t *data,
 		    size_t len, uint64_t first_ns, uint64_t last_ns)
 {
-	struct h2_walk *d = walk_of(k, dir);
+	struct tap_walk *d = walk_of(k, dir);
 	struct h2_piece p = { .dir = dir,
 			      .other_pos = walk_of(k, !dir)->next,
 			      .first_ns = first_ns,
@@ -130,17 +130,17 @@ void h2_kernel_call(struct h2_kernel *k, int dir, const uint8_t *data,
 
 uint32_t h2_kernel_pos(const struct h2_kernel *k, int dir)
 {
-	return ((const struct h2_walk *)&k->dir[dir])->next;
+	return ((const struct tap_walk *)&k->dir[dir])->next;
 }
 
 uint32_t h2_kernel_left(const struct h2_kernel *k, int dir)
 {
-	const struct h2_walk *d = (const struct h2_walk *)&k->dir[dir];
+	const struct tap_walk *d = (const struct tap_walk *)&k->dir[dir];
 
 	return d->have ? 0 : d->left;
 }
 
 uint16_t h2_kernel_seq(const struct h2_kernel *k, int dir)
 {
-	return ((const struct h2_walk *)&k->dir[dir])->seq;
+	return ((const struct tap_walk *)&k->dir[dir])->seq;
 }

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -679,6 +680,64 @@ static void a_damaged_file_is_set_aside(void **state)
 	assert_int_equal(system(command), 0);
 }
 
+static void run_on(const char *path, const char *text)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static void a_file_of_no_version_is_set_aside(void **state)
+{
+	static const char *const texts[] = {
+		"PRAGMA user_version = -1",
+		"ALTER TABLE batch DROP COLUMN rollup",
+		"DROP TABLE state; CREATE TABLE state(x)",
+	};
+	struct world *w = *state;
+	char command[160];
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		open_outbox(w, 0, true);
+		push(w, 10);
+		close_outbox(w);
+		run_on(w->path, texts[i]);
+		open_outbox(w, 0, true);
+		assert_int_equal(w->sequence, 0);
+		close_outbox(w);
+		snprintf(command, sizeof(command),
+			 "test $(ls %s | grep -c 'damaged-[0-9-]*$') = %zu",
+			 w->dir, i + 1);
+		assert_int_equal(system(command), 0);
+		unlink(w->path);
+	}
+	open_outbox(w, 0, true);
+}
+
+static void other_users_cannot_read_the_file(void **state)
+{
+	struct world *w = *state;
+	mode_t before = umask(0);
+	char path[96];
+	struct stat st;
+
+	for (int round = 0; round < 2; round++) {
+		open_outbox(w, 0, true);
+		push(w, 10);
+		assert_int_equal(stat(w->path, &st), 0);
+		assert_int_equal(st.st_mode & 0777, 0640);
+		snprintf(path, sizeof(path), "%s-wal", w->path);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode & 0777, 0640);
+		close_outbox(w);
+		chmod(w->path, 0644);
+	}
+	umask(before);
+	open_outbox(w, 0, true);
+}
+
 /* --- kill -9 --- */
 
 /*
@@ -821,6 +880,8 @@ int main(void)
 		TEST(a_stop_with_a_file_gives_nothing_up),
 		TEST(two_agents_cannot_share_a_file),
 		TEST(a_damaged_file_is_set_aside),
+		TEST(a_file_of_no_version_is_set_aside),
+		TEST(other_users_cannot_read_the_file),
 		TEST(an_agent_killed_anywhere_loses_and_repeats_nothing),
 	};
 

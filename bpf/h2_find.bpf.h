@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef BPF_H2_FIND_BPF_H
+#define BPF_H2_FIND_BPF_H
+
+/*
+ * Which connections speak HTTP/2. A connection does if
+ *   - the client begins with the preface, or
+ *   - the server begins with SETTINGS, and then the client with the preface, or
+ *   - it was joined later, and two calls consist of what could be frames.
+ *
+ * The last is only a guess: each further call is checked until many frames have
+ * been seen, and the agent asks for more proof than their shape.
+ */
+
+#include "bpf/h2.bpf.h"
+
+/* Calls of frames that make a connection HTTP/2. */
+#define H2_CALLS 2
+/* Frames whose shape was right, until no more are checked. */
+#define H2_ENOUGH 64
+/* In conn->shaped: it had the shape, and was something else. */
+#define H2_NEVER 255
+
+#define WORD(s)                                                                \
+	((__u64)(s)[0] | (__u64)(s)[1] << 8 | (__u64)(s)[2] << 16 |            \
+	 (__u64)(s)[3] << 24 | (__u64)(s)[4] << 32 | (__u64)(s)[5] << 40 |     \
+	 (__u64)(s)[6] << 48 | (__u64)(s)[7] << 56)
+
+/* Do the lowest n <= 8 bytes of a and b differ? */
+static __always_inline bool differ(__u64 a, __u64 b, __u32 n)
+{
+	if (n >= 8)
+		return a != b;
+	return (a ^ b) & ((1ull << 8 * n) - 1);
+}
+
+/* Are the n bytes at b, n <= TAP_PEEK, the first of the client's preface? */
+static __always_inline bool is_preface(const struct classify_beginning *b,
+				       __u32 n)
+{
+	__u64 lo = *(const __u64 *)b->at, hi = *(const __u64 *)(b->at + 8);
+
+	if (differ(lo, WORD("PRI * HT"), n))
+		return false;
+	return n <= 8 || !differ(hi, WORD("TP/2.0\r\n"), n - 8);
+}
+
+/* The same for the head of the server's SETTINGS. */
+static __always_inline bool is_settings(const struct classify_beginning *b,
+					__u32 n)
+{
+	const __u8 *p = b->at;
+	__u64 lo = *(const __u64 *)p;
+
+	if (n >= H2_WALK_HEAD)
+		return p[3] == 4 && !p[4] && is_frame(p);
+	/* Its length, and zeros; behind n are zeros, too. */
+	return !p[0] && p[1] <= H2_USUAL_MAX >> 8 && (n < 4 || p[3] == 4) &&
+	       !(lo >> 32);
+}
+
+/* The connection is HTTP/2 from here on. */
+static __always_inline void begin_h2(struct tap_conn *conn, __u8 h2)
+{
+	conn->verdict = VERDICT_H2;
+	conn->h2 = h2;
+	conn->recheck = 0;
+	__builtin_memset(conn->walk, 0, sizeof(conn->walk));
+}
+
+/* The client's preface is next at pos in direction dir, but for k bytes. */
+static __always_inline void begin_requests(struct tap_conn *conn, __u32 dir,
+					   __u32 pos, __u32 k)
+{
+	struct tap_walk *d = walk_of(conn, dir);
+
+	conn->role = dir + 1;
+	conn->h2 = H2_OPENED;
+	d->next = pos;
+	d->left = H2_WALK_PREFACE - k;
+	d->type = H2_WALK_OPENING;
+	d->mark = H2_WALK_NEEDED;
+}
+
+static __always_inline void begin_at_preface(struct tap_conn *conn, __u32 dir,
+					     __u32 pos, __u32 k)
+{
+	struct tap_walk *other = walk_of(conn, dir ^ 1);
+
+	begin_h2(conn, 0);
+	begin_requests(conn, dir, pos, k);
+	other->next = dir == TAP_RX ? conn->done.tx_seq : conn->done.rx_seq;
+	/* The server has sent what was not recognised. */
+	if (conn->last_dir == (dir ^ 1) + 1)
+		other->mark = H2_WALK_LOST;
+}
+
+/*
+ * A call begins with these n bytes, the connection's first in direction dir: is
+ * it HTTP/2?
+ */
+static __always_inline bool h2_opens(struct tap_conn *conn,
+				     const struct classify_beginning *b,
+				     __u32 n, __u32 dir, __u32 pos)
+{
+	if (conn->verdict != VERDICT_NEW || n < 4 || !is_preface(b, n))
+		return false;
+	begin_at_preface(conn, dir, pos, 0);
+	return true;
+}
+
+/*
+ * A head has begun with fewer than 4 bytes: with this call, is it the client's
+ * preface?
+ */
+static __noinline int h2_goes_on(struct tap_call *call, struct tap_conn *conn,
+				 __u32 dir, __u32 pos)
+{
+	struct classify_beginning b = {};
+	__u32 k, known;
+	__u64 word;
+	int n;
+
+	dir &= 1;
+	k = conn->head_bytes[dir] & 3;
+	if (!k)
+		return false;
+	known = conn->tail[dir] >> (32 - 8 * k);
+	if (differ(known, WORD("PRI * HT"), k))
+		return false;
+	n = peek(call, &b);
+	if (n < 0)
+		return false;
+	word = *(const __u64 *)b.at << 8 * k | known;
+	n += k;
+	if (n < 4 || differ(word, WORD("PRI * HT"), n < 8 ? n : 8))
+		return false;
+	begin_at_preface(conn, dir, pos, k);
+	return true;
+}
+
+/* A call begins no message of HTTP/1: does it look like HTTP/2? */
+static __noinline int h2_joins(struct tap_call *call, struct tap_conn *conn,
+			       __u32 dir, __u32 pos)
+{
+	bool first = conn->verdict == VERDICT_NEW && !conn->last_dir;
+	struct classify_beginning b = {};
+	int n;
+
+	if (conn->shaped == H2_NEVER)
+		return false;
+	n = peek(call, &b);
+	if (first && n > 0 && is_settings(&b, n)) {
+		begin_h2(conn, H2_EXPECTED);
+		conn->role = (dir ^ 1) + 1;
+		walk_of(conn, dir)->next = pos;
+		return true;
+	}
+	if (n < H2_WALK_HEAD || !is_frame(b.at) || h2_frames(call, 0) <= 0)
+		return false;
+	if (++conn->shaped < H2_CALLS)
+		return false;
+	begin_h2(conn, H2_SHAPED);
+	conn->role = 0;
+	walk_of(conn, dir)->next = pos;
+	walk_of(conn, dir ^ 1)->mark = H2_WALK_LOST;
+	return true;
+}
+
+/*
+ * A call on a connection that may be HTTP/2. Returns as judge(); it is not
+ * HTTP/2 if its verdict then says so.
+ */
+static __noinline int h2_still(struct tap_call *call, struct tap_conn *conn,
+			       __u32 dir, __u32 pos)
+{
+	struct classify_beginning b = {};
+	struct tap_walk *d = walk_of(conn, dir);
+	int n;
+
+	if (conn->h2 & H2_EXPECTED) {
+		if (!brings_requests(conn, dir))
+			return CALL_COPY;
+		n = peek(call, &b);
+		if (n < 0)
+			return CALL_UNKNOWN;
+		if (is_preface(&b, n)) {
+			begin_requests(conn, dir, pos, 0);
+			return CALL_COPY;
+		}
+		conn->h2 = H2_SHAPED;
+		conn->role = 0;
+		d->mark = H2_WALK_LOST;
+		return CALL_COPY;
+	}
+	if (d->mark & H2_WALK_LOST || d->have || pos != d->next)
+		return CALL_COPY;
+	n = h2_frames(call, d->left);
+	if (n < 0) {
+		conn->verdict = VERDICT_NEW;
+		conn->shaped = H2_NEVER;
+		return CALL_BODY;
+	}
+	conn->shaped += n;
+	if (conn->shaped >= H2_ENOUGH)
+		conn->h2 &= ~H2_SHAPED;
+	return CALL_COPY;
+}
+
+#endif /* BPF_H2_FIND_BPF_H */
