@@ -240,11 +240,12 @@ static void check_tls(struct agent *a)
 
 static uint64_t certificates(const struct agent *a)
 {
-	const char *const *files = (const char *const[]){
-		a->cfg->tls.ca_file, a->cfg->tls.cert_file, a->cfg->tls.key_file
-	};
+	const char *const *files = (const char *const[]){ a->cfg->tls.ca_file,
+							  a->cfg->tls.cert_file,
+							  a->cfg->tls.key_file,
+							  a->cfg->token_file };
 
-	return file_stamp(files, 3);
+	return file_stamp(files, 4);
 }
 
 static int start_uplink(struct agent *a)
@@ -256,6 +257,7 @@ static int start_uplink(struct agent *a)
 		.ca_file = cfg->tls.ca_file,
 		.cert_file = cfg->tls.cert_file,
 		.key_file = cfg->tls.key_file,
+		.token_file = cfg->token_file,
 	};
 
 	a->certificates = certificates(a);

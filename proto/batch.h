@@ -227,6 +227,7 @@ struct batch_peek {
 	size_t agent_len;
 	uint64_t epoch, sequence;
 	uint64_t first_sequence; /* never 0 */
+	int64_t base_us;
 };
 /* Reads only that, without validating the rest. -EPROTO: malformed. */
 int batch_peek(const void *data, size_t len, struct batch_peek *out);

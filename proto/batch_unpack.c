@@ -310,6 +310,8 @@ int batch_peek(const void *data, size_t len, struct batch_peek *out)
 			out->epoch = f.value;
 		} else if (f.id == SEQUENCE && f.type == WIRE_VARINT) {
 			out->sequence = f.value;
+		} else if (f.id == BASE_US && f.type == WIRE_FIXED64) {
+			out->base_us = (int64_t)f.value;
 		} else if (f.id == FIRST_SEQUENCE && f.type == WIRE_VARINT) {
 			out->first_sequence = f.value;
 		}

@@ -138,6 +138,7 @@ rooms() {
 			sed "s#^#$allowed owns it: #"
 	done <<-'TABLE'
 	nng/ probe-agent/outbox/uplink(_state|_tls)?
+	mbedtls/ probe-agent/outbox/uplink_trial_tls
 	sqlite3 probe-agent/outbox/outbox_disk|aggregator/store/store(_[a-z_]+)?
 	microhttpd aggregator/web/web(_[a-z]+)?
 	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_(tls|credentials))
