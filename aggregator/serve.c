@@ -207,8 +207,8 @@ static int start_engine(struct serve *s)
 	o.commit_interval_ms = c->store.commit_ms;
 	o.checkpoint_interval_ms = c->store.checkpoint_s * 1000;
 	if (!err)
-		err = view_set_new(&s->views, c->views, c->n_views, why,
-				   sizeof(why));
+		err = view_set_new(&s->views, (enum view_compat)c->compat,
+				   c->views, c->n_views, why, sizeof(why));
 	if (err < 0)
 		return err;
 	o.views = view_set_views(s->views);

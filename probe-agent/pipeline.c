@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 #include "probe-agent/batch/packer.h"
+#include "probe-agent/http/grpc.h"
 #include "probe-agent/http/http_label.h"
 #include "probe-agent/identity/filter.h"
 #include "probe-agent/identity/identity.h"
@@ -44,6 +45,26 @@ static uint64_t us(uint64_t ns)
 
 static int take_batch(struct pipeline *p);
 
+/*
+ * Only servers have routes: a client only knows where it connected, and the
+ * method that it calls.
+ */
+static const char *route_of(struct pipeline *p, const char *service,
+			    const struct exchange *x)
+{
+	struct slice method = { 0 };
+
+	if (x->rpc)
+		method = grpc_method(x->target);
+	if (method.len) /* behind the slash */
+		return route_method(p->routes, service, method.data - 1,
+				    method.len + 1);
+	if (x->role != ROLE_SERVER)
+		return "";
+	return route_template(p->routes, service, x->target.data,
+			      x->target.len);
+}
+
 static void on_exchange(void *arg, const struct exchange *x)
 {
 	struct pipeline *p = arg;
@@ -60,6 +81,9 @@ static void on_exchange(void *arg, const struct exchange *x)
 		.status = x->status,
 		.outcome = x->outcome,
 		.version = x->version,
+		.rpc = x->rpc,
+		.rpc_status = x->rpc_status,
+		.stream = x->stream,
 		.start_us = (int64_t)us(x->start_ns) + p->real_minus_mono_us,
 		.duration_us = us(span),
 		.request_bytes = x->request_bytes,
@@ -77,12 +101,8 @@ static void on_exchange(void *arg, const struct exchange *x)
 	}
 	if (x->first_byte_ns > x->start_ns)
 		e.ttfb_us = us(x->first_byte_ns - x->start_ns);
-	/* Only servers have routes; a client only knows where it connected. */
-	if (x->role == ROLE_SERVER) {
-		e.route = route_template(p->routes, e.service, x->target.data,
-					 x->target.len);
-	} else {
-		e.route = "";
+	e.route = route_of(p, e.service, x);
+	if (x->role != ROLE_SERVER) {
 		http_label_host(x, address);
 		e.port = x->end->remote_port;
 	}
@@ -220,6 +240,7 @@ static void losses(struct pipeline *p, struct batch_losses *l)
 	outbox_stats(p->opt.outbox, &os);
 	memset(l, 0, sizeof(*l));
 	l->rolled_up = os.rolled_up_events;
+	l->gauges[AGENT_GAUGE_H2_STREAMS] = cs->h2.open_streams;
 	l->dropped[LOSS_RING] = p->tap.kernel[TAP_C_LOST_REQUESTS];
 	l->dropped[LOSS_GAP] = cs->lost_gap;
 	l->dropped[LOSS_TABLE] = cs->lost_table;

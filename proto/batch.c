@@ -108,7 +108,9 @@ static const char *check_series(const Redtap__Series *m, const struct batch *b)
 	    m->n_status != n || m->n_outcome != n || m->n_version != n ||
 	    m->n_scheme != n || m->n_address != n || m->n_port != n)
 		return "series: columns of unequal length";
-	if (m->n_untimed != 0 && m->n_untimed != n)
+	if ((m->n_untimed != 0 && m->n_untimed != n) ||
+	    (m->n_rpc != 0 && m->n_rpc != n) ||
+	    (m->n_rpc_status != 0 && m->n_rpc_status != n))
 		return "series: columns of unequal length";
 	if (!below_u32(m->resource, n, b->resources.n))
 		return "series: index outside resources";
@@ -130,6 +132,10 @@ static const char *check_series(const Redtap__Series *m, const struct batch *b)
 		return "series: port over 65535";
 	if (!below_u32(m->untimed, m->n_untimed, 2))
 		return "series: untimed is neither 0 nor 1";
+	if (!below_u32(m->rpc, m->n_rpc, LIMIT_RPC + 1))
+		return "series: rpc over LIMIT_RPC";
+	if (!below_u32(m->rpc_status, m->n_rpc_status, LIMIT_RPC_STATUS + 1))
+		return "series: rpc_status over LIMIT_RPC_STATUS";
 	return NULL;
 }
 
@@ -155,6 +161,8 @@ static const char *take_series(const Redtap__Series *m, struct batch *b)
 	s->address = m->address;
 	s->port = m->port;
 	s->untimed = m->n_untimed > 0 ? m->untimed : NULL;
+	s->rpc = m->n_rpc > 0 ? m->rpc : NULL;
+	s->rpc_status = m->n_rpc_status > 0 ? m->rpc_status : NULL;
 	return NULL;
 }
 
@@ -209,7 +217,8 @@ static const char *check_connections(const Redtap__Events *m, size_t n)
 {
 	size_t connections = m->connection_local.len / 18;
 
-	if (m->n_connection != 0 && m->n_connection != n)
+	if ((m->n_connection != 0 && m->n_connection != n) ||
+	    (m->n_stream != 0 && m->n_stream != n))
 		return "events: columns of unequal length";
 	if (connections > LIMIT_CONNECTIONS)
 		return "events: more than LIMIT_CONNECTIONS";
@@ -271,6 +280,7 @@ static const char *take_events(const Redtap__Events *m, struct batch *b)
 	e->connection = m->n_connection > 0 ? m->connection : NULL;
 	e->connection_local = m->connection_local.data;
 	e->connection_remote = m->connection_remote.data;
+	e->stream = e->connection && m->n_stream > 0 ? m->stream : NULL;
 	return NULL;
 }
 
@@ -291,6 +301,8 @@ static const char *take_losses(const Redtap__Losses *m, struct batch_losses *l)
 		l->dropped[i] = m->dropped[i];
 	for (size_t i = 0; i < AGENT_COUNTERS && i < m->n_counters; i++)
 		l->counters[i] = m->counters[i];
+	for (size_t i = 0; i < AGENT_GAUGES && i < m->n_gauges; i++)
+		l->gauges[i] = m->gauges[i];
 	return NULL;
 }
 

@@ -35,6 +35,19 @@ enum outcome {
 /* Returns "aborted", "timeout" …; static. NULL: complete, or out of range. */
 const char *outcome_name(unsigned outcome);
 
+/* Which kind of remote procedure call. Wire numbers: append only. */
+enum rpc_system {
+	RPC_NONE = 0,
+	RPC_GRPC = 1,
+	RPC_CONNECT = 2,
+	RPC_SYSTEMS,
+};
+/* Returns "grpc", "connectrpc"; static. NULL: none, or out of range. */
+const char *rpc_system_name(unsigned system);
+#define RPC_CODES 17u /* from OK, 0, to UNAUTHENTICATED, 16 */
+/* Returns "OK", "NOT_FOUND" …; static. NULL: out of range. */
+const char *rpc_code_name(unsigned code);
+
 /* Where requests are lost on the node. Wire numbers: append only. */
 enum loss_stage {
 	LOSS_RING, /* no room in the ring buffer */
@@ -56,6 +69,12 @@ enum agent_counter {
 #include "proto/agent_counters.def"
 	AGENT_COUNTERS,
 };
+/* Values of now that the agent reports. Wire numbers: append only. */
+enum agent_gauge {
+	AGENT_GAUGE_H2_STREAMS, /* requests under way in HTTP/2 */
+	AGENT_GAUGES,
+};
+
 /* Returns part of a metric's name, as "tap_records"; static. NULL: no such. */
 const char *agent_counter_name(unsigned counter);
 
@@ -100,12 +119,25 @@ struct batch_series {
 		*version, *scheme, *address, *port;
 	/* Of each row: 1 if the durations are unknown. NULL: all are known. */
 	const uint32_t *untimed;
+	const uint32_t *rpc; /* enum rpc_system; NULL: none is a call */
+	const uint32_t *rpc_status; /* a code + 1; 0, NULL: not known */
 };
 
 /* True if the durations of row i are unknown: they must not be used. */
 static inline bool batch_series_untimed(const struct batch_series *s, size_t i)
 {
 	return s->untimed && s->untimed[i];
+}
+
+static inline uint32_t batch_series_rpc(const struct batch_series *s, size_t i)
+{
+	return s->rpc ? s->rpc[i] : RPC_NONE;
+}
+
+static inline uint32_t batch_series_rpc_status(const struct batch_series *s,
+					       size_t i)
+{
+	return s->rpc_status ? s->rpc_status[i] : 0;
 }
 
 struct batch_events {
@@ -119,7 +151,31 @@ struct batch_events {
 	size_t n_connections;
 	const uint32_t *connection; /* NULL: no event has one */
 	const uint8_t *connection_local, *connection_remote; /* 18 bytes each */
+	/*
+	 * See batch_stream_put(). NULL: no event has one; never without
+	 * connection.
+	 */
+	const uint32_t *stream;
 };
+
+/*
+ * What the column has for a stream. *last: the stream of the connection's event
+ * before, 0 at first; becomes this one.
+ */
+static inline uint32_t batch_stream_put(uint32_t *last, uint32_t stream)
+{
+	uint32_t difference = stream - *last;
+
+	*last = stream;
+	return difference << 1 ^ -(difference >> 31);
+}
+
+/* The stream that a value of the column stands for. */
+static inline uint32_t batch_stream_get(uint32_t *last, uint32_t value)
+{
+	*last += value >> 1 ^ -(value & 1);
+	return *last;
+}
 
 /* One of the three sparse histograms of the rollups. */
 struct batch_rollup_hist {
@@ -143,6 +199,7 @@ struct batch_losses {
 	uint64_t captured, packed, rolled_up;
 	uint64_t dropped[LOSS_STAGES];
 	uint64_t counters[AGENT_COUNTERS];
+	uint64_t gauges[AGENT_GAUGES]; /* the only ones that may fall */
 };
 
 struct batch_info {

@@ -88,6 +88,8 @@ static int column(const struct wire_field *f,
 		return column_bytes(f, &m->connection_local);
 	case 11:
 		return column_bytes(f, &m->connection_remote);
+	case 12:
+		return batch_columns_u32(f, mem, n, &m->n_stream, &m->stream);
 	default:
 		return -ENOTSUP;
 	}

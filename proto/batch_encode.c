@@ -71,8 +71,12 @@ static void put_series(struct wire *w, const struct batch_series *s)
 	COLUMN(m, scheme, s->scheme, s->n);
 	COLUMN(m, address, s->address, s->n);
 	COLUMN(m, port, s->port, s->n);
-	if (s->untimed)
+	if (says_something(s->untimed, s->n))
 		COLUMN(m, untimed, s->untimed, s->n);
+	if (says_something(s->rpc, s->n))
+		COLUMN(m, rpc, s->rpc, s->n);
+	if (says_something(s->rpc_status, s->n))
+		COLUMN(m, rpc_status, s->rpc_status, s->n);
 	w->batch.series = m;
 }
 
@@ -97,6 +101,8 @@ static void put_events(struct wire *w, const struct batch_events *e)
 		m->connection_local.data = unconst(e->connection_local);
 		m->connection_remote.len = e->n_connections * 18;
 		m->connection_remote.data = unconst(e->connection_remote);
+		if (e->stream)
+			COLUMN(m, stream, e->stream, e->n);
 	}
 	w->batch.events = m;
 }
@@ -138,6 +144,7 @@ static void put_losses(struct wire *w, const struct batch_losses *l)
 	m->rolled_up = l->rolled_up;
 	COLUMN(m, dropped, l->dropped, LOSS_STAGES);
 	COLUMN(m, counters, l->counters, AGENT_COUNTERS);
+	COLUMN(m, gauges, l->gauges, AGENT_GAUGES);
 	w->batch.losses = m;
 }
 

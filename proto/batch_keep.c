@@ -142,6 +142,33 @@ static void keep_tables(struct keep *k, const char *service)
 	so->port = plain_column(k, s->port, m, s->n);
 	if (s->untimed)
 		so->untimed = plain_column(k, s->untimed, m, s->n);
+	if (s->rpc)
+		so->rpc = plain_column(k, s->rpc, m, s->n);
+	if (s->rpc_status)
+		so->rpc_status = plain_column(k, s->rpc_status, m, s->n);
+}
+
+/*
+ * The streams of the kept events. They are differences within a connection, so
+ * they are computed again.
+ */
+static uint32_t *keep_streams(struct keep *k)
+{
+	const struct batch_events *e = &k->in->events;
+	size_t rows = e->n_connections + 1, n = 0;
+	uint32_t *out = new_column(k, e->n);
+	uint32_t *was = new_column(k, rows), *is = new_column(k, rows);
+
+	memset(was, 0, rows * sizeof(*was));
+	memset(is, 0, rows * sizeof(*is));
+	for (size_t i = 0; i < e->n; i++) {
+		uint32_t row = e->connection[i];
+		uint32_t stream = batch_stream_get(&was[row], e->stream[i]);
+
+		if (k->map.series[e->series[i]] != GONE)
+			out[n++] = batch_stream_put(&is[row], stream);
+	}
+	return out;
 }
 
 /* Keeps the connections of kept events, renumbered in the order of use. */
@@ -173,6 +200,8 @@ static void keep_connections(struct keep *k, uint32_t *connection)
 	}
 	if (n == 0)
 		return;
+	if (e->stream)
+		out->stream = keep_streams(k);
 	out->connection = connection;
 	out->n_connections = n;
 	out->connection_local = local;
@@ -303,15 +332,15 @@ static size_t pool_bytes(const struct batch *in)
 	const struct batch_rollups *r = &in->rollups;
 
 	return in->n_strings * (sizeof(struct batch_string) + 4) +
-	       in->resources.n * 6 * 4 + in->series.n * 12 * 4 +
-	       in->events.n * (2 * 4 + 5 * 8) +
+	       in->resources.n * (RESOURCE_N + 1) * 4 + in->series.n * 14 * 4 +
+	       in->events.n * (3 * 4 + 5 * 8) +
 	       in->events.n_traced * (4 + TRACE_BYTES) +
-	       (in->events.n_connections + 1) * (4 + 2 * END_BYTES) +
+	       (in->events.n_connections + 1) * (3 * 4 + 2 * END_BYTES) +
 	       r->n * (4 * 4 + 5 * 8) +
 	       (r->duration.n_entries + r->request.n_entries +
 		r->response.n_entries) *
 		       12 +
-	       64 * 8;
+	       96 * 8;
 }
 
 int batch_keep_service(const struct batch *in, const char *service,

@@ -102,7 +102,7 @@ static_assert(sizeof(Redtap__Resources) ==
 			      RESOURCE_N *
 				      (sizeof(size_t) + sizeof(uint32_t *)),
 	      "all columns of a resource follow one another");
-LAST_COLUMN(Redtap__Series, resource, untimed, 11);
+LAST_COLUMN(Redtap__Series, resource, rpc_status, 13);
 
 static int take_table(struct unpacking *u, const struct wire_field *field,
 		      const struct table *t, void *message)
@@ -148,7 +148,7 @@ static int take_resources(struct unpacking *u, const struct wire_field *f)
 
 static int take_series(struct unpacking *u, const struct wire_field *f)
 {
-	static const struct table table = TABLE(Redtap__Series, resource, 11);
+	static const struct table table = TABLE(Redtap__Series, resource, 13);
 	static const Redtap__Series none = REDTAP__SERIES__INIT;
 	Redtap__Series *m = batch_arena_alloc(u->arena, sizeof(*m));
 
@@ -188,6 +188,9 @@ static int loss_field(struct unpacking *u, Redtap__Losses *m,
 	case 5:
 		return batch_columns_u64(f, &u->mem, 0, &m->n_counters,
 					 &m->counters);
+	case 6:
+		return batch_columns_u64(f, &u->mem, 0, &m->n_gauges,
+					 &m->gauges);
 	default:
 		return -ENOTSUP; /* a field of tomorrow */
 	}

@@ -257,6 +257,41 @@ const char *outcome_name(unsigned outcome)
 	return outcome < OUTCOMES ? names[outcome] : NULL;
 }
 
+const char *rpc_system_name(unsigned system)
+{
+	static const char *const names[RPC_SYSTEMS] = {
+		[RPC_GRPC] = "grpc",
+		[RPC_CONNECT] = "connectrpc",
+	};
+
+	return system < RPC_SYSTEMS ? names[system] : NULL;
+}
+
+const char *rpc_code_name(unsigned code)
+{
+	static const char *const names[RPC_CODES] = {
+		"OK",
+		"CANCELLED",
+		"UNKNOWN",
+		"INVALID_ARGUMENT",
+		"DEADLINE_EXCEEDED",
+		"NOT_FOUND",
+		"ALREADY_EXISTS",
+		"PERMISSION_DENIED",
+		"RESOURCE_EXHAUSTED",
+		"FAILED_PRECONDITION",
+		"ABORTED",
+		"OUT_OF_RANGE",
+		"UNIMPLEMENTED",
+		"INTERNAL",
+		"UNAVAILABLE",
+		"DATA_LOSS",
+		"UNAUTHENTICATED",
+	};
+
+	return code < RPC_CODES ? names[code] : NULL;
+}
+
 const char *loss_stage_name(unsigned stage)
 {
 	static const char *const names[LOSS_STAGES] = {

@@ -38,6 +38,8 @@
 #define LIMIT_OUTCOME 4u /* greatest of enum outcome */
 #define LIMIT_STATUS 999u
 #define LIMIT_HTTP_VERSION 255u
+#define LIMIT_RPC 63u
+#define LIMIT_RPC_STATUS 127u /* a code + 1 */
 
 #define BATCH_EVENTS 8192u /* events of a full batch; the agent flushes it */
 #define BATCH_FLUSH_MS 500u /* longest wait until the agent flushes a batch */

@@ -33,7 +33,7 @@ static const struct argp_option options[] = {
 	  0 },
 	{ "to", KEY_TO, "TIME", 0, "End, in the same format (now)", 0 },
 	{ "by", KEY_BY, "LABEL,…", 0,
-	  "Group by any of service, route, method, status, role "
+	  "Group by any of service, route, method, status, role, rpc, rpc_status "
 	  "(service,role)",
 	  0 },
 	{ "step", KEY_STEP, "SECONDS", 0,

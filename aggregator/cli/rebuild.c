@@ -106,7 +106,8 @@ int cmd_rebuild(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	if (!err)
-		err = view_set_new(&views, config->views, config->n_views, why,
+		err = view_set_new(&views, (enum view_compat)config->compat,
+				   config->views, config->n_views, why,
 				   sizeof(why));
 	if (!err)
 		err = rebuild(config, view_set_views(views), a.all);

@@ -38,7 +38,7 @@ struct options {
 
 static const struct argp_option options[] = {
 	{ "by", KEY_BY, "LABEL,…", 0,
-	  "Group by any of service, route, method, status, role "
+	  "Group by any of service, route, method, status, role, rpc, rpc_status "
 	  "(service,role,route)",
 	  0 },
 	{ "interval", KEY_INTERVAL, "DURATION", 0,

@@ -109,6 +109,9 @@ static const cyaml_schema_field_t fields[] = {
 	GROUP("agents", struct aggregator_config, agents_fields),
 	GROUP("graph", struct aggregator_config, graph_fields),
 	GROUP("log", struct aggregator_config, log_fields),
+	CYAML_FIELD_ENUM("compat", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
+			 struct aggregator_config, compat, config_compats,
+			 CONFIG_COMPATS),
 	CYAML_FIELD_SEQUENCE_COUNT(
 		"views", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
 		struct aggregator_config, views, n_views, &config_view, 0, 64),
@@ -298,8 +301,8 @@ static int check_views(const struct aggregator_config *cfg)
 {
 	struct view_set *views = NULL;
 	char why[256] = "";
-	int err = view_set_new(&views, cfg->views, cfg->n_views, why,
-			       sizeof(why));
+	int err = view_set_new(&views, (enum view_compat)cfg->compat,
+			       cfg->views, cfg->n_views, why, sizeof(why));
 
 	for (unsigned i = 0; !err && i < cfg->n_views; i++)
 		if (metrics_has_name(cfg->views[i].name)) {

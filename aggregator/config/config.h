@@ -46,6 +46,7 @@ struct aggregator_config {
 	struct {
 		int level; /* enum log_level + 1; 0: not set */
 	} log;
+	int compat; /* enum view_compat */
 	struct view_entry *views; /* see view_set.h; checked */
 	unsigned n_views;
 	struct {

@@ -47,8 +47,10 @@ static bool views_differ(const struct aggregator_config *a,
 	char why[256];
 	bool same = false;
 
-	if (view_set_new(&x, a->views, a->n_views, why, sizeof(why)) == 0 &&
-	    view_set_new(&y, b->views, b->n_views, why, sizeof(why)) == 0)
+	if (view_set_new(&x, (enum view_compat)a->compat, a->views, a->n_views,
+			 why, sizeof(why)) == 0 &&
+	    view_set_new(&y, (enum view_compat)b->compat, b->views, b->n_views,
+			 why, sizeof(why)) == 0)
 		same = view_set_same(x, y);
 	view_set_free(x);
 	view_set_free(y);

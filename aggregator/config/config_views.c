@@ -32,6 +32,17 @@ static const cyaml_strval_t kinds[] = {
 	{ "histogram", VIEW_HISTOGRAM + 1 },
 };
 
+static const cyaml_strval_t calls[] = {
+	{ "any", VIEW_CALLS_TOO + 1 },
+	{ "none", VIEW_CALLS_NOT + 1 },
+	{ "only", VIEW_CALLS_ONLY + 1 },
+};
+
+const cyaml_strval_t config_compats[CONFIG_COMPATS] = {
+	{ "none", VIEW_COMPAT_NONE },
+	{ "beyla", VIEW_COMPAT_BEYLA },
+};
+
 static const cyaml_strval_t roles[] = {
 	{ "server", 1 },
 	{ "client", 2 },
@@ -52,6 +63,11 @@ static const cyaml_strval_t labels[] = {
 	{ "network_protocol_version", LABEL_VERSION + 1 },
 	{ "server_address", LABEL_ADDRESS + 1 },
 	{ "server_port", LABEL_PORT + 1 },
+	{ "rpc_system_name", LABEL_RPC_SYSTEM + 1 },
+	{ "rpc_method", LABEL_RPC_METHOD + 1 },
+	{ "rpc_status_code", LABEL_RPC_STATUS + 1 },
+	{ "rpc_system", LABEL_RPC_SYSTEM_OLD + 1 },
+	{ "rpc_grpc_status_code", LABEL_RPC_NUMBER + 1 },
 	{ "client", LABEL_CLIENT + 1 },
 	{ "server", LABEL_SERVER + 1 },
 	{ "connection_type", LABEL_CONNECTION + 1 },
@@ -93,6 +109,8 @@ static const cyaml_schema_field_t filter_fields[] = {
 	LIST("role", filter.roles, filter.n_roles, &role_entry, 2),
 	CYAML_FIELD_BOOL("errors_only", CYAML_FLAG_OPTIONAL, struct view_entry,
 			 filter.errors_only),
+	CYAML_FIELD_ENUM("calls", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
+			 struct view_entry, filter.calls, calls, N(calls)),
 	LIST("job", filter.job, filter.n_job, &glob_entry, 64),
 	LIST("service", filter.service, filter.n_service, &glob_entry, 64),
 	LIST("method", filter.method, filter.n_method, &glob_entry, 64),

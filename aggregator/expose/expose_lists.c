@@ -45,6 +45,103 @@ static void put_targets(struct expose_writer *w, const struct list_arg *a)
 	}
 }
 
+/* --- counters of agents that are families: see AGENT_PART --- */
+
+struct part {
+	unsigned counter;
+	const char *value[2]; /* of the family's labels */
+};
+
+static const struct part desynced[] = {
+	{ AGENT_H2_DESYNCED_GAP, { "gap" } },
+	{ AGENT_H2_DESYNCED_FRAME, { "frame" } },
+	{ AGENT_H2_DESYNCED_ORDER, { "order" } },
+	{ AGENT_H2_DESYNCED_HPACK, { "hpack" } },
+	{ AGENT_H2_DESYNCED_LIMIT, { "limit" } },
+};
+static const struct part unknown[] = {
+	{ AGENT_H2_UNKNOWN_METHOD, { "method" } },
+	{ AGENT_H2_UNKNOWN_PATH, { "path" } },
+	{ AGENT_H2_UNKNOWN_AUTHORITY, { "authority" } },
+	{ AGENT_H2_UNKNOWN_STATUS, { "status" } },
+	{ AGENT_H2_UNKNOWN_CONTENT_TYPE, { "content_type" } },
+	{ AGENT_H2_UNKNOWN_GRPC_STATUS, { "grpc_status" } },
+};
+static const struct part tunnels[] = {
+	{ AGENT_TUNNELS_CONNECT, { "connect" } },
+	{ AGENT_TUNNELS_WEBSOCKET, { "websocket" } },
+	{ AGENT_TUNNELS_OTHER, { "other" } },
+};
+static const struct part tunnel_seconds[] = {
+	{ AGENT_TUNNEL_US_CONNECT, { "connect" } },
+	{ AGENT_TUNNEL_US_WEBSOCKET, { "websocket" } },
+	{ AGENT_TUNNEL_US_OTHER, { "other" } },
+};
+static const struct part tunnel_bytes[] = {
+	{ AGENT_TUNNEL_SENT_CONNECT, { "connect", "request" } },
+	{ AGENT_TUNNEL_SENT_WEBSOCKET, { "websocket", "request" } },
+	{ AGENT_TUNNEL_SENT_OTHER, { "other", "request" } },
+	{ AGENT_TUNNEL_GOT_CONNECT, { "connect", "response" } },
+	{ AGENT_TUNNEL_GOT_WEBSOCKET, { "websocket", "response" } },
+	{ AGENT_TUNNEL_GOT_OTHER, { "other", "response" } },
+};
+
+#define PARTS(of) (of), sizeof(of) / sizeof((of)[0])
+static const struct {
+	const struct part *part;
+	size_t n;
+	const char *label[2];
+	unsigned since; /* shown once this counter is not 0 */
+	unsigned scale;
+} families[] = {
+	[METRIC_HTTP2_DESYNCED] = { PARTS(desynced),
+				    { "cause" },
+				    AGENT_HTTP2,
+				    0 },
+	[METRIC_HTTP2_UNKNOWN] = { PARTS(unknown),
+				   { "field" },
+				   AGENT_HTTP2,
+				   0 },
+	[METRIC_TUNNELS] = { PARTS(tunnels),
+			     { "protocol" },
+			     AGENT_UPGRADED,
+			     0 },
+	[METRIC_TUNNEL_SECONDS] = { PARTS(tunnel_seconds),
+				    { "protocol" },
+				    AGENT_UPGRADED,
+				    6 },
+	[METRIC_TUNNEL_BYTES] = { PARTS(tunnel_bytes),
+				  { "protocol", "direction" },
+				  AGENT_UPGRADED,
+				  0 },
+};
+#undef PARTS
+
+static void put_parts(struct expose_writer *w, const struct list_arg *a,
+		      enum metric_list id)
+{
+	for (size_t i = 0; i < a->s->n_agents; i++) {
+		const struct snapshot_agent *g = &a->s->agents[i];
+
+		if (!g->counters[families[id].since])
+			continue;
+		for (size_t k = 0; k < families[id].n; k++) {
+			const struct part *p = &families[id].part[k];
+			const struct expose_label l[] = {
+				{ "node", g->node },
+				{ families[id].label[0], p->value[0] },
+				{ families[id].label[1], p->value[1] },
+			};
+
+			w->ops->sample(
+				w, l, p->value[1] ? 3 : 2,
+				(struct expose_number){
+					.mantissa = g->counters[p->counter],
+					.scale = families[id].scale });
+		}
+	}
+}
+
 static void put_views(struct expose_writer *w, const struct list_arg *a,
 		      enum metric_list id)
 {
@@ -222,6 +319,13 @@ void expose_list(struct expose_writer *w, enum metric_list id,
 	case METRIC_RENDERS:
 	case METRIC_RENDER_SECONDS:
 		put_formats(w, a, id);
+		break;
+	case METRIC_HTTP2_DESYNCED:
+	case METRIC_HTTP2_UNKNOWN:
+	case METRIC_TUNNELS:
+	case METRIC_TUNNEL_SECONDS:
+	case METRIC_TUNNEL_BYTES:
+		put_parts(w, a, id);
 		break;
 	default:
 		put[id](w, a);

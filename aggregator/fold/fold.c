@@ -9,9 +9,10 @@
 #include "aggregator/fold/fold_state.h"
 #include "proto/limits.h"
 
-static const enum view_key request_keys[] = { LABEL_JOB,    LABEL_ROLE,
-					      LABEL_METHOD, LABEL_ROUTE,
-					      LABEL_STATUS, LABEL_ERROR };
+static const enum view_key request_keys[] = {
+	LABEL_JOB,    LABEL_ROLE,  LABEL_METHOD,     LABEL_ROUTE,
+	LABEL_STATUS, LABEL_ERROR, LABEL_RPC_SYSTEM, LABEL_RPC_STATUS
+};
 static const enum view_key instance_keys[] = { LABEL_JOB, LABEL_INSTANCE,
 					       LABEL_ROLE };
 static const enum view_key edge_keys[] = { LABEL_CLIENT, LABEL_SERVER,
@@ -92,10 +93,10 @@ static int make_views(struct fold *f, const struct views *views)
 						       : &f->bytes;
 		f->view[i].view = v;
 		f->view[i].sum = measure_of(v);
-		f->view[i].measure = c ? measure_of(v) : MEASURE_NONE;
-		f->view[i].exemplars = c && v->source == VIEW_DURATION;
+		f->measure[i] = c ? measure_of(v) : MEASURE_NONE;
+		if (c && v->source == VIEW_DURATION)
+			f->exemplars |= UINT32_C(1) << i;
 		f->wants_ttfb |= v->source == VIEW_TTFB;
-		f->wants_slowest |= f->view[i].exemplars;
 		f->n_all = i + 1;
 		if (!view_of_edges(v->source))
 			f->n_views = f->n_all;
@@ -347,7 +348,8 @@ uint64_t fold_view_digest(const struct fold *f, size_t view)
 	uint64_t h = 0xcbf29ce484222325;
 
 	h = digest(h, (uint64_t)v->kind << 32 | (uint64_t)v->source);
-	h = digest(h, (uint64_t)v->roles << 1 | v->errors_only);
+	h = digest(h, (uint64_t)v->calls << 32 | (uint64_t)v->roles << 1 |
+			      v->errors_only);
 	for (size_t i = 0; i < v->n_labels; i++)
 		h = digest(h, (uint64_t)v->labels[i]);
 	if (view_of_edges(v->source)) {

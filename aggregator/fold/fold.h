@@ -94,7 +94,7 @@ const struct cells *fold_duration_cells(const struct fold *f);
 const struct cells *fold_cells(const struct fold *f, bool seconds);
 
 /* Most labels of a window's series; see window_keys in fold.c. */
-#define FOLD_WINDOW_LABELS 6
+#define FOLD_WINDOW_LABELS 8
 
 /* The labels of a service instance, for target_info. Interned; NULL: absent. */
 enum fold_target_field {

@@ -34,6 +34,7 @@ static uint32_t text_hash(const char *s, size_t len)
 static int make_room(struct graph *g, const struct batch *b)
 {
 	size_t connections = 2 * b->events.n_connections;
+	size_t streams = b->events.stream ? b->events.n_connections + 1 : 0;
 
 	if (b->series.n > g->row_cap) {
 		free(g->row);
@@ -45,10 +46,18 @@ static int make_room(struct graph *g, const struct batch *b)
 		g->of = calloc(connections, sizeof(*g->of));
 		g->of_cap = g->of ? connections : 0;
 	}
-	if (g->row_cap < b->series.n || g->of_cap < connections)
+	if (streams > g->stream_cap) {
+		free(g->stream);
+		g->stream = calloc(streams, sizeof(*g->stream));
+		g->stream_cap = g->stream ? streams : 0;
+	}
+	if (g->row_cap < b->series.n || g->of_cap < connections ||
+	    g->stream_cap < streams)
 		return -ENOMEM;
 	memset(g->row, 0, b->series.n * sizeof(*g->row));
 	memset(g->of, 0, connections * sizeof(*g->of));
+	if (streams)
+		memset(g->stream, 0, streams * sizeof(*g->stream));
 	return 0;
 }
 
@@ -61,8 +70,7 @@ make_row(struct graph *g, const struct graph_batch *gb, uint32_t i)
 	struct graph_row *r = &g->row[i];
 
 	r->role = s->role[i] == ROLE_CLIENT ? GRAPH_CLIENT : GRAPH_SERVER;
-	r->failed = labels_error_name(s->role[i], s->status[i],
-				      s->outcome[i]) != NULL;
+	r->failed = labels_error_name(s, i) != NULL;
 	r->complete = s->outcome[i] == OUTCOME_COMPLETE;
 	r->evidence =
 		mix_hash(text_hash(method->data, method->len), s->status[i]);
@@ -106,7 +114,7 @@ static void make_key(const struct graph *g, const struct batch_events *e,
 	       GRAPH_END_BYTES);
 	memcpy(key->server, role == GRAPH_CLIENT ? remote : local,
 	       GRAPH_END_BYTES);
-	key->pad = 0;
+	key->stream = 0;
 	key->scope = of_the_node(local) || of_the_node(remote) ? g->scope : 0;
 }
 
@@ -138,7 +146,9 @@ static uint64_t misfit(const struct graph *g, const struct graph_side *client,
 static uint32_t find_other(const struct graph *g, const struct graph_side *s)
 {
 	unsigned other = s->role == GRAPH_CLIENT ? GRAPH_SERVER : GRAPH_CLIENT;
-	uint64_t skew = g->opt.skew_us, least = UINT64_MAX;
+	bool alone = g->link[s->link].key.stream != 0;
+	uint64_t skew = alone ? g->opt.wait_us : g->opt.skew_us;
+	uint64_t least = UINT64_MAX;
 	uint32_t best = 0, left = LOOKED_AT_MAX;
 
 	for (uint32_t i = g->link[s->link].first[other]; i && left--;
@@ -154,7 +164,7 @@ static uint32_t find_other(const struct graph *g, const struct graph_side *s)
 		if (out > skew)
 			continue;
 		if (o->evidence && s->evidence && o->evidence != s->evidence)
-			cost += skew;
+			cost += g->opt.skew_us;
 		cost += o->node != s->node;
 		if (cost < least) {
 			least = cost;
@@ -247,6 +257,21 @@ static int join(struct graph *g, const struct graph_batch *gb,
 	return err;
 }
 
+/* The same for a stream, which mostly has no link yet. */
+static int find_stream(struct graph *g, const struct graph_batch *gb,
+		       uint32_t connection, uint32_t stream, unsigned role,
+		       uint32_t *out)
+{
+	struct graph_key key;
+	uint64_t hash;
+
+	make_key(g, &gb->batch->events, connection - 1, role, &key);
+	key.stream = stream;
+	hash = intern_hash(g->opt.intern, (const char *)&key, sizeof(key));
+	*out = graph_find_link(g, &key, hash);
+	return *out ? 0 : graph_add_link(g, &key, hash, out);
+}
+
 /* Sets *out to the link of a connection of the batch, seen from this role. */
 static int find_link(struct graph *g, const struct graph_batch *gb,
 		     uint32_t connection, unsigned role, uint32_t *out)
@@ -281,9 +306,13 @@ static int join_event(struct graph *g, const struct graph_batch *gb, size_t i,
 	uint64_t duration = e->duration_us[i];
 	struct graph_side s = { .node = g->node };
 	int64_t latest = gb->received_us + (int64_t)g->opt.future_us;
+	uint32_t stream = e->stream ? g->stream[e->connection[i]] : 0;
 	int err = r->ready ? 0 : make_row(g, gb, e->series[i]);
 
-	if (!err)
+	if (!err && stream)
+		err = find_stream(g, gb, e->connection[i], stream, r->role,
+				  &s.link);
+	else if (!err)
 		err = find_link(g, gb, e->connection[i], r->role, &s.link);
 	if (err < 0)
 		return err;
@@ -306,7 +335,10 @@ static int join_event(struct graph *g, const struct graph_batch *gb, size_t i,
 		latest = s.end_us;
 	if (latest > g->now_us)
 		g->now_us = latest;
-	return join(g, gb, &s);
+	err = join(g, gb, &s);
+	if (stream)
+		graph_tidy_link(g, s.link);
+	return err;
 }
 
 /* --- the batch --- */
@@ -330,6 +362,9 @@ static int join_events(struct graph *g, const struct graph_batch *gb)
 			traced = ++next < e->n_traced ? i + e->traced[next]
 						      : SIZE_MAX;
 		}
+		if (e->stream)
+			batch_stream_get(&g->stream[e->connection[i]],
+					 e->stream[i]);
 		/* A side without a duration cannot be paired by its time. */
 		if (e->connection[i] == 0 ||
 		    batch_series_untimed(&gb->batch->series, e->series[i]) ||

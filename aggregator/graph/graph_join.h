@@ -32,6 +32,9 @@
  *    on by wait_us becomes an edge with one side. So does the oldest one when
  *    max_waiting sides wait.
  *
+ * In HTTP/2 a request is alone on its stream, which is part of the key: then a
+ * pair fits whatever the clocks say, up to wait_us.
+ *
  * So a lost event, or an agent that started late, does not shift the pairing of
  * later requests. This always holds within a node, and between nodes as long as
  * skew_us is less than half the time between two requests of a connection. If

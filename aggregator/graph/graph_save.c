@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Encodes the waiting sides: version 1, event time, four counters, the number
+ * Encodes the waiting sides: version 2, event time, four counters, the number
  * of sides, then these, the oldest first. Numbers are varints. A name is 1 more
  * than its length and its bytes, or 0 for none.
  *
  *   role | failed << 1   start   duration   due   evidence   node
- *   name   peer   client (18 bytes)   server (18 bytes)   scope
+ *   name   peer   client (18 bytes)   server (18 bytes)   scope   stream
+ *
+ * Version 1 has no stream.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +16,7 @@
 #include "aggregator/graph/graph_state.h"
 #include "common/varint.h"
 
-#define VERSION 1u
+#define VERSION 2u
 
 static void put_name(struct buf *out, const struct graph_name *n)
 {
@@ -39,6 +41,7 @@ static void put_side(const struct graph *g, struct buf *out,
 	buf_append(out, key->client, GRAPH_END_BYTES);
 	buf_append(out, key->server, GRAPH_END_BYTES);
 	varint_put(out, key->scope);
+	varint_put(out, key->stream);
 }
 
 int graph_save(const struct graph *g, struct buf *out)
@@ -75,7 +78,7 @@ static int get_name(struct graph *g, struct varint_reader *r,
 	return *out ? 0 : -ENOMEM;
 }
 
-static int get_key(struct varint_reader *r, struct graph_key *key)
+static int get_key(struct varint_reader *r, bool streams, struct graph_key *key)
 {
 	if ((size_t)(r->end - r->at) < sizeof(key->client) * 2)
 		return -EUCLEAN;
@@ -84,10 +87,11 @@ static int get_key(struct varint_reader *r, struct graph_key *key)
 	memcpy(key->server, r->at + GRAPH_END_BYTES, GRAPH_END_BYTES);
 	r->at += sizeof(key->client) * 2;
 	key->scope = varint_get(r);
+	key->stream = streams ? (uint32_t)varint_get(r) : 0;
 	return 0;
 }
 
-static int get_side(struct graph *g, struct varint_reader *r)
+static int get_side(struct graph *g, struct varint_reader *r, bool streams)
 {
 	struct graph_side s = { 0 };
 	struct graph_key key;
@@ -105,7 +109,7 @@ static int get_side(struct graph *g, struct varint_reader *r)
 	if (!err)
 		err = get_name(g, r, &s.peer);
 	if (!err)
-		err = get_key(r, &key);
+		err = get_key(r, streams, &key);
 	if (!err && (r->bad || !s.name))
 		err = -EUCLEAN;
 	if (err < 0)
@@ -120,11 +124,12 @@ static int get_side(struct graph *g, struct varint_reader *r)
 int graph_load(struct graph *g, const void *data, size_t len)
 {
 	struct varint_reader r = { .at = data, .end = NULL };
-	uint64_t n;
+	uint64_t n, version;
 	int err = 0;
 
 	r.end = r.at + len;
-	if (varint_get(&r) != VERSION)
+	version = varint_get(&r);
+	if (version != 1 && version != VERSION)
 		return -EUCLEAN;
 	g->now_us = (int64_t)varint_get(&r);
 	g->stats.joined = varint_get(&r);
@@ -133,6 +138,6 @@ int graph_load(struct graph *g, const void *data, size_t len)
 	g->stats.clamped_us = varint_get(&r);
 	n = varint_get(&r);
 	for (uint64_t i = 0; i < n && !err; i++)
-		err = get_side(g, &r);
+		err = get_side(g, &r, version > 1);
 	return !err && (r.bad || r.at != r.end) ? -EUCLEAN : err;
 }

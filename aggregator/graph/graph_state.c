@@ -41,6 +41,7 @@ void graph_free(struct graph *g)
 	free(g->bucket);
 	free(g->row);
 	free(g->of);
+	free(g->stream);
 	free(g);
 }
 

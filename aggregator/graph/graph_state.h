@@ -12,7 +12,7 @@
 
 struct graph_key {
 	uint8_t client[GRAPH_END_BYTES], server[GRAPH_END_BYTES];
-	uint32_t pad;
+	uint32_t stream; /* of HTTP/2; 0: none */
 	uint64_t scope; /* 0, or of the agent, for addresses per node */
 };
 static_assert(sizeof(struct graph_key) == 48,
@@ -73,6 +73,8 @@ struct graph {
 	size_t row_cap;
 	uint32_t *of; /* link, by connection and role; 0: not found yet */
 	size_t of_cap;
+	uint32_t *stream; /* the last one, by row of the connection + 1 */
+	size_t stream_cap;
 	uint64_t scope;
 	uint32_t node;
 };

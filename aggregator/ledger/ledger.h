@@ -29,8 +29,8 @@
 struct ledger;
 
 /*
- * Sums over batches, never decreasing: they stop at SUMS_MAX. All uint64_t:
- * stored as an array.
+ * Sums over batches, never decreasing but for the last: they stop at SUMS_MAX.
+ * All uint64_t: stored as an array.
  */
 struct ledger_totals {
 	/* As the agent last reported: cumulative since its epoch began. */
@@ -46,6 +46,10 @@ struct ledger_totals {
 	uint64_t told_late; /* of gap_requests: reported in dropped[] later */
 	/* Batches of retired epochs; counted in the newest epoch's row. */
 	uint64_t expired_batches, expired_requests;
+	/* The only ones that may fall; of the agent as a whole they say
+	 * nothing.
+	 */
+	uint64_t gauges[AGENT_GAUGES];
 };
 #define LEDGER_TOTALS_N (sizeof(struct ledger_totals) / sizeof(uint64_t))
 

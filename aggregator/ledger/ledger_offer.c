@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <string.h>
 
 #include "aggregator/ledger/ledger_state.h"
 #include "common/log.h"
@@ -204,6 +205,7 @@ static void accept_batch(struct ledger_state *s, const struct batch *b,
 	s->totals.batches++;
 	s->totals.counted = sums_add(s->totals.counted, requests);
 	take_losses(&s->totals, &b->losses);
+	memcpy(s->totals.gauges, b->losses.gauges, sizeof(s->totals.gauges));
 	take_gap(&s->totals, gap);
 }
 

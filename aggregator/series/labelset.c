@@ -53,6 +53,12 @@ static void make_constants(struct labels *l)
 	pthread_once(&status_names_once, make_status_names);
 	for (unsigned i = 0; i < STATUS_MAX; i++)
 		set_text(l, &l->status[i], status_names[i]);
+	for (unsigned i = 1; i < RPC_SYSTEMS; i++)
+		set_text(l, &l->rpc_system[i], rpc_system_name(i));
+	for (unsigned i = 0; i < RPC_CODES; i++) {
+		set_text(l, &l->rpc_code[i], rpc_code_name(i));
+		set_text(l, &l->rpc_number[i], status_names[i]);
+	}
 }
 
 int labels_new(struct labels **out, struct intern *intern,
@@ -66,6 +72,8 @@ int labels_new(struct labels **out, struct intern *intern,
 	memcpy(l->used, used, sizeof(l->used));
 	l->n_slots = n_slots;
 	l->stride = KEY_WORDS + n_slots;
+	if (l->stride < LINE_WORDS)
+		l->stride = LINE_WORDS;
 	l->scratch = calloc(n_slots + 1, sizeof(*l->scratch));
 	if (hash_index_init(&l->index, 1024) || !l->scratch) {
 		labels_free(l);
@@ -246,24 +254,80 @@ static bool is_error_status(uint32_t role, uint32_t status)
 	       status >= (role == ROLE_CLIENT ? 400u : 500u);
 }
 
-const char *labels_error_name(uint32_t role, uint32_t status, uint32_t outcome)
+/*
+ * The code of a call that ended with an error, 0 for any other row. As
+ * OpenTelemetry has it: for a server, what only the caller did wrong is none.
+ */
+static uint32_t error_code(const struct batch_series *s, size_t i)
 {
+	const uint32_t of_servers =
+		1u << 2 | 1u << 4 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 15;
+	uint32_t code = batch_series_rpc_status(s, i);
+
+	if (code <= 1 || code > RPC_CODES)
+		return 0;
+	code--;
+	return s->role[i] == ROLE_CLIENT || of_servers >> code & 1 ? code : 0;
+}
+
+const char *labels_error_name(const struct batch_series *s, size_t i)
+{
+	uint32_t outcome = s->outcome[i], status = s->status[i];
+	uint32_t code = error_code(s, i);
+
 	pthread_once(&status_names_once, make_status_names);
+	if (code)
+		return rpc_code_name(code);
 	if (outcome >= OUTCOMES)
 		return "_OTHER";
 	if (outcome > 0)
 		return outcome_name(outcome);
-	return is_error_status(role, status) ? status_names[status] : NULL;
+	return is_error_status(s->role[i], status) ? status_names[status]
+						   : NULL;
 }
 
-static struct series_label *error_label(struct labels *l, uint32_t role,
-					uint32_t status, uint32_t outcome)
+static struct series_label *error_label(struct labels *l, size_t i)
 {
+	const struct batch_series *s = &l->batch->series;
+	uint32_t outcome = s->outcome[i], status = s->status[i];
+	uint32_t code = error_code(s, i);
+
+	if (code)
+		return &l->rpc_code[code];
 	if (outcome >= OUTCOMES)
 		return &l->other_outcome;
 	if (outcome > 0)
 		return &l->outcome[outcome];
-	return is_error_status(role, status) ? &l->status[status] : &l->absent;
+	return is_error_status(s->role[i], status) ? &l->status[status]
+						   : &l->absent;
+}
+
+/* The route of a call is its method behind a slash. */
+static struct series_label *method_label(struct labels *l, uint32_t route)
+{
+	const struct batch_string *text = &l->batch->strings[route];
+
+	if (text->len < 2 || text->data[0] != '/')
+		return labels_string(l, route);
+	set_label(l, &l->rpc_method, text->data + 1, text->len - 1);
+	return &l->rpc_method;
+}
+
+static void call_labels(struct labels *l, size_t i, struct labels_row *out)
+{
+	const struct batch_series *s = &l->batch->series;
+	uint32_t rpc = batch_series_rpc(s, i);
+	uint32_t status = batch_series_rpc_status(s, i);
+	struct series_label **to = out->label;
+	bool known = status > 0 && status <= RPC_CODES;
+
+	out->call = rpc != RPC_NONE;
+	to[LABEL_RPC_SYSTEM] =
+		rpc < RPC_SYSTEMS && rpc ? &l->rpc_system[rpc] : &l->absent;
+	to[LABEL_RPC_SYSTEM_OLD] = to[LABEL_RPC_SYSTEM];
+	to[LABEL_RPC_METHOD] = rpc ? method_label(l, s->route[i]) : &l->absent;
+	to[LABEL_RPC_STATUS] = known ? &l->rpc_code[status - 1] : &l->absent;
+	to[LABEL_RPC_NUMBER] = known ? &l->rpc_number[status - 1] : &l->absent;
 }
 
 void labels_of(struct labels *l, size_t i, struct labels_row *out)
@@ -288,11 +352,12 @@ void labels_of(struct labels *l, size_t i, struct labels_row *out)
 	to[LABEL_STATUS] = status > 0 && status < STATUS_MAX
 				   ? &l->status[status]
 				   : &l->absent;
-	to[LABEL_ERROR] = error_label(l, role, status, s->outcome[i]);
+	to[LABEL_ERROR] = error_label(l, i);
 	to[LABEL_SCHEME] = labels_string(l, s->scheme[i]);
 	to[LABEL_VERSION] = version_label(l, s->version[i]);
 	to[LABEL_ADDRESS] = labels_string(l, s->address[i]);
 	to[LABEL_PORT] =
 		used >> LABEL_PORT & 1 ? port_label(l, s->port[i]) : &l->absent;
+	call_labels(l, i, out);
 	out->error = to[LABEL_ERROR]->data != NULL;
 }

@@ -141,7 +141,7 @@ int store_put_series(struct store *st, const struct store_series *row);
 #define STORE_TARGET_FIELDS (3 RESOURCE_ATTRIBUTES(STORE_COUNT))
 int store_put_target(struct store *st,
 		     const char *const value[STORE_TARGET_FIELDS]);
-#define STORE_WINDOW_LABELS 6
+#define STORE_WINDOW_LABELS 8
 /* The label values that a key of this kind stands for; the rest is NULL. */
 int store_put_window_key(struct store *st, enum window_kind kind, uint32_t id,
 			 const char *const value[STORE_WINDOW_LABELS]);
@@ -260,7 +260,8 @@ struct store_window {
 	int64_t start_s; /* unix time, multiple of WINDOW_SECONDS */
 	uint32_t key; /* of the label set, the same in every window */
 	/* NULL: absent. All NULL, overflow set: sets beyond the budget. */
-	const char *job, *role, *method, *route, *status, *error;
+	const char *job, *role, *method, *route, *status, *error, *rpc,
+		*rpc_status;
 	bool overflow;
 	uint64_t count, errors;
 	uint64_t duration_sum_us, request_bytes_sum, response_bytes_sum;

@@ -58,6 +58,8 @@ static int get_totals(struct ledger_totals *t, const void *data, size_t len)
 		t->expired_batches = varint_get(&r);
 		t->expired_requests = varint_get(&r);
 	}
+	for (size_t i = 0; i < AGENT_GAUGES && r.at < r.end; i++)
+		t->gauges[i] = varint_get(&r);
 	return r.bad ? -EUCLEAN : 0;
 }
 

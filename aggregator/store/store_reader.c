@@ -23,7 +23,7 @@ static const char *const sql[READINGS] = {
 	[READ_DELTAS] = "SELECT start_s, data, " STORE_SQL_IS_DAMAGED(
 		STORE_SQL_DELTA) " FROM window_delta WHERE kind = ?1"
 				 " AND start_s >= ?2 AND start_s < ?3 ORDER BY start_s",
-	[READ_KEYS] = "SELECT id, a, b, c, d, e, f FROM pack_key"
+	[READ_KEYS] = "SELECT id, a, b, c, d, e, f, g, h FROM pack_key"
 		      " WHERE kind = ?1 AND id >= ?2 ORDER BY id",
 	[READ_FIRST] = "SELECT min(start_s) FROM window_pack WHERE kind = ?1"
 		       " AND step_s = ?2",
@@ -311,6 +311,8 @@ static int on_window_row(void *arg, int64_t start_s, const struct pack_row *row)
 		w.route = label[3];
 		w.status = label[4];
 		w.error = label[5];
+		w.rpc = label[6];
+		w.rpc_status = label[7];
 	}
 	w.n_cells = store_reader_cells(&row->hist[0], walk->cell);
 	return walk->fn(walk->arg, &w);

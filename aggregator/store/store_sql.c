@@ -67,8 +67,8 @@ static const char *const sql[STATEMENTS] = {
 			COMMA_VALUE) ")",
 	[SQL_PUT_WINDOW_KEY] =
 		"INSERT OR REPLACE INTO pack_key (kind, id, a, b, c, d, e, f,"
-		" sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
-		" checksum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8))",
+		" g, h, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,"
+		" checksum(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10))",
 	[SQL_PUT_DELTA] =
 		"INSERT INTO window_delta (kind, start_s, rows, data, sum)"
 		" VALUES (?1, ?2, ?3, ?4, checksum(?1, ?2, ?3, ?4))",
@@ -116,8 +116,9 @@ static const char *const sql[STATEMENTS] = {
 			STORE_SQL_SERIES) " FROM series"
 					  " WHERE view = ?1 ORDER BY slot",
 	[SQL_EACH_TARGET] = "SELECT 0, " STORE_SQL_TARGET " FROM target",
-	[SQL_EACH_WINDOW_KEY] = "SELECT id, a, b, c, d, e, f FROM pack_key"
-				" WHERE kind = ?1 ORDER BY id",
+	[SQL_EACH_WINDOW_KEY] =
+		"SELECT id, a, b, c, d, e, f, g, h FROM pack_key"
+		" WHERE kind = ?1 ORDER BY id",
 	[SQL_GET_STATE] = "SELECT value FROM state WHERE name = ?1",
 };
 

@@ -21,7 +21,7 @@
  */
 #define STORE_SQL_LOG                                                          \
 	"id, received_us, requests, batch, batches, first_s, last_s"
-#define STORE_SQL_KEY "kind, id, a, b, c, d, e, f"
+#define STORE_SQL_KEY "kind, id, a, b, c, d, e, f, g, h"
 #define STORE_SQL_DELTA "kind, start_s, rows, data"
 #define STORE_SQL_PACK "kind, step_s, start_s, rows, data"
 #define STORE_SQL_LEDGER                                                       \

@@ -170,7 +170,7 @@ static int check_edges(struct build *b)
 					      : "only edges have the labels "
 						"client, server and "
 						"connection_type");
-	if (edges && (v->roles || v->n_filters))
+	if (edges && (v->roles || v->n_filters || v->calls))
 		return wrong(b, "edges can only be filtered by errors_only");
 	return 0;
 }
@@ -262,6 +262,8 @@ static int set_filter(struct build *b)
 	for (unsigned i = 0; i < e->filter.n_roles; i++)
 		b->view->roles |= 1u << e->filter.roles[i];
 	b->view->errors_only |= e->filter.errors_only;
+	if (e->filter.calls)
+		b->view->calls = (enum view_calls)(e->filter.calls - 1);
 	for (size_t i = 0; i < FILTERS && !err; i++)
 		if (all[i].n)
 			err = add_filter(b, filter, all[i].key, all[i].glob,
@@ -353,18 +355,23 @@ static void edges_last(struct view_set *s)
 	memcpy(s->view + events, edge, n * sizeof(*edge));
 }
 
-int view_set_new(struct view_set **out, const struct view_entry *entry,
-		 size_t n, char *why, size_t why_size)
+int view_set_new(struct view_set **out, enum view_compat compat,
+		 const struct view_entry *entry, size_t n, char *why,
+		 size_t why_size)
 {
 	const struct views *base = views_default();
+	const struct views *more = views_compat(compat);
 	struct view_set *s = calloc(1, sizeof(*s));
 	struct build b = { .set = s, .why = why, .why_size = why_size };
 	int err = 0;
 
 	if (!s)
 		return -ENOMEM;
-	s->views = (struct views){ .n = base->n, .view = s->view };
+	s->views = (struct views){ .n = base->n + more->n, .view = s->view };
 	memcpy(s->view, base->view, base->n * sizeof(*s->view));
+	if (more->n)
+		memcpy(s->view + base->n, more->view,
+		       more->n * sizeof(*s->view));
 	for (size_t i = 0; i < n && !err; i++) {
 		b.entry = &entry[i];
 		for (size_t k = 0; k < i && !err; k++)
@@ -419,7 +426,7 @@ static bool same_view(const struct view *a, const struct view *b)
 	return !strcmp(a->name, b->name) && !strcmp(a->help, b->help) &&
 	       a->kind == b->kind && a->source == b->source &&
 	       a->roles == b->roles && a->errors_only == b->errors_only &&
-	       a->n_labels == b->n_labels &&
+	       a->calls == b->calls && a->n_labels == b->n_labels &&
 	       !memcmp(a->labels, b->labels,
 		       a->n_labels * sizeof(*a->labels)) &&
 	       a->n_bounds == b->n_bounds &&

@@ -9,7 +9,8 @@
 #include "aggregator/views/views.h"
 
 /*
- * The default views with the changes of a configuration. An entry with the name
+ * The default views, and those that compat adds, with the changes of a
+ * configuration. An entry with the name
  * of a default view is a copy of that view with the entry's settings changed;
  * an entry with another name is a new view.
  */
@@ -36,6 +37,7 @@ struct view_entry {
 		int *roles; /* 1: server, 2: client */
 		unsigned n_roles;
 		bool errors_only;
+		int calls; /* enum view_calls + 1 */
 		char **job, **service, **method, **route, **status; /* globs */
 		unsigned n_job, n_service, n_method, n_route, n_status;
 	} filter;
@@ -46,8 +48,9 @@ struct view_entry {
  * names the view and the problem. -ENOMEM.
  */
 struct view_set;
-int view_set_new(struct view_set **out, const struct view_entry *entry,
-		 size_t n, char *why, size_t why_size);
+int view_set_new(struct view_set **out, enum view_compat compat,
+		 const struct view_entry *entry, size_t n, char *why,
+		 size_t why_size);
 void view_set_free(struct view_set *s); /* NULL is fine */
 const struct views *view_set_views(const struct view_set *s);
 

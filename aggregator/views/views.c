@@ -22,6 +22,11 @@ const char *label_key_name(enum view_key key)
 		[LABEL_VERSION] = "network_protocol_version",
 		[LABEL_ADDRESS] = "server_address",
 		[LABEL_PORT] = "server_port",
+		[LABEL_RPC_SYSTEM] = "rpc_system_name",
+		[LABEL_RPC_METHOD] = "rpc_method",
+		[LABEL_RPC_STATUS] = "rpc_status_code",
+		[LABEL_RPC_SYSTEM_OLD] = "rpc_system",
+		[LABEL_RPC_NUMBER] = "rpc_grpc_status_code",
 		[LABEL_CLIENT] = "client",
 		[LABEL_SERVER] = "server",
 		[LABEL_CONNECTION] = "connection_type",
@@ -38,14 +43,17 @@ const char *label_key_name(enum view_key key)
 size_t views_label_budget(enum view_key key)
 {
 	static const size_t budget[LABEL_KEYS] = {
-		[LABEL_JOB] = 20000,	[LABEL_INSTANCE] = 50000,
-		[LABEL_NODE] = 20000,	[LABEL_SERVICE] = 20000,
-		[LABEL_ROLE] = 8,	[LABEL_METHOD] = 64,
-		[LABEL_ROUTE] = 20000,	[LABEL_STATUS] = 1000,
-		[LABEL_ERROR] = 1100,	[LABEL_SCHEME] = 16,
-		[LABEL_VERSION] = 16,	[LABEL_ADDRESS] = 10000,
-		[LABEL_PORT] = 10000,	[LABEL_CLIENT] = 20000,
-		[LABEL_SERVER] = 20000, [LABEL_CONNECTION] = 8,
+		[LABEL_JOB] = 20000,	 [LABEL_INSTANCE] = 50000,
+		[LABEL_NODE] = 20000,	 [LABEL_SERVICE] = 20000,
+		[LABEL_ROLE] = 8,	 [LABEL_METHOD] = 64,
+		[LABEL_ROUTE] = 20000,	 [LABEL_STATUS] = 1000,
+		[LABEL_ERROR] = 1100,	 [LABEL_SCHEME] = 16,
+		[LABEL_VERSION] = 16,	 [LABEL_ADDRESS] = 10000,
+		[LABEL_PORT] = 10000,	 [LABEL_CLIENT] = 20000,
+		[LABEL_SERVER] = 20000,	 [LABEL_CONNECTION] = 8,
+		[LABEL_RPC_SYSTEM] = 8,	 [LABEL_RPC_METHOD] = 20000,
+		[LABEL_RPC_STATUS] = 32, [LABEL_RPC_SYSTEM_OLD] = 8,
+		[LABEL_RPC_NUMBER] = 32,
 	};
 
 	return (unsigned)key < LABEL_KEYS ? budget[key] : 0;
@@ -82,7 +90,12 @@ size_t views_label_budget(enum view_key key)
 
 #define BODY_HISTOGRAM(what)                                                   \
 	.unit = "bytes", .kind = VIEW_HISTOGRAM, .source = what,               \
-	.roles = ROLE_SERVER_BIT, SERVER_LABELS, SIZE_BOUNDS,                  \
+	.roles = ROLE_SERVER_BIT, .calls = VIEW_CALLS_NOT, SERVER_LABELS,      \
+	SIZE_BOUNDS, .max_series = MAX_SERIES
+
+#define CALL_HISTOGRAM(role)                                                   \
+	.unit = "seconds", .kind = VIEW_HISTOGRAM, .source = VIEW_DURATION,    \
+	.roles = (role), .calls = VIEW_CALLS_ONLY, DURATION_BOUNDS,            \
 	.max_series = MAX_SERIES
 
 #define REQUEST_COUNTER                                                        \
@@ -108,6 +121,7 @@ static const struct view defaults[] = {
 		.kind = VIEW_HISTOGRAM,
 		.source = VIEW_DURATION,
 		.roles = ROLE_SERVER_BIT,
+		.calls = VIEW_CALLS_NOT,
 		SERVER_LABELS,
 		DURATION_BOUNDS,
 		.max_series = MAX_SERIES,
@@ -119,6 +133,7 @@ static const struct view defaults[] = {
 		.kind = VIEW_HISTOGRAM,
 		.source = VIEW_DURATION,
 		.roles = ROLE_CLIENT_BIT,
+		.calls = VIEW_CALLS_NOT,
 		.labels = { LABEL_JOB, LABEL_INSTANCE, LABEL_METHOD,
 			    LABEL_ADDRESS, LABEL_PORT, LABEL_STATUS,
 			    LABEL_ERROR, LABEL_SCHEME, LABEL_VERSION },
@@ -138,16 +153,36 @@ static const struct view defaults[] = {
 	},
 	{
 		.name = "redtap_http_requests",
-		.help = "HTTP requests; role is the side that was watched, "
-			"server or client.",
+		.help = "HTTP requests, calls among them; role is the side "
+			"that was watched, server or client.",
 		REQUEST_COUNTER,
 	},
 	{
 		.name = "redtap_http_request_errors",
 		.help = "HTTP requests that failed: status 5xx or no complete "
-			"response, and for role client also 4xx.",
+			"response, and for role client also 4xx; or calls that "
+			"ended with a code that is an error for their role.",
 		REQUEST_COUNTER,
 		.errors_only = true,
+	},
+	{
+		.name = "rpc_server_call_duration_seconds",
+		.help = "Duration of remote procedure calls that a server "
+			"answered, streams as a whole.",
+		CALL_HISTOGRAM(ROLE_SERVER_BIT),
+		.labels = { LABEL_JOB, LABEL_INSTANCE, LABEL_RPC_SYSTEM,
+			    LABEL_RPC_METHOD, LABEL_RPC_STATUS, LABEL_ERROR },
+		.n_labels = 6,
+	},
+	{
+		.name = "rpc_client_call_duration_seconds",
+		.help = "Duration of remote procedure calls that a client "
+			"made, streams as a whole.",
+		CALL_HISTOGRAM(ROLE_CLIENT_BIT),
+		.labels = { LABEL_JOB, LABEL_INSTANCE, LABEL_RPC_SYSTEM,
+			    LABEL_RPC_METHOD, LABEL_RPC_STATUS, LABEL_ERROR,
+			    LABEL_ADDRESS, LABEL_PORT },
+		.n_labels = 8,
 	},
 	{
 		.name = "traces_service_graph_request",
@@ -187,6 +222,38 @@ static const struct view defaults[] = {
 		NETWORK_BOUNDS,
 	},
 };
+
+/* The names that Beyla 2 has, and OpenTelemetry had before 1.38. */
+static const struct view beyla[] = {
+	{
+		.name = "rpc_server_duration_seconds",
+		.help = "rpc_server_call_duration_seconds under the older name.",
+		CALL_HISTOGRAM(ROLE_SERVER_BIT),
+		.labels = { LABEL_JOB, LABEL_INSTANCE, LABEL_RPC_SYSTEM_OLD,
+			    LABEL_RPC_METHOD, LABEL_RPC_NUMBER },
+		.n_labels = 5,
+	},
+	{
+		.name = "rpc_client_duration_seconds",
+		.help = "rpc_client_call_duration_seconds under the older name.",
+		CALL_HISTOGRAM(ROLE_CLIENT_BIT),
+		.labels = { LABEL_JOB, LABEL_INSTANCE, LABEL_RPC_SYSTEM_OLD,
+			    LABEL_RPC_METHOD, LABEL_RPC_NUMBER, LABEL_ADDRESS,
+			    LABEL_PORT },
+		.n_labels = 7,
+	},
+};
+
+const struct views *views_compat(enum view_compat compat)
+{
+	static const struct views none;
+	static const struct views all = {
+		.n = sizeof(beyla) / sizeof(beyla[0]),
+		.view = beyla,
+	};
+
+	return compat == VIEW_COMPAT_BEYLA ? &all : &none;
+}
 
 const struct views *views_default(void)
 {

@@ -58,6 +58,11 @@ enum view_key {
 	LABEL_VERSION, /* network_protocol_version */
 	LABEL_ADDRESS, /* server_address */
 	LABEL_PORT, /* server_port */
+	LABEL_RPC_SYSTEM, /* rpc_system_name; absent if it is no call */
+	LABEL_RPC_METHOD, /* rpc_method: "package.Service/Method" */
+	LABEL_RPC_STATUS, /* rpc_status_code: "OK"; absent if not known */
+	LABEL_RPC_SYSTEM_OLD, /* rpc_system, as it was called until 2025 */
+	LABEL_RPC_NUMBER, /* rpc_grpc_status_code: the code as a number */
 	LABEL_EVENT_KEYS, /* the labels of edges follow; events lack them */
 	LABEL_CLIENT = LABEL_EVENT_KEYS, /* its job; "user" if not watched */
 	LABEL_SERVER, /* its job, or the address that the client used */
@@ -68,6 +73,19 @@ enum view_key {
 const char *label_key_name(enum view_key key);
 /* The budget of distinct values of the label, unless the view has its own. */
 size_t views_label_budget(enum view_key key);
+
+/* Whether remote procedure calls count: these events have an rpc_system. */
+enum view_calls {
+	VIEW_CALLS_TOO, /* as all others */
+	VIEW_CALLS_NOT,
+	VIEW_CALLS_ONLY,
+};
+
+/* Views with names of others, which are there only if they are asked for. */
+enum view_compat {
+	VIEW_COMPAT_NONE,
+	VIEW_COMPAT_BEYLA,
+};
 
 #define VIEW_BOUNDS_MAX 64
 #define VIEWS_MAX 32
@@ -91,6 +109,7 @@ struct view {
 	enum view_kind kind;
 	enum view_source source;
 	uint32_t roles; /* bit 1 << role: the roles of events that count */
+	enum view_calls calls;
 	bool errors_only; /* only events that are errors for their role */
 	enum view_key labels[LABEL_KEYS]; /* in order of exposition */
 	size_t n_labels;
@@ -112,5 +131,7 @@ struct views {
 
 /* The default views. Static. */
 const struct views *views_default(void);
+/* The views that compat adds. Static. */
+const struct views *views_compat(enum view_compat compat);
 
 #endif /* AGGREGATOR_VIEWS_VIEWS_H */

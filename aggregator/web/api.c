@@ -38,22 +38,20 @@ struct answer {
 	bool any; /* a window was written */
 };
 
+/* Where a window has what it can be grouped by. */
+static const size_t label_at[API_BYS] = {
+	[API_BY_SERVICE] = offsetof(struct store_window, job),
+	[API_BY_ROUTE] = offsetof(struct store_window, route),
+	[API_BY_METHOD] = offsetof(struct store_window, method),
+	[API_BY_STATUS] = offsetof(struct store_window, status),
+	[API_BY_ROLE] = offsetof(struct store_window, role),
+	[API_BY_RPC] = offsetof(struct store_window, rpc),
+	[API_BY_RPC_STATUS] = offsetof(struct store_window, rpc_status),
+};
+
 static const char *label_of(const struct store_window *w, enum api_by by)
 {
-	switch (by) {
-	case API_BY_SERVICE:
-		return w->job;
-	case API_BY_ROUTE:
-		return w->route;
-	case API_BY_METHOD:
-		return w->method;
-	case API_BY_STATUS:
-		return w->status;
-	case API_BY_ROLE:
-		return w->role;
-	default:
-		return NULL;
-	}
+	return *(const char *const *)((const char *)w + label_at[by]);
 }
 
 static uint64_t hash_labels(const struct api_windows *q,
@@ -107,15 +105,9 @@ static int grow_answer(struct answer *a)
 		/* Its labels as a window, which hash_labels() takes. */
 		g = &a->group[a->table[i] - 1];
 		for (size_t k = 0; k < a->query->n_by; k++) {
-			const char **to[] = {
-				[API_BY_SERVICE] = &w.job,
-				[API_BY_ROUTE] = &w.route,
-				[API_BY_METHOD] = &w.method,
-				[API_BY_STATUS] = &w.status,
-				[API_BY_ROLE] = &w.role,
-			};
+			char *to = (char *)&w + label_at[a->query->by[k]];
 
-			*to[a->query->by[k]] = g->label[k];
+			*(const char **)to = g->label[k];
 		}
 		at = hash_labels(a->query, &w);
 		while (table[at % (4 * cap)])

@@ -15,8 +15,8 @@
  *
  * GET /api/v1/windows?from=&to=&by=&step=
  *	from, to  seconds since 1970 or RFC 3339; default: the last 5 minutes
- *	by        comma-separated list of service, route, method, status, role;
- *	          default: service
+ *	by        comma-separated list of service, route, method, status, role,
+ *	          rpc, rpc_status; default: service
  *	step      seconds, a multiple of 10, over which windows are added up;
  *	          or all: one window; default: 10
  *
@@ -51,6 +51,8 @@ enum api_by {
 	API_BY_METHOD,
 	API_BY_STATUS,
 	API_BY_ROLE,
+	API_BY_RPC,
+	API_BY_RPC_STATUS,
 	API_BYS,
 };
 

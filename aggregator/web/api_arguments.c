@@ -14,9 +14,13 @@
 #define SECONDS_MAX 253402300799 /* the end of year 9999 */
 
 static const char *const by_name[API_BYS] = {
-	[API_BY_SERVICE] = "service", [API_BY_ROUTE] = "route",
-	[API_BY_METHOD] = "method",   [API_BY_STATUS] = "status",
+	[API_BY_SERVICE] = "service",
+	[API_BY_ROUTE] = "route",
+	[API_BY_METHOD] = "method",
+	[API_BY_STATUS] = "status",
 	[API_BY_ROLE] = "role",
+	[API_BY_RPC] = "rpc",
+	[API_BY_RPC_STATUS] = "rpc_status",
 };
 
 const char *api_by_name(enum api_by by)
@@ -145,7 +149,7 @@ static int parse_by(struct api_windows *out, const char *by, char *why,
 		if (k == API_BYS) {
 			snprintf(why, why_size,
 				 "must be of service, route, method, status, "
-				 "role");
+				 "role, rpc, rpc_status");
 			return -EINVAL;
 		}
 		for (i = 0; i < out->n_by && out->by[i] != k; i++)

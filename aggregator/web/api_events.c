@@ -127,8 +127,7 @@ static bool row_matches(const struct batch *b, uint32_t i,
 		return false;
 	if (!f->any_status && s->status[i] != (f->no_status ? 0 : f->status))
 		return false;
-	return !f->errors ||
-	       labels_error_name(s->role[i], s->status[i], s->outcome[i]);
+	return !f->errors || labels_error_name(s, i);
 }
 
 static bool in_range(const struct api_filter *f, int64_t window_s)
@@ -268,9 +267,7 @@ int api_event_copy(struct api_event *to, uint64_t log_id, const struct batch *b,
 	const struct batch_events *ev = &b->events;
 	uint32_t row = ev->series[event], resource = b->series.resource[row];
 	uint64_t us = ev->duration_us[event], tail = ev->tail_us[event];
-	const char *error =
-		labels_error_name(b->series.role[row], b->series.status[row],
-				  b->series.outcome[row]);
+	uint32_t code = batch_series_rpc_status(&b->series, row);
 
 	*to = (struct api_event){
 		.log_id = log_id,
@@ -283,7 +280,9 @@ int api_event_copy(struct api_event *to, uint64_t log_id, const struct batch *b,
 		.response_bytes = ev->response_bytes[event],
 		.status = b->series.status[row],
 		.role = b->series.role[row],
-		.error = error,
+		.error = labels_error_name(&b->series, row),
+		.rpc = rpc_system_name(batch_series_rpc(&b->series, row)),
+		.rpc_status = code ? rpc_code_name(code - 1) : NULL,
 	};
 	copy_trace(to, ev, event);
 	to->node = strdup(b->agent);
@@ -375,6 +374,8 @@ void api_events_put(const struct api_events *e, struct api_json *j)
 	COLUMN("route", api_json_text(j, x->route));
 	COLUMN("status", put_status(j, x->status));
 	COLUMN("error", api_json_text(j, x->error));
+	COLUMN("rpc", api_json_text(j, x->rpc));
+	COLUMN("rpc_status", api_json_text(j, x->rpc_status));
 	COLUMN("request_bytes", api_json_u64(j, x->request_bytes));
 	COLUMN("response_bytes", api_json_u64(j, x->response_bytes));
 	COLUMN("trace_id", api_json_text(j, *x->trace_id ? x->trace_id : NULL));

@@ -31,7 +31,7 @@ struct api_event {
 	bool untimed; /* duration_us and first_us are unknown */
 	uint32_t status;
 	unsigned role;
-	const char *error; /* static, or NULL */
+	const char *error, *rpc, *rpc_status; /* static, or NULL */
 	char *service, *instance, *node, *method,
 		*route; /* own; NULL: absent */
 	char trace_id[33]; /* "": none */

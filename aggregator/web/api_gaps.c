@@ -177,10 +177,19 @@ static const struct gap {
 	  "Batches were refused because a newer agent has the same id: only one "
 	  "of the two is counted.",
 	  "Give each node an id of its own with --node.", AGENT_PAGE },
-	{ "http2", SEVERITY_GAP, gap_counter, AGENT_HTTP2, "HTTP/2 connections",
-	  "These connections speak HTTP/2 that was not taken apart: their "
-	  "requests are not counted.",
-	  "See the manual for which HTTP/2 connections can be read.",
+	{ "http2_unwalked", SEVERITY_GAP, gap_counter, AGENT_H2_UNWALKED,
+	  "Calls in HTTP/2 that were not followed",
+	  "It was not known where in these calls a frame begins: their requests "
+	  "are not counted.",
+	  "Expected right after the agent starts, and where bytes move out of "
+	  "sight (io_uring, unless the front-end is fentry).",
+	  AGENT_PAGE },
+	{ "http2_unknown", SEVERITY_NOTE, gap_counter, AGENT_H2_UNKNOWN_PATH,
+	  "HTTP/2 requests without a route",
+	  "Their paths refer to header fields that were sent before the agent "
+	  "saw the connection, or in records that were lost.",
+	  "It ends with the connection: clients that open new ones now and then "
+	  "are seen whole.",
 	  AGENT_PAGE },
 	{ "tls_unknown", SEVERITY_GAP, gap_counter, AGENT_TLS_UNKNOWN,
 	  "TLS whose connection is not known",

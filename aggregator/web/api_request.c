@@ -81,8 +81,9 @@ static int set_series(json_t *o, const struct batch *b, uint32_t row)
 	const struct batch_series *s = &b->series;
 	const struct batch_resources *rs = &b->resources;
 	uint32_t resource = s->resource[row];
-	const char *error = labels_error_name(s->role[row], s->status[row],
-					      s->outcome[row]);
+	const char *error = labels_error_name(s, row);
+	const char *rpc = rpc_system_name(batch_series_rpc(s, row));
+	uint32_t code = batch_series_rpc_status(s, row);
 	int bad = 0;
 
 	for (unsigned c = 0; c < RESOURCE_N; c++)
@@ -98,6 +99,11 @@ static int set_series(json_t *o, const struct batch *b, uint32_t row)
 		bad |= set_number(o, "port", s->port[row]);
 	if (s->status[row])
 		bad |= set_number(o, "status", s->status[row]);
+	if (rpc)
+		bad |= set(o, "rpc", json_string(rpc));
+	if (code && rpc_code_name(code - 1))
+		bad |= set(o, "rpc_status",
+			   json_string(rpc_code_name(code - 1)));
 	if (error)
 		bad |= set(o, "error", json_string(error));
 	return bad;

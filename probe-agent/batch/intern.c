@@ -294,6 +294,8 @@ int64_t intern_batch_series(struct intern *t, const struct batch *b, uint32_t i)
 					address,
 					s->port[i],
 					batch_series_untimed(s, i),
+					batch_series_rpc(s, i),
+					batch_series_rpc_status(s, i),
 				});
 }
 
@@ -338,14 +340,10 @@ int intern_tables(const struct intern *t, struct batch *b, void **memory)
 	for (unsigned c = 0; c < RESOURCE_N; c++)
 		b->resources.column[c] = r + c * nr;
 	b->series = (struct batch_series){
-		ns,	    s,		s + ns,	    s + 2 * ns,
-		s + 3 * ns, s + 4 * ns, s + 5 * ns, s + 6 * ns,
-		s + 7 * ns, s + 8 * ns, s + 9 * ns, NULL,
+		ns,	    s,		 s + ns,      s + 2 * ns,  s + 3 * ns,
+		s + 4 * ns, s + 5 * ns,	 s + 6 * ns,  s + 7 * ns,  s + 8 * ns,
+		s + 9 * ns, s + 10 * ns, s + 11 * ns, s + 12 * ns,
 	};
-	/* The last column is left out while it has nothing to say. */
-	for (size_t i = 0; i < ns && !b->series.untimed; i++)
-		if (s[10 * ns + i])
-			b->series.untimed = s + 10 * ns;
 	*memory = p;
 	return 0;
 }

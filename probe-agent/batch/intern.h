@@ -46,7 +46,7 @@ struct intern {
 };
 
 /* Numbers per row of series; one of resources has RESOURCE_N. */
-#define INTERN_SERIES_WIDTH 11
+#define INTERN_SERIES_WIDTH 13
 
 /* 0 or -ENOMEM. String 0 is "". */
 int intern_init(struct intern *t);

@@ -23,7 +23,7 @@ struct columns {
 	uint64_t duration_us[BATCH_EVENTS], tail_us[BATCH_EVENTS];
 	uint64_t request_bytes[BATCH_EVENTS], response_bytes[BATCH_EVENTS];
 	uint32_t traced[BATCH_EVENTS];
-	uint32_t connection[BATCH_EVENTS];
+	uint32_t connection[BATCH_EVENTS], stream[BATCH_EVENTS];
 };
 
 /* Identifies the series of an event with a resource number. */
@@ -31,7 +31,8 @@ struct known_key {
 	uint64_t resource;
 	const char *method, *route, *scheme;
 	uint32_t address, status, role, outcome, version, port;
-	uint64_t untimed;
+	uint32_t untimed;
+	uint16_t rpc, rpc_status;
 };
 static_assert(sizeof(struct known_key) == 64, "compared byte by byte");
 
@@ -64,6 +65,7 @@ struct packer {
 	size_t n, n_traced;
 	size_t last_traced; /* index of the last event with a trace */
 	uint8_t *trace_ids; /* allocated with the first trace */
+	uint32_t streams; /* the OR of all: is there any? */
 	int64_t base_us, last_start_us;
 	struct batch_info info; /* owned copies */
 	bool has_info, tell_info;
@@ -173,6 +175,8 @@ static int64_t look_up_series(struct packer *p, const struct packer_event *e,
 				     (uint32_t)address,
 				     e->port,
 				     e->untimed,
+				     e->rpc,
+				     e->rpc_status,
 			     });
 }
 
@@ -197,6 +201,8 @@ static int64_t event_series(struct packer *p, const struct packer_event *e)
 		.version = e->version,
 		.port = e->port,
 		.untimed = e->untimed,
+		.rpc = (uint16_t)e->rpc,
+		.rpc_status = (uint16_t)e->rpc_status,
 	};
 	uint64_t batch = p->sequence + 1;
 	struct known *k;
@@ -251,7 +257,8 @@ int packer_add(struct packer *p, const struct packer_event *e)
 	assert(!full(p));
 	assert(e->role == ROLE_SERVER || e->role == ROLE_CLIENT);
 	assert(e->outcome <= LIMIT_OUTCOME && e->port <= UINT16_MAX &&
-	       e->version <= LIMIT_HTTP_VERSION);
+	       e->version <= LIMIT_HTTP_VERSION && e->rpc <= LIMIT_RPC &&
+	       e->rpc_status <= LIMIT_RPC_STATUS);
 	series = event_series(p, e);
 	if (series < 0 || (e->trace && add_trace(p, e->trace) != 0))
 		return -ENOMEM;
@@ -271,6 +278,9 @@ int packer_add(struct packer *p, const struct packer_event *e)
 	c->request_bytes[i] = clamp(e->request_bytes, LIMIT_BODY_BYTES);
 	c->response_bytes[i] = clamp(e->response_bytes, LIMIT_BODY_BYTES);
 	c->connection[i] = packer_conns_row(p->ends, &e->local, &e->remote);
+	c->stream[i] =
+		packer_conns_stream(p->ends, c->connection[i], e->stream);
+	p->streams |= e->stream;
 	p->n++;
 	return full(p);
 }
@@ -285,6 +295,7 @@ static void start_over(struct packer *p)
 	intern_reset(&p->tables);
 	packer_conns_reset(p->ends);
 	p->n = p->n_traced = p->last_traced = 0;
+	p->streams = 0;
 }
 
 int packer_take(struct packer *p, const struct batch_losses *losses,
@@ -321,6 +332,8 @@ int packer_take(struct packer *p, const struct batch_losses *losses,
 	};
 	if (packer_conns_table(p->ends, &b.events))
 		b.events.connection = c->connection;
+	if (b.events.connection && p->streams)
+		b.events.stream = c->stream;
 	b.losses.packed = p->packed + p->n;
 	if (tell)
 		b.info = p->info;

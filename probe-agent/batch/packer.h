@@ -35,6 +35,7 @@ struct packer_event {
 	BATCH_RESOURCE_TEXTS; /* NULL: "" */
 	const char *method, *route, *scheme, *address;
 	uint32_t role, status, outcome, version, port;
+	uint32_t rpc, rpc_status; /* as in struct batch_series */
 	int64_t start_us; /* wall clock */
 	uint64_t duration_us;
 	bool untimed; /* duration_us is unknown, and counts as 0 */
@@ -42,6 +43,7 @@ struct packer_event {
 	uint64_t request_bytes, response_bytes;
 	const uint8_t *trace; /* 24 bytes: trace id, span id; NULL: none */
 	struct packer_end local, remote; /* address NULL: unknown */
+	uint32_t stream; /* of HTTP/2, between these ends; 0: none */
 };
 
 /*

@@ -17,6 +17,7 @@ struct packer_conns {
 	uint8_t local[BATCH_EVENTS][END_BYTES];
 	uint8_t remote[BATCH_EVENTS][END_BYTES];
 	uint32_t used[BATCH_EVENTS]; /* the slot of each row */
+	uint32_t stream[BATCH_EVENTS + 1]; /* the last one, by row + 1 */
 	uint32_t last; /* row + 1 of the previous event; 0: none */
 	uint16_t slot[SLOTS]; /* row + 1; 0: empty */
 };
@@ -38,6 +39,7 @@ void packer_conns_reset(struct packer_conns *t)
 {
 	for (uint32_t i = 0; i < t->n; i++)
 		t->slot[t->used[i]] = 0;
+	memset(t->stream, 0, (t->n + 1) * sizeof(*t->stream));
 	t->n = t->last = 0;
 }
 
@@ -97,6 +99,12 @@ uint32_t packer_conns_row(struct packer_conns *t, const struct packer_end *l,
 	t->used[t->n] = i;
 	t->slot[i] = (uint16_t)++t->n;
 	return t->last = t->n;
+}
+
+uint32_t packer_conns_stream(struct packer_conns *t, uint32_t row,
+			     uint32_t stream)
+{
+	return batch_stream_put(&t->stream[row], stream);
 }
 
 bool packer_conns_table(const struct packer_conns *t, struct batch_events *out)

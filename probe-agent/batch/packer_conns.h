@@ -27,6 +27,13 @@ uint32_t packer_conns_row(struct packer_conns *t,
 			  const struct packer_end *local,
 			  const struct packer_end *remote);
 
+/*
+ * What the column of streams has for the next event on that connection, whose
+ * row + 1 is given.
+ */
+uint32_t packer_conns_stream(struct packer_conns *t, uint32_t row,
+			     uint32_t stream);
+
 /* Fills in the connections of out, borrowed until a reset. False: none. */
 bool packer_conns_table(const struct packer_conns *t, struct batch_events *out);
 

@@ -65,12 +65,27 @@ struct conn_options {
 	const struct http_proto *const *protos;
 };
 
+/* What a connection, or a stream, carried after a tunnel was asked for. */
+enum conn_tunnel_protocol {
+	CONN_TUNNEL_CONNECT, /* CONNECT host:port */
+	CONN_TUNNEL_WEBSOCKET,
+	CONN_TUNNEL_OTHER,
+	CONN_TUNNELS,
+};
+
+/* Tunnels that have ended. */
+struct conn_tunnel_stats {
+	uint64_t n, us;
+	uint64_t request_bytes, response_bytes; /* from, to the requester */
+};
+
 /* Each a monotonic count since conn_new(). */
 struct conn_stats {
 	uint64_t exchanges; /* handed to exchange() */
 	uint64_t malformed; /* messages that were not valid HTTP */
 	uint64_t http2; /* connections recognised as HTTP/2 too late */
 	uint64_t upgraded; /* 101 and CONNECT tunnels */
+	struct conn_tunnel_stats tunnels[CONN_TUNNELS];
 	/*
 	 * Requests lost: seen without their outcome, or not copied because
 	 * others preceded them in a call. Those whose first record found no

@@ -49,6 +49,17 @@ void conn_release(struct conn_engine *e, void *p, size_t size)
 	free(p);
 }
 
+void conn_count_tunnel(struct conn_engine *e, const struct conn_tunnel *t)
+{
+	struct conn_tunnel_stats *s = &e->stats.tunnels[t->protocol];
+
+	s->n++;
+	if (t->end_ns > t->start_ns)
+		s->us += (t->end_ns - t->start_ns) / 1000;
+	s->request_bytes += t->request_bytes;
+	s->response_bytes += t->response_bytes;
+}
+
 void conn_report(struct conn_engine *e, const struct exchange *x)
 {
 	e->stats.exchanges++;

@@ -69,6 +69,14 @@ static inline uint64_t conn_extend(uint64_t near, uint32_t pos)
 void *conn_alloc(struct conn_engine *e, size_t size);
 void conn_release(struct conn_engine *e, void *p, size_t size);
 
+/* A tunnel has ended. */
+struct conn_tunnel {
+	enum conn_tunnel_protocol protocol;
+	uint64_t start_ns, end_ns;
+	uint64_t request_bytes, response_bytes;
+};
+void conn_count_tunnel(struct conn_engine *e, const struct conn_tunnel *t);
+
 /* Counts a finished exchange and hands it to exchange(). */
 void conn_report(struct conn_engine *e, const struct exchange *x);
 

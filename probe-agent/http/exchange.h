@@ -41,7 +41,7 @@ struct exchange {
 	bool tls;
 	uint8_t version; /* 10, 11; 20 is HTTP/2 */
 	uint16_t status; /* 0: none received, or not known */
-	uint8_t rpc; /* enum grpc_system: a remote procedure call */
+	uint8_t rpc; /* enum rpc_system: a remote procedure call */
 	uint8_t rpc_status; /* its code + 1; 0: not known */
 	uint32_t stream; /* of HTTP/2; 0: none */
 	struct slice method; /* as sent; empty: not known */

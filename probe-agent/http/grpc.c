@@ -52,16 +52,16 @@ bool grpc_is_connect_get(struct slice target)
 	return false;
 }
 
-enum grpc_system grpc_system_of(enum grpc_kind kind)
+enum rpc_system grpc_system_of(enum grpc_kind kind)
 {
 	switch (kind) {
 	case GRPC_NONE:
-		return GRPC_SYSTEM_NONE;
+		return RPC_NONE;
 	case GRPC_CONNECT_UNARY:
 	case GRPC_CONNECT_STREAM:
-		return GRPC_SYSTEM_CONNECT;
+		return RPC_CONNECT;
 	default:
-		return GRPC_SYSTEM_GRPC;
+		return RPC_GRPC;
 	}
 }
 
@@ -92,12 +92,12 @@ int grpc_code_of_number(struct slice value)
 			return -EINVAL;
 		code = code * 10 + value.data[i] - '0';
 	}
-	return code < GRPC_CODES ? code : -EINVAL;
+	return code < (int)RPC_CODES ? code : -EINVAL;
 }
 
 int grpc_code_of_name(struct slice name)
 {
-	static const char *const names[GRPC_CODES] = {
+	static const char *const names[RPC_CODES] = {
 		[1] = "canceled",
 		[2] = "unknown",
 		[3] = "invalid_argument",
@@ -116,7 +116,7 @@ int grpc_code_of_name(struct slice name)
 		[16] = "unauthenticated",
 	};
 
-	for (int i = 1; i < GRPC_CODES; i++)
+	for (int i = 1; i < (int)RPC_CODES; i++)
 		if (strlen(names[i]) == name.len &&
 		    !memcmp(names[i], name.data, name.len))
 			return i;

@@ -26,20 +26,11 @@ enum grpc_kind {
 	GRPC_CONNECT_STREAM, /* status in the body's last message, in JSON */
 };
 
-/* What speaks: the wire's number, struct batch_series. */
-enum grpc_system {
-	GRPC_SYSTEM_NONE = 0,
-	GRPC_SYSTEM_GRPC = 1,
-	GRPC_SYSTEM_CONNECT = 2,
-};
-
-#define GRPC_CODES 17 /* from OK, 0, to UNAUTHENTICATED, 16 */
-
 /* By content-type; never GRPC_CONNECT_UNARY, which has none of its own. */
 enum grpc_kind grpc_kind_of(struct slice content_type);
 /* The target of a Connect call made by GET says so: "connect=v1". */
 bool grpc_is_connect_get(struct slice target);
-enum grpc_system grpc_system_of(enum grpc_kind kind);
+enum rpc_system grpc_system_of(enum grpc_kind kind);
 
 /*
  * The method that a target names: "/pkg.Service/Method?x" is

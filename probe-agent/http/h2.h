@@ -35,7 +35,7 @@ struct h2_exchange {
 	uint32_t stream;
 	enum outcome outcome;
 	uint16_t status; /* 0: none received, or not known */
-	enum grpc_system rpc;
+	enum rpc_system rpc;
 	uint8_t rpc_status; /* code + 1; 0: not known */
 	bool target_cut;
 	/* Empty: not known, or there was none. */

@@ -16,6 +16,11 @@ struct h2_conn {
 static_assert(sizeof(struct h2_conn) <= HTTP_PROTO_CONN_BYTES,
 	      "what an idle connection costs");
 
+static_assert((int)CONN_TUNNEL_CONNECT == H2_TUNNEL_CONNECT &&
+		      (int)CONN_TUNNEL_WEBSOCKET == H2_TUNNEL_WEBSOCKET &&
+		      (int)CONN_TUNNEL_OTHER == H2_TUNNEL_OTHER,
+	      "the same protocols");
+
 #define HTTP_VERSION_2 20
 
 /* c is the first member of a slot that is large enough. */
@@ -64,11 +69,27 @@ static void on_exchange(void *owner, const struct h2_exchange *from)
 	conn_report(hc->engine, &x);
 }
 
+static void on_tunnel(void *owner, const struct h2_tunnel *t)
+{
+	struct h2_conn *hc = owner;
+
+	conn_count_tunnel(
+		hc->engine,
+		&(struct conn_tunnel){
+			.protocol = (enum conn_tunnel_protocol)t->protocol,
+			.start_ns = t->start_ns,
+			.end_ns = t->end_ns,
+			.request_bytes = t->request_bytes,
+			.response_bytes = t->response_bytes,
+		});
+}
+
 /* --- shared state --- */
 
 static int open_env(struct conn_engine *e, void **shared)
 {
-	const struct h2_options opt = { .exchange = on_exchange };
+	const struct h2_options opt = { .exchange = on_exchange,
+					.tunnel = on_tunnel };
 	struct h2_env *env;
 	int err;
 

@@ -436,6 +436,38 @@ const char *route_template(struct route_table *t, const char *service,
 	return route;
 }
 
+/* Can these be the names of a service and a method? */
+static bool is_method(const char *target, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		char c = target[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		      (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+		      c == '-' || c == '/'))
+			return false;
+	}
+	return len && *target == '/' && len <= LIMIT_STRING_BYTES;
+}
+
+const char *route_method(struct route_table *t, const char *service,
+			 const char *target, size_t len)
+{
+	struct service *s = service_of(t, service);
+	char text[LIMIT_STRING_BYTES + 1];
+	const char *route;
+	bool added;
+
+	if (!s || !is_method(target, len))
+		return route_template(t, service, target, len);
+	memcpy(text, target, len);
+	text[len] = '\0';
+	route = names_intern(&s->routes, text, t->cap, &added);
+	t->n_routes += added;
+	t->overflowed += !route;
+	return route ? route : overflow;
+}
+
 void route_stats(const struct route_table *t, struct route_stats *out)
 {
 	out->overflowed = t->overflowed;

@@ -56,6 +56,13 @@ void route_free(struct route_table *t); /* NULL is fine */
 const char *route_template(struct route_table *t, const char *service,
 			   const char *target, size_t len);
 
+/*
+ * The same for a target that names a method, "/pkg.Service/Method": nothing in
+ * it is replaced, unless it has characters that no name has.
+ */
+const char *route_method(struct route_table *t, const char *service,
+			 const char *target, size_t len);
+
 struct route_stats {
 	uint64_t overflowed; /* requests whose route became ROUTE_OVERFLOW */
 	uint64_t routes; /* distinct ones held now, over all services */

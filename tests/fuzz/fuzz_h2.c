@@ -48,8 +48,8 @@ static void on_exchange(void *owner, const struct h2_exchange *x)
 	assert(x->stream > 0 && x->stream <= INT32_MAX);
 	assert(x->outcome <= OUTCOME_TIMEOUT);
 	assert(x->status == 0 || (x->status >= 100 && x->status <= 599));
-	assert(x->rpc <= GRPC_SYSTEM_CONNECT);
-	assert(x->rpc_status <= GRPC_CODES && (x->rpc || !x->rpc_status));
+	assert(x->rpc <= RPC_CONNECT);
+	assert(x->rpc_status <= RPC_CODES && (x->rpc || !x->rpc_status));
 	assert(x->end_ns >= x->start_ns);
 	put(r, &x->stream, sizeof(x->stream));
 	put(r, &x->outcome, sizeof(x->outcome));

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aggregator/views/views.h"
 #include "proto/batch.h"
 #include "proto/buckets.h"
 
@@ -22,6 +23,7 @@ struct truth_event {
 	char service[32], namespace_[16], instance[16], method[16], route[32],
 		scheme[8], address[16];
 	uint32_t role, status, outcome, version, port;
+	uint32_t rpc, rpc_status, stream;
 	int64_t end_us;
 	uint64_t duration_us, request_bytes, response_bytes;
 };
@@ -100,6 +102,16 @@ static inline void traffic_event(struct traffic *t, int64_t now_us,
 	if (e->status == 0)
 		e->outcome = 1 + traffic_random(t) % 4;
 	e->version = traffic_random(t) % 5 ? 11 : 10;
+	if (traffic_random(t) % 3 == 0) {
+		e->version = 20;
+		e->stream = 1 + 2 * (traffic_random(t) % 5000);
+	}
+	if (e->stream && traffic_random(t) % 2) {
+		e->rpc = 1 + traffic_random(t) % 2;
+		e->rpc_status = traffic_random(t) % 18;
+		snprintf(e->route, sizeof(e->route), "/pkg.Svc/M%u",
+			 (unsigned)(traffic_random(t) % t->routes));
+	}
 	e->duration_us =
 		traffic_random(t) % 8 == 0
 			? traffic_random(t) % 3
@@ -131,11 +143,11 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 				 uint64_t *captured, void **data, size_t *len)
 {
 	struct strings s = { 0 };
-	uint32_t *u32 = calloc(17 * n + 17, sizeof(*u32));
+	uint32_t *u32 = calloc(20 * n + 20, sizeof(*u32));
 	uint8_t *ends = calloc(2 * n + 2, 18);
 	uint64_t *u64 = calloc(5 * n + 5, sizeof(*u64));
 	int64_t *delta = calloc(n + 1, sizeof(*delta));
-	uint32_t *col[17];
+	uint32_t *col[20];
 	struct batch b = { .agent = agent,
 			   .epoch = epoch,
 			   .sequence = sequence,
@@ -144,7 +156,7 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 	int err;
 
 	assert(u32 && u64 && delta && ends);
-	for (size_t i = 0; i < 17; i++)
+	for (size_t i = 0; i < 20; i++)
 		col[i] = u32 + i * n;
 	s.string = calloc(1, sizeof(*s.string));
 	s.string[0] = (struct batch_string){ .data = strdup(""), .len = 0 };
@@ -168,6 +180,8 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 		col[13][i] = strings_add(&s, e.address);
 		col[14][i] = e.port;
 		col[15][i] = (uint32_t)i; /* series */
+		col[17][i] = e.rpc;
+		col[18][i] = e.rpc_status;
 		start = e.end_us - (int64_t)e.duration_us;
 		delta[i] = start - before;
 		before = start;
@@ -181,6 +195,8 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 			strcpy(e.method, "_OTHER");
 		/* A few connections, so that some sides find each other. */
 		col[16][i] = traffic_random(t) % 3 ? (uint32_t)i + 1 : 0;
+		/* Each is the first of its connection in the batch. */
+		col[19][i] = 2 * e.stream;
 		traffic_ends(t, e.role, ends + 18 * i, ends + 18 * (n + i));
 		truth_add(truth, &e);
 	}
@@ -203,7 +219,9 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 					  .version = col[11],
 					  .scheme = col[12],
 					  .address = col[13],
-					  .port = col[14] };
+					  .port = col[14],
+					  .rpc = col[17],
+					  .rpc_status = col[18] };
 	b.events = (struct batch_events){ .n = n,
 					  .series = col[15],
 					  .start_delta_us = delta,
@@ -212,6 +230,7 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 					  .request_bytes = u64 + 2 * n,
 					  .response_bytes = u64 + 3 * n,
 					  .connection = col[16],
+					  .stream = col[19],
 					  .n_connections = n,
 					  .connection_local = ends,
 					  .connection_remote = ends + 18 * n };
@@ -233,14 +252,54 @@ static inline void traffic_batch(struct traffic *t, const char *agent,
 
 /* --- what is expected --- */
 
+static const char *const truth_codes[17] = {
+	"OK",
+	"CANCELLED",
+	"UNKNOWN",
+	"INVALID_ARGUMENT",
+	"DEADLINE_EXCEEDED",
+	"NOT_FOUND",
+	"ALREADY_EXISTS",
+	"PERMISSION_DENIED",
+	"RESOURCE_EXHAUSTED",
+	"FAILED_PRECONDITION",
+	"ABORTED",
+	"OUT_OF_RANGE",
+	"UNIMPLEMENTED",
+	"INTERNAL",
+	"UNAVAILABLE",
+	"DATA_LOSS",
+	"UNAUTHENTICATED",
+};
+
+/* Whether a view of plain requests, or of calls, counts the event. */
+static inline bool truth_in_view(const struct view *v,
+				 const struct truth_event *e)
+{
+	return (v->roles >> e->role & 1) &&
+	       (v->calls == VIEW_CALLS_TOO ||
+		(v->calls == VIEW_CALLS_ONLY) == (e->rpc != 0));
+}
+
 static inline void truth_error(const struct truth_event *e, char out[24])
 {
 	static const char *const outcome[] = { "", "aborted",
 					       "connection_reset", "timeout",
 					       "malformed_response" };
 
+	static const char *const server_codes[17] = {
+		[2] = "UNKNOWN",	[4] = "DEADLINE_EXCEEDED",
+		[12] = "UNIMPLEMENTED", [13] = "INTERNAL",
+		[14] = "UNAVAILABLE",	[15] = "DATA_LOSS",
+	};
+	uint32_t code = e->rpc_status ? e->rpc_status - 1 : 0;
+
 	out[0] = 0;
-	if (e->outcome)
+	if (code && e->role == 2)
+		strcpy(out, truth_codes[code]);
+	else if (server_codes[code])
+		strcpy(out, server_codes[code]);
+	else if (e->outcome)
 		strcpy(out, outcome[e->outcome]);
 	else if (e->status >= (e->role == 2 ? 400u : 500u))
 		snprintf(out, 24, "%u", e->status);

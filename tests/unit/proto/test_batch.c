@@ -57,7 +57,8 @@ static const struct batch full = {
 	.series = { 3, U32(0, 1, 0), U32(1, 2, 1), U32(6, 6, 6),
 		    U32(7, 9, 0), U32(200, 0, 503), U32(0, 2, 0),
 		    U32(11, 10, 11), U32(8, 8, 8), U32(0, 10, 0),
-		    U32(0, 65535, 80), U32(0, 1, 0) },
+		    U32(0, 65535, 80), U32(0, 1, 0), U32(1, 0, LIMIT_RPC),
+		    U32(1, 0, LIMIT_RPC_STATUS) },
 	.events = {
 		.n = 5,
 		.series = U32(0, 1, 2, 0, 1),
@@ -73,6 +74,7 @@ static const struct batch full = {
 		.connection = U32(0, 1, 2, 1, 0),
 		.connection_local = full_local,
 		.connection_remote = full_remote,
+		.stream = U32(0, 2, UINT32_MAX, 127, 128),
 	},
 	.rollups = {
 		.n = 2,
@@ -108,6 +110,8 @@ static struct batch full_batch(void)
 		b.losses.dropped[i] = i + 3;
 	for (uint64_t i = 0; i < AGENT_COUNTERS; i++)
 		b.losses.counters[i] = i * i;
+	for (uint64_t i = 0; i < AGENT_GAUGES; i++)
+		b.losses.gauges[i] = 70 + i;
 	return b;
 }
 
@@ -143,6 +147,12 @@ static void assert_tables_equal(const struct batch *a, const struct batch *b)
 	assert_int_equal(!a->series.untimed, !b->series.untimed);
 	if (a->series.untimed)
 		SAME(series, untimed, n);
+	assert_int_equal(!a->series.rpc, !b->series.rpc);
+	if (a->series.rpc)
+		SAME(series, rpc, n);
+	assert_int_equal(!a->series.rpc_status, !b->series.rpc_status);
+	if (a->series.rpc_status)
+		SAME(series, rpc_status, n);
 }
 
 static void assert_events_equal(const struct batch *a, const struct batch *b)
@@ -163,6 +173,9 @@ static void assert_events_equal(const struct batch *a, const struct batch *b)
 	assert_true((!a->events.connection) == (!b->events.connection));
 	if (a->events.connection)
 		SAME(events, connection, n);
+	assert_int_equal(!a->events.stream, !b->events.stream);
+	if (a->events.stream)
+		SAME(events, stream, n);
 	SAME(events, connection_local, a->events.n_connections * 18);
 	SAME(events, connection_remote, a->events.n_connections * 18);
 }
@@ -445,6 +458,8 @@ static void many_probes(Redtap__Batch *m)
 	X(SE->n_address--, UNEQUAL("series"))                                  \
 	X(SE->n_port--, UNEQUAL("series"))                                     \
 	X(SE->n_untimed--, UNEQUAL("series"))                                  \
+	X(SE->n_rpc--, UNEQUAL("series"))                                      \
+	X(SE->n_rpc_status--, UNEQUAL("series"))                               \
 	X(SE->resource[2] = 2, "series: index outside resources")              \
 	X(SE->method[0] = 11, STRINGS_INDEX("series"))                         \
 	X(SE->route[1] = 11, STRINGS_INDEX("series"))                          \
@@ -457,6 +472,9 @@ static void many_probes(Redtap__Batch *m)
 	X(SE->version[1] = 256, "series: version over LIMIT_HTTP_VERSION")     \
 	X(SE->port[1] = 65536, "series: port over 65535")                      \
 	X(SE->untimed[0] = 2, "series: untimed is neither 0 nor 1")            \
+	X(SE->rpc[1] = LIMIT_RPC + 1, "series: rpc over LIMIT_RPC")            \
+	X(SE->rpc_status[1] = LIMIT_RPC_STATUS + 1,                            \
+	  "series: rpc_status over LIMIT_RPC_STATUS")                          \
 	X(many_events(m), "events: more than LIMIT_EVENTS")                    \
 	X(EV->n_series--, UNEQUAL("events"))                                   \
 	X(EV->n_start_delta_us--, UNEQUAL("events"))                           \
@@ -465,6 +483,7 @@ static void many_probes(Redtap__Batch *m)
 	X(EV->n_request_bytes--, UNEQUAL("events"))                            \
 	X(EV->n_response_bytes--, UNEQUAL("events"))                           \
 	X(EV->n_connection--, UNEQUAL("events"))                               \
+	X(EV->n_stream--, UNEQUAL("events"))                                   \
 	X(EV->series[4] = 3, "events: index outside series")                   \
 	X(EV->start_delta_us[0] = -m->base_us - 1,                             \
 	  "events: start outside LIMIT_TIME_US")                               \

@@ -133,6 +133,45 @@ static void keeps_one_service_and_nothing_of_others(void **state)
 	free(data);
 }
 
+static void streams_stay_those_of_their_connections(void **state)
+{
+	/* Of the connections 4, 2, none, 2, 1, 4. */
+	static const uint32_t streams[] = { 7, 9, 0, 3, 1000001, 5 };
+	static const uint32_t kept[] = { 7, 0, 1000001, 5 };
+	static const uint32_t rpc[] = { 1, 2, 1 }, code[] = { 1, 0, 15 };
+	uint32_t column[6], last[5] = { 0 }, again[5] = { 0 };
+	struct batch_losses losses = { .captured = 4, .packed = 4 };
+	struct batch in = make(), out;
+	struct batch_arena *arena;
+	uint64_t n;
+	void *data;
+	size_t len;
+
+	(void)state;
+	for (size_t i = 0; i < 6; i++)
+		column[i] = batch_stream_put(&last[connection[i]], streams[i]);
+	in.events.stream = column;
+	in.series.rpc = rpc;
+	in.series.rpc_status = code;
+	assert_int_equal(
+		batch_keep_service(&in, "shop", &losses, &data, &len, &n), 0);
+	assert_int_equal(batch_arena_new(&arena), 0);
+	assert_int_equal(batch_decode(arena, data, len, &out, NULL), 0);
+	assert_int_equal(out.events.n, 4);
+	assert_non_null(out.events.stream);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(
+			batch_stream_get(&again[out.events.connection[i]],
+					 out.events.stream[i]),
+			kept[i]);
+	assert_int_equal(batch_series_rpc(&out.series, 0), 1);
+	assert_int_equal(batch_series_rpc_status(&out.series, 0), 1);
+	assert_int_equal(batch_series_rpc(&out.series, 1), 1);
+	assert_int_equal(batch_series_rpc_status(&out.series, 1), 15);
+	batch_arena_free(arena);
+	free(data);
+}
+
 static void takes_a_name_with_and_without_namespace(void **state)
 {
 	struct batch in = make();
@@ -150,6 +189,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_one_service_and_nothing_of_others),
+		cmocka_unit_test(streams_stay_those_of_their_connections),
 		cmocka_unit_test(takes_a_name_with_and_without_namespace),
 	};
 

@@ -184,7 +184,18 @@ static bool label_matches(enum view_key key, const char *have,
 	case LABEL_SCHEME:
 		return same(have, e->scheme);
 	case LABEL_VERSION:
-		return same(have, e->version == 10 ? "1.0" : "1.1");
+		return same(have, e->version == 10   ? "1.0"
+				  : e->version == 11 ? "1.1"
+						     : "2");
+	case LABEL_RPC_SYSTEM:
+		return same(have, e->rpc == 0	? ""
+				  : e->rpc == 1 ? "grpc"
+						: "connectrpc");
+	case LABEL_RPC_METHOD:
+		return same(have, e->rpc ? e->route + 1 : "");
+	case LABEL_RPC_STATUS:
+		return same(have, e->rpc_status ? truth_codes[e->rpc_status - 1]
+						: "");
 	case LABEL_ADDRESS:
 		return same(have, e->address);
 	case LABEL_PORT:
@@ -202,7 +213,7 @@ static bool in_view(const struct view *v, const struct truth_event *e)
 	char error[24];
 
 	truth_error(e, error);
-	return (v->roles >> e->role & 1) && (!v->errors_only || *error);
+	return truth_in_view(v, e) && (!v->errors_only || *error);
 }
 
 static bool in_series(const struct view *v, const struct snapshot_labels *l,
@@ -372,7 +383,9 @@ static bool in_window(const struct truth_event *e, const struct store_window *w)
 	       label_matches(LABEL_METHOD, w->method, e) &&
 	       label_matches(LABEL_ROUTE, w->route, e) &&
 	       label_matches(LABEL_STATUS, w->status, e) &&
-	       label_matches(LABEL_ERROR, w->error, e);
+	       label_matches(LABEL_ERROR, w->error, e) &&
+	       label_matches(LABEL_RPC_SYSTEM, w->rpc, e) &&
+	       label_matches(LABEL_RPC_STATUS, w->rpc_status, e);
 }
 
 static void check_window(const struct truth *truth, const struct seen_window *s)

@@ -396,7 +396,7 @@ static void beyond_the_budget_totals_stay_exact(void **state)
 			char error[24];
 
 			truth_error(&all.event[k], error);
-			if (!(small[v].roles >> all.event[k].role & 1) ||
+			if (!truth_in_view(&small[v], &all.event[k]) ||
 			    (small[v].errors_only && !*error))
 				continue;
 			want++;

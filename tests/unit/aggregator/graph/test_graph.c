@@ -27,6 +27,7 @@ struct seen {
 	const char *service;
 	unsigned status, bytes;
 	bool loopback;
+	unsigned stream;
 };
 
 struct bench {
@@ -75,7 +76,7 @@ static void feed(struct bench *t, const char *node, const struct seen *e,
 		 size_t n)
 {
 	static struct batch_string string[MAX + 8];
-	static uint32_t col[12][MAX];
+	static uint32_t col[13][MAX];
 	static uint64_t u64[4][MAX];
 	static int64_t delta[MAX];
 	static uint8_t local[MAX][18], remote[MAX][18];
@@ -114,6 +115,8 @@ static void feed(struct bench *t, const char *node, const struct seen *e,
 		col[6][i] = client ? 3 : 0;
 		col[7][i] = (uint32_t)i + 1;
 		col[8][i] = 11;
+		/* Each event has a row of its own for its connection. */
+		col[9][i] = 2 * e[i].stream;
 		delta[i] = e[i].start_us - before;
 		before = e[i].start_us;
 		u64[0][i] = (uint64_t)e[i].duration_us;
@@ -127,9 +130,19 @@ static void feed(struct bench *t, const char *node, const struct seen *e,
 	for (unsigned c = 0; c < RESOURCE_N; c++)
 		b.resources.column[c] = none;
 	b.resources.service = col[0];
-	b.series = (struct batch_series){ n,	  col[1], col[2], col[3],
-					  none,	  col[5], none,	  col[8],
-					  col[4], col[6], none,	  NULL };
+	b.series = (struct batch_series){
+		.n = n,
+		.resource = col[1],
+		.role = col[2],
+		.method = col[3],
+		.route = none,
+		.status = col[5],
+		.outcome = none,
+		.version = col[8],
+		.scheme = col[4],
+		.address = col[6],
+		.port = none,
+	};
 	b.events = (struct batch_events){
 		.n = n,
 		.series = col[1],
@@ -142,6 +155,7 @@ static void feed(struct bench *t, const char *node, const struct seen *e,
 		.connection = col[7],
 		.connection_local = local[0],
 		.connection_remote = remote[0],
+		.stream = col[9],
 	};
 	assert_int_equal(batch_encode(&b, &data, &len), 0);
 	assert_int_equal(batch_decode(t->arena, data, len, &decoded, NULL), 0);
@@ -155,8 +169,8 @@ static void feed(struct bench *t, const char *node, const struct seen *e,
 static void pass(struct bench *t, int64_t us)
 {
 	const struct seen e[] = {
-		{ 1, 9999, us, 0, "clock", 0, 0, false },
-		{ 2, 9999, us, 0, "clock", 0, 0, false },
+		{ 1, 9999, us, 0, "clock", 0, 0, false, 0 },
+		{ 2, 9999, us, 0, "clock", 0, 0, false, 0 },
 	};
 
 	feed(t, "clock", e, 2);
@@ -224,13 +238,13 @@ static void both_sides_make_one_edge(void **state)
 {
 	struct bench *t = *state;
 	const struct seen e[] = {
-		{ 1, 1, 2 * MS, 5 * MS, "cart", 0, 9, false },
-		{ 2, 1, 1 * MS, 9 * MS, "web", 0, 9, false },
-		{ 1, 2, 2 * MS, 5 * MS, "cart", 503, 9, false },
-		{ 2, 2, 1 * MS, 8 * MS, "web", 503, 9, false },
+		{ 1, 1, 2 * MS, 5 * MS, "cart", 0, 9, false, 0 },
+		{ 2, 1, 1 * MS, 9 * MS, "web", 0, 9, false, 0 },
+		{ 1, 2, 2 * MS, 5 * MS, "cart", 503, 9, false, 0 },
+		{ 2, 2, 1 * MS, 8 * MS, "web", 503, 9, false, 0 },
 		/* Once more: the pair goes both ways. */
-		{ 1, 3, 2 * MS, 3 * MS, "web", 0, 9, false },
-		{ 2, 3, 1 * MS, 5 * MS, "cart", 404, 9, false },
+		{ 1, 3, 2 * MS, 3 * MS, "web", 0, 9, false, 0 },
+		{ 2, 3, 1 * MS, 5 * MS, "cart", 404, 9, false, 0 },
 	};
 
 	feed(t, "n", e, 6);
@@ -249,8 +263,8 @@ static void both_sides_make_one_edge(void **state)
 static void either_side_may_come_first_and_seconds_apart(void **state)
 {
 	struct bench *t = *state;
-	const struct seen server = { 1, 1, 2 * MS, 5 * MS, "cart", 0, 0, 0 };
-	const struct seen client = { 2, 1, 1 * MS, 9 * MS, "web", 0, 0, 0 };
+	const struct seen server = { 1, 1, 2 * MS, 5 * MS, "cart", 0, 0, 0, 0 };
+	const struct seen client = { 2, 1, 1 * MS, 9 * MS, "web", 0, 0, 0, 0 };
 	struct seen late = client;
 
 	feed(t, "a", &server, 1);
@@ -267,16 +281,67 @@ static void either_side_may_come_first_and_seconds_apart(void **state)
 	assert_int_equal(stats(t).expired, 0);
 }
 
+/*
+ * A hundred streams at once, all alike but for how long they take; the sides
+ * come in different orders, and the clocks are 3 s apart.
+ */
+static void streams_tell_which_sides_belong_together(void **state)
+{
+	struct bench *t = *state;
+	uint64_t network = 0;
+	struct seen e[100];
+
+	for (unsigned i = 0; i < 100; i++)
+		e[i] = (struct seen){ 1, 7, 3 * S, 50 * MS + i * i, "cart",
+				      0, 0, false, 1 + 2 * i };
+	feed(t, "a", e, 100);
+	assert_int_equal(stats(t).waiting, 100);
+	for (unsigned i = 0; i < 100; i++) {
+		unsigned k = i * 37 % 100;
+
+		e[i] = (struct seen){ 2, 7, 0,	   90 * MS + k * k, "web",
+				      0, 0, false, 1 + 2 * k };
+	}
+	feed(t, "b", e, 100);
+	for (unsigned i = 0; i < 100; i++)
+		network += 40 * MS;
+	expect(t, REQUESTS, "web", "cart", false, 100, 100);
+	expect(t, NETWORK, "web", "cart", false, 100, network);
+	assert_int_equal(stats(t).joined, 100);
+	assert_int_equal(stats(t).waiting, 0);
+}
+
+static void a_stream_is_not_joined_with_another(void **state)
+{
+	struct bench *t = *state;
+	const struct seen e[] = {
+		{ 1, 7, 2 * MS, 5 * MS, "cart", 0, 0, false, 1 },
+		{ 2, 7, 1 * MS, 9 * MS, "web", 0, 0, false, 3 },
+		/* Nor with what has no stream, or another connection's. */
+		{ 2, 7, 1 * MS, 9 * MS, "web", 0, 0, false, 0 },
+		{ 2, 8, 1 * MS, 9 * MS, "web", 0, 0, false, 1 },
+		/* Nor with one that had its number long before. */
+		{ 2, 7, 60 * S, 9 * MS, "web", 0, 0, false, 1 },
+	};
+
+	feed(t, "n", e, 5);
+	pass(t, 90 * S);
+	assert_int_equal(stats(t).joined, 1); /* the clock's */
+	expect(t, REQUESTS, "web", "api.example", true, 4, 4);
+	expect(t, REQUESTS, "user", "cart", true, 1, 1);
+}
+
 /* Twenty ms each, one after the other; times tell which is which. */
 static struct seen on_one_connection(unsigned role, unsigned i, int64_t skew)
 {
 	int64_t at = (int64_t)i * 20 * MS;
 
 	if (role == 2)
-		return (struct seen){ 2, 5, at, 15 * MS + i, "web", 0, 0, 0 };
-	return (struct seen){
-		1, 5, at + 2 * MS + skew, 7 * MS, "cart", 0, 0, 0
-	};
+		return (struct seen){
+			2, 5, at, 15 * MS + i, "web", 0, 0, 0, 0
+		};
+	return (struct seen){ 1, 5, at + 2 * MS + skew, 7 * MS, "cart", 0, 0,
+			      0, 0 };
 }
 
 /*
@@ -376,10 +441,12 @@ static void what_both_saw_alike_tells_requests_apart(void **state)
 	struct bench *t = *state;
 	/* Clocks are so far off that time says the opposite. */
 	const struct seen e[] = {
-		{ 2, 1, 0, 10 * MS, "web", 0, 100, false },
-		{ 2, 1, 20 * MS, 30 * MS, "web", 0, 200, false },
+		{ 2, 1, 0, 10 * MS, "web", 0, 100, false, 0 },
+		{ 2, 1, 20 * MS, 30 * MS, "web", 0, 200, false, 0 },
 	};
-	const struct seen s = { 1, 1, 2 * MS, 5 * MS, "cart", 0, 200, false };
+	const struct seen s = {
+		1, 1, 2 * MS, 5 * MS, "cart", 0, 200, false, 0
+	};
 
 	feed(t, "a", e, 2);
 	feed(t, "b", &s, 1);
@@ -389,8 +456,8 @@ static void what_both_saw_alike_tells_requests_apart(void **state)
 static void a_side_stays_alone_by_event_time(void **state)
 {
 	struct bench *t = *state;
-	const struct seen s = { 1, 1, 0, 5 * MS, "cart", 500, 0, false };
-	const struct seen c = { 2, 2, 0, 6 * MS, "web", 0, 0, false };
+	const struct seen s = { 1, 1, 0, 5 * MS, "cart", 500, 0, false, 0 };
+	const struct seen c = { 2, 2, 0, 6 * MS, "web", 0, 0, false, 0 };
 
 	feed(t, "n", &s, 1);
 	feed(t, "n", &c, 1);
@@ -417,13 +484,13 @@ static void the_oldest_makes_room(void **state)
 	t->o.max_waiting = 10;
 	assert_int_equal(fold_new(&t->fold, &t->o), 0);
 	for (unsigned i = 0; i < 17; i++)
-		e[i] = (struct seen){ 1, i, i, 5, "cart", 0, 0, false };
+		e[i] = (struct seen){ 1, i, i, 5, "cart", 0, 0, false, 0 };
 	feed(t, "n", e, 17);
 	assert_int_equal(stats(t).waiting, 10);
 	assert_int_equal(stats(t).evicted, 7);
 	expect(t, REQUESTS, "user", "cart", true, 7, 7);
 	/* Those that are left still find their other side. */
-	e[0] = (struct seen){ 2, 7, 0, 20, "web", 0, 0, false };
+	e[0] = (struct seen){ 2, 7, 0, 20, "web", 0, 0, false, 0 };
 	feed(t, "n", e, 1);
 	expect(t, REQUESTS, "web", "cart", false, 1, 1);
 }
@@ -431,9 +498,9 @@ static void the_oldest_makes_room(void **state)
 static void loopback_is_a_nodes_own(void **state)
 {
 	struct bench *t = *state;
-	const struct seen s = { 1, 1, 2, 5, "cart", 0, 0, true };
-	const struct seen c = { 2, 1, 0, 9, "web", 0, 0, true };
-	const struct seen other = { 2, 1, 0, 9, "elsewhere", 0, 0, true };
+	const struct seen s = { 1, 1, 2, 5, "cart", 0, 0, true, 0 };
+	const struct seen c = { 2, 1, 0, 9, "web", 0, 0, true, 0 };
+	const struct seen other = { 2, 1, 0, 9, "elsewhere", 0, 0, true, 0 };
 
 	feed(t, "a", &s, 1);
 	feed(t, "b", &other, 1);
@@ -447,8 +514,8 @@ static void a_server_that_took_longer_counts_as_no_network(void **state)
 {
 	struct bench *t = *state;
 	const struct seen e[] = {
-		{ 1, 1, 1, 50, "cart", 0, 0, false },
-		{ 2, 1, 0, 40, "web", 0, 0, false },
+		{ 1, 1, 1, 50, "cart", 0, 0, false, 0 },
+		{ 2, 1, 0, 40, "web", 0, 0, false, 0 },
 	};
 
 	feed(t, "n", e, 2);
@@ -482,6 +549,7 @@ static void some_batch(struct bench *t, uint64_t seed)
 			.status = rnd(&seed) % 5 ? 200 : 500,
 			.bytes = rnd(&seed) % 3,
 			.loopback = rnd(&seed) % 2,
+			.stream = rnd(&seed) % 4,
 		};
 	feed(t, seed % 2 ? "x" : "y", e, 97);
 }
@@ -557,6 +625,8 @@ int main(void)
 		TEST(a_lost_side_does_not_shift_the_others),
 		TEST(clocks_may_differ),
 		TEST(what_both_saw_alike_tells_requests_apart),
+		TEST(streams_tell_which_sides_belong_together),
+		TEST(a_stream_is_not_joined_with_another),
 		TEST(a_side_stays_alone_by_event_time),
 		TEST(the_oldest_makes_room),
 		TEST(loopback_is_a_nodes_own),

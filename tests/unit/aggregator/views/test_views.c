@@ -110,8 +110,10 @@ static const struct views *views_of(struct fixture *f, const char *text)
 	assert_int_equal(load(f, text), 0);
 	view_set_free(f->set);
 	f->set = NULL;
-	assert_int_equal(view_set_new(&f->set, f->config->views,
-				      f->config->n_views, why, sizeof(why)),
+	assert_int_equal(view_set_new(&f->set,
+				      (enum view_compat)f->config->compat,
+				      f->config->views, f->config->n_views, why,
+				      sizeof(why)),
 			 0);
 	return view_set_views(f->set);
 }
@@ -304,6 +306,56 @@ static void filters_count_what_they_say(void **state)
 	free(text);
 }
 
+static uint64_t count_in(struct fixture *f, const struct views *views,
+			 const char *name)
+{
+	char *text = shown(f->dir[0], views, true), *at = text;
+	size_t n = strlen(name);
+	uint64_t sum = 0;
+
+	for (; at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL)
+		if (!strncmp(at, name, n) && at[n] == '{')
+			sum += strtoull(strstr(at, "} ") + 2, NULL, 10);
+	free(text);
+	return sum;
+}
+
+/* Plain requests and calls, apart or together, as a configuration wants. */
+static void calls_count_where_they_are_wanted(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t calls = 0, plain = 0;
+	const struct views *v;
+
+	fill(f, f->dir[0]);
+	for (size_t i = 0; i < f->truth.n; i++) {
+		if (f->truth.event[i].role != 1)
+			continue;
+		calls += f->truth.event[i].rpc != 0;
+		plain += f->truth.event[i].rpc == 0;
+	}
+	v = views_of(f, "{}");
+	assert_int_equal(
+		count_in(f, v, "http_server_request_duration_seconds_count"),
+		plain);
+	assert_int_equal(
+		count_in(f, v, "rpc_server_call_duration_seconds_count"),
+		calls);
+	assert_int_equal(count_in(f, v, "rpc_server_duration_seconds_count"),
+			 0);
+	v = views_of(f, "compat: beyla\nviews:\n"
+			"  - name: http_server_request_duration_seconds\n"
+			"    filter: {calls: any}\n"
+			"  - name: mine\n"
+			"    filter: {calls: only, role: [server]}\n");
+	assert_int_equal(
+		count_in(f, v, "http_server_request_duration_seconds_count"),
+		plain + calls);
+	assert_int_equal(count_in(f, v, "mine_total"), calls);
+	assert_int_equal(count_in(f, v, "rpc_server_duration_seconds_count"),
+			 calls);
+}
+
 static void what_makes_no_sense_is_refused(void **state)
 {
 	static const char *const wrong[] = {
@@ -331,6 +383,8 @@ static void what_makes_no_sense_is_refused(void **state)
 		"views: [{name: a, max_series: 99999999}]",
 		"views: [{name: a, filter: {role: [proxy]}}]",
 		"views: [{name: a, filter: {host: [x]}}]",
+		"views: [{name: a, filter: {calls: some}}]",
+		"compat: pixie",
 		"views: [{name: redtap_agent_up}]",
 		"views: [{name: target}]", /* target_info */
 		"log: {level: loud}",
@@ -356,7 +410,7 @@ static void labels_have_the_names_that_are_exposed(void **state)
 			 edges ? "edge_requests" : "requests",
 			 label_key_name((enum view_key)k));
 		assert_int_equal(
-			views_of(f, text)->view[edges ? 11 : 6].labels[0], k);
+			views_of(f, text)->view[edges ? 13 : 8].labels[0], k);
 	}
 }
 
@@ -426,6 +480,7 @@ int main(void)
 		TEST(a_rebuild_of_all_equals_a_fresh_fold),
 		TEST(other_views_keep_what_the_log_no_longer_has),
 		TEST(filters_count_what_they_say),
+		TEST(calls_count_where_they_are_wanted),
 		TEST(what_makes_no_sense_is_refused),
 		TEST(labels_have_the_names_that_are_exposed),
 		TEST(a_reload_tells_what_needs_a_restart),

@@ -251,6 +251,88 @@ static void a_duration_that_is_not_known_is_said_and_zero(void **state)
 	assert_null(b.series.untimed);
 }
 
+/* Three connections in turns; streams end in any order. */
+static void calls_and_their_streams_come_out_as_they_went_in(void **state)
+{
+	static const uint8_t a[16] = { 10, 0, 0, 1 }, b[16] = { 10, 0, 0, 2 };
+	struct packer_event e = plain_event();
+	uint32_t last[4] = { 0 }, streams[300];
+	uint64_t x = 4711;
+	struct batch out;
+
+	(void)state;
+	e.local = (struct packer_end){ a, 80 };
+	for (uint32_t i = 0; i < 300; i++) {
+		e.resource = i % 2;
+		e.remote = (struct packer_end){ b, (uint16_t)(1 + i % 3) };
+		e.stream = streams[i] =
+			i % 7 ? (uint32_t)next_random(&x) >> (1 + i % 31) : 0;
+		e.rpc = i % 3;
+		e.rpc_status = e.rpc ? i % 18 : 0;
+		assert_int_equal(packer_add(packer, &e), 0);
+	}
+	take(&out, 1);
+	assert_non_null(out.events.stream);
+	for (uint32_t i = 0; i < 300; i++) {
+		uint32_t s = out.events.series[i];
+		uint32_t row = out.events.connection[i];
+
+		assert_int_equal(row, 1 + i % 3);
+		assert_int_equal(
+			batch_stream_get(&last[row], out.events.stream[i]),
+			streams[i]);
+		assert_int_equal(batch_series_rpc(&out.series, s), i % 3);
+		assert_int_equal(batch_series_rpc_status(&out.series, s),
+				 i % 3 ? i % 18 : 0);
+	}
+	/* Without any, neither column is there; and numbers begin anew. */
+	e.stream = e.rpc = e.rpc_status = 0;
+	assert_int_equal(packer_add(packer, &e), 0);
+	take(&out, 2);
+	assert_null(out.events.stream);
+	assert_null(out.series.rpc);
+	assert_null(out.series.rpc_status);
+	e.stream = 5;
+	assert_int_equal(packer_add(packer, &e), 0);
+	take(&out, 3);
+	last[1] = 0;
+	assert_int_equal(batch_stream_get(&last[1], out.events.stream[0]), 5);
+}
+
+static void a_rollup_keeps_calls_apart_by_their_code(void **state)
+{
+	struct packer_event e = plain_event();
+	struct rollup *r;
+	struct batch b;
+	uint64_t seen = 0;
+	void *data;
+	size_t len;
+
+	(void)state;
+	for (unsigned i = 0; i < 36; i++) {
+		e.rpc = 1 + i % 2;
+		e.rpc_status = i / 2;
+		assert_int_equal(packer_add(packer, &e), 0);
+	}
+	take(&b, 1);
+	assert_int_equal(rollup_new(&r), 0);
+	assert_int_equal(rollup_add(r, &b), 0);
+	assert_int_equal(rollup_encode(r, "node", 1, 1, 1, &data, &len), 0);
+	assert_int_equal(batch_decode(arena, data, len, &b, NULL), 0);
+	assert_int_equal(b.rollups.n, 36);
+	for (size_t i = 0; i < 36; i++) {
+		uint32_t s = b.rollups.series[i];
+
+		assert_int_equal(b.rollups.count[i], 1);
+		seen |= UINT64_C(1)
+			<< (batch_series_rpc(&b.series, s) - 1 +
+			    2 * batch_series_rpc_status(&b.series, s));
+	}
+	assert_int_equal(seen, (UINT64_C(1) << 36) - 1);
+	free(data);
+	rollup_free(r);
+}
+
 static void a_rollup_keeps_apart_what_is_not_timed(void **state)
 {
 	struct packer_event e = plain_event();
@@ -552,6 +634,8 @@ int main(void)
 		TEST(each_series_and_string_is_sent_once),
 		TEST(a_resource_number_stands_for_its_texts),
 		TEST(a_duration_that_is_not_known_is_said_and_zero),
+		TEST(calls_and_their_streams_come_out_as_they_went_in),
+		TEST(a_rollup_keeps_calls_apart_by_their_code),
 		TEST(a_rollup_keeps_apart_what_is_not_timed),
 		TEST(a_full_batch_says_so),
 		TEST(long_and_many_strings_fill_a_batch_before_its_limit),

@@ -19,24 +19,22 @@ static void knows_a_call_by_its_type(void **state)
 	static const struct {
 		const char *type;
 		enum grpc_kind kind;
-		enum grpc_system system;
+		enum rpc_system system;
 	} types[] = {
-		{ "application/grpc", GRPC_PLAIN, GRPC_SYSTEM_GRPC },
-		{ "application/grpc+proto", GRPC_PLAIN, GRPC_SYSTEM_GRPC },
-		{ "Application/GRPC;charset=x", GRPC_PLAIN, GRPC_SYSTEM_GRPC },
-		{ "application/grpc-web", GRPC_WEB, GRPC_SYSTEM_GRPC },
-		{ "application/grpc-web+thrift", GRPC_WEB, GRPC_SYSTEM_GRPC },
-		{ "application/grpc-web-text", GRPC_WEB_TEXT,
-		  GRPC_SYSTEM_GRPC },
-		{ "application/grpc-web-text+proto", GRPC_WEB_TEXT,
-		  GRPC_SYSTEM_GRPC },
+		{ "application/grpc", GRPC_PLAIN, RPC_GRPC },
+		{ "application/grpc+proto", GRPC_PLAIN, RPC_GRPC },
+		{ "Application/GRPC;charset=x", GRPC_PLAIN, RPC_GRPC },
+		{ "application/grpc-web", GRPC_WEB, RPC_GRPC },
+		{ "application/grpc-web+thrift", GRPC_WEB, RPC_GRPC },
+		{ "application/grpc-web-text", GRPC_WEB_TEXT, RPC_GRPC },
+		{ "application/grpc-web-text+proto", GRPC_WEB_TEXT, RPC_GRPC },
 		{ "application/connect+json", GRPC_CONNECT_STREAM,
-		  GRPC_SYSTEM_CONNECT },
-		{ "application/connect", GRPC_NONE, GRPC_SYSTEM_NONE },
-		{ "application/grpcx", GRPC_NONE, GRPC_SYSTEM_NONE },
-		{ "application/grp", GRPC_NONE, GRPC_SYSTEM_NONE },
-		{ "text/html", GRPC_NONE, GRPC_SYSTEM_NONE },
-		{ "", GRPC_NONE, GRPC_SYSTEM_NONE },
+		  RPC_CONNECT },
+		{ "application/connect", GRPC_NONE, RPC_NONE },
+		{ "application/grpcx", GRPC_NONE, RPC_NONE },
+		{ "application/grp", GRPC_NONE, RPC_NONE },
+		{ "text/html", GRPC_NONE, RPC_NONE },
+		{ "", GRPC_NONE, RPC_NONE },
 	};
 
 	(void)state;
@@ -45,8 +43,7 @@ static void knows_a_call_by_its_type(void **state)
 		assert_int_equal(grpc_system_of(types[i].kind),
 				 types[i].system);
 	}
-	assert_int_equal(grpc_system_of(GRPC_CONNECT_UNARY),
-			 GRPC_SYSTEM_CONNECT);
+	assert_int_equal(grpc_system_of(GRPC_CONNECT_UNARY), RPC_CONNECT);
 }
 
 static void knows_a_connect_call_by_get(void **state)
@@ -113,7 +110,7 @@ static void codes_are_0_to_16(void **state)
 	char number[3] = "";
 
 	(void)state;
-	for (int i = 0; i < GRPC_CODES; i++) {
+	for (int i = 0; i < (int)RPC_CODES; i++) {
 		number[0] = (char)('0' + (i < 10 ? i : 1));
 		number[1] = (char)(i < 10 ? 0 : '0' + i - 10);
 		assert_int_equal(grpc_code_of_number(s(number)), i);
