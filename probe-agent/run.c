@@ -240,10 +240,9 @@ static void check_tls(struct agent *a)
 
 static uint64_t certificates(const struct agent *a)
 {
-	const char *const *files = (const char *const[]){ a->cfg->tls.ca_file,
-							  a->cfg->tls.cert_file,
-							  a->cfg->tls.key_file,
-							  a->cfg->token_file };
+	const struct agent_config *c = a->cfg;
+	const char *const files[] = { c->tls.ca_file, c->tls.cert_file,
+				      c->tls.key_file, c->token_file };
 
 	return file_stamp(files, 4);
 }

@@ -29,8 +29,6 @@
 #define RECONNECT_MAX_MS 2000
 #define PEEK_MS 500
 #define CANCEL_AGAIN_MS 10u
-/* Without a connection for this long, the cause is searched for. */
-#define CONNECT_MS 2000
 
 static int nng_errno(int code)
 {
@@ -60,7 +58,7 @@ bool uplink_quitting(struct uplink *up)
 	return atomic_load(&up->quit);
 }
 
-static struct timespec in_ms(uint32_t ms)
+struct timespec uplink_in_ms(uint32_t ms)
 {
 	struct timespec t;
 
@@ -76,7 +74,7 @@ static struct timespec in_ms(uint32_t ms)
 
 void uplink_sleep(struct uplink *up, uint32_t ms)
 {
-	struct timespec until = in_ms(ms + nng_random() % (ms / 2 + 1));
+	struct timespec until = uplink_in_ms(ms + nng_random() % (ms / 2 + 1));
 
 	pthread_mutex_lock(&up->lock);
 	while (!atomic_load(&up->quit) &&
@@ -94,23 +92,6 @@ static int finish_send(struct uplink *up)
 	return nng_errno(nng_aio_result(up->aio));
 }
 
-static void tell_health(const struct uplink *up, struct push_health *h)
-{
-	struct outbox_stats stats;
-
-	if (!up->outbox)
-		return;
-	outbox_stats(up->outbox, &stats);
-	h->told = true;
-	h->outbox_batches = stats.batches;
-	h->outbox_bytes = stats.bytes;
-	h->oldest_ms = uplink_age_ms(&stats);
-	h->acknowledged = up->acknowledged_ns != 0;
-	if (h->acknowledged)
-		h->acknowledged_ms = (clock_mono_ns() - up->acknowledged_ns) /
-				     CLOCK_NS_PER_MS;
-}
-
 int uplink_send(struct uplink *up, const struct outbox_item *it,
 		int64_t clock_us)
 {
@@ -125,19 +106,15 @@ int uplink_send(struct uplink *up, const struct outbox_item *it,
 	uint8_t head[PUSH_HEAD_MAX];
 	size_t head_len;
 	nng_msg *msg = NULL;
-	uint32_t timeout_ms = up->reply_timeout_ms;
 	int err;
 
-	tell_health(up, &push.health);
+	uplink_health(up, &push.health);
 	head_len = push_head(&push, head);
 	err = nng_errno(nng_msg_alloc(&msg, head_len + it->len));
 	if (err)
 		return err;
 	memcpy(nng_msg_body(msg), head, head_len);
 	memcpy((uint8_t *)nng_msg_body(msg) + head_len, it->data, it->len);
-	if (atomic_load(&up->pipes) == 0 && timeout_ms > CONNECT_MS)
-		timeout_ms = CONNECT_MS;
-	nng_aio_set_timeout(up->aio, (nng_duration)timeout_ms);
 	nng_aio_set_msg(up->aio, msg);
 	nng_send_aio(up->socket, up->aio);
 	err = finish_send(up);
@@ -154,7 +131,6 @@ int uplink_receive(struct uplink *up, struct reply *out)
 	nng_msg *msg;
 	int err;
 
-	nng_aio_set_timeout(up->aio, (nng_duration)up->reply_timeout_ms);
 	nng_aio_set_msg(up->aio, NULL);
 	nng_recv_aio(up->socket, up->aio);
 	err = finish_send(up);
@@ -243,7 +219,14 @@ static void exchange(struct uplink *up, const struct outbox_item *it)
 {
 	struct reply reply;
 	uint32_t wait_ms = 0;
-	int err = uplink_send(up, it, clock_steady_us());
+	int err;
+
+	if (!atomic_load(&up->pipes)) {
+		outbox_not_sent(up->outbox, it->epoch, it->sequence);
+		uplink_connected(up);
+		return; /* what came meanwhile may go with it */
+	}
+	err = uplink_send(up, it, clock_steady_us());
 
 	if (err) /* no connection has taken any of it */
 		outbox_not_sent(up->outbox, it->epoch, it->sequence);
@@ -287,7 +270,10 @@ static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
 
 	if (event == NNG_PIPE_EV_ADD_POST) {
 		atomic_store(&up->pipe, (unsigned)nng_pipe_id(pipe));
+		pthread_mutex_lock(&up->lock);
 		atomic_fetch_add(&up->pipes, 1);
+		pthread_cond_broadcast(&up->wake);
+		pthread_mutex_unlock(&up->lock);
 		atomic_fetch_add(&up->connects, 1);
 		log_info("connected url=%s", up->url);
 	} else if (event == NNG_PIPE_EV_REM_POST) {
@@ -308,6 +294,7 @@ static int open_socket(struct uplink *up, const struct uplink_options *opt)
 	code = nng_aio_alloc(&up->aio, NULL, NULL);
 	if (code != 0)
 		return nng_errno(code);
+	nng_aio_set_timeout(up->aio, (nng_duration)up->reply_timeout_ms);
 	nng_pipe_notify(up->socket, NNG_PIPE_EV_ADD_POST, pipe_changed, up);
 	nng_pipe_notify(up->socket, NNG_PIPE_EV_REM_POST, pipe_changed, up);
 	/* Resending is done here: nng must not do it on its own. */
@@ -463,7 +450,7 @@ static void join(struct uplink *up)
 	while (!up->ended) {
 		pthread_mutex_unlock(&up->lock);
 		nng_aio_cancel(up->aio);
-		until = in_ms(CANCEL_AGAIN_MS);
+		until = uplink_in_ms(CANCEL_AGAIN_MS);
 		pthread_mutex_lock(&up->lock);
 		if (!up->ended)
 			pthread_cond_timedwait(&up->wake, &up->lock, &until);

@@ -47,8 +47,8 @@ struct uplink {
 	nng_aio *aio; /* the send or receive in progress */
 	bool has_socket;
 	pthread_t thread;
-	pthread_mutex_t lock; /* guards ended; wake announces it, and quit */
-	pthread_cond_t wake;
+	pthread_mutex_t lock; /* guards ended */
+	pthread_cond_t wake; /* announces ended, quit, and more pipes */
 	bool ended;
 	atomic_bool quit;
 	atomic_uint pipe; /* id of the latest one */
@@ -61,6 +61,7 @@ struct uplink {
 /* --- uplink.c --- */
 
 bool uplink_quitting(struct uplink *up);
+struct timespec uplink_in_ms(uint32_t ms); /* CLOCK_MONOTONIC */
 /*
  * Sleeps for that long and up to half as long again, or until uplink_stop().
  * Agents to which one aggregator says wait, or that lost it at the same moment,
@@ -86,6 +87,11 @@ void uplink_token_fini(struct uplink_secret *s);
 
 /* --- uplink_trouble.c: only for the uplink's thread --- */
 
+/*
+ * Waits for a connection. False: there is none within some time, which is said,
+ * or uplink_stop() was called.
+ */
+bool uplink_connected(struct uplink *up);
 /* A batch was acknowledged, or refused for good. */
 void uplink_worked(struct uplink *up);
 /*
@@ -95,7 +101,8 @@ void uplink_worked(struct uplink *up);
 void uplink_failed(struct uplink *up, const char *cause);
 /* The same for an aggregator that has no room: only warns if that goes on. */
 void uplink_busy(struct uplink *up, const char *cause);
-uint64_t uplink_age_ms(const struct outbox_stats *stats); /* of the oldest */
+/* What the outbox has, for the aggregator. */
+void uplink_health(const struct uplink *up, struct push_health *out);
 
 /* --- uplink_trial.c --- */
 

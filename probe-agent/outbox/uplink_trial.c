@@ -360,7 +360,7 @@ static int exchange_ask(struct trial *t, struct reply *r)
 	return reply_decode(reply, len, r);
 }
 
-static int ask(struct trial *t)
+static int ask_aggregator(struct trial *t)
 {
 	static const char *const advice[] = {
 		[REPLY_BUSY] = "try again later; see its /-/ready",
@@ -401,7 +401,7 @@ static int run(struct trial *t)
 	if (!err)
 		err = greet(t);
 	if (!err && t->node)
-		err = ask(t);
+		err = ask_aggregator(t);
 	return err;
 }
 

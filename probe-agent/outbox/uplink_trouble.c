@@ -10,14 +10,33 @@
  */
 
 #define AGAIN_NS (60 * CLOCK_NS_PER_S)
+/* Without a connection for this long, the cause is searched for. */
+#define CONNECT_MS 2000
 /* An aggregator under load answers "busy" for moments; that is no trouble. */
 #define BUSY_NS (10 * CLOCK_NS_PER_S)
 
-uint64_t uplink_age_ms(const struct outbox_stats *stats)
+static uint64_t age_ms(const struct outbox_stats *stats)
 {
 	int64_t age_us = clock_steady_us() - stats->oldest_us;
 
 	return stats->oldest_us && age_us > 0 ? (uint64_t)age_us / 1000 : 0;
+}
+
+void uplink_health(const struct uplink *up, struct push_health *out)
+{
+	struct outbox_stats stats;
+
+	if (!up->outbox)
+		return;
+	outbox_stats(up->outbox, &stats);
+	out->told = true;
+	out->outbox_batches = stats.batches;
+	out->outbox_bytes = stats.bytes;
+	out->oldest_ms = age_ms(&stats);
+	out->acknowledged = up->acknowledged_ns != 0;
+	if (out->acknowledged)
+		out->acknowledged_ms = (clock_mono_ns() - up->acknowledged_ns) /
+				       CLOCK_NS_PER_MS;
 }
 
 static void warn(struct uplink *up, const char *cause,
@@ -32,10 +51,10 @@ static void warn(struct uplink *up, const char *cause,
 		 *t->advice ? " advice=\"" : "", t->advice,
 		 *t->advice ? "\"" : "", (unsigned long long)stats.batches,
 		 (unsigned long long)stats.bytes,
-		 (unsigned long long)(uplink_age_ms(&stats) / 1000));
+		 (unsigned long long)(age_ms(&stats) / 1000));
 }
 
-/* Starts the clock of a failure; true once it is due to be told. */
+/* Starts the clock of a failure; true when it is time to say so. */
 static bool due(struct uplink *up, uint64_t after_ns)
 {
 	struct uplink_trouble *t = &up->trouble;
@@ -76,6 +95,20 @@ void uplink_busy(struct uplink *up, const char *cause)
 {
 	if (due(up, BUSY_NS))
 		uplink_failed(up, cause);
+}
+
+bool uplink_connected(struct uplink *up)
+{
+	struct timespec until = uplink_in_ms(CONNECT_MS);
+	int err = 0;
+
+	pthread_mutex_lock(&up->lock);
+	while (!err && !atomic_load(&up->quit) && !atomic_load(&up->pipes))
+		err = pthread_cond_timedwait(&up->wake, &up->lock, &until);
+	pthread_mutex_unlock(&up->lock);
+	if (err)
+		uplink_failed(up, NULL);
+	return !err && !uplink_quitting(up);
 }
 
 void uplink_worked(struct uplink *up)

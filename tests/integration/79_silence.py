@@ -189,7 +189,7 @@ def aggregator_says(w):
                    for line in lines)
         counted = w.metrics().sum("redtap_aggregator_ingest_refused_total",
                                   cause=cause)
-        check(0 < told <= counted, f"{cause}: {told} of {counted} are told")
+        check(0 < told <= counted, f"{cause}: {told} of {counted} are logged")
         check(len(lines) < 8, f"{len(lines)} lines within a minute")
     for cause in ("plain", "certificate", "no_certificate", "name"):
         check(w.secure.metrics().sum(
