@@ -86,7 +86,7 @@ static __always_inline bool go_to(struct h2_call *c, struct tap_conn *conn,
 		c->skip = -gap;
 		return true;
 	}
-	if (!h2_walk_is_dull(d) || gap > d->left) {
+	if (!h2_walk_may_skip(d) || gap > d->left) {
 		lose_walk(d);
 		return false;
 	}
@@ -170,18 +170,6 @@ static __noinline int h2_passed(struct tap_conn *conn, __u64 key, __u32 dir,
 	d->mark &= ~H2_WALK_BEGUN;
 	go_to(&c, conn, d, pos);
 	return 0;
-}
-
-/*
- * What END and CLOSE say of a connection's last bytes; of HTTP/2, the number of
- * the last record, by direction.
- */
-static __always_inline __u64 last_of(const struct tap_conn *conn)
-{
-	if (conn->verdict != VERDICT_H2)
-		return conn->last_bytes;
-	return (__u64)conn->walk[TAP_RX].seq | (__u64)conn->walk[TAP_TX].seq
-						       << 16;
 }
 
 #endif /* BPF_H2_BPF_H */

@@ -6,16 +6,15 @@
  * Which connections speak HTTP/2. A connection does if
  *   - the client begins with the preface, or
  *   - the server begins with SETTINGS, and then the client with the preface, or
- *   - it was joined later, and two calls consist of what could be frames.
+ *   - it was joined later, and a call consists of what could be frames.
  *
- * The last is only a guess: each further call is checked until many frames have
- * been seen, and the agent asks for more proof than their shape.
+ * The last is only a guess, made at once because the first call may bring the
+ * first request: each further call is checked until many frames have been seen,
+ * and the agent asks for more proof than their shape.
  */
 
 #include "bpf/h2.bpf.h"
 
-/* Calls of frames that make a connection HTTP/2. */
-#define H2_CALLS 2
 /* Frames whose shape was right, until no more are checked. */
 #define H2_ENOUGH 64
 /* In conn->shaped: it had the shape, and was something else. */
@@ -157,8 +156,6 @@ static __noinline int h2_joins(struct tap_call *call, struct tap_conn *conn,
 		return true;
 	}
 	if (n < H2_WALK_HEAD || !is_frame(b.at) || h2_frames(call, 0) <= 0)
-		return false;
-	if (++conn->shaped < H2_CALLS)
 		return false;
 	begin_h2(conn, H2_SHAPED);
 	conn->role = 0;

@@ -52,6 +52,13 @@ static __always_inline int h2_walk_is_dull(const struct tap_walk *d)
 	       !(d->mark & (H2_WALK_NEEDED | H2_WALK_PAD));
 }
 
+/* The open frame's payload may move unseen: DATA by sendfile, however short. */
+static __always_inline int h2_walk_may_skip(const struct tap_walk *d)
+{
+	return d->left && !d->have && !(d->mark & H2_WALK_PAD) &&
+	       (d->type == H2_WALK_DATA || !(d->mark & H2_WALK_NEEDED));
+}
+
 /* The next record would begin inside of a head that is not known. */
 static __always_inline int h2_walk_is_broken(const struct tap_walk *d)
 {
@@ -166,7 +173,7 @@ static __always_inline int h2_walk_step(struct h2_walk_piece *w,
 		w->at = at + n;
 		return 0;
 	}
-#ifdef __bpf__
+#ifdef __BPF__
 	asm volatile("%0 &= %1" : "+r"(at) : "i"(mask));
 #endif
 	if (!d->have && n >= H2_WALK_HEAD) {

@@ -26,6 +26,7 @@ build="
 	libmbedtls-dev
 	libmicrohttpd-dev
 	libnng-dev
+	libpcre2-dev
 	libprotobuf-c-dev
 	libsqlite3-dev
 	libyaml-dev
@@ -43,7 +44,9 @@ tests="
 	caddy
 	chromium
 	clang-format-14
+	default-jdk-headless
 	fonts-dejavu-core
+	g++
 	gnutls-bin
 	haproxy
 	iproute2
@@ -52,16 +55,22 @@ tests="
 	libclang-rt-14-dev
 	libcmocka-dev
 	libfaketime
+	libgrpc++-dev
 	libnghttp2-dev
 	lighttpd
 	lz4
 	mandoc
+	nghttp2-client
+	nghttp2-server
 	nginx-light
 	openssl
+	pci.ids
 	procps
 	prometheus
 	python3
+	python3-grpcio
 	python3-h2
+	python3-hypercorn
 	qemu-system-x86
 	redis-server
 	runc

@@ -24,6 +24,7 @@
 #include "common/notify.h"
 #include "common/version.h"
 #include "probe-agent/config/config.h"
+#include "probe-agent/feed.h"
 #include "probe-agent/outbox/last_words.h"
 #include "probe-agent/outbox/uplink.h"
 #include "probe-agent/pipeline.h"
@@ -41,6 +42,8 @@ int cmd_run(int argc, char **argv);
 #define TICK_MS 200
 /* Time for the last batches to be acknowledged at the end. */
 #define STOP_MS 3000
+/* Time for programs to be read a last time, and for that to be acknowledged. */
+#define STOP_PROGRAMS_MS 10000
 #define EXIT_GAVE_UP 3 /* stopped well, but with requests not acknowledged */
 
 struct agent {
@@ -51,6 +54,8 @@ struct agent {
 	uint64_t tls_generation; /* of the probes last reported */
 	struct pipeline *pipeline;
 	struct uplink *uplink;
+	struct keeper *keeper; /* of user programs; NULL: there are none */
+	struct feed *feed; /* what they count */
 	struct last_words *last_words;
 	struct recording_writer *recording; /* NULL: none */
 	struct trace_writer *trace; /* likewise */
@@ -282,6 +287,47 @@ static void renew_uplink(struct agent *a)
 		log_info("certificates read again");
 }
 
+static int on_commit(void *arg, const struct keeper_commit *c)
+{
+	return feed_commit(((struct agent *)arg)->feed, c);
+}
+
+static int each_base(void *arg, keeper_row_fn fn, void *fn_arg)
+{
+	return outbox_each_base(((struct agent *)arg)->outbox, fn, fn_arg);
+}
+
+/* Goes on without programs if their keeper cannot be started. */
+static void start_programs(struct agent *a)
+{
+	struct agent_config *cfg = a->cfg;
+	struct keeper_options opt = {
+		.worker = {
+			.dir = cfg->programs.dir,
+			.prefix = cfg->programs.prefix,
+			.xdp = cfg->programs.allow_count > 0,
+			.pin_root = cfg->outbox.path ? cfg->programs.pin_dir
+						     : NULL,
+			.socket = cfg->programs.socket,
+			.debug_address = cfg->programs.debug_address,
+			.process = feed_name_process,
+			.process_arg = cfg,
+		},
+		.drop = privileges_keep_for_programs,
+		.commit = on_commit,
+		.bases = each_base,
+		.arg = a,
+	};
+	int err;
+
+	if (!cfg->programs.dir)
+		return;
+	agent_config_limits(cfg, &opt.worker.limits);
+	err = keeper_start(&a->keeper, &opt);
+	if (err)
+		log_error("no programs error=\"%s\"", strerror(-err));
+}
+
 /* Certificates may be replaced in place. */
 static void check_uplink(struct agent *a, uint64_t now_ns)
 {
@@ -316,6 +362,8 @@ static int start(struct agent *a)
 	int err;
 
 	to.tls = strcmp(cfg->capture.tls, "off");
+	/* First: it forks, and what is open now would be open there, too. */
+	start_programs(a);
 	err = open_loop(a);
 	if (!err)
 		err = outbox_open(&a->outbox, &oo);
@@ -335,6 +383,10 @@ static int start(struct agent *a)
 		err = pipeline_new(&a->pipeline, &po);
 	if (!err)
 		err = set_info(a);
+	if (!err)
+		err = feed_new(&a->feed, a->pipeline, a->outbox);
+	if (!err && a->keeper)
+		err = watch(a->epoll, keeper_fd(a->keeper));
 	if (!err)
 		err = start_uplink(a);
 	return err;
@@ -416,10 +468,22 @@ static void on_signal(struct agent *a)
 		return;
 	if (si.ssi_signo == SIGHUP) {
 		renew_uplink(a);
+		if (a->keeper)
+			keeper_reload(a->keeper);
 		return;
 	}
 	log_info("stopping signal=%s", strsignal((int)si.ssi_signo));
 	a->stopping = true;
+}
+
+static void hear_programs(struct agent *a)
+{
+	int err = keeper_turn(a->keeper);
+
+	if (!err)
+		return;
+	/* Only memory lacks then; what its worker counts next is not lost. */
+	log_error("samples of programs are lost error=\"%s\"", strerror(-err));
 }
 
 static void loop(struct agent *a)
@@ -427,17 +491,24 @@ static void loop(struct agent *a)
 	struct epoll_event ev;
 
 	while (!a->stopping) {
-		if (epoll_wait(a->epoll, &ev, 1, wait_ms(a)) > 0)
-			on_signal(a);
+		if (epoll_wait(a->epoll, &ev, 1, wait_ms(a)) > 0) {
+			if (ev.data.fd == a->signals)
+				on_signal(a);
+			else
+				hear_programs(a);
+		}
 		agent_turn(a);
 	}
 	notify_send("STOPPING=1");
+	if (a->keeper)
+		keeper_stop(a->keeper, STOP_PROGRAMS_MS);
 	flush_batch(a, clock_mono_ns());
 }
 
 static void stop(struct agent *a)
 {
-	uplink_stop(a->uplink, STOP_MS);
+	uplink_stop(a->uplink, a->keeper ? STOP_PROGRAMS_MS : STOP_MS);
+	keeper_free(a->keeper);
 	if (a->outbox && last_words_leave(a->outbox, a->cfg->outbox.path,
 					  a->cfg->outbox.given_up))
 		a->status = EXIT_GAVE_UP;
@@ -446,6 +517,7 @@ static void stop(struct agent *a)
 	tap_close(a->tap);
 	recording_close(a->recording);
 	close_trace(a);
+	feed_free(a->feed);
 	pipeline_free(a->pipeline);
 	outbox_close(a->outbox);
 	if (a->epoll >= 0)

@@ -10,6 +10,7 @@
 #include "aggregator/fold/fold.h"
 #include "aggregator/ingest/gate.h"
 #include "aggregator/ledger/ledger.h"
+#include "aggregator/samples/samples.h"
 #include "aggregator/snapshot/snapshot_source.h"
 #include "aggregator/store/checkpoint.h"
 #include "aggregator/store/store.h"
@@ -46,6 +47,7 @@ struct engine {
 	char *cert_file, *key_file, *ca_file, *shared_name;
 	struct store *store;
 	struct fold *fold;
+	struct samples *samples;
 	struct ledger *ledger;
 	struct checkpoint *checkpoint;
 	struct gate *gate;

@@ -418,7 +418,7 @@ void fold_prepared_range(const struct fold_prepared *p, int64_t *first_s,
 			 int64_t *last_s)
 {
 	*first_s = *last_s = -1;
-	for (size_t i = 0; i < p->n_bins; i++) {
+	for (size_t i = 0; p && i < p->n_bins; i++) {
 		int64_t at = p->bin[i].window_us / 1000000;
 
 		if (p->bin[i].window_us == INT64_MIN)

@@ -127,7 +127,7 @@ static void bound_probes(struct bounded *b, const struct batch_info *in)
 }
 
 /* Fills in b->hash and b->bytes. */
-static void measure(struct bounded *b)
+static void count_bytes(struct bounded *b)
 {
 	uint64_t h = 0xcbf29ce484222325;
 
@@ -156,7 +156,7 @@ static void bound_info(struct bounded *b, const struct batch_info *in)
 			cut_length(b->label[i].data, LEDGER_INFO_LABEL_BYTES);
 	}
 	bound_probes(b, in);
-	measure(b);
+	count_bytes(b);
 }
 
 /* --- the table --- */
@@ -287,7 +287,7 @@ int ledger_infos_get(struct ledger_infos *t, const struct batch_info *in,
 			 t->bytes, LEDGER_INFO_TABLE_BYTES);
 		t->cut++;
 		b.n_probes = 0;
-		measure(&b);
+		count_bytes(&b);
 		info = find_info(t, &b);
 	}
 	if (!info)

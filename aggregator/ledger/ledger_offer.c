@@ -44,6 +44,16 @@ static void take_losses(struct ledger_totals *t, const struct batch_losses *l)
 		t->counters[i] = greater(t->counters[i], l->counters[i]);
 }
 
+static void take_samples(struct ledger_totals *t, const struct batch_samples *s)
+{
+	t->samples_read = greater(t->samples_read, s->read);
+	for (size_t i = 0; i < SAMPLES_STAGES; i++)
+		t->samples_dropped[i] =
+			greater(t->samples_dropped[i], s->dropped[i]);
+	t->samples_counted =
+		sums_add(t->samples_counted, samples_increments(s));
+}
+
 /*
  * Of the requests that the agent has packed, each was counted here, or dropped
  * as the agent reports, or lost in skipped sequence numbers. The agent may
@@ -206,6 +216,7 @@ static void accept_batch(struct ledger_state *s, const struct batch *b,
 	s->totals.counted = sums_add(s->totals.counted, requests);
 	take_losses(&s->totals, &b->losses);
 	memcpy(s->totals.gauges, b->losses.gauges, sizeof(s->totals.gauges));
+	take_samples(&s->totals, &b->samples);
 	take_gap(&s->totals, gap);
 }
 
@@ -217,7 +228,8 @@ static void take_new(struct ledger *l, const struct ledger_arrival *in,
 	 * Replaying the log makes no row of a start that is below a retired
 	 * one.
 	 */
-	if (in->requests == 0 || e->epoch <= e->agent->retired_epoch)
+	if (!ledger_batch_is_logged(in->batch, in->requests) ||
+	    e->epoch <= e->agent->retired_epoch)
 		e->must_store = true;
 	accept_batch(&e->pending, in->batch, in->requests, in->now_us);
 	if (in->sent_us)

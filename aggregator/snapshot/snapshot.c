@@ -10,10 +10,6 @@
 #include "aggregator/ledger/ledger.h"
 #include "aggregator/snapshot/snapshot_state.h"
 #include "common/clock.h"
-#include "common/sums.h"
-#include "proto/limits.h"
-
-#define UP_US ((int64_t)3 * HEARTBEAT_MS * 1000)
 
 void *snapshot_memory(struct snapshot_taken *t, size_t n, size_t size)
 {
@@ -153,126 +149,6 @@ static int copy_targets(struct snapshot_taken *t, struct fold *f)
 	return 0;
 }
 
-/* Subtracts late losses from dropped: gap_requests shows them already. */
-static void take_off(uint64_t *dropped, uint64_t *late)
-{
-	uint64_t n = *late < *dropped ? *late : *dropped;
-
-	*dropped -= n;
-	*late -= n;
-}
-
-static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
-{
-	struct ledger_totals sum = a->retired;
-	const struct ledger_state *last = NULL;
-
-	for (const struct ledger_epoch *e = a->newest; e; e = e->older) {
-		ledger_totals_add(&sum, &e->committed.totals);
-		if (!last || e->committed.seen_us > last->seen_us)
-			last = &e->committed;
-	}
-	if (last) {
-		out->last_seen_us = last->seen_us;
-		out->skew_us = last->skew_us;
-		out->up = clock_real_us() - last->seen_us < UP_US;
-		if (out->up)
-			memcpy(out->gauges, last->totals.gauges,
-			       sizeof(out->gauges));
-	}
-	/* An expired batch's requests were captured, but no epoch says so. */
-	out->captured = sums_add(sum.captured, sum.expired_requests);
-	out->counted = sum.counted;
-	out->rolled_up = sum.rolled_up;
-	memcpy(out->dropped, sum.dropped, sizeof(out->dropped));
-	memcpy(out->counters, sum.counters, sizeof(out->counters));
-	take_off(&out->dropped[LOSS_OUTBOX], &sum.told_late);
-	take_off(&out->dropped[LOSS_REFUSED], &sum.told_late);
-	take_off(&out->dropped[LOSS_STOPPED], &sum.told_late);
-	out->dropped_sequence_gap = sum.gap_requests;
-	out->dropped_expired = sum.expired_requests;
-	out->batches = sum.batches;
-	out->duplicates = sum.duplicates;
-	out->refused = sum.refused;
-	out->conflicts = sum.conflicts;
-}
-
-static void copy_health(const struct ledger_health *h,
-			struct snapshot_agent *out)
-{
-	out->told = h->told;
-	out->outbox_bytes = h->outbox_bytes;
-	out->outbox_batches = h->outbox_batches;
-	out->oldest_us = h->oldest_us;
-	out->acknowledged_us = h->acknowledged_us;
-	out->certificate_us = h->certificate_us;
-}
-
-/* What the agent says about itself is shared, not copied. */
-static void copy_agent(struct snapshot_taken *t, const struct ledger_agent *a,
-		       struct snapshot_agent *out)
-{
-	out->version = out->kernel = out->capture = "";
-	if (a->info) {
-		const struct batch_info *said = &a->info->said;
-
-		t->info[t->n_info++] = ledger_info_hold(a->info);
-		out->version = said->version;
-		out->kernel = said->kernel;
-		out->capture = said->capture;
-		out->n_probes = said->n_probes;
-		out->probes = said->probes;
-		out->probe_attached = said->probe_attached;
-	}
-	out->runs = a->runs;
-	copy_health(&a->health, out);
-	sum_epochs(a, out);
-}
-
-/*
- * An agent without any committed batch is not shown yet, one that has been
- * silent for long not any more.
- */
-static bool is_shown(const struct snapshot_source *src,
-		     const struct ledger_agent *a, int64_t now_us)
-{
-	int64_t idle_us = (int64_t)atomic_load(&src->agent_idle_s) * 1000000;
-	int64_t seen_us = ledger_agent_seen_us(a);
-
-	if (seen_us == 0)
-		return a->retired_epoch != 0;
-	return idle_us == 0 || now_us - seen_us <= idle_us;
-}
-
-static int copy_agents(struct snapshot_taken *t, struct snapshot_source *src)
-{
-	const struct ledger *l = src->ledger;
-	size_t n = ledger_agents(l), bytes = 0;
-	int64_t now_us = clock_real_us();
-	char *names;
-
-	for (size_t i = 0; i < n; i++)
-		bytes += strlen(ledger_at(l, i)->name) + 1;
-	t->agents = snapshot_memory(t, n, sizeof(*t->agents));
-	t->info = snapshot_memory(t, n, sizeof(struct ledger_info *));
-	names = snapshot_memory(t, bytes, 1);
-	if (!t->agents || !t->info || !names)
-		return -ENOMEM;
-	t->pub.agents = t->agents;
-	for (size_t i = 0; i < n; i++) {
-		const struct ledger_agent *a = ledger_at(l, i);
-		struct snapshot_agent *out = &t->agents[t->pub.n_agents];
-
-		if (!is_shown(src, a, now_us))
-			continue;
-		t->pub.n_agents++;
-		out->node = names;
-		names = stpcpy(names, a->name) + 1;
-		copy_agent(t, a, out);
-	}
-	return 0;
-}
-
 static int copy_state(struct snapshot_taken *t, struct snapshot_source *src)
 {
 	size_t n = fold_views(src->fold);
@@ -283,7 +159,9 @@ static int copy_state(struct snapshot_taken *t, struct snapshot_source *src)
 	if (!err)
 		err = copy_targets(t, src->fold);
 	if (!err)
-		err = copy_agents(t, src);
+		err = snapshot_copy_agents(t, src);
+	if (!err && src->samples)
+		err = snapshot_copy_samples(t, src);
 	t->pub.engine = src->counters;
 	return err;
 }
@@ -314,6 +192,8 @@ static int build(struct snapshot_taken *t, struct snapshot_source *src)
 		return -ENOMEM;
 	for (size_t v = 0; v < n && !err; v++)
 		err = snapshot_begin_view(t, v);
+	if (!err && src->samples)
+		err = snapshot_begin_samples(t);
 	qsort(t->targets, t->pub.n_targets, sizeof(*t->targets),
 	      compare_targets);
 	qsort(t->agents, t->pub.n_agents, sizeof(*t->agents), compare_agents);
@@ -357,6 +237,8 @@ static int reserve(struct snapshot_taken *t, struct snapshot_source *src)
 			return -ENOMEM;
 		err = reserve_view(t, &t->raw[v], t->raw[v].chunks + 1);
 	}
+	if (!err && src->samples)
+		err = snapshot_reserve_samples(t, src);
 	return err;
 }
 
@@ -428,6 +310,28 @@ static void unload(const struct snapshot *s, size_t view)
 	t->loaded = NULL;
 }
 
+static int load_family(const struct snapshot *s, size_t family)
+{
+	struct snapshot_taken *t = taken_of(s);
+	struct snapshot_block *keep = t->blocks;
+	int err;
+
+	t->blocks = t->loaded;
+	err = snapshot_build_family(t, family);
+	t->loaded = t->blocks;
+	t->blocks = keep;
+	return err;
+}
+
+static void unload_family(const struct snapshot *s, size_t family)
+{
+	struct snapshot_taken *t = taken_of(s);
+
+	t->families[family].sample = NULL;
+	free_blocks(t->loaded);
+	t->loaded = NULL;
+}
+
 const struct snapshot *snapshot_open(struct snapshot_source *src)
 {
 	struct snapshot_taken *t = calloc(1, sizeof(*t));
@@ -443,6 +347,8 @@ const struct snapshot *snapshot_open(struct snapshot_source *src)
 	}
 	t->pub.load = load_view;
 	t->pub.unload = unload;
+	t->pub.load_family = load_family;
+	t->pub.unload_family = unload_family;
 	err = enter(t, src);
 	if (!err)
 		err = build(t, src);
@@ -464,7 +370,7 @@ const struct snapshot *snapshot_open_agents(struct snapshot_source *src)
 	t->source = src;
 	lock_as_snapshot(src);
 	start = clock_mono_ns();
-	err = copy_agents(t, src);
+	err = snapshot_copy_agents(t, src);
 	t->pub.engine = src->counters;
 	t->pub.locked_ns = clock_mono_ns() - start;
 	unlock_as_snapshot(src);
@@ -486,9 +392,16 @@ const struct snapshot *snapshot_take(struct snapshot_source *src)
 			snapshot_rele(s);
 			return NULL;
 		}
+	for (size_t f = 0; s && f < s->n_families; f++)
+		if (s->load_family(s, f) < 0) {
+			snapshot_rele(s);
+			return NULL;
+		}
 	if (s) { /* every view is loaded, and stays so */
 		taken_of(s)->pub.load = NULL;
 		taken_of(s)->pub.unload = NULL;
+		taken_of(s)->pub.load_family = NULL;
+		taken_of(s)->pub.unload_family = NULL;
 	}
 	return s;
 }

@@ -397,7 +397,11 @@ static int replay_row(void *arg, const struct store_log *row)
 		return err;
 	fb.batch = &b;
 	err = checkpoint_replay_ledger(c, &b, row);
-	return err < 0 ? err : fold_apply(c->fold, &fb);
+	if (!err && fold_requests(&b) > 0)
+		err = fold_apply(c->fold, &fb);
+	if (!err && row->id > c->samples_mark)
+		err = samples_apply(c->samples, &b, row->id, row->received_us);
+	return err;
 }
 
 int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)
@@ -420,6 +424,8 @@ int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)
 		err = checkpoint_load_windows(c);
 	/* What the log has of an agent must not be lost for lack of room. */
 	ledger_set_loading(l, true);
+	if (!err)
+		err = checkpoint_load_samples(c);
 	if (!err)
 		err = store_each_log(c->store, checkpoint_watermark(c),
 				     replay_row, c);

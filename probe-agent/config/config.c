@@ -14,6 +14,7 @@
 #include "probe-agent/config/config_flags.h"
 #include "probe-agent/identity/filter.h"
 #include "probe-agent/identity/route.h"
+#include "probe-agent/programs/spec.h"
 #include "proto/limits.h"
 
 /* --- the file --- */
@@ -90,6 +91,28 @@ static const cyaml_schema_value_t service_entry = {
 			    service_fields),
 };
 
+static const cyaml_schema_field_t limit_fields[] = {
+	TEXT("cpu", struct agent_config, programs.limits.cpu),
+	TEXT("on_over", struct agent_config, programs.limits.on_over),
+	TEXT("interval", struct agent_config, programs.limits.interval),
+	TEXT("entries", struct agent_config, programs.limits.entries),
+	TEXT("series", struct agent_config, programs.limits.series),
+	TEXT("memory", struct agent_config, programs.limits.memory),
+	TEXT("events", struct agent_config, programs.limits.events),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t programs_fields[] = {
+	TEXT("dir", struct agent_config, programs.dir),
+	TEXT("prefix", struct agent_config, programs.prefix),
+	TEXT("pin_dir", struct agent_config, programs.pin_dir),
+	TEXT("socket", struct agent_config, programs.socket),
+	TEXT("debug_address", struct agent_config, programs.debug_address),
+	LIST("allow", struct agent_config, programs.allow, &text_entry),
+	GROUP("limits", struct agent_config, limit_fields),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t fields[] = {
 	TEXT("node", struct agent_config, node),
 	TEXT("to", struct agent_config, to),
@@ -102,6 +125,7 @@ static const cyaml_schema_field_t fields[] = {
 	GROUP("routes", struct agent_config, routes_fields),
 	GROUP("names", struct agent_config, names_fields),
 	LIST("services", struct agent_config, services, &service_entry),
+	GROUP("programs", struct agent_config, programs_fields),
 	CYAML_FIELD_END,
 };
 
@@ -161,6 +185,9 @@ static int load_file(struct agent_config **out, const char *path)
 
 /* --- defaults and checks --- */
 
+/* Where programs are looked for if the configuration says nothing. */
+#define PROGRAMS_DIR "/etc/redtap/programs.d"
+
 static int default_text(char **to, const char *value)
 {
 	return *to ? 0 : conffile_set_text(to, value);
@@ -194,6 +221,14 @@ static int fill_defaults(struct agent_config *cfg)
 		err = default_text(&cfg->capture.mode, "auto");
 	if (!err)
 		err = default_text(&cfg->capture.tls, "auto");
+	if (!err)
+		err = default_text(&cfg->programs.pin_dir,
+				   "/sys/fs/bpf/redtap");
+	if (!err)
+		err = default_text(&cfg->programs.socket,
+				   "/run/redtap/programs.sock");
+	if (!err && !cfg->programs.dir && !access(PROGRAMS_DIR, F_OK))
+		err = conffile_set_text(&cfg->programs.dir, PROGRAMS_DIR);
 	if (!err)
 		err = default_given_up(cfg);
 	if (!cfg->flush_ms)
@@ -238,6 +273,9 @@ static const char *check_config(const struct agent_config *cfg)
 		return "to is neither tcp:// nor tls+tcp://";
 	if (!cfg->tls.cert_file != !cfg->tls.key_file)
 		return "tls.cert_file and tls.key_file go together";
+	for (unsigned i = 0; i < cfg->programs.allow_count; i++)
+		if (strcmp(cfg->programs.allow[i], "xdp"))
+			return "programs.allow has other words than xdp";
 	for (unsigned i = 0; i < cfg->services_count; i++) {
 		const struct identity_rule *r = &cfg->services[i];
 
@@ -248,13 +286,50 @@ static const char *check_config(const struct agent_config *cfg)
 	return NULL;
 }
 
+/* Each limit's text, or NULL, by its key. */
+static const char *check_limits(const struct agent_config *cfg,
+				struct spec_limits *out)
+{
+	const struct {
+		const char *key, *text;
+	} all[] = {
+		{ "cpu", cfg->programs.limits.cpu },
+		{ "on_over", cfg->programs.limits.on_over },
+		{ "interval", cfg->programs.limits.interval },
+		{ "entries", cfg->programs.limits.entries },
+		{ "series", cfg->programs.limits.series },
+		{ "memory", cfg->programs.limits.memory },
+		{ "events", cfg->programs.limits.events },
+	};
+	const char *must = NULL;
+
+	spec_limits_default(out);
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all) && !must; i++) {
+		if (all[i].text)
+			must = spec_limits_set(out, all[i].key, all[i].text);
+		if (must)
+			log_error("programs.limits.%s is not %s: '%s'",
+				  all[i].key, must, all[i].text);
+	}
+	return must;
+}
+
+void agent_config_limits(const struct agent_config *cfg,
+			 struct spec_limits *out)
+{
+	check_limits(cfg, out);
+}
+
 /* Builds the parts that could refuse the configuration, and drops them. */
 static int check_parts(const struct agent_config *cfg)
 {
 	struct filter_rules *rules = NULL;
 	int err = filter_new(&rules, &cfg->select);
+	struct spec_limits limits;
 
 	filter_free(rules);
+	if (!err && check_limits(cfg, &limits))
+		err = -EINVAL;
 	for (unsigned i = 0; !err && i < cfg->routes.patterns_count; i++) {
 		const char *pattern = cfg->routes.patterns[i];
 		const struct route_options opt = { .patterns = &pattern,

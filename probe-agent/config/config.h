@@ -49,9 +49,26 @@ struct agent_config {
 	} names;
 	struct identity_rule *services;
 	unsigned services_count;
+	struct {
+		char *dir; /* program files; default: DIR if it is there */
+		char *prefix; /* of metrics; NULL: each format's own */
+		char *pin_dir, *socket;
+		char *debug_address; /* NULL: no pages */
+		char **allow; /* "xdp" */
+		unsigned allow_count;
+		struct {
+			char *cpu, *on_over, *interval, *entries, *series,
+				*memory, *events;
+		} limits; /* as in a program file; NULL: its default */
+	} programs;
 	char *record; /* file for a trace of our batches; NULL: none */
 	char *record_tap; /* file for tap records; both only by flag */
 };
+
+/* What a program file may cost if it says nothing itself. */
+struct spec_limits;
+void agent_config_limits(const struct agent_config *cfg,
+			 struct spec_limits *out);
 
 /* The flags of every subcommand that has a configuration. */
 extern const struct argp agent_config_argp; /* struct cli_settings */

@@ -33,6 +33,11 @@ enum {
 	KEY_ROUTES_CAP,
 	KEY_RECORD,
 	KEY_RECORD_TAP,
+	KEY_PROGRAMS_DIR,
+	KEY_PROGRAMS_SOCKET,
+	KEY_PROGRAMS_PIN_DIR,
+	KEY_PROGRAMS_ALLOW,
+	KEY_DEBUG_ADDRESS,
 	KEY_NAMES_LABELS,
 	KEY_NAMES_SCRIPTS,
 	KEY_CONTAINER_LABEL,
@@ -118,6 +123,18 @@ const struct argp_option config_options[] = {
 	  "A route like /users/{id}; may be repeated", 7 },
 	{ "routes.cap", KEY_ROUTES_CAP, "N", 0,
 	  "Distinct routes per service (1000)", 7 },
+	{ "programs.dir", KEY_PROGRAMS_DIR, "DIR", 0,
+	  "Run the programs in this folder (/etc/redtap/programs.d, if it is "
+	  "there)",
+	  8 },
+	{ "programs.allow", KEY_PROGRAMS_ALLOW, "xdp", 0,
+	  "Load programs of this type, too; may be repeated", 8 },
+	{ "programs.pin-dir", KEY_PROGRAMS_PIN_DIR, "DIR", 0,
+	  "Pin programs with pin: true here (/sys/fs/bpf/redtap)", 8 },
+	{ "programs.socket", KEY_PROGRAMS_SOCKET, "PATH", 0,
+	  "For `redtap-agent program` (/run/redtap/programs.sock)", 8 },
+	{ "web.debug-address", KEY_DEBUG_ADDRESS, "HOST:PORT", 0,
+	  "Show programs' maps at /maps and /tables there; loopback only", 8 },
 	{ 0 },
 };
 
@@ -221,6 +238,17 @@ int config_apply_flag(struct agent_config *cfg, int key, const char *value)
 		return conffile_set_text(&cfg->record, value);
 	case KEY_RECORD_TAP:
 		return conffile_set_text(&cfg->record_tap, value);
+	case KEY_PROGRAMS_DIR:
+		return conffile_set_text(&cfg->programs.dir, value);
+	case KEY_PROGRAMS_SOCKET:
+		return conffile_set_text(&cfg->programs.socket, value);
+	case KEY_PROGRAMS_PIN_DIR:
+		return conffile_set_text(&cfg->programs.pin_dir, value);
+	case KEY_DEBUG_ADDRESS:
+		return conffile_set_text(&cfg->programs.debug_address, value);
+	case KEY_PROGRAMS_ALLOW:
+		return conffile_add_text(&cfg->programs.allow,
+					 &cfg->programs.allow_count, value);
 	default:
 		return apply_list_flag(cfg, key, value);
 	}

@@ -214,7 +214,8 @@ static unsigned width(uint32_t n)
 static void weigh(struct h2 *h, const struct h2_stream *s,
 		  const struct h2_head *head)
 {
-	if (h->proved || !s->requested || !head->status || head->disordered)
+	if (h->proved || !s->requested || head->disordered ||
+	    (!head->status && !head->evidence))
 		return;
 	h->evidence = (uint16_t)(h->evidence + s->evidence + head->evidence +
 				 width(s->id));
@@ -343,6 +344,8 @@ void h2_message_end(struct h2 *h, int dir, uint32_t id, uint64_t time_ns)
 	if (!s->ended || is_requests(h, dir))
 		return;
 	s->end_ns = time_ns;
+	if (!s->answered)
+		s->unknown |= 1u << H2_UNKNOWN_STATUS; /* its head was lost */
 	if (s->requested)
 		h2_finish(h, s, OUTCOME_COMPLETE, time_ns);
 }

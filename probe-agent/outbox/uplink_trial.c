@@ -227,7 +227,7 @@ static bool is_again(ssize_t n)
 	       (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }
 
-static int put(struct trial *t, const void *data, size_t len)
+static int put_bytes(struct trial *t, const void *data, size_t len)
 {
 	const uint8_t *p = data;
 
@@ -248,7 +248,7 @@ static int put(struct trial *t, const void *data, size_t len)
 }
 
 /* Fills data. Returns what came before the end, or a negative errno. */
-static ssize_t get(struct trial *t, void *data, size_t len)
+static ssize_t get_bytes(struct trial *t, void *data, size_t len)
 {
 	size_t have = 0;
 
@@ -314,8 +314,8 @@ static int greet(struct trial *t)
 	int err;
 
 	begin_step(t);
-	err = put(t, ours, sizeof(ours));
-	n = err ? err : get(t, hello, sizeof(hello));
+	err = put_bytes(t, ours, sizeof(ours));
+	n = err ? err : get_bytes(t, hello, sizeof(hello));
 	if (n != HELLO_BYTES || memcmp(hello, theirs, sizeof(theirs)))
 		return wrong_hello(t, hello, n);
 	return 0;
@@ -346,16 +346,16 @@ static int exchange_ask(struct trial *t, struct reply *r)
 	put_u64_be(message, len + 4);
 	memcpy(message + 8, (const uint8_t[]){ REQUEST_ID >> 24, 0, 0, 1 }, 4);
 	begin_step(t);
-	err = put(t, message, HEAD_BYTES + len);
+	err = put_bytes(t, message, HEAD_BYTES + len);
 	explicit_bzero(message, sizeof(message));
 	if (err)
 		return err;
-	n = get(t, head, sizeof(head));
+	n = get_bytes(t, head, sizeof(head));
 	if (n < 0)
 		return (int)n;
 	len = ((size_t)head[6] << 8 | head[7]) - 4;
 	if (n != HEAD_BYTES || head[6] > 1 || len > sizeof(reply) ||
-	    get(t, reply, len) != (ssize_t)len)
+	    get_bytes(t, reply, len) != (ssize_t)len)
 		return -EPROTO;
 	return reply_decode(reply, len, r);
 }

@@ -53,12 +53,15 @@ static void on_exchange(void *arg, const struct exchange *x)
 	assert_int_equal(b->err, 0);
 }
 
-static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns)
+static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns, bool for_good)
 {
 	struct script *s = arg;
 
 	assert_true(sock != 0 && born_ns != 0);
-	s->ignored++;
+	if (for_good)
+		s->ignored++;
+	else
+		s->backed_off++;
 }
 
 static bool on_select(void *arg, const struct endpoint *end)
@@ -70,7 +73,8 @@ static bool on_select(void *arg, const struct endpoint *end)
 }
 
 static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
-		       struct tap_rec_progress *out, uint64_t *last_bytes)
+		       struct tap_rec_progress *out,
+		       struct tap_rec_place *answers)
 {
 	struct script *s = arg;
 
@@ -81,7 +85,7 @@ static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
 		    s->conns[i]->born_ns != born_ns)
 			continue;
 		*out = s->conns[i]->done;
-		*last_bytes = s->conns[i]->last_bytes;
+		*answers = s->conns[i]->answers;
 		return 0;
 	}
 	return -ENOENT;
@@ -368,7 +372,7 @@ void script_end(struct script_conn *k, int dir)
 	k->now_ns += CALL_NS;
 	e.rec = header(k, TAP_END, dir, 0);
 	e.time_ns = k->now_ns;
-	e.last_bytes = k->last_bytes;
+	e.answers = k->answers;
 	emit(k->s, &e, sizeof(e));
 }
 
@@ -381,6 +385,6 @@ void script_close(struct script_conn *k, uint32_t error)
 	c.time_ns = k->now_ns;
 	c.error = error;
 	c.pad = 0;
-	c.last_bytes = k->last_bytes;
+	c.answers = k->answers;
 	emit(k->s, &c, sizeof(c));
 }
