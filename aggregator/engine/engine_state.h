@@ -95,6 +95,7 @@ struct engine {
 	size_t evicted; /* agents, since the store expired some */
 	int64_t expired_us; /* the store dropped agents silent since; 0: none */
 	uint64_t commit_ns; /* moving mean */
+	uint64_t connections; /* of agents, at the last turn */
 	struct gather gather;
 	struct engine_mend *mend;
 	uint64_t cpu_ns, cpu_bytes; /* until the last turn */

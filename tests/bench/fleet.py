@@ -149,20 +149,22 @@ def cell(args, agents, rate, full_us):
             time.sleep(0.9)
             looks.append(Look())
         truth = fleet.end()
-        batches = last.batches - first.batches
+        cpu, between = cpu / took, (last.us - first.us) / 1e6
+        batches = (last.batches - first.batches) / between
+        events = (last.events - first.events) / between
         ages = sorted(a for look in looks for a in look.ages(truth))
-        bench(f"{name}_batches", batches / took, "batches/s")
-        bench(f"{name}_cpu", 100 * cpu / took, "% of a core")
+        bench(f"{name}_batches", batches, "batches/s")
+        bench(f"{name}_cpu", 100 * cpu, "% of a core")
         us = cpu * 1e6 / batches
         bench(f"{name}_cpu_batch", us, "us/batch")
         bench(f"{name}_ratio", us / full_us, "full batches")
-        bench(f"{name}_cpu_event", cpu * 1e9 / (last.events - first.events),
-              "ns/event")
+        bench(f"{name}_cpu_event", cpu * 1e9 / events, "ns/event")
         bench(f"{name}_wake_ups", wakes, "per second")
         bench(f"{name}_gather", last.gather_s, "s")
         bench(f"{name}_age_p50", rank(ages, 0.5), "s")
         bench(f"{name}_age_p99", rank(ages, 0.99), "s",
               2 if last.gather_s <= 1 else None, least=False)
+        bench(f"{name}_reply_p99", truth["reply_ms_p99"], "ms")
         bench(f"{name}_rss", rss_mib(pid, "VmHWM"), "MiB")
 
 
@@ -215,10 +217,13 @@ def part_restart(args):
         bench("fleet_restart_connected", watch.reached(n) - begin, "s")
         bench("fleet_restart_most_new_connections", watch.most_new(),
               "in 0.1 s")
-        stale = [t for t, look in looks if len(look.counted) < n
-                 or rank(look.ages(truth), 0.99) > FRESH_S]
-        bench("fleet_restart_fresh", max(stale, default=0), "s", 30,
-              least=False)
+        fresh = float("inf")  # from this look on
+        for t, look in reversed(looks):
+            if len(look.counted) < n or \
+                    rank(look.ages(truth), 0.99) > FRESH_S:
+                break
+            fresh = t
+        bench("fleet_restart_fresh", fresh, "s", 30, least=False)
         bench("fleet_restart_age_p99_at_last",
               rank(looks[-1][1].ages(truth), 0.99), "s", FRESH_S, least=False)
         bench("fleet_restart_cpu", 100 * cpu / 35, "% of a core")
