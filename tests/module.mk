@@ -27,6 +27,8 @@ $(UNIT_probe-agent): $(B)/obj/tests/unit/probe-agent/tap_script.o
 
 # The programs of bpf/ themselves, with a kernel of their own around them.
 CORE := $(B)/obj/tests/unit/probe-agent/tap_core.o
+# It holds code of the kernel side, where any address will do.
+$(CORE): CFLAGS_ALL += -fno-sanitize=alignment
 $(CORE): CPPFLAGS := -Itests/unit/probe-agent/stub $(CPPFLAGS)
 $(B)/tests/unit/probe-agent/tap/test_core: $(CORE) $(B)/obj/tests/unit/probe-agent/talk.o
 $(B)/tests/unit/probe-agent/tap/test_identity: $(CORE)
