@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/file_stamp.h"
 #include "common/log.h"
 #include "common/notify.h"
 #include "common/version.h"
@@ -29,6 +28,7 @@
 #include "probe-agent/outbox/uplink.h"
 #include "probe-agent/pipeline.h"
 #include "probe-agent/privileges.h"
+#include "probe-agent/reload.h"
 #include "probe-agent/tap/pace.h"
 #include "probe-agent/tap/recording.h"
 #include "probe-agent/tap/tap.h"
@@ -47,13 +47,13 @@ int cmd_run(int argc, char **argv);
 #define EXIT_GAVE_UP 3 /* stopped well, but with requests not acknowledged */
 
 struct agent {
-	struct agent_config *cfg;
+	struct agent_config *cfg; /* as of the start */
+	struct reload reload; /* the uplink, and what a reload changes */
 	struct outbox *outbox;
 	struct tap *tap;
 	struct tls *tls; /* NULL: not captured */
 	uint64_t tls_generation; /* of the probes last reported */
 	struct pipeline *pipeline;
-	struct uplink *uplink;
 	struct keeper *keeper; /* of user programs; NULL: there are none */
 	struct feed *feed; /* what they count */
 	struct last_words *last_words;
@@ -63,7 +63,6 @@ struct agent {
 	int epoll, signals;
 	uint64_t drained_ns, ticked_ns, flushed_ns;
 	uint64_t pause_ns; /* from the last drain to the next */
-	uint64_t certificates, stamped_ns; /* see file_stamp.h, and when */
 	bool stopping;
 	int status; /* of the process */
 };
@@ -243,49 +242,6 @@ static void check_tls(struct agent *a)
 		log_warn("cannot report probes error=\"out of memory\"");
 }
 
-static uint64_t certificates(const struct agent *a)
-{
-	const char *const *files = (const char *const[]){
-		a->cfg->tls.ca_file, a->cfg->tls.cert_file, a->cfg->tls.key_file
-	};
-
-	return file_stamp(files, 3);
-}
-
-static int start_uplink(struct agent *a)
-{
-	const struct agent_config *cfg = a->cfg;
-	struct uplink_options uo = {
-		.url = cfg->to,
-		.last_words = a->last_words,
-		.ca_file = cfg->tls.ca_file,
-		.cert_file = cfg->tls.cert_file,
-		.key_file = cfg->tls.key_file,
-	};
-
-	a->certificates = certificates(a);
-	return uplink_start(&a->uplink, &uo, a->outbox);
-}
-
-/*
- * Starts the uplink anew, with the certificates read again. A batch that was on
- * its way is sent again, and not counted twice. If the files are wrong, batches
- * wait in the outbox.
- */
-static void renew_uplink(struct agent *a)
-{
-	int err;
-
-	uplink_stop(a->uplink, 0);
-	a->uplink = NULL;
-	err = start_uplink(a);
-	if (err)
-		log_error("no uplink until the next try error=\"%s\"",
-			  strerror(-err));
-	else
-		log_info("certificates read again");
-}
-
 static int on_commit(void *arg, const struct keeper_commit *c)
 {
 	return feed_commit(((struct agent *)arg)->feed, c);
@@ -325,20 +281,6 @@ static void start_programs(struct agent *a)
 	err = keeper_start(&a->keeper, &opt);
 	if (err)
 		log_error("no programs error=\"%s\"", strerror(-err));
-}
-
-/* Certificates may be replaced in place. */
-static void check_uplink(struct agent *a, uint64_t now_ns)
-{
-	if (!a->uplink) {
-		renew_uplink(a);
-	} else if (now_ns - a->stamped_ns >= FILE_STAMP_S * CLOCK_NS_PER_S) {
-		uint64_t stamp = certificates(a);
-
-		a->stamped_ns = now_ns;
-		if (stamp && stamp != a->certificates)
-			renew_uplink(a);
-	}
 }
 
 static int start(struct agent *a)
@@ -387,7 +329,7 @@ static int start(struct agent *a)
 	if (!err && a->keeper)
 		err = watch(a->epoll, keeper_fd(a->keeper));
 	if (!err)
-		err = start_uplink(a);
+		err = reload_start(&a->reload, a->outbox, a->last_words);
 	return err;
 }
 
@@ -417,10 +359,10 @@ static void drain(struct agent *a, uint64_t now_ns)
 
 static uint64_t flush_ns(const struct agent *a)
 {
-	uint32_t ms = uplink_gather_ms(a->uplink);
+	uint32_t ms = uplink_gather_ms(a->reload.uplink);
 
-	if (ms < a->cfg->flush_ms)
-		ms = a->cfg->flush_ms;
+	if (ms < a->reload.cfg->flush_ms)
+		ms = a->reload.cfg->flush_ms;
 	return a->flushed_ns + ms * CLOCK_NS_PER_MS;
 }
 
@@ -435,7 +377,7 @@ static void agent_turn(struct agent *a)
 	if (now_ns - a->ticked_ns >= TICK_MS * CLOCK_NS_PER_MS) {
 		pipeline_tick(a->pipeline, now_ns, clock_steady_us());
 		check_tls(a);
-		check_uplink(a, now_ns);
+		reload_check(&a->reload, now_ns);
 		a->ticked_ns = now_ns;
 	}
 	/* What new containers are called: read before their requests end. */
@@ -466,7 +408,7 @@ static void on_signal(struct agent *a)
 	if (read(a->signals, &si, sizeof(si)) <= 0)
 		return;
 	if (si.ssi_signo == SIGHUP) {
-		renew_uplink(a);
+		reload_now(&a->reload);
 		if (a->keeper)
 			keeper_reload(a->keeper);
 		return;
@@ -506,7 +448,7 @@ static void loop(struct agent *a)
 
 static void stop(struct agent *a)
 {
-	uplink_stop(a->uplink, a->keeper ? STOP_PROGRAMS_MS : STOP_MS);
+	reload_stop(&a->reload, a->keeper ? STOP_PROGRAMS_MS : STOP_MS);
 	keeper_free(a->keeper);
 	if (a->outbox && last_words_leave(a->outbox, a->cfg->outbox.path,
 					  a->cfg->outbox.given_up))
@@ -523,6 +465,7 @@ static void stop(struct agent *a)
 		close(a->epoll);
 	if (a->signals >= 0)
 		close(a->signals);
+	reload_fini(&a->reload);
 	agent_config_free(a->cfg);
 }
 
@@ -550,8 +493,13 @@ int cmd_run(int argc, char **argv)
 				"Watch this host's HTTP and report "
 				"one event per request.",
 				argc, argv);
-	if (err)
+	if (err) {
+		if (err > 0) /* --config.check */
+			err = reload_try(a.cfg);
+		agent_config_free(a.cfg);
 		return err < 0;
+	}
+	reload_init(&a.reload, a.cfg, &flags);
 	err = start(&a);
 	if (err) {
 		log_error("cannot start error=\"%s\"", strerror(-err));

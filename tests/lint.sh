@@ -147,7 +147,7 @@ rooms() {
 	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_tls)
 	crypt\.h aggregator/web/web_auth
 	cyaml probe-agent/config/config|aggregator/config/config(_[a-z]+)?
-	yaml\.h aggregator/web/web_config|common/conffile_ranges|probe-agent/programs/spec_yaml
+	yaml\.h aggregator/web/web_config|common/conffile_walk|probe-agent/programs/spec_yaml
 	pcre2 probe-agent/programs/decode_regexp
 	(libelf|gelf)\.h probe-agent/worker/elf_code
 	jansson aggregator/(web/api(_[a-z]+)?|cli/report)|probe-agent/commands/(verbs_talk|run_view)

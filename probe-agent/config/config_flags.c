@@ -2,6 +2,9 @@
 #include "probe-agent/config/config_flags.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "common/conffile.h"
 #include "proto/limits.h"
@@ -62,6 +65,84 @@ const struct conffile_range config_ranges[] = {
 	{ .key = "services.port", .min = 1, .max = 65535 },
 };
 const size_t config_n_ranges = sizeof(config_ranges) / sizeof(*config_ranges);
+
+static const char *node_name(const char *value)
+{
+	return *value && strlen(value) <= LIMIT_AGENT_BYTES
+		       ? NULL
+		       : "a name of 1 to 253 bytes";
+}
+
+static const char *port_or_range(const char *value)
+{
+	return filter_check_port(value) ? NULL
+					: "a port or a range like 8000-8999";
+}
+
+static const char *route_pattern(const char *value)
+{
+	const char *p = value;
+
+	while (*p > ' ' && *p < 0x7f)
+		p++;
+	return *value == '/' && !*p && strlen(value) <= LIMIT_STRING_BYTES
+		       ? NULL
+		       : "a route like /users/{id}: a / and printable ASCII";
+}
+
+static const char *folder(const char *value)
+{
+	struct stat st;
+
+	return stat(value, &st) || !S_ISDIR(st.st_mode) ? "a folder that exists"
+							: NULL;
+}
+
+/* A file that may be made: its folder exists. */
+static const char *in_a_folder(const char *value)
+{
+	const char *slash = strrchr(value, '/');
+	char dir[4096];
+
+	if (!slash)
+		return NULL;
+	snprintf(dir, sizeof(dir), "%.*s", (int)(slash - value + 1), value);
+	return folder(dir) ? "a file in a folder that exists" : NULL;
+}
+
+static const char *const modes[] = { "auto", "fentry", "socket", "syscall",
+				     "kprobe" };
+static const char *const tls_modes[] = { "auto", "off" };
+static const char *const program_kinds[] = { "xdp" };
+
+const struct conffile_rule config_rules[] = {
+	CONFFILE_CHECK("node", KEY_NODE, node_name),
+	CONFFILE_CHECK("to", KEY_TO, conffile_url),
+	CONFFILE_CHECK("tls.ca_file", KEY_TLS_CA, conffile_pem),
+	CONFFILE_CHECK("tls.cert_file", KEY_TLS_CERT, conffile_pem),
+	CONFFILE_CHECK("tls.key_file", KEY_TLS_KEY, conffile_pem),
+	CONFFILE_CHECK("outbox.path", KEY_OUTBOX_PATH, in_a_folder),
+	CONFFILE_WORDS("capture.mode", KEY_CAPTURE, modes),
+	CONFFILE_WORDS("capture.tls", KEY_CAPTURE_TLS, tls_modes),
+	CONFFILE_CHECK("select.include.ports", KEY_INCLUDE_PORT, port_or_range),
+	CONFFILE_CHECK("select.exclude.ports", KEY_EXCLUDE_PORT, port_or_range),
+	CONFFILE_CHECK("select.include.executables", KEY_INCLUDE_EXECUTABLE,
+		       conffile_glob),
+	CONFFILE_CHECK("select.exclude.executables", KEY_EXCLUDE_EXECUTABLE,
+		       conffile_glob),
+	CONFFILE_CHECK("select.include.containers", KEY_INCLUDE_CONTAINER,
+		       conffile_glob),
+	CONFFILE_CHECK("select.exclude.containers", KEY_EXCLUDE_CONTAINER,
+		       conffile_glob),
+	CONFFILE_CHECK("services.executable", 0, conffile_glob),
+	CONFFILE_CHECK("services.container", 0, conffile_glob),
+	CONFFILE_CHECK("routes.patterns", KEY_ROUTE, route_pattern),
+	CONFFILE_WORDS("programs.allow", KEY_PROGRAMS_ALLOW, program_kinds),
+	CONFFILE_CHECK("names.root", KEY_NAMES_ROOT, folder),
+	CONFFILE_CHECK("names.container_labels", KEY_CONTAINER_LABEL,
+		       conffile_glob),
+};
+const size_t config_n_rules = sizeof(config_rules) / sizeof(*config_rules);
 
 const struct argp_option config_options[] = {
 	{ "node", KEY_NODE, "NAME", 0, "Name of this node (hostname)", 1 },
