@@ -77,6 +77,7 @@ tests="
 	shellcheck
 	socat
 	sqlite3
+	squid
 	util-linux
 	valgrind
 	varnish

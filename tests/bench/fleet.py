@@ -156,7 +156,9 @@ def cell(args, agents, rate, full_us):
         bench(f"{name}_batches", batches, "batches/s")
         bench(f"{name}_cpu", 100 * cpu, "% of a core")
         us = cpu * 1e6 / batches
-        bench(f"{name}_cpu_batch", us, "us/batch")
+        small = agents >= 5000 and rate <= 10
+        bench(f"{name}_cpu_batch", us, "us/batch", 15 if small else None,
+              least=False)
         bench(f"{name}_ratio", us / full_us, "full batches")
         bench(f"{name}_cpu_event", cpu * 1e9 / events, "ns/event")
         bench(f"{name}_wake_ups", wakes, "per second")
