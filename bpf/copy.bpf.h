@@ -91,11 +91,12 @@ static __noinline int open_record(struct sock *sk, __u32 twin,
 struct copy_cut {
 	__u64 first_ns, last_ns;
 	__u32 pos;
-	__u32 dir, flags;
+	__u16 flags;
+	__u8 dir;
 	/* enum classify_result; LOOK_LATER is replaced by what was found. */
-	__u32 look;
-	__u32 copied; /* out: bytes were copied */
-	__u32 tail_seen; /* out: conn->last_bytes is up to date */
+	__u8 look;
+	__u8 copied; /* out: bytes were copied */
+	__u8 tail_seen; /* out: conn->last_bytes is up to date */
 };
 
 /* A call that is being copied. Ordered without padding: the stack is short. */
@@ -126,6 +127,8 @@ static __always_inline void head_ended(struct copy *c, struct tap_conn *conn,
 				       __u32 end, __u32 len, __u8 next)
 {
 	c->scan = 0;
+	if (conn->h2 & H2_SWITCHES)
+		conn->walk[c->dir & 1].next = c->pos + end;
 	if (c->look != LOOK_REQUEST && c->look != LOOK_REQUEST_BODY)
 		return;
 	if (end == c->left) {

@@ -70,6 +70,9 @@ static __always_inline int begins(struct tap_conn *conn,
 	if (look == LOOK_RESPONSE ? conn->role == dir + 1
 				  : brings_answers(conn, dir))
 		return LOOK_NONE;
+	if (look == LOOK_RESPONSE &&
+	    *(const __u32 *)(b->at + 8) == FOURCC(' ', '1', '0', '1'))
+		conn->h2 |= H2_SWITCHES;
 	message_begins(conn, dir, look, pos);
 	return look;
 }

@@ -43,6 +43,11 @@ struct conn_source {
 	int (*progress)(void *arg, uint64_t sock, uint64_t born_ns,
 			struct tap_rec_progress *out, uint64_t *last_bytes);
 	void *arg;
+	/*
+	 * As ignore(), but the connection's end matters, and how far it is
+	 * then. May be NULL.
+	 */
+	void (*tunnel)(void *arg, uint64_t sock, uint64_t born_ns);
 };
 
 struct http_proto;

@@ -195,9 +195,10 @@ int tap_progress(void *tap, uint64_t sock, uint64_t born_ns,
 	return 0;
 }
 
-void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns)
+/* No more calls of the connection are inspected. */
+static void set_verdict(struct tap *t, uint64_t sock, uint64_t born_ns,
+			enum tap_verdict verdict)
 {
-	struct tap *t = tap;
 	struct tap_conn conn;
 
 	/*
@@ -208,11 +209,21 @@ void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns)
 		return;
 	/*
 	 * Overwrites what the kernel wrote into the entry meanwhile, which does
-	 * not matter in an ignored connection. BPF_EXIST, so that a connection
+	 * not matter in such a connection. BPF_EXIST, so that a connection
 	 * that closed in between does not come back.
 	 */
-	conn.verdict = VERDICT_IGNORED;
+	conn.verdict = verdict;
 	bpf_map_update_elem(t->maps.conns, &sock, &conn, BPF_EXIST);
+}
+
+void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns)
+{
+	set_verdict(tap, sock, born_ns, VERDICT_IGNORED);
+}
+
+void tap_pass(void *tap, uint64_t sock, uint64_t born_ns)
+{
+	set_verdict(tap, sock, born_ns, VERDICT_TUNNEL);
 }
 
 int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX])

@@ -65,6 +65,8 @@ int tap_progress(void *tap, uint64_t sock, uint64_t born_ns,
 		 struct tap_rec_progress *out, uint64_t *last_bytes);
 /* Asks for no more records of this connection. One that is gone is fine. */
 void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns);
+/* The same, but for how it ends, and how far it is then. */
+void tap_pass(void *tap, uint64_t sock, uint64_t born_ns);
 
 /* Sums over CPUs, by enum tap_counter. 0 or negative errno. */
 int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX]);

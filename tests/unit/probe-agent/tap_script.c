@@ -97,7 +97,10 @@ void script_init(struct script *s, const struct conn_options *opt)
 	o.exchange = on_exchange;
 	o.select = on_select;
 	o.arg = s;
-	o.source = (struct conn_source){ on_ignore, on_progress, s };
+	o.source = (struct conn_source){ .ignore = on_ignore,
+					 .tunnel = on_ignore,
+					 .progress = on_progress,
+					 .arg = s };
 	assert_int_equal(conn_new(&s->table, &o), 0);
 }
 
