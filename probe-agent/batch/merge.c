@@ -24,6 +24,7 @@ struct merge {
 	struct intern tables;
 	/* Columns of events, cap long. */
 	uint32_t *series, *connection;
+	uint32_t *stream; /* itself, not the difference to another */
 	int64_t *start_delta_us;
 	uint64_t *duration_us, *tail_us, *request_bytes, *response_bytes;
 	size_t n, cap;
@@ -34,6 +35,7 @@ struct merge {
 	struct hash_index index; /* of the connections */
 	struct ends *ends;
 	size_t n_ends, cap_ends;
+	uint32_t streams; /* the OR of all: is there any? */
 	int64_t base_us, last_start_us;
 	struct batch_losses losses;
 	struct batch_info info;
@@ -66,6 +68,7 @@ void merge_free(struct merge *m)
 	batch_info_free(&m->info);
 	free(m->series);
 	free(m->connection);
+	free(m->stream);
 	free(m->start_delta_us);
 	free(m->duration_us);
 	free(m->tail_us);
@@ -85,6 +88,7 @@ void merge_reset(struct merge *m)
 	batch_info_free(&m->info);
 	memset(&m->losses, 0, sizeof(m->losses));
 	m->n = m->n_traced = m->last_traced = m->n_ends = 0;
+	m->streams = 0;
 }
 
 /* --- room --- */
@@ -113,9 +117,9 @@ static int make_room(struct merge *m, const struct batch *b)
 {
 	size_t events = m->n + b->events.n;
 	size_t traced = m->n_traced + b->events.n_traced;
-	size_t map = b->series.n > b->events.n_connections
+	size_t map = b->series.n > b->events.n_connections + 1
 			     ? b->series.n
-			     : b->events.n_connections;
+			     : b->events.n_connections + 1;
 	bool good = true;
 
 	if (events > m->cap) {
@@ -123,6 +127,7 @@ static int make_room(struct merge *m, const struct batch *b)
 
 		good = grow(&m->series, cap, 4) &&
 		       grow(&m->connection, cap, 4) &&
+		       grow(&m->stream, cap, 4) &&
 		       grow(&m->start_delta_us, cap, 8) &&
 		       grow(&m->duration_us, cap, 8) &&
 		       grow(&m->tail_us, cap, 8) &&
@@ -262,6 +267,23 @@ static int add_connections(struct merge *m, const struct batch_events *e)
 	return 0;
 }
 
+/* A stream is the difference to that of the connection's event before. */
+static void add_streams(struct merge *m, const struct batch_events *e)
+{
+	uint32_t *last = m->map;
+
+	if (e->n > 0)
+		memset(m->stream + m->n, 0, e->n * sizeof(*m->stream));
+	if (!e->stream)
+		return;
+	memset(last, 0, (e->n_connections + 1) * sizeof(*last));
+	for (size_t i = 0; i < e->n; i++) {
+		m->stream[m->n + i] =
+			batch_stream_get(&last[e->connection[i]], e->stream[i]);
+		m->streams |= m->stream[m->n + i];
+	}
+}
+
 /* Starts and traces are distances to the one before. */
 static void add_times(struct merge *m, const struct batch *b)
 {
@@ -317,6 +339,7 @@ int merge_add(struct merge *m, const struct batch *b)
 		err = add_connections(m, &b->events);
 	if (err)
 		return err;
+	add_streams(m, &b->events);
 	add_times(m, b);
 	add_traces(m, &b->events);
 	add_values(m, &b->events);
@@ -340,6 +363,23 @@ static uint8_t *ends_columns(const struct merge *m)
 		memcpy(out + (m->n_ends + i) * END_BYTES, m->ends[i].remote,
 		       END_BYTES);
 	}
+	return out;
+}
+
+/* The column of streams; NULL: no memory. */
+static uint32_t *stream_column(const struct merge *m)
+{
+	uint32_t *last = calloc(m->n_ends + 1, sizeof(*last));
+	uint32_t *out = malloc(m->n * sizeof(*out) + 1);
+
+	for (size_t i = 0; last && out && i < m->n; i++)
+		out[i] =
+			batch_stream_put(&last[m->connection[i]], m->stream[i]);
+	if (!last) {
+		free(out);
+		out = NULL;
+	}
+	free(last);
 	return out;
 }
 
@@ -368,18 +408,23 @@ int merge_encode(struct merge *m, const char *agent, uint64_t epoch,
 		},
 	};
 	uint8_t *ends = ends_columns(m);
+	uint32_t *streams = m->streams ? stream_column(m) : NULL;
 	void *tables = NULL;
-	int err = ends ? intern_tables(&m->tables, &b, &tables) : -ENOMEM;
+	int err = -ENOMEM;
 
+	if (ends && !streams == !m->streams)
+		err = intern_tables(&m->tables, &b, &tables);
 	if (!err && m->n_ends > 0) {
 		b.events.connection = m->connection;
 		b.events.n_connections = m->n_ends;
 		b.events.connection_local = ends;
 		b.events.connection_remote = ends + m->n_ends * END_BYTES;
+		b.events.stream = streams;
 	}
 	if (!err)
 		err = batch_encode(&b, data, len);
 	free(tables);
 	free(ends);
+	free(streams);
 	return err;
 }

@@ -28,6 +28,7 @@ struct event {
 	bool traced, connected;
 	uint8_t trace[24], address[16];
 	uint16_t port;
+	uint32_t stream;
 };
 
 struct world {
@@ -94,6 +95,7 @@ static void make_event(struct world *w, struct event *e)
 	e->address[15] = (uint8_t)rnd(w, 20);
 	e->address[0] = 0x20;
 	e->port = (uint16_t)(1024 + rnd(w, 20));
+	e->stream = e->connected && rnd(w, 3) ? (uint32_t)rnd(w, 1u << 31) : 0;
 }
 
 static void pack(struct world *w, const struct event *e)
@@ -120,6 +122,7 @@ static void pack(struct world *w, const struct event *e)
 		.trace = e->traced ? e->trace : NULL,
 		.local = { e->connected ? local : NULL, 80 },
 		.remote = { e->connected ? e->address : NULL, e->port },
+		.stream = e->stream,
 	};
 
 	assert_true(packer_add(w->packer, &p) >= 0);
@@ -160,7 +163,10 @@ static void expect_events(struct world *w, const struct batch *b, size_t from)
 	const struct batch_events *e = &b->events;
 	int64_t start_us = b->base_us;
 	size_t traced = 0, at = 0;
+	uint32_t *last = calloc(e->n_connections + 1, sizeof(*last));
 
+	assert_non_null(last);
+	assert_non_null(e->stream);
 	for (size_t i = 0; i < e->n; i++) {
 		const struct event *want = &w->event[from + i];
 		uint32_t s = e->series[i], r = b->series.resource[s];
@@ -194,9 +200,14 @@ static void expect_events(struct world *w, const struct batch *b, size_t from)
 
 			assert_memory_equal(end, want->address, 16);
 			assert_int_equal(end[16] << 8 | end[17], want->port);
+			assert_int_equal(
+				batch_stream_get(&last[e->connection[i]],
+						 e->stream[i]),
+				want->stream);
 		}
 	}
 	assert_int_equal(traced, e->n_traced);
+	free(last);
 }
 
 static void merged_batches_have_every_event_in_order(void **state)
