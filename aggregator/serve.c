@@ -12,6 +12,7 @@
 
 #include "aggregator/config/config.h"
 #include "aggregator/engine/engine.h"
+#include "aggregator/ingest/gate_tls.h"
 #include "aggregator/privileges.h"
 #include "aggregator/snapshot/snapshot.h"
 #include "aggregator/web/web.h"
@@ -322,6 +323,22 @@ static void keep_memory(void)
 	mallopt(M_MMAP_THRESHOLD, LIMIT_MESSAGE_BYTES);
 }
 
+/* Reads the files that a start would, for a check. Logs what is wrong. */
+static int check_files(const struct aggregator_config *c)
+{
+	const struct gate_tls_files files = { c->ingest.cert_file,
+					      c->ingest.key_file,
+					      c->ingest.ca_file };
+	char why[512] = "";
+	int err = c->ingest.cert_file ? gate_tls_use(&files) : 0;
+
+	if (!err && c->web.config_file)
+		err = web_config_check(c->web.config_file, why, sizeof(why));
+	if (*why)
+		log_error("web.config_file: %s", why);
+	return err;
+}
+
 int cmd_serve(int argc, char **argv)
 {
 	struct serve s = { .reload_mutex = PTHREAD_MUTEX_INITIALIZER };
@@ -331,8 +348,12 @@ int cmd_serve(int argc, char **argv)
 	/* The store has the requests of others in it. */
 	umask(umask(0077) | 0027);
 	err = aggregator_config_main(&s.config, &s.flags, doc, argc, argv);
-	if (err)
+	if (err) {
+		if (err > 0)
+			err = check_files(s.config);
+		aggregator_config_free(s.config);
 		return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	}
 	signal(SIGPIPE, SIG_IGN);
 	/* Beyond RLIMIT_FSIZE, write() must fail as on a full disk. */
 	signal(SIGXFSZ, SIG_IGN);

@@ -25,6 +25,7 @@ struct tap_call {
 	__u32 after;
 	__u32 first; /* bytes at buf, before those in iov; <= len */
 	__u32 twin; /* TAP_TWIN: plain text from inside the socket's TLS */
+	__u32 skip; /* bytes at its beginning that were inspected before */
 };
 
 /*

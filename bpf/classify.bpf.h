@@ -12,9 +12,10 @@
 enum classify_result {
 	LOOK_NONE,
 	LOOK_REQUEST,
-	LOOK_REQUEST_BODY, /* the method usually comes with a body */
+	LOOK_REQUEST_BODY, /* of a method that may come with a body */
 	LOOK_RESPONSE,
 	LOOK_EITHER, /* only an H: HEAD or HTTP/ */
+	LOOK_WEAK, /* a request if its line ends as one: see weak_line() */
 	LOOK_TLS,
 	LOOK_LATER, /* a message is due: classify the copied bytes */
 };
@@ -98,6 +99,43 @@ static __always_inline int look_token(const __u8 *p, __u32 n)
 	return LOOK_NONE;
 }
 
+/* Can c be in a token (RFC 9110, 5.6.2), as a method is one? */
+static __always_inline bool is_token(__u8 c)
+{
+	__u64 set = c < 64 ? 0x03ff6cfa00000000ull : 0x57ffffffc7fffffeull;
+
+	return c < 128 && set >> (c & 63) & 1;
+}
+
+/* 0x80 in each byte that is not printable, or a blank. */
+static __always_inline __u64 no_graph(__u64 x)
+{
+	return HIGHS & (x | ~((x & ~HIGHS) + ONES * (0x80 - '!')) |
+			zero_bytes(x ^ ONES * 0x7f));
+}
+
+/*
+ * May it be a request whose method is not in capitals, or whose target begins
+ * with anything? That is one word, and a blank if n reaches it.
+ */
+static __always_inline int look_weak(const __u8 *p, __u32 n)
+{
+	__u64 lo = *(const __u64 *)p, hi = *(const __u64 *)(p + 8);
+	__u64 bad = no_graph(lo);
+	__u32 at = 0;
+
+	if (!is_token(p[0]))
+		return LOOK_NONE;
+	if (!bad) {
+		bad = no_graph(hi);
+		at = 8;
+		if (!bad)
+			return LOOK_WEAK;
+	}
+	at += first_byte(bad);
+	return at >= n || p[at & (TAP_PEEK - 1)] == ' ' ? LOOK_WEAK : LOOK_NONE;
+}
+
 /* The first bytes of a call, followed by zeros. */
 struct classify_beginning {
 	__u8 at[TAP_PEEK];
@@ -123,21 +161,19 @@ __noinline int look_at(const struct classify_beginning *b, __u32 n)
 		 */
 		if (p[0] - 0x14u < 4 && p[1] == 3 && p[2] <= 4 && p[3] <= 0x41)
 			return LOOK_TLS;
-		if (!is_upper(p[0]))
-			return LOOK_NONE;
-		if (w == FOURCC('P', 'O', 'S', 'T') ||
-		    w == FOURCC('P', 'U', 'T', ' ') ||
-		    w == FOURCC('P', 'A', 'T', 'C')) {
-			return look_token(p, n) ? LOOK_REQUEST_BODY : LOOK_NONE;
-		}
-		return look_token(p, n);
+		if (!is_upper(p[0]) || !look_token(p, n))
+			return look_weak(p, n);
+		return w == FOURCC('G', 'E', 'T', ' ') ||
+				       w == FOURCC('H', 'E', 'A', 'D')
+			       ? LOOK_REQUEST
+			       : LOOK_REQUEST_BODY;
 	}
 	/* Fewer than 5 bytes: HEAD and HTTP/ both begin with H. */
 	if (p[0] == 'H')
 		return n == 1	     ? LOOK_EITHER
 		       : p[1] == 'T' ? LOOK_RESPONSE
 				     : LOOK_REQUEST;
-	return look_token(p, n);
+	return look_token(p, n) ? LOOK_REQUEST_BODY : look_weak(p, n);
 }
 
 /* The first buffer of the call that is not empty. False: it can't be read. */
@@ -186,50 +222,6 @@ static __always_inline int peek(const struct tap_call *c,
 	if (bpf_probe_read_user(to->at, n & (TAP_PEEK - 1), from))
 		return -1;
 	return n;
-}
-
-/* Iovecs of a call that are followed to find its last bytes, at most. */
-#define TAP_TAIL_IOVS 8
-
-/*
- * The last eight bytes of a stream after the call, the newest in the highest
- * byte; a byte is 0 if it is not known. was: the same before the call. Global:
- * see copy_call().
- */
-__noinline __u64 last_bytes(const struct tap_call *c, __u64 was)
-{
-	const char *from;
-	__u32 left, i;
-	__u64 end = 0;
-	struct iovec v;
-
-	if (!c)
-		return 0;
-	from = c->buf;
-	left = c->len;
-	if (c->iov && left > FIRST(c)) {
-		was = 0;
-		left -= FIRST(c);
-		for (i = 0; i < TAP_TAIL_IOVS; i++) {
-			if (i >= c->iovs ||
-			    READ_IOVEC(&v, sizeof(v), c->iov + i))
-				return 0;
-			if (v.iov_len >= left)
-				break;
-			left -= v.iov_len;
-		}
-		if (i == TAP_TAIL_IOVS)
-			return 0;
-		from = v.iov_base;
-	}
-	if (left >= sizeof(end)) {
-		bpf_probe_read_user(&end, sizeof(end),
-				    from + left - sizeof(end));
-		return end;
-	}
-	if (!left || bpf_probe_read_user(&end, left & 7, from))
-		return 0;
-	return was >> 8 * left | end << 8 * (sizeof(end) - left);
 }
 
 #endif /* BPF_CLASSIFY_BPF_H */

@@ -69,7 +69,7 @@ static __noinline int close_conn(struct sock *sk, __u32 twin)
 			c->rec.tgid = 0;
 			c->time_ns = conn->closed_ns ?: bpf_ktime_get_ns();
 			c->error = conn->error;
-			c->last_bytes = last_of(conn);
+			fill_place(&c->answers, conn);
 			submit(c);
 		} else {
 			tap_count(TAP_C_LOST_RECORDS);

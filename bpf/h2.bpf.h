@@ -182,16 +182,4 @@ static __noinline int h2_passed(struct tap_conn *conn, __u64 key, __u32 dir,
 	return 0;
 }
 
-/*
- * What END and CLOSE say of a connection's last bytes; of HTTP/2, the number of
- * the last record, by direction.
- */
-static __always_inline __u64 last_of(const struct tap_conn *conn)
-{
-	if (conn->verdict != VERDICT_H2)
-		return conn->last_bytes;
-	return (__u64)conn->walk[TAP_RX].seq | (__u64)conn->walk[TAP_TX].seq
-						       << 16;
-}
-
 #endif /* BPF_H2_BPF_H */

@@ -214,7 +214,8 @@ static __always_inline bool h2_may_switch(const struct tap_conn *conn,
 					  __u32 dir)
 {
 	return conn->h2 & H2_SWITCHES && conn->verdict == VERDICT_HTTP &&
-	       !conn->head_open[TAP_RX] && !conn->head_open[TAP_TX];
+	       !place_is_head(conn->place[TAP_RX]) &&
+	       !place_is_head(conn->place[TAP_TX]);
 }
 
 /*

@@ -173,7 +173,7 @@ static __always_inline int h2_walk_step(struct h2_walk_piece *w,
 		w->at = at + n;
 		return 0;
 	}
-#ifdef __bpf__
+#ifdef __BPF__
 	asm volatile("%0 &= %1" : "+r"(at) : "i"(mask));
 #endif
 	if (!d->have && n >= H2_WALK_HEAD) {

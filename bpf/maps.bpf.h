@@ -22,7 +22,7 @@ struct {
 } tap_ring SEC(".maps");
 
 /*
- * One entry per TCP socket that moved bytes: 168 bytes each. LRU, because a
+ * One entry per TCP socket that moved bytes: 184 bytes each. LRU, because a
  * close can be missed (a program is skipped when it interrupts itself): a
  * leaked entry then ages out instead of staying forever.
  */

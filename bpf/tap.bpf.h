@@ -10,12 +10,16 @@
  * What is copied
  *   - a call that begins a message: up to the end of its head
  *   - the following calls in that direction, while the head has not ended
- *   - whole calls, on a connection that pipelines: there, a message can begin
- *     anywhere. A connection is known to pipeline once a request comes before
- *     the previous one is answered, or one call holds more than one request.
- *     The latter takes a scan, which is made only where it can be true: in a
- *     call as long as two of the shortest single requests seen, or shorter than
- *     all of them.
+ *   - a message in the middle of a call, where the body before it ends: see
+ *     frame.bpf.h
+ *   - whole calls, on a connection that pipelines, where no place is known:
+ *     there, a message can begin anywhere. A connection is known to pipeline
+ *     once a request comes before the previous one is answered, or one call
+ *     holds more than one request. The latter takes a scan, which is made only
+ *     where it can be true: in a call as long as two of the shortest single
+ *     requests seen, or shorter than all of them.
+ *   - where a request is due and none begins: the rest of a body, perhaps,
+ * whose end only the agent knows
  */
 
 #include "bpf/h2_find.bpf.h"
@@ -30,9 +34,6 @@ const volatile bool tap_tls = false;
  * calls in one direction without HTTP before fewer of them are inspected.
  */
 #define TAP_STRIKES 8
-/* Of a connection that is backed off, one call in this many is inspected. */
-#define TAP_RECHECK 64
-
 /* --- the life of a connection --- */
 
 /* A function of its own, so that its stack is free while a call is copied. */
@@ -177,6 +178,72 @@ static __always_inline void strike(const struct tap_call *call,
 }
 
 /*
+ * Does a call that is inside of a body, by its place, begin a message after
+ * all? That a body is chunked is mostly a guess, by its first bytes; and a body
+ * that was announced may be left out (RFC 9110, 10.1.1).
+ */
+static __always_inline bool
+leaves_body(struct tap_call *call, struct tap_conn *conn, __u32 dir, __u32 pos)
+{
+	struct classify_beginning first = {};
+	int n;
+
+	if (!is_turn(conn, dir))
+		return false;
+	if (!brings_answers(conn, dir) &&
+	    (conn->place[dir] == PLACE_MESSAGE || conn->flags & CONN_CODED) &&
+	    (pos != conn->tail[dir] || !(conn->flags & CONN_EXPECTS)))
+		return false;
+	n = peek(call, &first);
+	if (n < 0)
+		return false;
+	n = look_at(&first, n);
+	return brings_answers(conn, dir)
+		       ? n == LOOK_RESPONSE || n == LOOK_EITHER
+		       : n == LOOK_REQUEST || n == LOOK_REQUEST_BODY;
+}
+
+/*
+ * Judges a call by the place at its beginning, pos. Returns as judge();
+ * CALL_UNKNOWN: the place says nothing.
+ */
+static __always_inline int
+judge_place(struct tap_call *call, struct tap_conn *conn, __u32 dir, __u32 pos)
+{
+	__u8 place = conn->place[dir];
+	__s32 ahead = conn->due[dir] - pos;
+
+	/* The head of an answer may be a part of the body before. */
+	if (place_is_head(place) &&
+	    !(brings_answers(conn, dir) && leaves_body(call, conn, dir, pos)))
+		return CALL_COPY;
+	/* Behind due, bytes have moved out of sight. */
+	if (place_is_head(place) || ahead < 0 ||
+	    (ahead && !place_is_ahead(place)) ||
+	    ((ahead || place != PLACE_MESSAGE) &&
+	     leaves_body(call, conn, dir, pos))) {
+		forget_place(conn, dir);
+		return CALL_UNKNOWN;
+	}
+	return ahead < (__s32)call->len ? CALL_COPY : CALL_BODY;
+}
+
+/* What may come before a request: b has its first n bytes. */
+static __always_inline int prefix_of(const struct tap_conn *conn,
+				     const struct classify_beginning *b, int n)
+{
+	const __u8 *p = b->at;
+
+	if (p[0] == '\r' || p[0] == '\n')
+		return PLACE_BLANK;
+	if (conn->verdict == VERDICT_NEW && n > 5 &&
+	    *(const __u32 *)p == FOURCC('P', 'R', 'O', 'X') && p[4] == 'Y' &&
+	    p[5] == ' ')
+		return PLACE_PROXY;
+	return PLACE_UNKNOWN;
+}
+
+/*
  * Must bytes of the call be copied? Returns CALL_COPY, with what the call
  * begins in *look (LOOK_NONE: it continues something); CALL_BODY: no;
  * CALL_UNKNOWN: it can't be read.
@@ -187,6 +254,7 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 	struct classify_beginning first = {};
 	int n, l;
 
+	dir &= 1;
 	*look = LOOK_NONE;
 	if (conn->verdict == VERDICT_H2) {
 		n = conn->h2 & (H2_EXPECTED | H2_SHAPED)
@@ -202,10 +270,19 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 			return CALL_BODY;
 		conn->recheck = TAP_RECHECK;
 	}
-	if (conn->head_open[dir & 1]) {
-		if (conn->head_bytes[dir & 1] < 4)
-			h2_goes_on(call, conn, dir, pos);
+	if (conn->flags & CONN_AGAIN && dir == TAP_TX) {
+		conn->flags &= ~CONN_AGAIN;
+		call->skip = conn->tx_seen - pos;
+		*look = conn->place[dir] ? LOOK_NONE : LOOK_LATER;
+		return call->skip < call->len ? CALL_COPY : CALL_BODY;
+	}
+	if (place_is_head(conn->place[dir]) && conn->head_bytes[dir] < 4 &&
+	    h2_goes_on(call, conn, dir, pos))
 		return CALL_COPY;
+	if (conn->place[dir]) {
+		l = judge_place(call, conn, dir, pos);
+		if (l != CALL_UNKNOWN)
+			return l;
 	}
 	if (is_due(conn, dir)) {
 		*look = LOOK_LATER;
@@ -217,7 +294,16 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 	if (h2_opens(conn, &first, n, dir, pos))
 		return CALL_COPY;
 	l = begins(conn, &first, n, dir, pos);
-	if (is_message(l)) {
+	if (!is_message(l) && !brings_answers(conn, dir) &&
+	    !(conn->flags & CONN_STRAY)) {
+		conn->place[dir] = prefix_of(conn, &first, n);
+		conn->due[dir] = pos;
+		if (conn->verdict == VERDICT_HTTP)
+			conn->flags |= CONN_UNSURE;
+		if (conn->place[dir])
+			return CALL_COPY;
+	}
+	if (is_message(l) || (l == LOOK_WEAK && !brings_answers(conn, dir))) {
 		*look = l;
 		return CALL_COPY;
 	}
@@ -231,10 +317,22 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 	return CALL_BODY;
 }
 
+static __always_inline void count_lost(struct tap_conn *conn, __u32 n)
+{
+	__u32 counter = TAP_C_LOST_REQUESTS;
+	__u64 *v = bpf_map_lookup_elem(&tap_counters, &counter);
+
+	conn->lost += n;
+	if (v)
+		__sync_fetch_and_add(v, n);
+}
+
 /* Copies a call for which judge() returned CALL_COPY. */
 static __always_inline void take(struct tap_call *call, struct tap_conn *conn,
 				 struct copy_cut *cut)
 {
+	bool weak = cut->look == LOOK_WEAK;
+
 	if (conn->verdict == VERDICT_H2) {
 		h2_take(call, conn, cut);
 		return;
@@ -244,20 +342,32 @@ static __always_inline void take(struct tap_call *call, struct tap_conn *conn,
 		h2_take(call, conn, cut);
 	if (cut->look == LOOK_TLS)
 		looks_encrypted(call, conn, cut->dir);
+	else if (weak && cut->look == LOOK_NONE)
+		strike(call, conn, cut->dir, LOOK_NONE);
+	if (!cut->lost)
+		return;
+	/* Whether a write that waits will be accepted is seen at its return. */
+	if (cut->flags & TAP_F_ENTRY)
+		conn->tx_lost += cut->lost;
+	else
+		count_lost(conn, cut->lost);
 }
 
-/*
- * The end of a chunked response is in bytes that are not copied. If the
- * connection then ends or goes silent, the last bytes show whether the response
- * is complete.
- */
-static __always_inline void note_tail(const struct tap_call *c,
-				      struct tap_conn *conn,
-				      const struct copy_cut *cut)
+/* The place in the direction of the answers; of HTTP/2, the last records. */
+static __always_inline void fill_place(struct tap_rec_place *p,
+				       const struct tap_conn *conn)
 {
-	if (conn->verdict == VERDICT_HTTP && brings_answers(conn, cut->dir) &&
-	    !cut->tail_seen)
-		conn->last_bytes = last_bytes(c, conn->last_bytes);
+	__u32 dir = brings_answers(conn, TAP_RX) ? TAP_RX : TAP_TX;
+
+	p->pad[0] = p->pad[1] = p->pad[2] = 0;
+	if (conn->verdict == VERDICT_H2) {
+		p->h2_seq[TAP_RX] = conn->walk[TAP_RX].seq;
+		p->h2_seq[TAP_TX] = conn->walk[TAP_TX].seq;
+		p->place = PLACE_UNKNOWN;
+		return;
+	}
+	p->due = conn->due[dir];
+	p->place = conn->place[dir];
 }
 
 /*
@@ -326,7 +436,6 @@ __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 		cut.look = look;
 		take(c, conn, &cut);
 	}
-	note_tail(c, conn, &cut);
 	conn->done.rx_seq = seq;
 	conn->done.rx_ns = now;
 	return 0;
@@ -346,8 +455,6 @@ static __always_inline void tap_passed(struct sock *sk, struct tap_conn *conn,
 	seq = dir == TAP_TX ? sock_tx_seq(sk) + ahead : sock_rx_seq(sk);
 	if (conn->verdict == VERDICT_H2)
 		h2_passed(conn, (__u64)sk, dir, seq, 0);
-	else if (brings_answers(conn, dir))
-		conn->last_bytes = 0; /* not known */
 	if (dir == TAP_TX) {
 		conn->tx_entry_ns = 0;
 		conn->done.tx_seq = seq;
@@ -409,7 +516,7 @@ static __noinline int end_conn(struct sock *sk, __u32 twin, int dir)
 	fill_record(&e->rec, key, conn, TAP_END);
 	e->rec.dir = dir;
 	e->time_ns = bpf_ktime_get_ns();
-	e->last_bytes = last_of(conn);
+	fill_place(&e->answers, conn);
 	submit(e);
 	return conn->verdict;
 }

@@ -59,10 +59,64 @@ enum tap_flag {
 	TAP_F_TRUNCATED = 1 << 3,
 	/* Plain text from inside TLS; positions count plain text bytes. */
 	TAP_F_TLS = 1 << 4,
+	/*
+	 * data[0] is where the message before it ends: its body was followed,
+	 * or what lies between holds no message.
+	 */
+	TAP_F_FRAMED = 1 << 5,
 	/* HTTP/2: the record is a struct tap_rec_h2, with these flags only. */
 	TAP_F_H2 = 1 << 6,
 	TAP_F_H2_REQUESTS = 1 << 0, /* requests travel in this direction */
 	TAP_F_H2_OPENED = 1 << 1, /* followed from the client's preface on */
+};
+
+/*
+ * What stands at a direction's position `due`, as far as the kernel side has
+ * followed it.
+ */
+enum tap_place {
+	PLACE_UNKNOWN, /* where the next message begins is not known */
+	PLACE_HEAD, /* an open head */
+	PLACE_HEAD_BODY, /* an open head of a method that usually comes with a
+			    body */
+	PLACE_HEAD_LENGTH, /* an open head that has given a length, which is in
+			      due */
+	PLACE_HEAD_CODED, /* an open head that has given a transfer coding */
+	PLACE_MESSAGE, /* the next message; due may be ahead */
+	PLACE_BODY, /* a body; chunked, if it begins with a size */
+	/* Inside of a chunked body. */
+	PLACE_SIZE_FIRST, /* the first digit of a size */
+	PLACE_SIZE,
+	PLACE_EXTENSION, /* behind a size, up to the end of the line */
+	PLACE_DATA, /* a chunk's data, which ends at due */
+	PLACE_DATA_CR, /* behind the CR after that */
+	PLACE_TRAILER, /* a line after the last chunk */
+	PLACE_TRAILER_CR, /* behind a CR that began such a line */
+	PLACE_TRAILER_LINE, /* inside such a line */
+	/* Before a message. */
+	PLACE_BLANK, /* line ends */
+	PLACE_PROXY, /* the line of the PROXY protocol */
+	PLACE_PROXY2, /* its binary header */
+};
+
+/* What the kernel side knows of the order of a message. */
+enum tap_turn {
+	/* A request: the one before it is answered, or its answer has begun. */
+	TAP_TURN_ANSWERED = 1 << 0,
+	/* The connection has never pipelined, so all before it are. */
+	TAP_TURN_ALL = 1 << 1,
+	/* A response, to bytes that were inspected and began no message. */
+	TAP_TURN_STRAY = 1 << 2,
+};
+
+/* Where the responses are, as records of the end of a connection say it. */
+struct tap_rec_place {
+	union {
+		__u32 due;
+		__u16 h2_seq[2]; /* of HTTP/2: the last records, by direction */
+	};
+	__u8 place; /* enum tap_place */
+	__u8 pad[3];
 };
 
 /*
@@ -112,7 +166,10 @@ struct tap_rec_data {
 	__u32 pos; /* stream position of data[0] */
 	__u32 call_len; /* bytes of the call from data[0] on */
 	__u32 len; /* bytes copied, <= call_len */
-	__u32 pad;
+	/* requests of the connection that found no room, counted; wraps */
+	__u16 lost;
+	__u8 turn; /* enum tap_turn, of a record that begins a message */
+	__u8 pad;
 	__u8 data[]; /* len bytes; the record may be padded after them */
 };
 
@@ -135,13 +192,13 @@ struct tap_rec_h2 {
 struct tap_end {
 	struct tap_record rec;
 	__u64 time_ns;
-	__u64 last_bytes; /* see struct tap_conn */
+	struct tap_rec_place answers; /* where the responses are */
 };
 
 struct tap_rec_close {
 	struct tap_record rec;
 	__u64 time_ns;
-	__u64 last_bytes; /* see struct tap_conn */
+	struct tap_rec_place answers; /* where the responses are */
 	__u32 error; /* sk_err: 0, ECONNRESET, ETIMEDOUT, EPIPE … */
 	__u32 pad;
 };
@@ -168,6 +225,9 @@ enum tap_counter {
 	TAP_C_MAX,
 };
 
+/* Of a connection that is backed off, one call in this many is inspected. */
+#define TAP_RECHECK 64
+
 enum tap_verdict {
 	VERDICT_NEW, /* undecided */
 	VERDICT_HTTP,
@@ -193,6 +253,22 @@ enum tap_conn_flag {
 	CONN_ENDED_TX = 1 << 5,
 	/* The write under way is inspected when it returns. */
 	CONN_LATE = 1 << 6,
+	/* Bytes that began no request were copied where one was due. */
+	CONN_STRAY = 1 << 7,
+	/* The head of the last request said that its body is chunked. */
+	CONN_CODED = 1 << 8,
+	/* A write was taken in part or not at all: bytes up to tx_seen come
+	   again. */
+	CONN_AGAIN = 1 << 9,
+	/* The role is that of a lone H: HEAD, or HTTP/ if that was wrong. */
+	CONN_GUESSED = 1 << 10,
+	/* What is followed began where a request was due by its turn only. */
+	CONN_UNSURE = 1 << 11,
+	/* The body of the last request may be left out: Expect. */
+	CONN_EXPECTS = 1 << 12,
+	/* A part of the open head found no room: no more of it is copied. */
+	CONN_LOSING_RX = 1 << 13,
+	CONN_LOSING_TX = 1 << 14,
 };
 
 /* What is known of a connection that is, or may be, HTTP/2. */
@@ -246,21 +322,30 @@ struct tap_conn {
 	struct tap_rec_progress done;
 	__u64 tx_entry_ns; /* when the write under way began; 0: none */
 	__u64 closed_ns; /* when TCP was done with it; 0: not yet */
-	/* of the responses, newest in the highest byte; 0: not known */
-	__u64 last_bytes;
 	__u64 session; /* TLS session that uses the socket, in process tgid */
 	__u32 tgid;
 	__u32 request_pos; /* where the last request began */
-	__u32 tail[2]; /* last bytes of an open head, per direction */
-	__u32 head_bytes[2]; /* bytes copied of an open head */
+	__u32 tx_seen; /* end of the write that was inspected when it began */
+	/*
+	 * By direction: of an open head the last four bytes; of a chunk the
+	 * size; of a body with a length, where it began.
+	 */
+	__u32 tail[2];
+	__u32 head_bytes[2]; /* bytes copied since a message began */
+	__u32 due[2]; /* the position that place is about */
 	__u16 single_len; /* shortest call that held just one request */
 	__u16 recheck; /* calls until the next inspection */
 	__u16 mmsg[2]; /* messages done of one sendmmsg() or recvmmsg() */
+	__u16 lost; /* requests that found no room in the ring; wraps */
+	/* the same, of the write that is under way or was refused */
+	__u16 tx_lost;
+	__u16 flags; /* enum tap_conn_flag */
 	__u8 verdict; /* enum tap_verdict */
 	__u8 role; /* direction of requests + 1; 0: not known */
-	__u8 flags; /* enum tap_conn_flag */
 	__u8 strikes; /* turns that did not look like HTTP */
-	__u8 head_open[2]; /* a head has begun and not ended */
+	__u8 place[2]; /* enum tap_place, by direction */
+	__u8 turn; /* enum tap_turn, of the last message that began */
+	__u8 line; /* of a request's open head: see length.bpf.h */
 	__u8 tx_kind; /* enum tap_call_kind */
 	__u8 tx_look; /* what that write begins: enum classify_result */
 	__u8 last_dir; /* direction of the last call without HTTP, + 1 */
@@ -291,7 +376,7 @@ static_assert(offsetof(struct tap_rec_h2, data) ==
 		      offsetof(struct tap_rec_data, data),
 	      "one kind of record");
 static_assert(sizeof(struct tap_walk) == 24, "value of tap_conns");
-static_assert(sizeof(struct tap_conn) == 160, "value of tap_conns");
+static_assert(sizeof(struct tap_conn) == 176, "value of tap_conns");
 #endif
 
 #endif /* BPF_TAP_H */

@@ -23,8 +23,8 @@
 #define TCP_READ(p, field) READ(struct msghdr, p, field)
 #endif
 
-/* Iovecs of one call to go back over, at most: see TAP_STEPS_MAX. */
-#define TCP_BACK_MAX TAP_STEPS_MAX
+/* Iovecs of one call to go back over: as many as a call can have. */
+#define TCP_BACK_MAX 1024
 
 /*
  * Index of tcp_recvmsg()'s argument flags: 3, or 4 before 5.19, which dropped

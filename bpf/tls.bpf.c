@@ -328,7 +328,6 @@ static __noinline int plain_moved(struct tap_call *c, __u32 dir, __u64 first_ns,
 		cut.look = look;
 		take(c, conn, &cut);
 	}
-	note_tail(c, conn, &cut);
 	if (dir == TAP_RX) {
 		conn->done.rx_seq = pos + c->len;
 		conn->done.rx_ns = now;

@@ -18,6 +18,14 @@
  */
 __u64 tap_late = 1;
 
+/* The write under way was accepted, and with it what the ring had no room for.
+ */
+static __always_inline void accept_lost(struct tap_conn *conn)
+{
+	count_lost(conn, conn->tx_lost);
+	conn->tx_lost = 0;
+}
+
 /*
  * Inspects a write of c->len > 0 bytes: one that returns, or one that begins
  * and will be taken at once (c->after == -c->len). Returns 1 if its bytes can't
@@ -65,7 +73,8 @@ __noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
 		conn->tx_entry_ns = now;
 		return 1;
 	}
-	note_tail(c, conn, &cut);
+	if (conn->tx_lost)
+		accept_lost(conn);
 	conn->tx_kind = CALL_UNKNOWN;
 	conn->tx_entry_ns = 0;
 	conn->done.tx_seq = seq;
@@ -116,6 +125,7 @@ __noinline int tap_sending(struct tap_call *c, struct tap_conn *conn)
 	cut.pos = sock_tx_seq(c->sk);
 	conn->tx_kind = judge(c, conn, TAP_TX, cut.pos, &look);
 	conn->tx_look = look;
+	conn->tx_seen = cut.pos + c->len;
 	if (conn->tx_kind == CALL_COPY && conn->role == TAP_TX + 1 &&
 	    conn->verdict != VERDICT_H2) {
 		conn->done.tx_seq = cut.pos;
@@ -140,8 +150,12 @@ static __always_inline bool tap_sent_seen(struct sock *sk,
 	if (conn->verdict != VERDICT_HTTP || brings_answers(conn, TAP_TX) ||
 	    (conn->tx_kind != CALL_SENT && conn->tx_kind != CALL_BODY))
 		return false;
+	if (conn->tx_lost)
+		accept_lost(conn);
 	conn->tx_kind = CALL_UNKNOWN;
 	conn->done.tx_seq = sock_tx_seq(sk);
+	if ((__s32)(conn->tx_seen - conn->done.tx_seq) > 0)
+		conn->flags |= CONN_AGAIN;
 	conn->done.tx_ns = conn->tx_entry_ns; /* near enough for a request */
 	conn->tx_entry_ns = 0;
 	return true;
@@ -221,6 +235,9 @@ static __noinline int tap_refused(struct sock *sk)
 	if (!conn)
 		return 0;
 	not_late(conn);
+	if (conn->tx_kind == CALL_SENT || conn->tx_kind == CALL_BODY)
+		conn->flags |= CONN_AGAIN;
+	conn->tx_kind = CALL_UNKNOWN;
 	conn->tx_entry_ns = 0;
 	conn->mmsg[TAP_TX] = 0;
 	return 0;

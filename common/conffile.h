@@ -21,9 +21,12 @@
 
 #define CONFFILE_MAX_BYTES (1u << 20)
 
+/* Room for a list of all words that are allowed. */
+#define CONFFILE_WHAT_BYTES 640
+
 struct conffile_error {
 	unsigned line, column; /* from 1; 0: not known */
-	char what[256];
+	char what[CONFFILE_WHAT_BYTES];
 };
 
 /* Appends text to *out, expanded. -EINVAL: *e says what and where. -ENOMEM. */

@@ -55,4 +55,10 @@ static inline bool hash_index_next(const struct hash_index *x, size_t *at,
 	return slot != 0;
 }
 
+/* Asks the CPU to fetch what hash_index_next() will read first. */
+static inline void hash_index_ask(const struct hash_index *x, uint64_t hash)
+{
+	__builtin_prefetch(&x->slot[hash & x->mask]);
+}
+
 #endif /* COMMON_HASH_INDEX_H */

@@ -25,6 +25,7 @@ build="
 	libjansson-dev
 	libmicrohttpd-dev
 	libnng-dev
+	libpcre2-dev
 	libprotobuf-c-dev
 	libsqlite3-dev
 	libyaml-dev
@@ -63,6 +64,7 @@ tests="
 	nghttp2-server
 	nginx-light
 	openssl
+	pci.ids
 	procps
 	prometheus
 	python3

@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 #include "probe-agent/batch/packer.h"
+#include "probe-agent/batch/samples_table.h"
 #include "probe-agent/http/grpc.h"
 #include "probe-agent/http/http_label.h"
 #include "probe-agent/identity/filter.h"
@@ -22,6 +23,7 @@ struct pipeline {
 	struct packer *packer;
 	uint64_t epoch;
 	struct batch_losses before; /* of this epoch, in earlier processes */
+	struct batch_samples samples_before; /* likewise: totals only */
 	int64_t real_minus_mono_us;
 	uint64_t records; /* fed */
 	uint64_t events; /* packed */
@@ -167,6 +169,10 @@ static int set_up(struct pipeline *p)
 		/* A durable outbox continues where the last process ended. */
 		outbox_losses(p->opt.outbox, &p->before);
 		packer_resume(p->packer, sequence, p->before.packed);
+		outbox_samples(p->opt.outbox, &p->samples_before);
+		samples_table_resume(packer_samples(p->packer),
+				     p->samples_before.read,
+				     p->samples_before.dropped);
 	}
 	if (!err)
 		err = conn_new(&p->conns, &co);
@@ -245,8 +251,10 @@ static void losses(struct pipeline *p, struct batch_losses *l)
 	l->dropped[LOSS_GAP] = cs->lost_gap;
 	l->dropped[LOSS_TABLE] = cs->lost_table;
 	l->dropped[LOSS_BUFFER] = cs->lost_buffer + p->lost;
+	l->dropped[LOSS_UNSEEN] = cs->lost_unseen;
 	l->captured = p->events + l->dropped[LOSS_RING] + cs->lost_gap +
-		      cs->lost_table + l->dropped[LOSS_BUFFER];
+		      cs->lost_table + l->dropped[LOSS_BUFFER] +
+		      cs->lost_unseen;
 	/* Packed before they were lost: in captured already. */
 	l->dropped[LOSS_OUTBOX] = os.dropped_events;
 	l->dropped[LOSS_REFUSED] = os.refused_events;
@@ -255,6 +263,21 @@ static void losses(struct pipeline *p, struct batch_losses *l)
 #define AGENT_COUNTER(NAME, metric, value, ...)                                \
 	l->counters[AGENT_##NAME] = value;
 #include "proto/agent_counters.def"
+}
+
+static void samples_losses(struct pipeline *p)
+{
+	struct samples_table *t = packer_samples(p->packer);
+	const uint64_t *before = p->samples_before.dropped;
+	struct outbox_stats os;
+
+	outbox_stats(p->opt.outbox, &os);
+	samples_table_set_dropped(t, SAMPLES_LOST_OUTBOX,
+				  before[SAMPLES_LOST_OUTBOX] +
+					  os.dropped_increments);
+	samples_table_set_dropped(t, SAMPLES_LOST_REFUSED,
+				  before[SAMPLES_LOST_REFUSED] +
+					  os.refused_increments);
 }
 
 static void add_before(struct batch_losses *l, const struct batch_losses *b)
@@ -277,6 +300,7 @@ static int take_batch(struct pipeline *p)
 
 	losses(p, &l);
 	add_before(&l, &p->before);
+	samples_losses(p);
 	err = packer_take(p->packer, &l, &data, &len, &sequence);
 	if (!err && p->opt.batch)
 		p->opt.batch(p->opt.arg, data, len);
@@ -300,12 +324,28 @@ int pipeline_flush(struct pipeline *p, const struct pipeline_tap *tap)
 		    p->tap.kernel[TAP_C_LOST_RECORDS])
 		conn_doubt(p->conns);
 	p->tap = *tap;
-	return take_batch(p);
+	return pipeline_flush_samples(p);
+}
+
+int pipeline_flush_samples(struct pipeline *p)
+{
+	int err;
+
+	do
+		err = take_batch(p);
+	while (!err && samples_table_pending(packer_samples(p->packer)));
+	return err;
+}
+
+struct samples_table *pipeline_samples(struct pipeline *p)
+{
+	return packer_samples(p->packer);
 }
 
 size_t pipeline_pending(const struct pipeline *p)
 {
-	return packer_pending(p->packer);
+	return packer_pending(p->packer) +
+	       samples_table_pending(packer_samples(p->packer));
 }
 
 uint64_t pipeline_events(const struct pipeline *p)

@@ -17,6 +17,7 @@
  * kernel, a recording). Not locked: the agent's loop thread owns it.
  */
 struct pipeline;
+struct samples_table;
 
 struct pipeline_options {
 	const struct agent_config *cfg; /* borrowed for the pipeline's life */
@@ -60,7 +61,13 @@ struct pipeline_tap {
  */
 int pipeline_flush(struct pipeline *p, const struct pipeline_tap *tap);
 
-size_t pipeline_pending(const struct pipeline *p); /* events not flushed */
+/* The same with the tap's counters as of the last flush. */
+int pipeline_flush_samples(struct pipeline *p);
+/* Samples that go along with the next flush; owned by the pipeline. */
+struct samples_table *pipeline_samples(struct pipeline *p);
+
+/* Events not flushed, and 1 more if samples wait. */
+size_t pipeline_pending(const struct pipeline *p);
 uint64_t pipeline_events(const struct pipeline *p); /* packed, ever */
 void pipeline_conn_stats(const struct pipeline *p, struct conn_stats *out);
 

@@ -16,4 +16,11 @@
  */
 int privileges_drop(bool uprobes);
 
+/*
+ * For the worker of user programs: keeps what loading and attaching them needs,
+ * reading other processes' files, and the kernel's symbols; with xdp, network
+ * interfaces, too. Drops all else, as above.
+ */
+int privileges_keep_for_programs(bool xdp);
+
 #endif /* PROBE_AGENT_PRIVILEGES_H */

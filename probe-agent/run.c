@@ -19,15 +19,16 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/file_stamp.h"
 #include "common/log.h"
 #include "common/notify.h"
 #include "common/version.h"
 #include "probe-agent/config/config.h"
+#include "probe-agent/feed.h"
 #include "probe-agent/outbox/last_words.h"
 #include "probe-agent/outbox/uplink.h"
 #include "probe-agent/pipeline.h"
 #include "probe-agent/privileges.h"
+#include "probe-agent/reload.h"
 #include "probe-agent/tap/pace.h"
 #include "probe-agent/tap/recording.h"
 #include "probe-agent/tap/tap.h"
@@ -41,16 +42,20 @@ int cmd_run(int argc, char **argv);
 #define TICK_MS 200
 /* Time for the last batches to be acknowledged at the end. */
 #define STOP_MS 3000
+/* Time for programs to be read a last time, and for that to be acknowledged. */
+#define STOP_PROGRAMS_MS 10000
 #define EXIT_GAVE_UP 3 /* stopped well, but with requests not acknowledged */
 
 struct agent {
-	struct agent_config *cfg;
+	struct agent_config *cfg; /* as of the start */
+	struct reload reload; /* the uplink, and what a reload changes */
 	struct outbox *outbox;
 	struct tap *tap;
 	struct tls *tls; /* NULL: not captured */
 	uint64_t tls_generation; /* of the probes last reported */
 	struct pipeline *pipeline;
-	struct uplink *uplink;
+	struct keeper *keeper; /* of user programs; NULL: there are none */
+	struct feed *feed; /* what they count */
 	struct last_words *last_words;
 	struct recording_writer *recording; /* NULL: none */
 	struct trace_writer *trace; /* likewise */
@@ -58,7 +63,6 @@ struct agent {
 	int epoll, signals;
 	uint64_t drained_ns, ticked_ns, flushed_ns;
 	uint64_t pause_ns; /* from the last drain to the next */
-	uint64_t certificates, stamped_ns; /* see file_stamp.h, and when */
 	bool stopping;
 	int status; /* of the process */
 };
@@ -238,61 +242,45 @@ static void check_tls(struct agent *a)
 		log_warn("cannot report probes error=\"out of memory\"");
 }
 
-static uint64_t certificates(const struct agent *a)
+static int on_commit(void *arg, const struct keeper_commit *c)
 {
-	const char *const *files = (const char *const[]){
-		a->cfg->tls.ca_file, a->cfg->tls.cert_file, a->cfg->tls.key_file
-	};
-
-	return file_stamp(files, 3);
+	return feed_commit(((struct agent *)arg)->feed, c);
 }
 
-static int start_uplink(struct agent *a)
+static int each_base(void *arg, keeper_row_fn fn, void *fn_arg)
 {
-	const struct agent_config *cfg = a->cfg;
-	struct uplink_options uo = {
-		.url = cfg->to,
-		.last_words = a->last_words,
-		.ca_file = cfg->tls.ca_file,
-		.cert_file = cfg->tls.cert_file,
-		.key_file = cfg->tls.key_file,
-	};
-
-	a->certificates = certificates(a);
-	return uplink_start(&a->uplink, &uo, a->outbox);
+	return outbox_each_base(((struct agent *)arg)->outbox, fn, fn_arg);
 }
 
-/*
- * Starts the uplink anew, with the certificates read again. A batch that was on
- * its way is sent again, and not counted twice. If the files are wrong, batches
- * wait in the outbox.
- */
-static void renew_uplink(struct agent *a)
+/* Goes on without programs if their keeper cannot be started. */
+static void start_programs(struct agent *a)
 {
+	struct agent_config *cfg = a->cfg;
+	struct keeper_options opt = {
+		.worker = {
+			.dir = cfg->programs.dir,
+			.prefix = cfg->programs.prefix,
+			.xdp = cfg->programs.allow_count > 0,
+			.pin_root = cfg->outbox.path ? cfg->programs.pin_dir
+						     : NULL,
+			.socket = cfg->programs.socket,
+			.debug_address = cfg->programs.debug_address,
+			.process = feed_name_process,
+			.process_arg = cfg,
+		},
+		.drop = privileges_keep_for_programs,
+		.commit = on_commit,
+		.bases = each_base,
+		.arg = a,
+	};
 	int err;
 
-	uplink_stop(a->uplink, 0);
-	a->uplink = NULL;
-	err = start_uplink(a);
+	if (!cfg->programs.dir)
+		return;
+	agent_config_limits(cfg, &opt.worker.limits);
+	err = keeper_start(&a->keeper, &opt);
 	if (err)
-		log_error("no uplink until the next try error=\"%s\"",
-			  strerror(-err));
-	else
-		log_info("certificates read again");
-}
-
-/* Certificates may be replaced in place. */
-static void check_uplink(struct agent *a, uint64_t now_ns)
-{
-	if (!a->uplink) {
-		renew_uplink(a);
-	} else if (now_ns - a->stamped_ns >= FILE_STAMP_S * CLOCK_NS_PER_S) {
-		uint64_t stamp = certificates(a);
-
-		a->stamped_ns = now_ns;
-		if (stamp && stamp != a->certificates)
-			renew_uplink(a);
-	}
+		log_error("no programs error=\"%s\"", strerror(-err));
 }
 
 static int start(struct agent *a)
@@ -315,6 +303,8 @@ static int start(struct agent *a)
 	int err;
 
 	to.tls = strcmp(cfg->capture.tls, "off");
+	/* First: it forks, and what is open now would be open there, too. */
+	start_programs(a);
 	err = open_loop(a);
 	if (!err)
 		err = outbox_open(&a->outbox, &oo);
@@ -335,7 +325,11 @@ static int start(struct agent *a)
 	if (!err)
 		err = set_info(a);
 	if (!err)
-		err = start_uplink(a);
+		err = feed_new(&a->feed, a->pipeline, a->outbox);
+	if (!err && a->keeper)
+		err = watch(a->epoll, keeper_fd(a->keeper));
+	if (!err)
+		err = reload_start(&a->reload, a->outbox, a->last_words);
 	return err;
 }
 
@@ -365,10 +359,10 @@ static void drain(struct agent *a, uint64_t now_ns)
 
 static uint64_t flush_ns(const struct agent *a)
 {
-	uint32_t ms = uplink_gather_ms(a->uplink);
+	uint32_t ms = uplink_gather_ms(a->reload.uplink);
 
-	if (ms < a->cfg->flush_ms)
-		ms = a->cfg->flush_ms;
+	if (ms < a->reload.cfg->flush_ms)
+		ms = a->reload.cfg->flush_ms;
 	return a->flushed_ns + ms * CLOCK_NS_PER_MS;
 }
 
@@ -383,7 +377,7 @@ static void agent_turn(struct agent *a)
 	if (now_ns - a->ticked_ns >= TICK_MS * CLOCK_NS_PER_MS) {
 		pipeline_tick(a->pipeline, now_ns, clock_steady_us());
 		check_tls(a);
-		check_uplink(a, now_ns);
+		reload_check(&a->reload, now_ns);
 		a->ticked_ns = now_ns;
 	}
 	/* What new containers are called: read before their requests end. */
@@ -414,11 +408,23 @@ static void on_signal(struct agent *a)
 	if (read(a->signals, &si, sizeof(si)) <= 0)
 		return;
 	if (si.ssi_signo == SIGHUP) {
-		renew_uplink(a);
+		reload_now(&a->reload);
+		if (a->keeper)
+			keeper_reload(a->keeper);
 		return;
 	}
 	log_info("stopping signal=%s", strsignal((int)si.ssi_signo));
 	a->stopping = true;
+}
+
+static void hear_programs(struct agent *a)
+{
+	int err = keeper_turn(a->keeper);
+
+	if (!err)
+		return;
+	/* Only memory lacks then; what its worker counts next is not lost. */
+	log_error("samples of programs are lost error=\"%s\"", strerror(-err));
 }
 
 static void loop(struct agent *a)
@@ -426,17 +432,24 @@ static void loop(struct agent *a)
 	struct epoll_event ev;
 
 	while (!a->stopping) {
-		if (epoll_wait(a->epoll, &ev, 1, wait_ms(a)) > 0)
-			on_signal(a);
+		if (epoll_wait(a->epoll, &ev, 1, wait_ms(a)) > 0) {
+			if (ev.data.fd == a->signals)
+				on_signal(a);
+			else
+				hear_programs(a);
+		}
 		agent_turn(a);
 	}
 	notify_send("STOPPING=1");
+	if (a->keeper)
+		keeper_stop(a->keeper, STOP_PROGRAMS_MS);
 	flush_batch(a, clock_mono_ns());
 }
 
 static void stop(struct agent *a)
 {
-	uplink_stop(a->uplink, STOP_MS);
+	reload_stop(&a->reload, a->keeper ? STOP_PROGRAMS_MS : STOP_MS);
+	keeper_free(a->keeper);
 	if (a->outbox && last_words_leave(a->outbox, a->cfg->outbox.path,
 					  a->cfg->outbox.given_up))
 		a->status = EXIT_GAVE_UP;
@@ -445,12 +458,14 @@ static void stop(struct agent *a)
 	tap_close(a->tap);
 	recording_close(a->recording);
 	close_trace(a);
+	feed_free(a->feed);
 	pipeline_free(a->pipeline);
 	outbox_close(a->outbox);
 	if (a->epoll >= 0)
 		close(a->epoll);
 	if (a->signals >= 0)
 		close(a->signals);
+	reload_fini(&a->reload);
 	agent_config_free(a->cfg);
 }
 
@@ -478,8 +493,13 @@ int cmd_run(int argc, char **argv)
 				"Watch this host's HTTP and report "
 				"one event per request.",
 				argc, argv);
-	if (err)
+	if (err) {
+		if (err > 0) /* --config.check */
+			err = reload_try(a.cfg);
+		agent_config_free(a.cfg);
 		return err < 0;
+	}
+	reload_init(&a.reload, a.cfg, &flags);
 	err = start(&a);
 	if (err) {
 		log_error("cannot start error=\"%s\"", strerror(-err));

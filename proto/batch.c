@@ -374,6 +374,8 @@ static const char *take_columns(struct batch_arena *a, const Redtap__Batch *m,
 	if (!reason)
 		reason = batch_take_rollups(m->rollups, b);
 	if (!reason)
+		reason = batch_take_samples(m->samples, b);
+	if (!reason)
 		reason = take_info(m->info, &b->info);
 	if (!reason)
 		take_losses(m->losses, &b->losses);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "proto/resource.gen.h"
+#include "proto/samples.h"
 
 /*
  * The columnar batch, as both ends see it, and its envelope. Files that may use
@@ -29,7 +30,7 @@ enum outcome {
 	OUTCOME_ABORTED = 1, /* closed by either side before the end */
 	OUTCOME_RESET = 2, /* reset by either side */
 	OUTCOME_TIMEOUT = 3, /* the kernel gave up: ETIMEDOUT */
-	OUTCOME_MALFORMED = 4, /* not HTTP, or not 100 <= status <= 599 */
+	OUTCOME_MALFORMED = 4, /* not HTTP, or not 100 <= status <= 999 */
 	OUTCOMES,
 };
 /* Returns "aborted", "timeout" …; static. NULL: complete, or out of range. */
@@ -57,6 +58,7 @@ enum loss_stage {
 	LOSS_OUTBOX, /* outbox full, even after folding */
 	LOSS_REFUSED, /* the aggregator refused the batch */
 	LOSS_STOPPED, /* the agent stopped before it could be sent */
+	LOSS_UNSEEN, /* the kernel side saw its answer only */
 	LOSS_STAGES,
 };
 /* Returns "ring", "gap" …; static. NULL: out of range. */
@@ -222,6 +224,7 @@ struct batch {
 	struct batch_rollups rollups;
 	struct batch_losses losses;
 	struct batch_info info;
+	struct batch_samples samples;
 };
 
 /* Makes a deep copy, released by batch_info_free(). -ENOMEM. */
@@ -276,6 +279,9 @@ int batch_encode(const struct batch *b, void **data, size_t *len);
  */
 int batch_put_head(const struct batch *head, const void *data, size_t len,
 		   void **out, size_t *out_len);
+
+/* The protocol that a receiver of these encoded bytes must speak. */
+uint32_t batch_protocol(const void *data, size_t len);
 
 /* The envelope of a batch. */
 struct push {

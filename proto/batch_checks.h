@@ -51,4 +51,11 @@ static inline bool below_u64(const uint64_t *v, size_t n, uint64_t limit)
 /* Takes rollups over. NULL, or a static reason to refuse. m may be NULL. */
 const char *batch_take_rollups(const Redtap__Rollups *m, struct batch *b);
 
+/* --- batch_samples.c --- */
+
+/* Takes samples over. NULL, or a static reason to refuse. m may be NULL. */
+const char *batch_take_samples(const Redtap__Samples *m, struct batch *b);
+/* Fills in *m with borrowed columns, for packing. */
+void batch_put_samples(Redtap__Samples *m, const struct batch_samples *s);
+
 #endif /* PROTO_BATCH_CHECKS_H */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proto/batch.h"
+#include "proto/batch_checks.h"
 #include "proto/limits.h"
 #include "proto/redtap.pb-c.h"
 
@@ -22,6 +23,7 @@ struct wire {
 	Redtap__Rollups rollups;
 	Redtap__Losses losses;
 	Redtap__Info info;
+	Redtap__Samples samples;
 };
 
 #define COLUMN(m, field, column, count)                                        \
@@ -189,6 +191,7 @@ int batch_encode(const struct batch *b, void **data, size_t *len)
 		.rollups = REDTAP__ROLLUPS__INIT,
 		.losses = REDTAP__LOSSES__INIT,
 		.info = REDTAP__INFO__INIT,
+		.samples = REDTAP__SAMPLES__INIT,
 	};
 	size_t size;
 	uint8_t *p = NULL;
@@ -208,6 +211,10 @@ int batch_encode(const struct batch *b, void **data, size_t *len)
 	put_rollups(&w, &b->rollups);
 	put_losses(&w, &b->losses);
 	put_info(&w, &b->info);
+	if (samples_any(&b->samples)) {
+		batch_put_samples(&w.samples, &b->samples);
+		w.batch.samples = &w.samples;
+	}
 
 	size = redtap__batch__get_packed_size(&w.batch);
 	if (size > LIMIT_MESSAGE_BYTES) {

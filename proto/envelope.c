@@ -215,7 +215,7 @@ const char *loss_stage_name(unsigned stage)
 		[LOSS_RING] = "ring",	    [LOSS_GAP] = "gap",
 		[LOSS_TABLE] = "table",	    [LOSS_BUFFER] = "buffer",
 		[LOSS_OUTBOX] = "outbox",   [LOSS_REFUSED] = "refused",
-		[LOSS_STOPPED] = "stopped",
+		[LOSS_STOPPED] = "stopped", [LOSS_UNSEEN] = "unseen",
 	};
 
 	return stage < LOSS_STAGES ? names[stage] : NULL;

@@ -6,7 +6,7 @@
 
 /* Limits that both ends obey. A batch over any of them is refused whole. */
 
-#define PROTOCOL_VERSION 1u
+#define PROTOCOL_VERSION 2u
 #define PROTOCOL_OLDEST 1u /* oldest that an aggregator accepts */
 
 #define LIMIT_MESSAGE_BYTES (4u << 20)
@@ -21,6 +21,13 @@
 #define LIMIT_ROLLUP_BUCKETS (1u << 20)
 #define LIMIT_CONNECTIONS 65536u
 #define LIMIT_PROBES 256u
+#define LIMIT_SAMPLE_PROGRAMS 256u
+#define LIMIT_SAMPLE_MAPS 2048u
+#define LIMIT_SAMPLE_FAMILIES 512u
+#define LIMIT_SAMPLE_SERIES 16384u
+#define LIMIT_SAMPLE_LABELS 64u /* of a family */
+#define LIMIT_SAMPLE_BOUNDS 160u /* of a histogram */
+#define LIMIT_SAMPLE_BUCKETS (1u << 18) /* all buckets that grew */
 
 /* Limits of single values, so that no sum of them overflows. */
 #define LIMIT_TIME_US (UINT64_C(1) << 53) /* wall clock; the year 2255 */
@@ -29,6 +36,7 @@
 #define LIMIT_BODY_BYTES (UINT64_C(1) << 50)
 #define LIMIT_ROLLUP_COUNT (UINT64_C(1) << 40) /* requests of a row */
 #define LIMIT_ROLLUP_SUM (UINT64_C(1) << 62)
+#define LIMIT_INCREMENT (UINT64_C(1) << 62) /* of one sample */
 #define LIMIT_OUTCOME 4u /* greatest of enum outcome */
 #define LIMIT_STATUS 999u
 #define LIMIT_HTTP_VERSION 255u

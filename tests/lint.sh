@@ -86,16 +86,20 @@ rooms() {
 		probe-agent/outbox batch
 		probe-agent/replay batch identity outbox
 		probe-agent/synth batch outbox
-		probe-agent/config identity
+		probe-agent/config identity programs
+		probe-agent/programs batch
+		probe-agent/worker batch programs
+		probe-agent/commands batch outbox programs worker
 		aggregator/ingest
 		aggregator/views
 		aggregator/series views
 		aggregator/ledger
 		aggregator/graph series
 		aggregator/fold graph series views
-		aggregator/store fold graph ledger
-		aggregator/snapshot fold graph ledger series views
-		aggregator/engine fold ingest ledger snapshot store views
+		aggregator/samples series
+		aggregator/store fold graph ledger samples
+		aggregator/snapshot fold graph ledger samples series views
+		aggregator/engine fold ingest ledger samples snapshot store views
 		aggregator/expose snapshot views
 		aggregator/web expose fold series snapshot store
 		aggregator/config expose views
@@ -143,14 +147,16 @@ rooms() {
 	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_tls)
 	crypt\.h aggregator/web/web_auth
 	cyaml probe-agent/config/config|aggregator/config/config(_[a-z]+)?
-	yaml\.h aggregator/web/web_config|common/conffile_ranges
-	jansson aggregator/(web/api(_[a-z]+)?|cli/report)
+	yaml\.h aggregator/web/web_config|common/conffile_walk|probe-agent/programs/spec_yaml
+	pcre2 probe-agent/programs/decode_regexp
+	(libelf|gelf)\.h probe-agent/worker/elf_code
+	jansson aggregator/(web/api(_[a-z]+)?|cli/report)|probe-agent/commands/(verbs_talk|run_view)
 	zstd proto/trace
 	curl/ aggregator/cli/client
 	zlib aggregator/(expose/render(_stream)?|web/web_page)
 	cap-ng probe-agent/(check|privileges)
 	nghttp2/ tests/[a-z_/]+
-	bpf/(libbpf|bpf)\.h probe-agent/(tap/(tap(_front(_list)?|_bpf_maps)?|bpf_attach)|tls/tls(_files|_programs|_thread)?)
+	bpf/(libbpf|bpf|btf)\.h probe-agent/(tap/(tap(_front(_list)?|_bpf_maps)?|bpf_attach)|tls/tls(_files|_programs|_thread)?|worker/(bpf_log|object(_[a-z]+)?|map_reader|events|cgroup_ids|cost|layout_types)|commands/build_types)
 	[a-z_]*\.skel\.h probe-agent/(tap/(tap(_front(_list)?)?|bpf_attach)|tls/tls(_programs|_thread)?)
 	(proto/)?redtap\.pb-c proto/(batch|batch_[a-z]+|envelope)
 	bpf/bpf_ bpf/[a-z_.]+

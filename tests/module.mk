@@ -25,6 +25,14 @@ $(foreach f,common proto probe-agent aggregator,$(eval $(call unit_folder,$(f)))
 # The scripted kernel side that these feed the engine with.
 $(UNIT_probe-agent): $(B)/obj/tests/unit/probe-agent/tap_script.o
 
+# The programs of bpf/ themselves, with a kernel of their own around them.
+CORE := $(B)/obj/tests/unit/probe-agent/tap_core.o
+# It holds code of the kernel side, where any address will do.
+$(CORE): CFLAGS_ALL += -fno-sanitize=alignment
+$(CORE): CPPFLAGS := -Itests/unit/probe-agent/stub $(CPPFLAGS)
+$(B)/tests/unit/probe-agent/tap/test_core: $(CORE) $(B)/obj/tests/unit/probe-agent/talk.o
+$(B)/tests/unit/probe-agent/tap/test_identity: $(CORE)
+
 # Conversations in HTTP/2, and the kernel side of them.
 $(filter %/test_h2 $(B)/tests/unit/probe-agent/http/test_h2_%,$(UNIT_probe-agent)): \
 		$(B)/obj/tests/unit/probe-agent/http/h2_script.o \
@@ -116,9 +124,10 @@ lint: ## Check formatting, include rules, names, scripts, man pages
 
 # tests/bench/*.c are programs that print `bench: NAME VALUE UNIT goal=G ok`.
 .PHONY: bench bench-scrape bench-fold bench-ingest bench-growth bench-agent \
-	bench-build bench-instructions
+	bench-fleet bench-build bench-instructions
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
-BENCHES_AGENT := $(B)/tests/bench/agent $(B)/tests/bench/hooks $(B)/tests/bench/h2
+BENCHES_AGENT := $(B)/tests/bench/agent $(B)/tests/bench/hooks $(B)/tests/bench/h2 \
+	$(B)/tests/bench/backlog
 $(BENCHES_AGENT): $(B)/obj/tests/unit/probe-agent/tap_script.o $(B)/libagent.a
 $(B)/tests/bench/h2: $(B)/obj/tests/unit/probe-agent/http/h2_kernel.o
 $(filter-out $(BENCHES_AGENT),$(BENCHES)): $(B)/%: $(B)/obj/%.o $(B)/libaggregator.a \
@@ -148,6 +157,10 @@ bench-ingest: $(B)/redtap-aggregator $(B)/redtap-agent ## Events a second, ackno
 
 bench-growth: $(B)/redtap-aggregator $(B)/redtap-agent ## The same by series and agents; restart, stalls, peers
 	@tests/bench/ingest.py --build=$(B) series agents crowd restart stalls peers
+
+bench-fleet: all $(B)/tests/bench/small $(B)/tests/bench/backlog ## Many agents with small batches; a restart under them; catching up
+	@$(B)/tests/bench/small
+	@tests/bench/fleet.py --build=$(B)
 
 bench-agent: $(B)/tests/bench/agent $(B)/tests/bench/h2 ## From a recorded tap to encoded batches; HTTP/2
 	@$(B)/tests/bench/agent

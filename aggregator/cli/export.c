@@ -51,15 +51,9 @@ static const struct argp_option options[] = {
 /* Parses a time; a duration is counted back from now. */
 static int parse_when(const char *text, int64_t *out_us)
 {
-	uint64_t ago_ms;
 	int64_t s;
 
-	if (strspn(text, "0123456789.") != strlen(text) &&
-	    cli_parse_duration_ms(text, &ago_ms) == 0) {
-		*out_us = clock_real_us() - (int64_t)ago_ms * 1000;
-		return 0;
-	}
-	if (api_time_parse(text, &s) != 0)
+	if (api_time_parse(text, clock_real_us() / 1000000, &s) != 0)
 		return -EINVAL;
 	*out_us = s * 1000000;
 	return 0;

@@ -29,15 +29,16 @@ struct options {
 
 static const struct argp_option options[] = {
 	{ "from", KEY_FROM, "TIME", 0,
-	  "Start: RFC 3339 or seconds since 1970 (5 minutes before the end)",
+	  "Start: RFC 3339, seconds since 1970, or a duration like 1h before "
+	  "now (5 minutes before the end)",
 	  0 },
 	{ "to", KEY_TO, "TIME", 0, "End, in the same format (now)", 0 },
 	{ "by", KEY_BY, "LABEL,…", 0,
 	  "Group by any of service, route, method, status, role, rpc, rpc_status "
 	  "(service,role)",
 	  0 },
-	{ "step", KEY_STEP, "SECONDS", 0,
-	  "One row per this many seconds, a multiple of 10, or all (all)", 0 },
+	{ "step", KEY_STEP, "DURATION", 0,
+	  "One row per this time, a multiple of 10s, or all (all)", 0 },
 	{ "json", KEY_JSON, NULL, 0, "Print the JSON answer of the API", 0 },
 	{ "ca-file", KEY_CA, "FILE", 0,
 	  "CA certificates for an https:// URL (the system's)", 0 },

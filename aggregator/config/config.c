@@ -11,7 +11,9 @@
 #include "aggregator/config/config_views.h"
 #include "aggregator/expose/metrics.h"
 #include "common/conffile.h"
+#include "common/conffile_enums.h"
 #include "common/conffile_fields.h"
+#include "common/conffile_text.h"
 #include "common/log.h"
 
 #define DAY_S (24u * 3600)
@@ -116,20 +118,15 @@ static const cyaml_schema_value_t schema = {
 			    fields),
 };
 
-struct parse {
-	struct conffile_error error;
-	struct buf text;
-};
-
 static void complain(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
 	__attribute__((format(printf, 3, 0)));
 
 static void complain(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
 {
-	struct parse *p = ctx;
+	struct conffile_text *t = ctx;
 
 	(void)level;
-	conffile_complaint(&p->error, p->text.data, p->text.len, fmt, ap);
+	conffile_complaint(&t->error, t->plain.data, t->plain.len, fmt, ap);
 }
 
 static const cyaml_config_t cyaml_plain = {
@@ -137,32 +134,31 @@ static const cyaml_config_t cyaml_plain = {
 	.mem_fn = cyaml_mem,
 };
 
-static int load_file(struct aggregator_config **out, const char *path)
+/* Loads the file into *out and *t. What is wrong is logged. */
+static int load_file(struct aggregator_config **out, struct conffile_text *t,
+		     const char *path)
 {
-	struct parse p = { .error = { 0 } };
+	const struct conffile_schema checks = { config_ranges, config_n_ranges,
+						config_rules, config_n_rules };
 	cyaml_config_t cyaml = cyaml_plain;
 	cyaml_err_t code;
-	int err;
+	int err = conffile_text_load(t, path, &checks);
 
 	cyaml.log_fn = complain;
-	cyaml.log_ctx = &p;
-	err = conffile_read(&p.text, path, &p.error);
+	cyaml.log_ctx = t;
 	if (!err)
-		err = conffile_check_ranges(config_ranges, config_n_ranges,
-					    p.text.data, p.text.len, &p.error);
+		err = conffile_enums_check(&schema, t);
 	if (!err) {
-		code = cyaml_load_data((const uint8_t *)p.text.data, p.text.len,
-				       &cyaml, &schema, (cyaml_data_t **)out,
-				       NULL);
+		code = cyaml_load_data((const uint8_t *)t->plain.data,
+				       t->plain.len, &cyaml, &schema,
+				       (cyaml_data_t **)out, NULL);
 		if (code == CYAML_ERR_OOM)
 			err = -ENOMEM;
 		else if (code != CYAML_OK)
 			err = -EINVAL;
 	}
 	if (err)
-		log_error("%s:%u:%u: %s", path, p.error.line, p.error.column,
-			  p.error.what[0] ? p.error.what : strerror(-err));
-	buf_fini(&p.text);
+		conffile_text_report(t, err);
 	return err;
 }
 
@@ -223,25 +219,41 @@ static bool is_loopback(const char *url)
 	       !strncmp(host, "[::1]:", 6);
 }
 
-static const char *check_ingest(const struct aggregator_config *cfg)
+/* What is wrong with the n-th value of a key, from 0. */
+struct wrong {
+	const char *key, *what; /* what NULL: nothing */
+	unsigned n;
+};
+
+static struct wrong check_ingest(const struct aggregator_config *cfg)
 {
 	for (unsigned i = 0; i < cfg->ingest.listen_count; i++) {
 		const char *url = cfg->ingest.listen[i];
 
 		if (!strncmp(url, "tls+tcp://", 10)) {
 			if (!cfg->ingest.cert_file || !cfg->ingest.ca_file)
-				return "ingest: tls+tcp:// needs cert_file, "
-				       "key_file and ca_file";
-		} else if (strncmp(url, "tcp://", 6)) {
-			return "ingest.listen: neither tcp:// nor tls+tcp://";
+				return (struct wrong){
+					"ingest.listen",
+					"tls+tcp:// needs ingest.cert_file, "
+					"ingest.key_file and ingest.ca_file",
+					i
+				};
 		} else if (!is_loopback(url) && !cfg->ingest.allow_plaintext) {
-			return "ingest: others can read tcp:// beyond "
-			       "loopback; use tls+tcp:// or allow_plaintext";
+			return (struct wrong){
+				"ingest.listen",
+				"others can read tcp:// beyond loopback: "
+				"tls+tcp://, or ingest.allow_plaintext",
+				i
+			};
 		}
 	}
 	if (!cfg->ingest.cert_file != !cfg->ingest.key_file)
-		return "ingest: cert_file and key_file go together";
-	return NULL;
+		return (struct wrong){ cfg->ingest.cert_file
+					       ? "ingest.cert_file"
+					       : "ingest.key_file",
+				       "cert_file and key_file go together",
+				       0 };
+	return (struct wrong){ .what = NULL };
 }
 
 /*
@@ -256,25 +268,20 @@ static const char *check_numbers(const struct aggregator_config *cfg)
 	return r ? r->key : NULL;
 }
 
-/* Returns what is wrong, or NULL. */
-static const char *check_config(const struct aggregator_config *cfg)
+static unsigned index_of_view(const struct aggregator_config *cfg,
+			      const char *name)
 {
-	if (cfg->web.telemetry_path[0] != '/' || !cfg->web.telemetry_path[1])
-		return "web.telemetry_path: not a path like /metrics";
-	for (unsigned i = 0; i < cfg->web.listen_count; i++) {
-		const char *port = strrchr(cfg->web.listen[i], ':');
-		uint64_t n;
-
-		if (!port || cli_parse_u64(port + 1, 0, 65535, &n))
-			return "web.listen: neither host:port nor :port";
-	}
-	return check_ingest(cfg);
+	for (unsigned i = 0; i < cfg->n_views; i++)
+		if (cfg->views[i].name && !strcmp(cfg->views[i].name, name))
+			return i;
+	return 0;
 }
 
-static int check_views(const struct aggregator_config *cfg)
+static int check_views(const struct conffile_text *t,
+		       const struct aggregator_config *cfg)
 {
 	struct view_set *views = NULL;
-	char why[256] = "";
+	char why[256] = "", name[128] = "";
 	int err = view_set_new(&views, (enum view_compat)cfg->compat,
 			       cfg->views, cfg->n_views, why, sizeof(why));
 
@@ -286,8 +293,11 @@ static int check_views(const struct aggregator_config *cfg)
 				 cfg->views[i].name);
 			err = -EINVAL;
 		}
-	if (err == -EINVAL)
-		log_error("wrong configuration error=\"%s\"", why);
+	if (err == -EINVAL) {
+		sscanf(why, "view %127[^:]", name);
+		conffile_text_wrong(t, "views.name", index_of_view(cfg, name),
+				    why);
+	}
 	view_set_free(views);
 	return err;
 }
@@ -295,8 +305,13 @@ static int check_views(const struct aggregator_config *cfg)
 static int take_flag(struct aggregator_config *cfg, int key, const char *value)
 {
 	struct conffile_error e = { .what = "is not a valid value" };
-	int err = config_apply_flag(cfg, key, value);
+	int err = conffile_check_flag_rules(config_rules, config_n_rules, key,
+					    value, &e);
 
+	if (!err) {
+		conffile_flag_form(config_ranges, config_n_ranges, key, &e);
+		err = config_apply_flag(cfg, key, value);
+	}
 	if (!err)
 		err = conffile_check_flag(config_ranges, config_n_ranges, cfg,
 					  key, &e);
@@ -306,15 +321,32 @@ static int take_flag(struct aggregator_config *cfg, int key, const char *value)
 	return err;
 }
 
+/* Checks what is complete. What is wrong is logged. */
+static int check_config(const struct conffile_text *t,
+			const struct aggregator_config *cfg)
+{
+	const char *key = check_numbers(cfg);
+	struct wrong wrong = check_ingest(cfg);
+
+	if (key)
+		wrong = (struct wrong){ key, "is out of its range", 0 };
+	if (wrong.what) {
+		conffile_text_wrong(t, wrong.key, wrong.n, wrong.what);
+		return -EINVAL;
+	}
+	return check_views(t, cfg);
+}
+
 int aggregator_config_load(struct aggregator_config **out,
 			   const struct cli_settings *flags)
 {
 	struct aggregator_config *cfg = NULL;
-	const char *file = conffile_present(flags->cli.config_file), *wrong;
+	const char *file = conffile_present(flags->cli.config_file);
+	struct conffile_text text = { .path = NULL };
 	int err = 0;
 
 	if (file)
-		err = load_file(&cfg, file);
+		err = load_file(&cfg, &text, file);
 	/* For an empty file libcyaml makes no configuration. */
 	if (!err && !cfg) {
 		cfg = calloc(1, sizeof(*cfg));
@@ -326,18 +358,9 @@ int aggregator_config_load(struct aggregator_config **out,
 		err = take_flag(cfg, flags->set[i].key, flags->set[i].value);
 	if (!err)
 		err = fill_defaults(cfg);
-	wrong = err ? NULL : check_numbers(cfg);
-	if (wrong) {
-		log_error("configuration value is out of range key=%s", wrong);
-		err = -EINVAL;
-	}
-	wrong = err ? NULL : check_config(cfg);
-	if (wrong) {
-		log_error("wrong configuration error=\"%s\"", wrong);
-		err = -EINVAL;
-	}
 	if (!err)
-		err = check_views(cfg);
+		err = check_config(&text, cfg);
+	conffile_text_fini(&text);
 	if (err) {
 		aggregator_config_free(cfg);
 		return err;
@@ -370,9 +393,5 @@ int aggregator_config_main(struct aggregator_config **out,
 	if (err)
 		return -err;
 	err = aggregator_config_load(out, flags);
-	if (err || !flags->cli.config_check)
-		return err;
-	aggregator_config_free(*out);
-	*out = NULL;
-	return 1;
+	return err ? err : flags->cli.config_check;
 }

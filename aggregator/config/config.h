@@ -94,7 +94,7 @@ void aggregator_config_needs_restart(const struct aggregator_config *now,
 /*
  * Parses argv and loads, for a subcommand without further flags. Returns 0; 1
  * if --config.check was given and the configuration is valid, so that the
- * caller must exit with 0; or a negative errno.
+ * caller must check what it would use, and exit; or a negative errno.
  */
 int aggregator_config_main(struct aggregator_config **out,
 			   struct cli_settings *flags, const char *doc,

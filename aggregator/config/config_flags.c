@@ -74,6 +74,45 @@ const struct conffile_range config_ranges[] = {
 };
 const size_t config_n_ranges = sizeof(config_ranges) / sizeof(*config_ranges);
 
+static const char *telemetry_path(const char *value)
+{
+	return value[0] == '/' && value[1] ? NULL : "a path like /metrics";
+}
+
+static const char *address(const char *value)
+{
+	const char *port = strrchr(value, ':');
+	uint64_t n;
+
+	return port && !cli_parse_u64(port + 1, 0, 65535, &n)
+		       ? NULL
+		       : "HOST:PORT or :PORT";
+}
+
+/* As conffile_present() takes it. */
+static const char *readable_if_present(const char *value)
+{
+	value = conffile_present(value);
+	return value ? conffile_readable(value) : NULL;
+}
+
+static const char *const page_words[] = { "on", "off" };
+
+const struct conffile_rule config_rules[] = {
+	CONFFILE_CHECK("web.listen", KEY_WEB_LISTEN, address),
+	CONFFILE_CHECK("web.telemetry_path", KEY_TELEMETRY_PATH,
+		       telemetry_path),
+	CONFFILE_CHECK("web.config_file", 0, conffile_readable),
+	CONFFILE_CHECK("-", KEY_WEB_CONFIG, readable_if_present),
+	CONFFILE_WORDS("-", KEY_PAGE, page_words),
+	CONFFILE_WORDS("-", KEY_TAIL, page_words),
+	CONFFILE_CHECK("ingest.listen", KEY_INGEST_LISTEN, conffile_url),
+	CONFFILE_CHECK("ingest.ca_file", KEY_TLS_CA, conffile_pem),
+	CONFFILE_CHECK("ingest.cert_file", KEY_TLS_CERT, conffile_pem),
+	CONFFILE_CHECK("ingest.key_file", KEY_TLS_KEY, conffile_pem),
+};
+const size_t config_n_rules = sizeof(config_rules) / sizeof(*config_rules);
+
 const struct argp_option config_options[] = {
 	{ "store.dir", KEY_STORE_DIR, "DIR", 0,
 	  "State folder (/var/lib/redtap)", 1 },
@@ -138,9 +177,10 @@ static int set_duration_s(uint64_t *to, const char *value)
 	uint64_t ms;
 	int err = cli_parse_duration_ms(value, &ms);
 
-	if (!err)
-		*to = ms / 1000;
-	return err;
+	if (err || ms % 1000)
+		return -EINVAL;
+	*to = ms / 1000;
+	return 0;
 }
 
 static int set_u32(uint32_t *to, int err, uint64_t v)

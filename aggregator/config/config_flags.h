@@ -4,6 +4,7 @@
 
 #include "aggregator/config/config.h"
 #include "common/conffile_ranges.h"
+#include "common/conffile_rules.h"
 
 /*
  * The flags of the configuration, and the ranges of its numbers. For config.c.
@@ -12,6 +13,8 @@
 extern const struct argp_option config_options[];
 extern const struct conffile_range config_ranges[];
 extern const size_t config_n_ranges;
+extern const struct conffile_rule config_rules[];
+extern const size_t config_n_rules;
 
 /*
  * Sets the field of a flag. Does not check its range. -EINVAL: wrong value;

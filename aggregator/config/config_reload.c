@@ -1,40 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "aggregator/config/config.h"
-
-struct list {
-	char *text;
-	size_t size, len;
-};
-
-static void add_if(struct list *l, bool differs, const char *key)
-{
-	int n;
-
-	if (!differs || l->len >= l->size)
-		return;
-	n = snprintf(l->text + l->len, l->size - l->len, "%s%s",
-		     l->len ? ", " : "", key);
-	l->len += n > 0 ? (size_t)n : 0;
-}
-
-static bool differ(const char *a, const char *b)
-{
-	return strcmp(a ? a : "", b ? b : "") != 0;
-}
-
-static bool lists_differ(char *const *a, unsigned n, char *const *b, unsigned m)
-{
-	if (n != m)
-		return true;
-	for (unsigned i = 0; i < n; i++)
-		if (differ(a[i], b[i]))
-			return true;
-	return false;
-}
+#include "common/conffile_changes.h"
 
 /*
  * Both sets are valid, as they were loaded; only a lack of memory can keep them
@@ -61,41 +29,54 @@ void aggregator_config_needs_restart(const struct aggregator_config *now,
 				     const struct aggregator_config *next,
 				     char *what, size_t what_size)
 {
-	struct list l = { .text = what, .size = what_size };
+	struct conffile_changes l;
 
-	if (what_size)
-		*what = 0;
-	add_if(&l, differ(now->store.dir, next->store.dir), "store.dir");
-	add_if(&l, now->store.commit_ms != next->store.commit_ms,
-	       "store.commit_ms");
-	add_if(&l, now->store.checkpoint_s != next->store.checkpoint_s,
-	       "store.checkpoint_s");
-	add_if(&l,
-	       lists_differ(now->web.listen, now->web.listen_count,
-			    next->web.listen, next->web.listen_count),
-	       "web.listen");
-	add_if(&l, differ(now->web.telemetry_path, next->web.telemetry_path),
-	       "web.telemetry_path");
-	add_if(&l, differ(now->web.config_file, next->web.config_file),
-	       "web.config_file");
-	add_if(&l,
-	       (now->web.page == CONFIG_OFF) != (next->web.page == CONFIG_OFF),
-	       "web.page");
-	add_if(&l,
-	       (now->web.tail == CONFIG_OFF) != (next->web.tail == CONFIG_OFF),
-	       "web.tail");
-	add_if(&l, now->web.lifecycle != next->web.lifecycle, "web.lifecycle");
-	add_if(&l,
-	       lists_differ(now->ingest.listen, now->ingest.listen_count,
-			    next->ingest.listen, next->ingest.listen_count) ||
-		       now->ingest.allow_plaintext !=
-			       next->ingest.allow_plaintext ||
-		       differ(now->ingest.shared_name,
-			      next->ingest.shared_name) ||
-		       now->ingest.queue_bytes != next->ingest.queue_bytes ||
-		       now->ingest.max_agents != next->ingest.max_agents,
-	       "ingest");
-	add_if(&l, memcmp(&now->graph, &next->graph, sizeof(now->graph)) != 0,
-	       "graph");
-	add_if(&l, views_differ(now, next), "views");
+	conffile_changes_init(&l, what, what_size);
+	conffile_changes_add(
+		&l, conffile_changes_text(now->store.dir, next->store.dir),
+		"store.dir");
+	conffile_changes_add(&l, now->store.commit_ms != next->store.commit_ms,
+			     "store.commit_ms");
+	conffile_changes_add(
+		&l, now->store.checkpoint_s != next->store.checkpoint_s,
+		"store.checkpoint_s");
+	conffile_changes_add(
+		&l,
+		conffile_changes_list(now->web.listen, now->web.listen_count,
+				      next->web.listen, next->web.listen_count),
+		"web.listen");
+	conffile_changes_add(&l,
+			     conffile_changes_text(now->web.telemetry_path,
+						   next->web.telemetry_path),
+			     "web.telemetry_path");
+	conffile_changes_add(&l,
+			     conffile_changes_text(now->web.config_file,
+						   next->web.config_file),
+			     "web.config_file");
+	conffile_changes_add(&l,
+			     (now->web.page == CONFIG_OFF) !=
+				     (next->web.page == CONFIG_OFF),
+			     "web.page");
+	conffile_changes_add(&l,
+			     (now->web.tail == CONFIG_OFF) !=
+				     (next->web.tail == CONFIG_OFF),
+			     "web.tail");
+	conffile_changes_add(&l, now->web.lifecycle != next->web.lifecycle,
+			     "web.lifecycle");
+	conffile_changes_add(
+		&l,
+		conffile_changes_list(
+			now->ingest.listen, now->ingest.listen_count,
+			next->ingest.listen, next->ingest.listen_count) ||
+			now->ingest.allow_plaintext !=
+				next->ingest.allow_plaintext ||
+			conffile_changes_text(now->ingest.shared_name,
+					      next->ingest.shared_name) ||
+			now->ingest.queue_bytes != next->ingest.queue_bytes ||
+			now->ingest.max_agents != next->ingest.max_agents,
+		"ingest");
+	conffile_changes_add(
+		&l, memcmp(&now->graph, &next->graph, sizeof(now->graph)) != 0,
+		"graph");
+	conffile_changes_add(&l, views_differ(now, next), "views");
 }

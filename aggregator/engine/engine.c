@@ -116,9 +116,11 @@ static void drop_state(struct engine *e)
 {
 	checkpoint_free(e->checkpoint);
 	fold_free(e->fold);
+	samples_free(e->samples);
 	ledger_free(e->ledger);
 	e->checkpoint = NULL;
 	e->fold = NULL;
+	e->samples = NULL;
 	e->ledger = NULL;
 }
 
@@ -133,12 +135,20 @@ static int load_state(struct engine *e)
 		.edge_skew_us = e->opt.edge_skew_us,
 		.max_waiting = e->opt.max_waiting,
 	};
+	struct samples_options so = {
+		.max_families = e->opt.max_families,
+		.max_series = e->opt.max_family_series,
+		.max_nodes = e->opt.max_agents,
+	};
 	int err = fold_new(&e->fold, &fo);
 
 	if (!err)
+		err = samples_new(&e->samples, &so);
+	if (!err)
 		err = ledger_new(&e->ledger, e->opt.max_agents);
 	if (!err)
-		err = checkpoint_new(&e->checkpoint, e->fold, e->store);
+		err = checkpoint_new(&e->checkpoint, e->fold, e->samples,
+				     e->store);
 	if (!err && e->opt.fold_all)
 		checkpoint_fold_all(e->checkpoint);
 	if (!err)
@@ -185,7 +195,7 @@ int engine_new(struct engine **out, const struct engine_options *opt)
 		err = open_state(e);
 	if (!err)
 		err = snapshot_source_init(&e->source, e->fold, e->ledger,
-					   is_ready, e);
+					   e->samples, is_ready, e);
 	if (err < 0) {
 		engine_free(e);
 		return err;

@@ -47,6 +47,8 @@ struct engine_options {
 	uint64_t edge_wait_us, edge_skew_us; /* [15 s, 0.1 s] */
 	size_t max_waiting; /* [262 144] */
 
+	/* Samples of user programs; 0: see samples.h. */
+	size_t max_families, max_family_series;
 	/* See gather.h. */
 	uint32_t batches_per_s; /* of all agents [10 000] */
 	uint32_t gather_max_ms; /* [5 000] */

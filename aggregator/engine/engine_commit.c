@@ -29,7 +29,11 @@ static void set_ready(struct engine *e, const char *why)
 		log_info("commits work again");
 }
 
-/* Batches with requests go to the log; heartbeats only change the ledger. */
+static bool is_logged(const struct engine_item *it)
+{
+	return it->fresh && ledger_batch_is_logged(&it->batch, it->requests);
+}
+
 static int log_items(struct engine *e, uint64_t *id)
 {
 	for (size_t i = 0; i < e->n_items; i++) {
@@ -37,7 +41,7 @@ static int log_items(struct engine *e, uint64_t *id)
 		struct store_log row;
 		int n;
 
-		if (!it->fresh || it->requests == 0)
+		if (!is_logged(it))
 			continue;
 		it->log_id = ++*id;
 		row = (struct store_log){
@@ -134,7 +138,12 @@ static void fold_or_die(struct engine *e, const struct engine_item *it)
 				 .log_id = it->log_id,
 				 .received_us = it->request.received_us };
 
-	if (fold_count(e->fold, &fb, it->prepared) < 0) {
+	int err = it->requests > 0 ? fold_count(e->fold, &fb, it->prepared) : 0;
+
+	if (!err)
+		err = samples_apply(e->samples, &it->batch, it->log_id,
+				    it->request.received_us);
+	if (err < 0) {
 		log_error("out of memory while counting, aborting: the next "
 			  "start counts again from the log");
 		abort();
@@ -159,6 +168,8 @@ static void show_group(struct engine *e, uint64_t id)
 		e->pending.series += s->n ? s->n - 1 : 0;
 	}
 	snapshot_count_edges(&e->pending, e->fold);
+	if (snapshot_source_oldest(&e->source) == UINT64_MAX)
+		samples_sweep(e->samples); /* no snapshot reads its labels */
 	e->pending.fold_ns_total += clock_mono_ns() - start;
 	e->source.counters = e->pending;
 	snapshot_source_unlock(&e->source);

@@ -39,18 +39,12 @@ static void windows_flushed(struct engine *e, uint64_t started)
 	e->next_windows_ns = now + wait;
 }
 
-/*
- * Sets the time of the next commit: after a pause of three times what a commit
- * takes, but at most the configured interval. wait_for_group() may end the
- * pause earlier.
- */
+/* Sets the time of the next commit. wait_for_group() may end the pause. */
 static void pace(struct engine *e)
 {
-	uint64_t now = clock_mono_ns(), gap = 3 * e->commit_ns;
-
-	if (gap > ms_ns(e->opt.commit_interval_ms))
-		gap = ms_ns(e->opt.commit_interval_ms);
-	e->next_commit_ns = now + gap;
+	e->next_commit_ns = clock_mono_ns() +
+			    gather_pause_ns(e->commit_ns, e->connections,
+					    ms_ns(e->opt.commit_interval_ms));
 }
 
 /*
@@ -102,6 +96,7 @@ static void decide_pace(struct engine *e)
 	struct gate_stats stats;
 
 	gate_stats(e->gate, &stats);
+	e->connections = stats.connections;
 	gather_note(&e->gather, cpu_ns - e->cpu_ns, e->n_answered,
 		    bytes - e->cpu_bytes);
 	e->pending.gather_ms = gather_decide(

@@ -10,6 +10,7 @@
 #include "aggregator/fold/fold.h"
 #include "aggregator/ingest/gate.h"
 #include "aggregator/ledger/ledger.h"
+#include "aggregator/samples/samples.h"
 #include "aggregator/snapshot/snapshot_source.h"
 #include "aggregator/store/checkpoint.h"
 #include "aggregator/store/store.h"
@@ -44,6 +45,7 @@ struct engine {
 	char *cert_file, *key_file, *ca_file, *shared_name;
 	struct store *store;
 	struct fold *fold;
+	struct samples *samples;
 	struct ledger *ledger;
 	struct checkpoint *checkpoint;
 	struct gate *gate;
@@ -78,6 +80,7 @@ struct engine {
 	uint64_t next_checkpoint_ns, next_windows_ns, next_retention_ns,
 		next_probe_ns, next_commit_ns;
 	uint64_t commit_ns; /* moving mean */
+	uint64_t connections; /* of agents, at the last turn */
 	struct gather gather;
 	uint64_t cpu_ns, cpu_bytes; /* until the last turn */
 	struct buf blob;

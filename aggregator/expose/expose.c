@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,6 +66,43 @@ char *expose_put_u64(char *to, uint64_t v)
 	return to + n;
 }
 
+/* The fewest digits that give the same number back. */
+static char *put_real(char *to, double v, bool always_point)
+{
+	int n = 0;
+
+	for (int digits = 15; digits <= 17; digits++) {
+		n = snprintf(to, EXPOSE_NUMBER_MAX, "%.*g", digits, v);
+		if (strtod(to, NULL) == v)
+			break;
+	}
+	if (always_point && !strpbrk(to, ".e")) {
+		to[n++] = '.';
+		to[n++] = '0';
+	}
+	return to + n;
+}
+
+static const double tenths[] = { 1e0,  1e-1, 1e-2, 1e-3, 1e-4,
+				 1e-5, 1e-6, 1e-7, 1e-8, 1e-9 };
+
+int expose_decimals(double multiplier)
+{
+	for (int i = 0; i < 10; i++)
+		if (multiplier == tenths[i])
+			return i;
+	return -1;
+}
+
+struct expose_number expose_in_unit(const struct expose_family *f, uint64_t v)
+{
+	if (f->multiplier == 0)
+		return (struct expose_number){ .mantissa = v,
+					       .scale = f->scale };
+	return (struct expose_number){ .is_real = true,
+				       .real = (double)v * f->multiplier };
+}
+
 char *expose_put_number(char *to, struct expose_number v, bool always_point)
 {
 	static const uint64_t power[] = { 1,	     10,       100,
@@ -74,6 +112,8 @@ char *expose_put_number(char *to, struct expose_number v, bool always_point)
 	uint64_t one = power[v.scale], fraction = v.mantissa % one;
 	unsigned digits = v.scale;
 
+	if (v.is_real)
+		return put_real(to, v.real, always_point);
 	if (v.negative && v.mantissa)
 		*to++ = '-';
 	to = expose_put_u64(to, v.mantissa / one);
@@ -147,19 +187,7 @@ static size_t view_labels(const struct view *v, const struct snapshot_labels *s,
 
 /* --- families --- */
 
-struct expose {
-	struct expose_writer w;
-	const struct snapshot *s;
-	struct metrics_self self;
-	struct expose_family family;
-	bool whole; /* a family must be within one piece */
-	bool open; /* the family of a view is begun and not ended */
-	size_t view, series, metric;
-	bool done;
-	int err;
-};
-
-static void begin_exposition(struct expose *x)
+void expose_begin_family(struct expose *x)
 {
 	struct expose_writer *w = &x->w;
 
@@ -169,7 +197,7 @@ static void begin_exposition(struct expose *x)
 	w->samples_at = w->out->len;
 }
 
-static void end(struct expose *x)
+void expose_end_family(struct expose *x)
 {
 	struct expose_writer *w = &x->w;
 
@@ -181,6 +209,7 @@ static void end(struct expose *x)
 
 /* --- views --- */
 
+#define VIEW_SCHEMA 3 /* eight buckets per power of two */
 #define AT_ONCE 64u /* series written between two checks of the size */
 
 static int open_view(struct expose *x)
@@ -198,10 +227,12 @@ static int open_view(struct expose *x)
 		.help = v->help,
 		.unit = v->unit,
 		.type = counter ? METRIC_COUNTER : METRIC_HISTOGRAM,
-		.view = v,
+		.bounds = v->bounds,
+		.n_bounds = v->n_bounds,
+		.schema = VIEW_SCHEMA,
 		.scale = view_in_seconds(v->source) ? 6 : 0,
 	};
-	begin_exposition(x);
+	expose_begin_family(x);
 	x->open = true;
 	x->series = 0;
 	return 0;
@@ -209,7 +240,7 @@ static int open_view(struct expose *x)
 
 static void close_view(struct expose *x)
 {
-	end(x);
+	expose_end_family(x);
 	if (x->s->unload)
 		x->s->unload(x->s, x->view);
 	x->open = false;
@@ -282,7 +313,7 @@ static void put_metric(struct expose *x, const struct metric *m)
 	};
 
 	f->base_len -= strlen(f->suffix);
-	begin_exposition(x);
+	expose_begin_family(x);
 	switch (m->source) {
 	case METRIC_FROM_SELF:
 		w->ops->sample(w, NULL, 0, number_at(&x->self, m));
@@ -303,7 +334,7 @@ static void put_metric(struct expose *x, const struct metric *m)
 		expose_list(w, m->list, s, &x->self);
 		break;
 	}
-	end(x);
+	expose_end_family(x);
 }
 
 /* --- the whole exposition --- */
@@ -338,6 +369,8 @@ static void step(struct expose *x)
 {
 	if (x->view < x->s->n_views) {
 		x->err = put_view(x);
+	} else if (x->family_at < x->s->n_families) {
+		x->err = expose_put_samples(x);
 	} else if (x->metric < metrics_n) {
 		put_metric(x, &metrics[x->metric++]);
 	} else {

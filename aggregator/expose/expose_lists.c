@@ -356,6 +356,21 @@ void expose_list(struct expose_writer *w, enum metric_list id,
 	case METRIC_RENDER_SECONDS:
 		put_formats(w, a, id);
 		break;
+	case METRIC_PROGRAM_INFO:
+	case METRIC_PROGRAM_STATE:
+	case METRIC_PROGRAM_RUNS:
+	case METRIC_PROGRAM_CPU:
+	case METRIC_PROGRAM_LAST_READ:
+	case METRIC_PROGRAM_MAP_INFO:
+	case METRIC_PROGRAM_MAP_ENTRIES:
+	case METRIC_PROGRAM_MAP_MAX_ENTRIES:
+	case METRIC_PROGRAM_READ:
+	case METRIC_PROGRAM_COUNTED:
+	case METRIC_PROGRAM_DROPPED:
+	case METRIC_PROGRAM_FAMILY_SERIES:
+	case METRIC_PROGRAM_FAMILY_OVERFLOWED:
+		expose_program_list(w, id, s);
+		break;
 	case METRIC_HTTP2_DESYNCED:
 	case METRIC_HTTP2_UNKNOWN:
 	case METRIC_TUNNELS:

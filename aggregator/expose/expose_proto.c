@@ -25,7 +25,6 @@ enum wire {
 #define LENGTH_MAX 5
 
 #define ZERO_THRESHOLD 2.938735877055719e-39 /* 2^-128, as client_golang */
-#define SCHEMA 3
 #define GAP_MAX                                                                \
 	2 /* up to this many empty buckets cost less than a new span           \
 	   */
@@ -128,7 +127,7 @@ static double to_double(struct expose_number v)
 	static const double power[] = { 1e0, 1e1, 1e2, 1e3, 1e4,
 					1e5, 1e6, 1e7, 1e8, 1e9 };
 	/* One correctly rounded division of an exact integer. */
-	double d = (double)v.mantissa / power[v.scale];
+	double d = v.is_real ? v.real : (double)v.mantissa / power[v.scale];
 
 	return v.negative ? -d : d;
 }
@@ -150,10 +149,8 @@ static void add_labels(struct buf *b, unsigned field,
 static void proto_family(struct expose_writer *w)
 {
 	static const unsigned type[] = {
-		[METRIC_COUNTER] = 0,
-		[METRIC_GAUGE] = 1,
-		[METRIC_INFO] = 1,
-		[METRIC_HISTOGRAM] = 4,
+		[METRIC_COUNTER] = 0,	[METRIC_GAUGE] = 1,   [METRIC_INFO] = 1,
+		[METRIC_HISTOGRAM] = 4, [METRIC_UNKNOWN] = 0,
 	};
 	const struct expose_family *f = w->family;
 
@@ -171,7 +168,10 @@ static void proto_family(struct expose_writer *w)
 static void proto_sample(struct expose_writer *w, const struct expose_label *l,
 			 size_t n, struct expose_number value)
 {
-	unsigned field = w->family->type == METRIC_COUNTER ? 3 : 2;
+	unsigned field = w->family->type == METRIC_COUNTER ||
+					 w->family->type == METRIC_UNKNOWN
+				 ? 3
+				 : 2;
 	size_t at;
 
 	add_key(w->out, 4, WIRE_BYTES);
@@ -270,12 +270,41 @@ static void add_exemplars(struct expose_writer *w,
 	}
 }
 
+static void add_sparse(struct expose_writer *w, const struct snapshot_series *s)
+{
+	add_uint(w->out, 5, zigzag(w->family->schema));
+	add_double(w->out, 6, ZERO_THRESHOLD);
+	if (s->native.zero)
+		add_uint(w->out, 7, s->native.zero);
+	add_native(w->out, &s->native, &w->message);
+}
+
+/* Bucket {1 cumulative count, 2 upper bound}, without +Inf: that is the count.
+ */
+static void add_classic(struct expose_writer *w,
+			const struct snapshot_series *s)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < w->family->n_bounds; i++) {
+		size_t at;
+
+		sum += s->bucket[i];
+		add_key(w->out, 3, WIRE_BYTES);
+		at = open_message(w->out);
+		add_uint(w->out, 1, sum);
+		add_double(w->out, 2,
+			   to_double(expose_in_unit(w->family,
+						    w->family->bounds[i])));
+		close_message(w->out, at);
+	}
+}
+
 static void proto_histogram(struct expose_writer *w,
 			    const struct expose_label *l, size_t n,
 			    const struct snapshot_series *s)
 {
-	struct expose_number sum = { .mantissa = s->sum,
-				     .scale = w->family->scale };
+	struct expose_number sum = expose_in_unit(w->family, s->sum);
 	size_t metric, histogram;
 
 	add_key(w->out, 4, WIRE_BYTES);
@@ -285,11 +314,10 @@ static void proto_histogram(struct expose_writer *w,
 	histogram = open_message(w->out);
 	add_uint(w->out, 1, s->count);
 	add_double(w->out, 2, to_double(sum));
-	add_uint(w->out, 5, zigzag(SCHEMA));
-	add_double(w->out, 6, ZERO_THRESHOLD);
-	if (s->native.zero)
-		add_uint(w->out, 7, s->native.zero);
-	add_native(w->out, &s->native, &w->message);
+	if (w->family->classic)
+		add_classic(w, s);
+	else
+		add_sparse(w, s);
 	if (s->created_us > 0)
 		add_timestamp(w->out, 15, s->created_us);
 	add_exemplars(w, s);

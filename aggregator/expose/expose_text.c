@@ -61,18 +61,14 @@ static bool ends_with_unit(const struct expose_family *f)
 /* Renders le="0.005"} and so on, once per family. */
 static void render_bounds(struct expose_writer *w)
 {
-	const struct view *v = w->family->view;
+	const struct expose_family *f = w->family;
 
-	for (size_t i = 0; i <= v->n_bounds; i++) {
+	for (size_t i = 0; i <= f->n_bounds; i++) {
 		char *to = put_bytes(w->le[i], "le=\"", 4);
 
-		if (i < v->n_bounds)
+		if (i < f->n_bounds)
 			to = expose_put_number(
-				to,
-				(struct expose_number){
-					.mantissa = v->bounds[i],
-					.scale = w->family->scale },
-				true);
+				to, expose_in_unit(f, f->bounds[i]), true);
 		else
 			to = put_bytes(to, "+Inf", 4);
 		to = put_bytes(to, "\"} ", 3);
@@ -90,6 +86,8 @@ static void text_family(struct expose_writer *w)
 		render_bounds(w);
 	if (!w->openmetrics && f->type == METRIC_INFO)
 		type = "gauge";
+	if (!w->openmetrics && f->type == METRIC_UNKNOWN)
+		type = "counter";
 	if (!w->openmetrics) {
 		buf_puts(w->out, "# HELP ");
 		buf_append(w->out, f->base, f->base_len);
@@ -189,7 +187,7 @@ static void text_histogram(struct expose_writer *w,
 			   const struct snapshot_series *s)
 {
 	const struct expose_family *f = w->family;
-	size_t lines = f->view->n_bounds + 1, prefix_len;
+	size_t lines = f->n_bounds + 1, prefix_len;
 	size_t exemplars = w->openmetrics ? s->n_exemplars : 0, x = 0;
 	uint64_t sum = 0;
 	const char *prefix;
@@ -221,10 +219,7 @@ static void text_histogram(struct expose_writer *w,
 		*to++ = '\n';
 	}
 	to = put_plain(to, w, "_sum", 4);
-	to = expose_put_number(
-		to,
-		(struct expose_number){ .mantissa = s->sum, .scale = f->scale },
-		false);
+	to = expose_put_number(to, expose_in_unit(f, s->sum), false);
 	*to++ = '\n';
 	to = put_plain(to, w, "_count", 6);
 	to = expose_put_u64(to, s->count);

@@ -47,7 +47,7 @@ const size_t metrics_n = sizeof(metrics) / sizeof(metrics[0]);
 const char *metric_type_name(enum metric_type type)
 {
 	static const char *const name[] = { "counter", "gauge", "info",
-					    "histogram" };
+					    "histogram", "unknown" };
 
 	return name[type];
 }

@@ -93,10 +93,10 @@ static int make_views(struct fold *f, const struct views *views)
 						       : &f->bytes;
 		f->view[i].view = v;
 		f->view[i].sum = measure_of(v);
-		f->view[i].measure = c ? measure_of(v) : MEASURE_NONE;
-		f->view[i].exemplars = c && v->source == VIEW_DURATION;
+		f->measure[i] = c ? measure_of(v) : MEASURE_NONE;
+		if (c && v->source == VIEW_DURATION)
+			f->exemplars |= UINT32_C(1) << i;
 		f->wants_ttfb |= v->source == VIEW_TTFB;
-		f->wants_slowest |= f->view[i].exemplars;
 		f->n_all = i + 1;
 		if (!view_of_edges(v->source))
 			f->n_views = f->n_all;

@@ -3,20 +3,32 @@
 #include <string.h>
 
 #include "aggregator/fold/fold_state.h"
+#include "common/cache_line.h"
 #include "proto/buckets.h"
 
-#define LINE 64u
 #define LINES                                                                  \
 	4u /* prefetched per span: 28 cells, and most spans have fewer         \
 	    */
 
-static void ask_for(const void *p)
+static void ask_lines(const void *p)
 {
-	for (unsigned i = 0; p && i < LINES; i++)
-		__builtin_prefetch((const char *)p + i * LINE, 1);
+	for (unsigned i = 0; i < LINES; i++)
+		__builtin_prefetch((const char *)p + i * CACHE_LINE, 1);
 }
 
-/* --- a row --- */
+/* Asks for the cells that the row's events are counted in. */
+static void ask_cells(const struct span *s, enum fold_measure m,
+		      const struct fold_counted *e, size_t n)
+{
+	if (!s || m == MEASURE_NONE)
+		return;
+	if (n >= LINES)
+		ask_lines(s);
+	for (size_t i = 0; i < n && n < LINES; i++)
+		__builtin_prefetch(&s->count[e[i].cell[m] - s->first], 1);
+}
+
+/* --- a row's steps --- */
 
 /* Rows that follow each other are mostly of one instance. */
 static struct window_delta *find_instance(struct fold *f, uint32_t key,
@@ -31,7 +43,7 @@ static struct window_delta *find_instance(struct fold *f, uint32_t key,
 }
 
 static int find_windows(struct fold *f, const struct fold_row *r,
-			const struct fold_bin *b,
+			int64_t window_us,
 			struct window_delta *out[FOLD_ROW_WINDOWS])
 {
 	int64_t start_s;
@@ -39,7 +51,7 @@ static int find_windows(struct fold *f, const struct fold_row *r,
 	out[WINDOW_REQUESTS] = out[WINDOW_INSTANCES] = NULL;
 	if (!f->windows_on)
 		return 0;
-	start_s = b->window_us / 1000000;
+	start_s = window_us / 1000000;
 	out[WINDOW_REQUESTS] = windows_get(f->windows[WINDOW_REQUESTS], start_s,
 					   r->window_key[WINDOW_REQUESTS]);
 	out[WINDOW_INSTANCES] =
@@ -47,17 +59,24 @@ static int find_windows(struct fold *f, const struct fold_row *r,
 	return out[WINDOW_REQUESTS] && out[WINDOW_INSTANCES] ? 0 : -ENOMEM;
 }
 
-/*
- * The row's slots are in the cache by now. Drops those that contain the batch
- * already and prefetches the histograms of the others.
- */
-static int approach_row(struct fold *f, const struct fold_input *fb,
-			struct fold_row *r)
+static int find_slots(struct fold *f, const struct fold_input *fb,
+		      struct fold_row *r)
+{
+	int err = fold_find_row(f, fb, r);
+
+	if (!err && f->windows_on)
+		windows_ask_place(f->windows[WINDOW_REQUESTS],
+				  r->window_us / 1000000,
+				  r->window_key[WINDOW_REQUESTS]);
+	return err;
+}
+
+/* Drops the slots that contain the batch already. */
+static void keep_slots(const struct fold *f, const struct fold_input *fb,
+		       struct fold_row *r)
 {
 	unsigned n = 0;
-	int err;
 
-	r->exemplars = false;
 	for (unsigned k = 0; k < r->n; k++) {
 		struct series_slot *s = r->slot[k];
 
@@ -66,16 +85,30 @@ static int approach_row(struct fold *f, const struct fold_input *fb,
 			continue;
 		r->view[n] = r->view[k];
 		r->slot[n++] = s;
-		ask_for(s->span);
-		if (f->view[r->view[k]].exemplars) {
-			ask_for(s->exemplars);
-			r->exemplars = true;
-		}
+		if (s->span)
+			__builtin_prefetch(s->span, 1);
+		if (s->exemplars)
+			ask_lines(s->exemplars);
 	}
 	r->n = n;
-	err = find_windows(f, r, &f->now->bin[r->bin], r->window);
-	if (r->window[WINDOW_REQUESTS])
-		ask_for(r->window[WINDOW_REQUESTS]->span[WINDOW_DURATION]);
+	if (f->windows_on)
+		windows_ask_delta(f->windows[WINDOW_REQUESTS],
+				  r->window_us / 1000000,
+				  r->window_key[WINDOW_REQUESTS]);
+}
+
+static int ask_spans(struct fold *f, struct fold_row *r)
+{
+	const struct fold_bin *b = &f->now->bin[r->labels.row];
+	const struct fold_counted *e = f->now->counted + b->begin;
+	int err = find_windows(f, r, r->window_us, r->window);
+	const struct window_delta *w = r->window[WINDOW_REQUESTS];
+
+	if (w && w->span[WINDOW_DURATION])
+		__builtin_prefetch(w->span[WINDOW_DURATION], 1);
+	for (unsigned k = 0; k < r->n; k++)
+		ask_cells(r->slot[k]->span, f->measure[r->view[k]], e,
+			  b->end - b->begin);
 	return err;
 }
 
@@ -118,10 +151,13 @@ static int count_bin(struct fold *f, struct fold_row *r,
 {
 	const struct fold_counted *e = f->now->counted + b->begin;
 	size_t n = b->end - b->begin;
-	int err = count_windows(f, r, &b->tally, w, e, n);
+	int err = 0;
 
+	if (w[WINDOW_REQUESTS])
+		ask_cells(w[WINDOW_REQUESTS]->span[WINDOW_DURATION],
+			  MEASURE_DURATION, e, n);
 	for (unsigned k = 0; k < r->n; k++) {
-		enum fold_measure m = f->view[r->view[k]].measure;
+		enum fold_measure m = f->measure[r->view[k]];
 
 		if (m == MEASURE_NONE)
 			continue;
@@ -129,6 +165,7 @@ static int count_bin(struct fold *f, struct fold_row *r,
 		if (!err)
 			err = fold_add_events(f, m, &r->slot[k]->span, e, n);
 	}
+	err |= count_windows(f, r, &b->tally, w, e, n);
 	return err;
 }
 
@@ -167,7 +204,7 @@ static int finish_row(struct fold *f, struct fold_row *r,
 		s->turn = f->turn;
 		s->active_us = fb->received_us;
 		s->dirty = true;
-		if (v->exemplars)
+		if (f->exemplars >> r->view[k] & 1)
 			err |= keep_exemplars(f, slow, r->view[k], fb->log_id,
 					      &s->exemplars);
 	}
@@ -177,7 +214,7 @@ static int finish_row(struct fold *f, struct fold_row *r,
 static int count_row(struct fold *f, const struct fold_input *fb,
 		     struct fold_row *r)
 {
-	const struct fold_bin *bin = f->now->bin, *first = &bin[r->bin];
+	const struct fold_bin *bin = f->now->bin, *first = &bin[r->labels.row];
 	struct fold_tally total = first->tally;
 	struct slowest_row slow = { .best = f->now->best + first->best,
 				    .n = first->n_best,
@@ -187,7 +224,7 @@ static int count_row(struct fold *f, const struct fold_input *fb,
 	for (uint32_t b = first->next; b; b = bin[b].next) {
 		struct window_delta *w[FOLD_ROW_WINDOWS];
 
-		err |= find_windows(f, r, &bin[b], w);
+		err |= find_windows(f, r, bin[b].window_us, w);
 		err |= count_bin(f, r, &bin[b], w);
 		add_tally(&total, &bin[b].tally);
 	}
@@ -196,26 +233,64 @@ static int count_row(struct fold *f, const struct fold_input *fb,
 }
 
 /*
- * Counts rows [from, to) of the series table. A row without events makes no
- * series; else a batch without events could use up the budget of every view.
+ * Takes the next row of the series table that has an event. A row without
+ * events makes no series; else a batch without events could use up the budget
+ * of every view.
  */
-static int count_block(struct fold *f, const struct fold_input *fb, size_t from,
-		       size_t to)
+static bool take_row(struct fold *f, size_t *next, size_t end,
+		     struct fold_row *r)
 {
-	size_t n = 0;
+	const struct fold_bin *bin = f->now->bin;
+
+	while (*next < end && bin[*next].window_us == INT64_MIN)
+		++*next;
+	if (*next == end)
+		return false;
+	r->window_us = bin[*next].window_us;
+	r->labels.row = (*next)++;
+	return true;
+}
+
+/* Makes each step for the row that is at it while row i is at the first one. */
+static int make_steps(struct fold *f, const struct fold_input *fb, size_t i,
+		      size_t n)
+{
 	int err = 0;
 
-	for (size_t i = from; i < to && !err; i++) {
-		if (f->now->bin[i].window_us == INT64_MIN)
-			continue;
-		f->row[n].bin = (uint32_t)i;
-		err = fold_find_row(f, fb, i, &f->row[n++]);
-	}
-	for (size_t i = 0; i < n && !err; i++)
-		err = approach_row(f, fb, &f->row[i]);
-	for (size_t i = 0; i < n && !err; i++)
-		err = count_row(f, fb, &f->row[i]);
+#define AT(step) (&f->row[(i - (step)*FOLD_APART) % FOLD_ROWS])
+#define IS(step) (i - (step)*FOLD_APART < n) /* wraps before the first row */
+	if (IS(0))
+		labels_ask_strings(f->labels, AT(0)->labels.row);
+	if (IS(1))
+		labels_ask_values(f->labels, AT(1)->labels.row);
+	if (IS(2))
+		labels_ask_place(f->labels, &AT(2)->labels);
+	if (IS(3))
+		labels_ask_entry(f->labels, &AT(3)->labels);
+	if (IS(4))
+		err = find_slots(f, fb, AT(4));
+	if (IS(5))
+		keep_slots(f, fb, AT(5));
+	if (IS(6))
+		err |= ask_spans(f, AT(6));
+	if (IS(7))
+		err |= count_row(f, fb, AT(7));
+#undef AT
+#undef IS
 	return err;
+}
+
+static int count_rows(struct fold *f, const struct fold_input *fb)
+{
+	size_t next = 0, n = 0, i = 0;
+	int err = 0;
+
+	while (!err &&
+	       take_row(f, &next, fb->batch->series.n, &f->row[n % FOLD_ROWS]))
+		err = make_steps(f, fb, i++, ++n);
+	for (; !err && n && i < n + (FOLD_STEPS - 1) * FOLD_APART; i++)
+		err = make_steps(f, fb, i, n);
+	return err ? -ENOMEM : 0;
 }
 
 /* --- rollups --- */
@@ -244,7 +319,7 @@ static int add_hist(struct fold *f, enum fold_measure m, struct fold_row *r,
 		for (unsigned k = 0; k < r->n; k++) {
 			struct series_slot *s = r->slot[k];
 
-			if (f->view[r->view[k]].measure != m)
+			if (f->measure[r->view[k]] != m)
 				continue;
 			err |= fold_own_span(f, &s->span);
 			if (!err)
@@ -255,9 +330,24 @@ static int add_hist(struct fold *f, enum fold_measure m, struct fold_row *r,
 	return err;
 }
 
+static int find_rollup(struct fold *f, const struct fold_input *fb, size_t i,
+		       struct fold_row *r)
+{
+	int err;
+
+	r->labels.row = fb->batch->rollups.series[i];
+	r->window_us = f->now->rollup_window_us[i];
+	labels_ask_place(f->labels, &r->labels);
+	err = fold_find_row(f, fb, r);
+	if (err < 0)
+		return err;
+	keep_slots(f, fb, r);
+	return find_windows(f, r, r->window_us, r->window);
+}
+
 /*
  * Adds the histograms of the rollups. Their counts and sums are in the bins and
- * are added later, by count_block(), so the slots do not have the batch's
+ * are added later, by count_rows(), so the slots do not have the batch's
  * log_id yet. Rollups have no time to first byte: it is part of the lost
  * detail.
  */
@@ -276,20 +366,8 @@ static int fold_rollups(struct fold *f, const struct fold_input *fb)
 		struct fold_row *r = &f->row[0];
 		bool any = ro->count[i] > 0;
 
-		r->bin = ro->series[i];
-		r->n = 0;
-		memset(r->window, 0, sizeof(r->window));
-		if (any) {
-			struct fold_bin b = {
-				.window_us = f->now->rollup_window_us[i],
-			};
-
-			err = fold_find_row(f, fb, ro->series[i], r);
-			if (!err)
-				err = approach_row(f, fb, r);
-			if (!err)
-				err = find_windows(f, r, &b, r->window);
-		}
+		if (any)
+			err = find_rollup(f, fb, i, r);
 		for (unsigned m = 0; m < MEASURES && !err; m++) {
 			if (!hist[m])
 				continue;
@@ -307,7 +385,6 @@ static int fold_rollups(struct fold *f, const struct fold_input *fb)
 int fold_count(struct fold *f, const struct fold_input *fb,
 	       const struct fold_prepared *p)
 {
-	size_t n = fb->batch->series.n;
 	int err;
 
 	f->turn++;
@@ -318,9 +395,8 @@ int fold_count(struct fold *f, const struct fold_input *fb,
 	err = labels_begin(f->labels, fb->batch);
 	if (!err)
 		err = fold_rollups(f, fb);
-	for (size_t i = 0; i < n && !err; i += FOLD_BLOCK)
-		err = count_block(f, fb, i,
-				  i + FOLD_BLOCK < n ? i + FOLD_BLOCK : n);
+	if (!err)
+		err = count_rows(f, fb);
 	if (!err)
 		err = fold_note_targets(f, fb->batch);
 	if (!err && f->edges && fb->log_id > f->edges_loaded)

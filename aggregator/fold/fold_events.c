@@ -28,6 +28,7 @@ void fold_bins_fini(struct fold_bins *b)
 {
 	free(b->window_us);
 	free(b->best);
+	free(b->groups);
 	free(b->of);
 	free(b->counted);
 	free(b->sorted);
@@ -59,20 +60,27 @@ static int make_room(struct fold_bins *b, size_t n)
 	return 0;
 }
 
-/* Makes room for n words in best[], which is all zero between two batches. */
-static int make_best(struct fold_bins *b, size_t n)
+static int make_zeros(uint64_t **words, size_t *cap, size_t n)
 {
 	uint64_t *p;
 
-	if (n <= b->best_cap)
+	if (n <= *cap)
 		return 0;
 	p = calloc(n, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
-	free(b->best);
-	b->best = p;
-	b->best_cap = n;
+	free(*words);
+	*words = p;
+	*cap = n;
 	return 0;
+}
+
+/* Room in best[] and groups[], which are all zero between two batches. */
+static int make_best(struct fold_bins *b, size_t rows, size_t n_groups)
+{
+	int err = make_zeros(&b->best, &b->best_cap, rows * n_groups);
+
+	return err ? err : make_zeros(&b->groups, &b->groups_cap, rows);
 }
 
 static void begin_bin(struct fold_bins *b, size_t i, int64_t window_us,
@@ -210,16 +218,18 @@ static void note_slowest(const struct fold *f, const struct batch_events *ev)
 	const uint8_t *group = f->slowest->group;
 	const uint32_t *series = ev->series;
 	const uint64_t *duration = ev->duration_us;
-	uint64_t *best = f->bins.best;
+	uint64_t *best = f->bins.best, *groups = f->bins.groups;
 	size_t n_groups = f->slowest->n_groups;
 
 	for (size_t i = 0, n = ev->n; i < n; i++) {
 		uint64_t word = slowest_word(duration[i], i);
-		uint64_t *b = &best[series[i] * n_groups +
-				    group[counted[i].cell[MEASURE_DURATION]]];
+		uint8_t g = group[counted[i].cell[MEASURE_DURATION]];
+		uint64_t *b = &best[series[i] * n_groups + g];
 
-		if (__builtin_expect(word > *b, 0))
+		if (__builtin_expect(word > *b, 0)) {
 			*b = word;
+			groups[series[i]] |= UINT64_C(1) << g;
+		}
 	}
 }
 
@@ -297,14 +307,16 @@ static size_t keep_slowest(const struct fold *f, size_t rows,
 
 	for (size_t i = 0; i < rows; i++) {
 		uint64_t *best = f->bins.best + i * n_groups;
+		uint64_t left = f->bins.groups[i];
 
 		p->bin[i].best = (uint32_t)n;
-		for (unsigned g = 0; g < n_groups; g++) {
-			if (!best[g])
-				continue;
+		for (; left; left &= left - 1) {
+			unsigned g = (unsigned)__builtin_ctzll(left);
+
 			p->best[n++] = slowest_pick(g, best[g], f->bins.end_us);
 			best[g] = 0;
 		}
+		f->bins.groups[i] = 0;
 		p->bin[i].n_best = (uint32_t)n - p->bin[i].best;
 	}
 	return n;
@@ -315,7 +327,7 @@ static int keep_traces(struct fold *f, const struct batch_events *ev,
 {
 	uint32_t *event, at = 0;
 
-	if (!ev->n_traced || !f->wants_slowest)
+	if (!ev->n_traced || !f->exemplars)
 		return 0;
 	event = pool_take(&f->pool, ev->n_traced * sizeof(*event));
 	if (!event)
@@ -339,7 +351,7 @@ static int keep(struct fold *f, const struct batch *batch,
 		return -ENOMEM;
 	keep_bins(&f->bins, p);
 	keep_counted(&f->bins, n, p->counted);
-	if (!f->wants_slowest)
+	if (!f->exemplars)
 		return 0;
 	most = rows * f->slowest->n_groups;
 	p->best = pool_take(&f->pool, (n < most ? n : most) * sizeof(*p->best));
@@ -356,8 +368,8 @@ static int make_all_room(struct fold *f, const struct batch *b,
 	size_t bins = b->series.n + b->events.n + b->rollups.n;
 	int err = make_room(&f->bins, bins);
 
-	if (!err && f->wants_slowest)
-		err = make_best(&f->bins, b->series.n * f->slowest->n_groups);
+	if (!err && f->exemplars)
+		err = make_best(&f->bins, b->series.n, f->slowest->n_groups);
 	p->rollup_window_us =
 		pool_take(&f->pool, b->rollups.n * sizeof(int64_t));
 	return p->rollup_window_us ? err : -ENOMEM;
@@ -386,16 +398,19 @@ int fold_prepare(struct fold *f, const struct batch *b, int64_t received_us,
 		    ev->response_bytes, ev->n);
 	if (f->wants_ttfb)
 		read_ttfb(f, ev);
-	if (f->wants_slowest)
+	if (f->exemplars)
 		note_slowest(f, ev);
 	read_rollups(f, b, received_us, p);
 	*out = p;
 	if (keep(f, b, p) == 0)
 		return 0;
-	if (f->wants_slowest)
+	if (f->exemplars) {
 		memset(f->bins.best, 0,
 		       b->series.n * f->slowest->n_groups *
 			       sizeof(*f->bins.best));
+		memset(f->bins.groups, 0,
+		       b->series.n * sizeof(*f->bins.groups));
+	}
 	return -ENOMEM;
 }
 
@@ -403,7 +418,7 @@ void fold_prepared_range(const struct fold_prepared *p, int64_t *first_s,
 			 int64_t *last_s)
 {
 	*first_s = *last_s = -1;
-	for (size_t i = 0; i < p->n_bins; i++) {
+	for (size_t i = 0; p && i < p->n_bins; i++) {
 		int64_t at = p->bin[i].window_us / 1000000;
 
 		if (p->bin[i].window_us == INT64_MIN)

@@ -49,36 +49,35 @@ static int intern_filtered(struct fold *f, const struct labels_row *lr)
 }
 
 /*
- * A cache entry holds the slot in each view, then the slot in the window
- * series, a bit set of the views that count the label set, whether it is an
- * error, and whether its durations are unknown.
+ * A cache entry holds the slot in each view, or NOT_COUNTED, then the slots in
+ * the series of windows, the first one with two flags. With the built-in views
+ * it is as long as a cache line.
  */
 #define AT_WINDOW(f) ((f)->n_views)
-#define AT_VIEWS(f) ((f)->n_views + FOLD_ROW_WINDOWS)
-#define AT_ERROR(f) (AT_VIEWS(f) + 1)
-#define AT_UNTIMED(f) (AT_VIEWS(f) + 2)
+#define NOT_COUNTED UINT32_MAX
+#define IS_ERROR (UINT32_C(1) << 31)
+#define IS_UNTIMED (UINT32_C(1) << 30) /* durations are unknown */
+#define WINDOW_SLOT (IS_UNTIMED - 1)
 
 size_t fold_row_words(size_t n_views)
 {
-	return n_views + FOLD_ROW_WINDOWS + 3;
+	return n_views + FOLD_ROW_WINDOWS;
 }
 
 /* Finds or makes the slots of a label set that is not in the cache. */
 static int resolve_slots(struct fold *f, const struct labels_row *lr,
 			 int64_t now_us, uint32_t *slot)
 {
-	uint32_t views = 0;
 	int64_t at;
 
 	for (size_t v = 0; v < f->n_views; v++) {
-		slot[v] = SERIES_OVERFLOW;
+		slot[v] = NOT_COUNTED;
 		if (!passes(f->view[v].view, lr))
 			continue;
 		at = series_resolve(&f->view[v].series, lr->label, now_us);
 		if (at < 0)
 			return (int)at;
 		slot[v] = (uint32_t)at;
-		views |= UINT32_C(1) << v;
 	}
 	for (unsigned i = FOLD_ROW_WINDOWS; i-- > 0;) {
 		at = series_resolve(&f->window_series[i], lr->label, now_us);
@@ -86,9 +85,8 @@ static int resolve_slots(struct fold *f, const struct labels_row *lr,
 			return (int)at;
 		slot[AT_WINDOW(f) + i] = (uint32_t)at;
 	}
-	slot[AT_VIEWS(f)] = views;
-	slot[AT_ERROR(f)] = lr->error;
-	slot[AT_UNTIMED(f)] = lr->untimed;
+	slot[AT_WINDOW(f)] |=
+		(lr->error ? IS_ERROR : 0) | (lr->untimed ? IS_UNTIMED : 0);
 	return at == SERIES_OVERFLOW ? 0 : intern_filtered(f, lr);
 }
 
@@ -105,25 +103,25 @@ static int resolve_row(struct fold *f, size_t i, int64_t now_us,
 	return err < 0 ? err : labels_cache(f->labels, i, slot);
 }
 
-int fold_find_row(struct fold *f, const struct fold_input *fb, size_t i,
+int fold_find_row(struct fold *f, const struct fold_input *fb,
 		  struct fold_row *r)
 {
-	const uint32_t *slot = labels_cached(f->labels, i);
+	const uint32_t *slot = labels_cached(f->labels, &r->labels);
 	int err = 0;
 
 	if (!slot)
-		err = resolve_row(f, i, fb->received_us, &slot);
+		err = resolve_row(f, r->labels.row, fb->received_us, &slot);
 	if (err < 0)
 		return err;
 	memcpy(r->window_key, slot + AT_WINDOW(f), sizeof(r->window_key));
-	r->error = slot[AT_ERROR(f)];
-	r->untimed = slot[AT_UNTIMED(f)];
+	r->error = r->window_key[0] & IS_ERROR;
+	r->untimed = r->window_key[0] & IS_UNTIMED;
+	r->window_key[0] &= WINDOW_SLOT;
 	r->n = 0;
-	for (uint32_t left = slot[AT_VIEWS(f)]; left; left &= left - 1) {
-		unsigned v = (unsigned)__builtin_ctz(left);
+	for (size_t v = 0; v < f->n_views; v++) {
 		struct series_slot *s;
 
-		if (fb->log_id <= f->view[v].loaded)
+		if (slot[v] == NOT_COUNTED || fb->log_id <= f->view[v].loaded)
 			continue;
 		s = series_at(&f->view[v].series, slot[v]);
 		__builtin_prefetch(s, 1);

@@ -72,7 +72,8 @@ struct fold_bins {
 	uint64_t *rolled; /* requests from rollups */
 	uint64_t *sum[MEASURES];
 	uint64_t *best; /* by row and group: greatest slowest_word(), or 0 */
-	size_t best_cap;
+	uint64_t *groups; /* by row: bit 1 << group where best[] is not 0 */
+	size_t best_cap, groups_cap;
 	/* Indexed by event. */
 	uint32_t *of; /* its bin */
 	struct fold_counted *counted, *sorted;
@@ -86,11 +87,11 @@ static_assert(WINDOW_REQUESTS == 0 && WINDOW_INSTANCES == 1,
 
 /* One row of the batch's series table while it is counted. */
 struct fold_row {
-	uint32_t bin; /* its first bin, which is also the row's number */
+	struct labels_lookup labels;
+	int64_t window_us; /* of its first bin; INT64_MIN: no event */
 	uint32_t window_key[FOLD_ROW_WINDOWS];
 	bool error;
 	bool untimed; /* its durations count nowhere */
-	bool exemplars; /* some view keeps exemplars */
 	unsigned n; /* number of slots that count the row */
 	uint8_t view[VIEWS_MAX];
 	struct series_slot *slot[VIEWS_MAX];
@@ -98,19 +99,21 @@ struct fold_row {
 };
 
 /*
- * Rows are counted in blocks. The memory for a whole block is prefetched
- * together, so that with many series the CPU waits for memory once per block,
- * not once per look-up; and a block still fits into the nearest caches.
+ * Rows are counted in steps, each some rows behind the one before, so that the
+ * memory a step asked for arrives while other rows are worked on. With many
+ * series the CPU would wait for it some twenty times per row.
  */
-#define FOLD_BLOCK 32u
+#define FOLD_STEPS 8u
+#define FOLD_APART 3u
+#define FOLD_ROWS                                                              \
+	32u /* a power of two; rows between their first and last step */
+static_assert((FOLD_STEPS - 1) * FOLD_APART < FOLD_ROWS, "a row is kept");
 
 struct fold_view_state {
 	const struct view *view;
 	struct series series;
 	uint64_t loaded; /* log id; includes the batches up to this one */
 	enum fold_measure sum; /* what is added up; MEASURE_NONE: requests */
-	enum fold_measure measure; /* the histogram's; MEASURE_NONE: counter */
-	bool exemplars;
 };
 
 struct fold_retired {
@@ -122,11 +125,13 @@ struct fold {
 	size_t n_all;
 	size_t n_views; /* views of events; those of edges follow */
 	struct fold_view_state *view;
+	uint8_t measure[VIEWS_MAX]; /* the histogram's; MEASURE_NONE: counter */
+	uint32_t exemplars; /* bit 1 << view: it has exemplars */
 	struct fold_edges *edges; /* NULL: no view of edges */
 	uint64_t edges_loaded; /* log id; batches up to this one are joined */
 	struct graph_options edge_options; /* part of the views' digests */
 	struct cells seconds, bytes;
-	bool wants_ttfb, wants_slowest;
+	bool wants_ttfb;
 	uint32_t filtered; /* bit 1 << label: some view filters by it */
 	struct intern *intern;
 	struct labels *labels;
@@ -141,7 +146,7 @@ struct fold {
 	struct slowest *slowest;
 	const struct fold_prepared *now;
 	struct window_delta *instance; /* the window counted in last */
-	struct fold_row row[FOLD_BLOCK];
+	struct fold_row row[FOLD_ROWS];
 
 	/* Batches that are prepared but not counted yet. */
 	struct pool pool;
@@ -192,8 +197,8 @@ void fold_bins_fini(struct fold_bins *b);
 
 /* The number of words per cache entry; n_slots of labels_new(). */
 size_t fold_row_words(size_t n_views);
-/* Finds the slots that count row i of the series table. -ENOMEM. */
-int fold_find_row(struct fold *f, const struct fold_input *fb, size_t i,
+/* Finds the slots that count the row. -ENOMEM. */
+int fold_find_row(struct fold *f, const struct fold_input *fb,
 		  struct fold_row *r);
 
 /* --- fold_targets.c --- */

@@ -33,7 +33,7 @@ struct slowest_exemplars {
  * Groups are the intervals between all the bounds of all views of durations.
  * Each bucket of each of these views is a run of whole groups.
  */
-#define SLOWEST_GROUPS 64u
+#define SLOWEST_GROUPS 64u /* one bit each in a word */
 
 /* Not opaque, as the loop over events reads it. */
 struct slowest {

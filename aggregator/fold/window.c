@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cache_line.h"
 #include "common/hash_index.h"
 
 #define CHUNK 1024u
@@ -92,11 +93,30 @@ static int room(struct windows *w)
 	if (!p)
 		return -ENOMEM;
 	w->chunk = p;
-	w->chunk[w->n_chunks] = calloc(CHUNK, sizeof(**w->chunk));
+	w->chunk[w->n_chunks] = calloc_lines(CHUNK, sizeof(**w->chunk));
 	if (!w->chunk[w->n_chunks])
 		return -ENOMEM;
 	w->n_chunks++;
 	return 0;
+}
+
+void windows_ask_place(const struct windows *w, int64_t start_s, uint32_t key)
+{
+	hash_index_ask(&w->index, hash_window(start_s, key));
+}
+
+void windows_ask_delta(const struct windows *w, int64_t start_s, uint32_t key)
+{
+	size_t at = hash_window(start_s, key);
+	uint32_t i;
+
+	if (hash_index_next(&w->index, &at, &i)) {
+		const struct window_delta *d = &w->chunk[i / CHUNK][i % CHUNK];
+
+		__builtin_prefetch(d, 1);
+		__builtin_prefetch(&d->span[0],
+				   1); /* in the next line, mostly */
+	}
 }
 
 struct window_delta *windows_get(struct windows *w, int64_t start_s,

@@ -75,6 +75,13 @@ void windows_free(struct windows *w); /* NULL is fine */
 struct window_delta *windows_get(struct windows *w, int64_t start_s,
 				 uint32_t key);
 
+/*
+ * Ask the CPU to fetch what windows_get() will read: first the place in the
+ * index, and once that is there the delta.
+ */
+void windows_ask_place(const struct windows *w, int64_t start_s, uint32_t key);
+void windows_ask_delta(const struct windows *w, int64_t start_s, uint32_t key);
+
 size_t windows_count(const struct windows *w);
 struct window_delta *windows_at(struct windows *w, size_t i);
 

@@ -247,6 +247,15 @@ static void take_losses(struct ledger_totals *t, const struct batch_losses *l)
 	memcpy(t->gauges, l->gauges, sizeof(t->gauges));
 }
 
+static void take_samples(struct ledger_totals *t, const struct batch_samples *s)
+{
+	t->samples_read = greater(t->samples_read, s->read);
+	for (size_t i = 0; i < SAMPLES_STAGES; i++)
+		t->samples_dropped[i] =
+			greater(t->samples_dropped[i], s->dropped[i]);
+	t->samples_counted += samples_increments(s);
+}
+
 /*
  * Of the requests that the agent has packed, each was counted here, or dropped
  * as the agent reports, or lost in skipped sequence numbers. The agent may
@@ -333,6 +342,7 @@ static void accept_batch(struct ledger_state *s, const struct batch *b,
 	s->totals.batches++;
 	s->totals.counted += requests;
 	take_losses(&s->totals, &b->losses);
+	take_samples(&s->totals, &b->samples);
 	take_gap(&s->totals, gap);
 }
 
@@ -364,7 +374,7 @@ int ledger_offer(struct ledger *l, const struct batch *b, uint64_t requests,
 	*row = e;
 	s = &e->pending;
 	mark_dirty(l, e);
-	logged = !e->must_store && requests > 0;
+	logged = !e->must_store && ledger_batch_is_logged(b, requests);
 	e->must_store = true;
 	if (b->sequence <= s->sequence) {
 		s->totals.duplicates++;

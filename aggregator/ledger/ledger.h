@@ -13,11 +13,11 @@
  * number, and totals. An offer changes a pending copy; ledger_commit() makes it
  * the committed one, after the store has committed it, and ledger_abort()
  * discards it. A row is a fold over the log, as the series are: batches with
- * requests change it in a way that ledger_replay() repeats. Only what is not
- * logged, such as a heartbeat or a duplicate, must be stored by the transaction
- * that it is answered after. No clock and no I/O, but for log lines. Not
- * locked: the engine's thread owns it and changes committed totals only under
- * the engine's lock.
+ * requests or samples change it in a way that ledger_replay() repeats. Only
+ * what is not logged, such as a heartbeat or a duplicate, must be stored by the
+ * transaction that it is answered after. No clock and no I/O, but for log
+ * lines. Not locked: the engine's thread owns it and changes committed totals
+ * only under the engine's lock.
  */
 struct ledger;
 
@@ -36,10 +36,11 @@ struct ledger_totals {
 	uint64_t told_late; /* of gap_requests: reported in dropped[] later */
 	/* Batches of retired epochs; counted in the newest epoch's row. */
 	uint64_t expired_batches, expired_requests;
-	/* The only ones that may fall; of the agent as a whole they say
-	 * nothing.
-	 */
+	/* Only these may fall; they are of this epoch, not of the agent. */
 	uint64_t gauges[AGENT_GAUGES];
+	/* Increments of samples: as last reported, and counted here. */
+	uint64_t samples_read, samples_dropped[SAMPLES_STAGES];
+	uint64_t samples_counted;
 };
 #define LEDGER_TOTALS_N (sizeof(struct ledger_totals) / sizeof(uint64_t))
 
@@ -114,6 +115,16 @@ enum ledger_verdict {
 	LEDGER_FULL, /* too many agents */
 	LEDGER_CROWDED, /* too many epochs of this agent: retry later */
 };
+
+/*
+ * Does a batch go into the log? One with requests, or with samples that change
+ * what is shown; a heartbeat changes only its row here.
+ */
+static inline bool ledger_batch_is_logged(const struct batch *b,
+					  uint64_t requests)
+{
+	return requests > 0 || b->samples.n_families > 0 || b->samples.told;
+}
 
 /*
  * Decides about a batch with this many requests, and counts it in the pending

@@ -9,10 +9,10 @@ struct exemplar {
 	uint32_t bucket; /* index of its classic bucket */
 	uint32_t event; /* index in its batch */
 	uint64_t value; /* in the source's unit, µs or bytes */
-	int64_t time_us;
-	uint8_t trace[24]; /* trace id, span id; all zero: none */
-	uint64_t log_id; /* the request's id is "log_id-event" */
 	uint64_t generation; /* for the fold only */
+	int64_t time_us;
+	uint64_t log_id; /* the request's id is "log_id-event" */
+	uint8_t trace[24]; /* trace id, span id; all zero: none */
 };
 
 #endif /* AGGREGATOR_SERIES_EXEMPLAR_H */

@@ -82,6 +82,16 @@ const struct interned *intern_find(const struct intern *in, const char *data,
 	}
 }
 
+void intern_ask_place(const struct intern *in, uint64_t hash)
+{
+	__builtin_prefetch(&in->table[hash & (in->cap - 1)]);
+}
+
+void intern_ask_value(const struct intern *in, uint64_t hash)
+{
+	__builtin_prefetch(in->table[hash & (in->cap - 1)]);
+}
+
 static void place_string(struct interned **table, size_t cap,
 			 struct interned *s)
 {

@@ -30,6 +30,12 @@ uint64_t intern_hash(const struct intern *in, const char *data, size_t len);
 /* Returns NULL if the value was never added. */
 const struct interned *intern_find(const struct intern *in, const char *data,
 				   size_t len, uint64_t hash);
+/*
+ * Ask the CPU to fetch what intern_find() will read: first the place in the
+ * table, and once that is there the value.
+ */
+void intern_ask_place(const struct intern *in, uint64_t hash);
+void intern_ask_value(const struct intern *in, uint64_t hash);
 /* Finds or adds the value. NULL: out of memory. */
 const struct interned *intern_add(struct intern *in, const char *data,
 				  size_t len, uint64_t hash);

@@ -72,6 +72,8 @@ int labels_new(struct labels **out, struct intern *intern,
 	memcpy(l->used, used, sizeof(l->used));
 	l->n_slots = n_slots;
 	l->stride = KEY_WORDS + n_slots;
+	if (l->stride < LINE_WORDS)
+		l->stride = LINE_WORDS;
 	l->scratch = calloc(n_slots + 1, sizeof(*l->scratch));
 	if (hash_index_init(&l->index, 1024) || !l->scratch) {
 		labels_free(l);

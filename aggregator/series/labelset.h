@@ -17,6 +17,7 @@
 struct labels;
 
 #define LABELS_NO_SLOT UINT32_MAX
+#define LABELS_KEY_WORDS 10u
 #define LABELS_ROLES 3u /* wire values of roles; 0 stands for unknown ones */
 
 /*
@@ -51,8 +52,28 @@ const char *labels_error_name(const struct batch_series *s, size_t i);
 const struct series_label *labels_job(const struct labels *l, size_t i);
 const struct series_label *labels_instance(const struct labels *l, size_t i);
 
-/* Returns the cached slots of row i, until the next labels_cache(); or NULL. */
-const uint32_t *labels_cached(struct labels *l, size_t i);
+/* The look-up of a row in the cache. */
+struct labels_lookup {
+	size_t row; /* of the series table; the caller sets it */
+	uint32_t key[LABELS_KEY_WORDS];
+	bool known; /* the key is complete */
+	uint64_t hash;
+};
+
+/*
+ * With many label sets a look-up mostly waits for memory. A caller with many
+ * rows makes these steps in this order, and other rows' steps between them:
+ * each asks the CPU for the memory that the next one reads.
+ */
+void labels_ask_strings(struct labels *l, size_t row);
+void labels_ask_values(struct labels *l, size_t row);
+void labels_ask_place(struct labels *l, struct labels_lookup *x);
+void labels_ask_entry(const struct labels *l, const struct labels_lookup *x);
+/*
+ * Returns the cached slots of the row, until the next labels_cache(); or NULL.
+ * Of the steps, only labels_ask_place() must have been made.
+ */
+const uint32_t *labels_cached(struct labels *l, struct labels_lookup *x);
 uint32_t *labels_scratch(struct labels *l); /* room for n_slots */
 /* Caches the slots of row i if all its labels in use are interned. -ENOMEM. */
 int labels_cache(struct labels *l, size_t i, const uint32_t *slot);

@@ -9,6 +9,10 @@
 
 #define CACHE_MAX 131072u /* label sets; when full, the cache is emptied */
 
+/* The labels that a batch can have many values of. */
+static const enum view_key many_valued[] = { LABEL_ROUTE, LABEL_ADDRESS };
+#define MANY_VALUED 2u
+
 static __attribute__((noinline)) uint32_t find_id(const struct labels *l,
 						  struct series_label *v)
 {
@@ -43,7 +47,7 @@ static inline uint32_t id_of_string(struct labels *l, uint32_t i)
  * distinguish keys. Returns false if some label in use is not interned; such a
  * row cannot be cached.
  */
-static bool make_key(struct labels *l, size_t i, uint32_t key[KEY_WORDS])
+static bool make_key(struct labels *l, size_t i, uint32_t *key)
 {
 	const struct batch_series *s = &l->batch->series;
 	uint32_t resource = s->resource[i], role = s->role[i];
@@ -98,18 +102,75 @@ static uint64_t hash_entry(const void *labels, uint32_t i)
 	return key_hash(l->entry + i * l->stride);
 }
 
-const uint32_t *labels_cached(struct labels *l, size_t i)
-{
-	uint32_t key[KEY_WORDS], k;
-	size_t at;
+/* --- a look-up, step by step --- */
 
-	if (!make_key(l, i, key))
+void labels_ask_strings(struct labels *l, size_t row)
+{
+	const struct batch_series *s = &l->batch->series;
+	uint32_t used = labels_used_by(l, s->role[row]);
+	const uint32_t string[] = { s->route[row], s->address[row] };
+
+	for (unsigned i = 0; i < MANY_VALUED; i++)
+		if (used >> many_valued[i] & 1 && l->id[string[i]] == ID_NONE)
+			intern_ask_place(l->intern,
+					 labels_string(l, string[i])->hash);
+}
+
+void labels_ask_values(struct labels *l, size_t row)
+{
+	const struct batch_series *s = &l->batch->series;
+	uint32_t used = labels_used_by(l, s->role[row]);
+	const uint32_t string[] = { s->route[row], s->address[row] };
+
+	for (unsigned i = 0; i < MANY_VALUED; i++)
+		if (used >> many_valued[i] & 1 && l->id[string[i]] == ID_NONE)
+			intern_ask_value(l->intern,
+					 labels_string(l, string[i])->hash);
+}
+
+void labels_ask_place(struct labels *l, struct labels_lookup *x)
+{
+	x->known = make_key(l, x->row, x->key);
+	x->hash = key_hash(x->key);
+	hash_index_ask(&l->index, x->hash);
+}
+
+void labels_ask_entry(const struct labels *l, const struct labels_lookup *x)
+{
+	size_t at = x->hash;
+	uint32_t k;
+
+	/* Another entry may be in the way of the one that is looked for. */
+	for (int i = 0; i < 2 && hash_index_next(&l->index, &at, &k); i++) {
+		__builtin_prefetch(l->entry + k * l->stride);
+		if (l->stride > LINE_WORDS)
+			__builtin_prefetch(l->entry + k * l->stride +
+					   LINE_WORDS);
+	}
+}
+
+/* Rows before this one may have interned its labels since. */
+static bool know_key(struct labels *l, struct labels_lookup *x)
+{
+	if (!x->known) {
+		x->known = make_key(l, x->row, x->key);
+		x->hash = key_hash(x->key);
+	}
+	return x->known;
+}
+
+const uint32_t *labels_cached(struct labels *l, struct labels_lookup *x)
+{
+	size_t at;
+	uint32_t k;
+
+	if (!know_key(l, x))
 		return NULL;
-	at = key_hash(key);
+	at = x->hash;
 	while (hash_index_next(&l->index, &at, &k)) {
 		const uint32_t *e = l->entry + k * l->stride;
 
-		if (memcmp(e, key, sizeof(key)) == 0)
+		if (memcmp(e, x->key, sizeof(x->key)) == 0)
 			return e + KEY_WORDS;
 	}
 	return NULL;
@@ -120,22 +181,29 @@ uint32_t *labels_scratch(struct labels *l)
 	return l->scratch;
 }
 
+static int grow_entries(struct labels *l)
+{
+	size_t cap = l->cap ? 2 * l->cap : 256;
+	uint32_t *p = calloc_lines(cap, l->stride * sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	if (l->n)
+		memcpy(p, l->entry, l->n * l->stride * sizeof(*p));
+	free(l->entry);
+	l->entry = p;
+	l->cap = cap;
+	return 0;
+}
+
 static int cache_room(struct labels *l)
 {
 	if (l->n >= CACHE_MAX) {
 		hash_index_clear(&l->index);
 		l->n = 0;
 	}
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? 2 * l->cap : 256;
-		void *p =
-			realloc(l->entry, cap * l->stride * sizeof(*l->entry));
-
-		if (!p)
-			return -ENOMEM;
-		l->entry = p;
-		l->cap = cap;
-	}
+	if (l->n == l->cap && grow_entries(l) < 0)
+		return -ENOMEM;
 	return hash_index_reserve(&l->index, hash_entry, l);
 }
 

@@ -5,12 +5,37 @@
 #include <assert.h>
 
 #include "aggregator/series/labelset.h"
+#include "common/cache_line.h"
 #include "common/hash_index.h"
 #include "proto/limits.h"
 
 /* Internals of the label sets, for labelset*.c only. */
 
 #define STATUS_MAX 1000u
+#define LINE_WORDS (CACHE_LINE / sizeof(uint32_t))
+
+/*
+ * The key of a cache entry, which determines all labels of a row: the ids of
+ * interned values, so that no text is compared, and small numbers as they are.
+ */
+enum labelset_word {
+	KEY_JOB,
+	KEY_INSTANCE,
+	KEY_NODE,
+	KEY_SERVICE,
+	KEY_METHOD,
+	KEY_ROUTE,
+	KEY_SCHEME,
+	KEY_ADDRESS,
+	KEY_PORT_STATUS,
+	KEY_SMALL, /* untimed, rpc_status, rpc, role, outcome, version */
+	KEY_WORDS,
+};
+static_assert(KEY_WORDS == LABELS_KEY_WORDS && KEY_WORDS % 2 == 0,
+	      "hashed two by two");
+static_assert(LIMIT_RPC_STATUS < 1 << 7 && LIMIT_RPC < 1 << 6 &&
+		      LIMIT_OUTCOME < 1 << 8 && LIMIT_HTTP_VERSION < 1 << 8,
+	      "KEY_SMALL has room for each");
 
 struct labels {
 	struct intern *intern;
@@ -45,28 +70,6 @@ struct labels {
 	size_t stride, n, cap;
 	struct hash_index index; /* of entries */
 };
-
-/*
- * The key of a cache entry, which determines all labels of a row: the ids of
- * interned values, so that no text is compared, and small numbers as they are.
- */
-enum labelset_word {
-	KEY_JOB,
-	KEY_INSTANCE,
-	KEY_NODE,
-	KEY_SERVICE,
-	KEY_METHOD,
-	KEY_ROUTE,
-	KEY_SCHEME,
-	KEY_ADDRESS,
-	KEY_PORT_STATUS,
-	KEY_SMALL, /* untimed, rpc_status, rpc, role, outcome, version */
-	KEY_WORDS,
-};
-static_assert(KEY_WORDS % 2 == 0, "hashed two by two");
-static_assert(LIMIT_RPC_STATUS < 1 << 7 && LIMIT_RPC < 1 << 6 &&
-		      LIMIT_OUTCOME < 1 << 8 && LIMIT_HTTP_VERSION < 1 << 8,
-	      "KEY_SMALL has room for each");
 
 #define ID_NONE UINT32_MAX /* not interned, or not looked up yet */
 

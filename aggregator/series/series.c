@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "aggregator/series/sketch.h"
+#include "common/cache_line.h"
 
 #define HASH_ABSENT UINT64_C(0x2545f4914f6cdd1d)
 
@@ -71,7 +72,7 @@ static int add_chunk(struct series *s)
 	if (!p)
 		return -ENOMEM;
 	s->hash = p;
-	s->slot[c] = calloc(SERIES_CHUNK, sizeof(**s->slot));
+	s->slot[c] = calloc_lines(SERIES_CHUNK, sizeof(**s->slot));
 	s->label[c] =
 		calloc(SERIES_CHUNK * (s->n_keys + 1), sizeof(**s->label));
 	s->hash[c] = calloc(SERIES_CHUNK, sizeof(**s->hash));

@@ -187,6 +187,10 @@ static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
 	memcpy(out->counters, sum.counters, sizeof(out->counters));
 	take_off(&out->dropped[LOSS_OUTBOX], &sum.told_late);
 	take_off(&out->dropped[LOSS_REFUSED], &sum.told_late);
+	out->samples_read = sum.samples_read;
+	out->samples_counted = sum.samples_counted;
+	memcpy(out->samples_dropped, sum.samples_dropped,
+	       sizeof(out->samples_dropped));
 	take_off(&out->dropped[LOSS_STOPPED], &sum.told_late);
 	out->dropped_sequence_gap = sum.gap_requests;
 	out->dropped_expired = sum.expired_requests;
@@ -258,6 +262,8 @@ static int copy_state(struct snapshot_taken *t, struct snapshot_source *src)
 		err = copy_targets(t, src->fold);
 	if (!err)
 		err = copy_agents(t, src->ledger);
+	if (!err && src->samples)
+		err = snapshot_copy_samples(t, src);
 	t->pub.engine = src->counters;
 	return err;
 }
@@ -281,6 +287,8 @@ static int build(struct snapshot_taken *t, struct snapshot_source *src)
 		return -ENOMEM;
 	for (size_t v = 0; v < n && !err; v++)
 		err = snapshot_begin_view(t, v);
+	if (!err && src->samples)
+		err = snapshot_begin_samples(t);
 	qsort(t->targets, t->pub.n_targets, sizeof(*t->targets),
 	      compare_targets);
 	t->pub.views = t->views;
@@ -323,6 +331,8 @@ static int reserve(struct snapshot_taken *t, struct snapshot_source *src)
 			return -ENOMEM;
 		err = reserve_view(t, &t->raw[v], t->raw[v].chunks + 1);
 	}
+	if (!err && src->samples)
+		err = snapshot_reserve_samples(t, src);
 	return err;
 }
 
@@ -392,6 +402,28 @@ static void unload(const struct snapshot *s, size_t view)
 	t->loaded = NULL;
 }
 
+static int load_family(const struct snapshot *s, size_t family)
+{
+	struct snapshot_taken *t = taken_of(s);
+	struct snapshot_block *keep = t->blocks;
+	int err;
+
+	t->blocks = t->loaded;
+	err = snapshot_build_family(t, family);
+	t->loaded = t->blocks;
+	t->blocks = keep;
+	return err;
+}
+
+static void unload_family(const struct snapshot *s, size_t family)
+{
+	struct snapshot_taken *t = taken_of(s);
+
+	t->families[family].sample = NULL;
+	free_blocks(t->loaded);
+	t->loaded = NULL;
+}
+
 const struct snapshot *snapshot_open(struct snapshot_source *src)
 {
 	struct snapshot_taken *t = calloc(1, sizeof(*t));
@@ -407,6 +439,8 @@ const struct snapshot *snapshot_open(struct snapshot_source *src)
 	}
 	t->pub.load = load_view;
 	t->pub.unload = unload;
+	t->pub.load_family = load_family;
+	t->pub.unload_family = unload_family;
 	err = enter(t, src);
 	if (!err)
 		err = build(t, src);
@@ -450,9 +484,16 @@ const struct snapshot *snapshot_take(struct snapshot_source *src)
 			snapshot_rele(s);
 			return NULL;
 		}
+	for (size_t f = 0; s && f < s->n_families; f++)
+		if (s->load_family(s, f) < 0) {
+			snapshot_rele(s);
+			return NULL;
+		}
 	if (s) { /* every view is loaded, and stays so */
 		taken_of(s)->pub.load = NULL;
 		taken_of(s)->pub.unload = NULL;
+		taken_of(s)->pub.load_family = NULL;
+		taken_of(s)->pub.unload_family = NULL;
 	}
 	return s;
 }

@@ -95,6 +95,10 @@ struct snapshot_agent {
 	uint64_t counters[AGENT_COUNTERS];
 	uint64_t gauges[AGENT_GAUGES]; /* as the agent said last; 0: down */
 	uint64_t batches, duplicates, refused, conflicts;
+	/* Increments of samples; see proto/samples.h. */
+	uint64_t samples_read, samples_dropped[SAMPLES_STAGES];
+	uint64_t samples_counted;
+	uint64_t samples_conflict, samples_no_family; /* not counted here */
 	size_t n_probes;
 	const char *const *probes;
 	const uint32_t *probe_attached;
@@ -128,6 +132,49 @@ struct fold;
 /* Copies the counters of the fold's service graph. */
 void snapshot_count_edges(struct snapshot_engine *to, struct fold *f);
 
+struct snapshot_label {
+	const char *name, *value;
+};
+
+/* One series of a user program's metric. */
+struct snapshot_sample {
+	const struct snapshot_label *label; /* none with an empty value */
+	size_t n_labels;
+	bool overflow; /* beyond the budget; no labels */
+	int64_t gauge; /* all in integers: shown times the multiplier */
+	uint64_t count; /* counter; histogram: all buckets */
+	uint64_t sum; /* of a histogram */
+	const uint64_t *bucket; /* n_bounds + 1, not cumulative */
+};
+
+struct snapshot_family {
+	const char *name, *help, *unit, *program;
+	enum samples_kind kind;
+	double multiplier;
+	const uint64_t *bound;
+	size_t n_bounds;
+	size_t n; /* with sample: from load_family() on */
+	const struct snapshot_sample *sample; /* sorted by labels */
+	uint64_t series; /* in the table, shown or not */
+	uint64_t limit;
+	uint64_t overflowed; /* increments in the overflow series */
+};
+
+/* A program on a node. */
+struct snapshot_program {
+	const char *node, *name, *reason;
+	uint32_t state; /* enum samples_state */
+	uint8_t digest[SAMPLES_DIGEST_BYTES];
+	uint64_t runs, run_ns, trap_ns;
+	uint64_t read_us; /* wall clock of the last read; 0: never */
+};
+
+struct snapshot_program_map {
+	const char *node, *program, *name;
+	uint32_t guarantee; /* enum samples_guarantee */
+	uint64_t entries, max_entries;
+};
+
 struct snapshot {
 	size_t n_views;
 	const struct snapshot_view *views;
@@ -135,6 +182,11 @@ struct snapshot {
 	const struct snapshot_target *targets;
 	size_t n_agents;
 	const struct snapshot_agent *agents;
+	size_t n_families;
+	const struct snapshot_family *families; /* sorted by name */
+	size_t n_programs, n_program_maps; /* sorted by node and name */
+	const struct snapshot_program *programs;
+	const struct snapshot_program_map *program_maps;
 	struct snapshot_engine engine;
 	bool ready; /* commits work */
 	char not_ready_why[256];
@@ -146,6 +198,9 @@ struct snapshot {
 	 */
 	int (*load)(const struct snapshot *s, size_t view);
 	void (*unload)(const struct snapshot *s, size_t view);
+	/* Likewise for the samples of a family; NULL: all are there. */
+	int (*load_family)(const struct snapshot *s, size_t family);
+	void (*unload_family)(const struct snapshot *s, size_t family);
 };
 
 struct snapshot_source;

@@ -7,7 +7,7 @@
 #include "aggregator/fold/fold.h"
 
 int snapshot_source_init(struct snapshot_source *s, struct fold *f,
-			 struct ledger *l,
+			 struct ledger *l, struct samples *samples,
 			 bool (*ready)(void *arg, char *why, size_t why_bytes),
 			 void *arg)
 {
@@ -16,6 +16,7 @@ int snapshot_source_init(struct snapshot_source *s, struct fold *f,
 		return -ENOMEM;
 	s->fold = f;
 	s->ledger = l;
+	s->samples = samples;
 	s->ready = ready;
 	s->arg = arg;
 	pthread_mutex_init(&s->mutex, NULL);

@@ -8,6 +8,7 @@
 #include "aggregator/snapshot/snapshot.h"
 
 struct ledger;
+struct samples;
 
 /* A view's slots sorted by label values. Labels never change: it only grows. */
 struct snapshot_order {
@@ -29,6 +30,7 @@ struct snapshot_live {
 struct snapshot_source {
 	struct fold *fold;
 	struct ledger *ledger;
+	struct samples *samples; /* NULL: none */
 	/* Do commits work? Else why gets the reason. Never blocks. */
 	bool (*ready)(void *arg, char *why, size_t why_bytes);
 	void *arg;
@@ -44,9 +46,10 @@ struct snapshot_source {
 	struct snapshot_order *order; /* per view */
 };
 
-/* fold and ledger are borrowed. snapshot_source_fini() either way. -ENOMEM. */
+/* fold, ledger and samples are borrowed. snapshot_source_fini() either way.
+ * -ENOMEM. */
 int snapshot_source_init(struct snapshot_source *s, struct fold *f,
-			 struct ledger *l,
+			 struct ledger *l, struct samples *samples,
 			 bool (*ready)(void *arg, char *why, size_t why_bytes),
 			 void *arg);
 /* The caller must have released every snapshot. All zero is fine. */

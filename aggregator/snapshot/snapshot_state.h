@@ -53,6 +53,8 @@ struct snapshot_taken {
 	struct snapshot_raw_view *raw;
 	struct snapshot_view *views;
 	struct snapshot_target *targets;
+	struct snapshot_raw_samples *samples; /* as copied; NULL: none */
+	struct snapshot_family *families;
 };
 
 /* Returns zeroed memory, freed with the snapshot. NULL: out of memory. */
@@ -60,6 +62,18 @@ void *snapshot_memory(struct snapshot_taken *t, size_t n, size_t size);
 
 /* Fills in a view's numbers, without its series. -ENOMEM. */
 int snapshot_begin_view(struct snapshot_taken *t, size_t view);
+/* --- snapshot_samples.c --- */
+
+/* Room for what there is, before the lock is taken. -ENOMEM. */
+int snapshot_reserve_samples(struct snapshot_taken *t,
+			     struct snapshot_source *src);
+/* Under the lock: families and programs by value, labels by reference. */
+int snapshot_copy_samples(struct snapshot_taken *t,
+			  struct snapshot_source *src);
+/* Sorts families and programs; agents are there by then. -ENOMEM. */
+int snapshot_begin_samples(struct snapshot_taken *t);
+int snapshot_build_family(struct snapshot_taken *t, size_t family);
+
 /* Builds a view's series. -ENOMEM. */
 int snapshot_build_view(struct snapshot_taken *t, size_t view);
 

@@ -12,7 +12,8 @@
 #include "common/varint.h"
 #include "proto/batch.h"
 
-int checkpoint_new(struct checkpoint **out, struct fold *f, struct store *st)
+int checkpoint_new(struct checkpoint **out, struct fold *f, struct samples *s,
+		   struct store *st)
 {
 	struct checkpoint *c = calloc(1, sizeof(*c));
 	size_t n = fold_views(f);
@@ -20,6 +21,7 @@ int checkpoint_new(struct checkpoint **out, struct fold *f, struct store *st)
 	if (!c)
 		return -ENOMEM;
 	c->fold = f;
+	c->samples = s;
 	c->store = st;
 	c->id = calloc(n + 1, sizeof(*c->id));
 	c->view_mark = calloc(n + 1, sizeof(*c->view_mark));
@@ -54,6 +56,8 @@ uint64_t checkpoint_watermark(const struct checkpoint *c)
 	uint64_t least = c->window_mark < c->ledger_mark ? c->window_mark
 							 : c->ledger_mark;
 
+	if (c->samples_mark < least)
+		least = c->samples_mark;
 	for (size_t v = 0; v < fold_views(c->fold); v++)
 		if (c->view_mark[v] < least)
 			least = c->view_mark[v];
@@ -117,6 +121,7 @@ void checkpoint_begin(struct checkpoint *c, uint64_t now)
 	c->agent = c->next_agent = 0;
 	c->view = c->next_view = 0;
 	c->slot = c->next_slot = 0;
+	samples_save_begin(c->samples);
 	buf_reset(&c->graph);
 	if (fold_graph(c->fold)) {
 		varint_put(&c->graph, now);
@@ -221,11 +226,16 @@ int checkpoint_step(struct checkpoint *c, uint64_t now, unsigned max)
 		}
 		c->next_slot = 0;
 	}
+	err = checkpoint_put_samples(c, now, &max);
+	if (err < 0 || max == 0)
+		return err;
 	c->finishing = true;
 	err = checkpoint_put_ledger_mark(c, c->round);
 	if (!err)
 		err = put_targets(c);
-	return err < 0 ? err : put_views(c);
+	if (!err)
+		err = put_views(c);
+	return err < 0 ? err : checkpoint_put_marks(c);
 }
 
 void checkpoint_committed(struct checkpoint *c)
@@ -238,7 +248,11 @@ void checkpoint_committed(struct checkpoint *c)
 	c->agent = c->next_agent;
 	c->view = c->next_view;
 	c->slot = c->next_slot;
+	samples_save_committed(c->samples);
 	if (c->finishing) {
+		c->samples_mark = c->round;
+		if (c->idle_windows)
+			c->window_mark = c->round;
 		c->ledger_mark = c->round;
 		for (size_t v = 0; v < fold_views(c->fold); v++)
 			c->view_mark[v] = c->round;
@@ -263,5 +277,6 @@ void checkpoint_aborted(struct checkpoint *c)
 	c->next_agent = c->agent;
 	c->next_view = c->view;
 	c->next_slot = c->slot;
+	samples_save_aborted(c->samples);
 	c->finishing = c->flushing = false;
 }

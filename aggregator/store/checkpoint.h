@@ -8,6 +8,7 @@
 
 #include "aggregator/fold/fold.h"
 #include "aggregator/ledger/ledger.h"
+#include "aggregator/samples/samples.h"
 #include "aggregator/store/store.h"
 
 /*
@@ -21,7 +22,8 @@
 struct checkpoint;
 
 /* Borrows fold and store. Sets *out, released by checkpoint_free(). -ENOMEM. */
-int checkpoint_new(struct checkpoint **out, struct fold *f, struct store *st);
+int checkpoint_new(struct checkpoint **out, struct fold *f, struct samples *s,
+		   struct store *st);
 void checkpoint_free(struct checkpoint *c); /* NULL is fine */
 
 /* Makes checkpoint_load() fold every view from the log, changed or not. */

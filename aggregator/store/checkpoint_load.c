@@ -404,7 +404,11 @@ static int replay_row(void *arg, const struct store_log *row)
 	if (row->id > c->ledger_mark)
 		err = ledger_replay(c->ledger, &b, row->requests,
 				    row->received_us);
-	return err < 0 ? err : fold_apply(c->fold, &fb);
+	if (err >= 0 && fold_requests(&b) > 0)
+		err = fold_apply(c->fold, &fb);
+	if (err >= 0 && row->id > c->samples_mark)
+		err = samples_apply(c->samples, &b, row->id, row->received_us);
+	return err;
 }
 
 int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)
@@ -425,6 +429,8 @@ int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)
 		err = load_graph(c);
 	if (!err)
 		err = checkpoint_load_windows(c);
+	if (!err)
+		err = checkpoint_load_samples(c);
 	if (!err)
 		err = store_each_log(c->store, checkpoint_watermark(c),
 				     replay_row, c);

@@ -11,14 +11,17 @@
 #define STATE_WINDOWS "windows_log_id"
 #define STATE_CELLS "cells"
 #define STATE_GRAPH "graph"
+#define STATE_SAMPLES "samples_log_id"
 #define STATE_LEDGER "ledger_log_id"
 
 struct checkpoint {
 	struct fold *fold;
+	struct samples *samples;
 	struct store *store;
 	uint32_t *id; /* by view: its id in the store */
 	uint64_t *view_mark; /* by view: committed watermark */
 	uint64_t window_mark; /* committed watermark of the windows */
+	uint64_t samples_mark; /* committed watermark of the samples */
 	uint64_t ledger_mark; /* committed watermark of the ledger */
 	uint32_t keys_stored[WINDOW_KINDS]; /* window label sets in the store */
 
@@ -39,6 +42,7 @@ struct checkpoint {
 	size_t next_view;
 	uint32_t next_slot;
 	bool finishing, flushing;
+	bool idle_windows; /* none waits: their mark follows the round */
 	uint64_t next_window_mark;
 	uint32_t next_keys[WINDOW_KINDS];
 
@@ -72,5 +76,17 @@ int checkpoint_put_slot(struct checkpoint *c, uint64_t now);
 
 /* Loads the windows' label sets and watermark. -EUCLEAN, -ENOMEM, -EIO. */
 int checkpoint_load_windows(struct checkpoint *c);
+
+/* --- checkpoint_samples.c --- */
+
+/*
+ * Writes changed rows of samples, at most *max, which it lowers: 0 then means
+ * that there may be more.
+ */
+int checkpoint_put_samples(struct checkpoint *c, uint64_t now, unsigned *max);
+/* Writes how far samples are, and windows if none of them waits. */
+int checkpoint_put_marks(struct checkpoint *c);
+/* -EUCLEAN, -ENOMEM, -EIO. */
+int checkpoint_load_samples(struct checkpoint *c);
 
 #endif /* AGGREGATOR_STORE_CHECKPOINT_STATE_H */

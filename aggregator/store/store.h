@@ -97,6 +97,21 @@ struct store_bucket {
 	int32_t native;
 	uint64_t count;
 };
+/* Rows of samples; see samples.h for what is in them. */
+struct store_sample {
+	uint32_t family, slot;
+	const char *node;
+	uint64_t log_id;
+	const void *state;
+	size_t state_len;
+};
+int store_put_sample_family(struct store *st, const struct store_sample *row);
+int store_put_sample_series(struct store *st, const struct store_sample *row);
+int store_put_sample_node(struct store *st, const struct store_sample *row);
+/* Drops all rows of samples. */
+int store_drop_samples(struct store *st);
+/* Drops a family and its series. */
+int store_drop_sample_family(struct store *st, uint32_t family);
 
 /* What was counted in one window since the last flush, as a pack. */
 struct store_delta {
@@ -176,6 +191,10 @@ int store_each_series(struct store *st, uint32_t view, store_series_fn *fn,
 		      void *arg);
 typedef int store_strings_fn(void *arg, uint32_t id, const char *const *value);
 int store_each_target(struct store *st, store_strings_fn *fn, void *arg);
+typedef int store_sample_fn(void *arg, const struct store_sample *row);
+int store_each_sample_family(struct store *st, store_sample_fn *fn, void *arg);
+int store_each_sample_series(struct store *st, store_sample_fn *fn, void *arg);
+int store_each_sample_node(struct store *st, store_sample_fn *fn, void *arg);
 int store_each_window_key(struct store *st, enum window_kind kind,
 			  store_strings_fn *fn, void *arg);
 /* Sets *data to the value, malloc'd and owned by the caller. -ENOENT: none. */

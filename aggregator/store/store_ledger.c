@@ -59,6 +59,12 @@ static int get_totals(struct ledger_totals *t, const void *data, size_t len)
 	}
 	for (size_t i = 0; i < AGENT_GAUGES && r.at < r.end; i++)
 		t->gauges[i] = varint_get(&r);
+	if (r.at < r.end) {
+		t->samples_read = varint_get(&r);
+		for (size_t i = 0; i < SAMPLES_STAGES; i++)
+			t->samples_dropped[i] = varint_get(&r);
+		t->samples_counted = varint_get(&r);
+	}
 	return r.bad ? -EUCLEAN : 0;
 }
 

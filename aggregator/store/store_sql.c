@@ -66,6 +66,18 @@ static const char *const sql[STATEMENTS] = {
 			     " AND step_s = ?2 AND start_s <= ?3",
 	[SQL_PUT_STATE] = "INSERT OR REPLACE INTO state (name, value)"
 			  " VALUES (?1, ?2)",
+	[SQL_PUT_SAMPLE_FAMILY] =
+		"INSERT OR REPLACE INTO sample_family (id, log_id, state)"
+		" VALUES (?1, ?2, ?3)",
+	[SQL_PUT_SAMPLE_SERIES] =
+		"INSERT OR REPLACE INTO sample_series (family, slot, log_id,"
+		" state) VALUES (?1, ?2, ?3, ?4)",
+	[SQL_PUT_SAMPLE_NODE] =
+		"INSERT OR REPLACE INTO sample_node (name, log_id, state)"
+		" VALUES (?1, ?2, ?3)",
+	[SQL_DROP_SAMPLE_FAMILY] = "DELETE FROM sample_family WHERE id = ?1",
+	[SQL_DROP_SAMPLE_SERIES] =
+		"DELETE FROM sample_series WHERE family = ?1",
 	[SQL_EXPIRE_LOG_SIZE] =
 		"SELECT max(id), count(*), sum(length(batch)),"
 		" sum(max(batches, 1)) FROM"
@@ -83,6 +95,12 @@ static const char *const sql[STATEMENTS] = {
 			    " WHERE view = ?1 ORDER BY slot",
 	[SQL_EACH_TARGET] = "SELECT 0, job, instance, node" RESOURCE_ATTRIBUTES(
 		COMMA_NAME) " FROM target",
+	[SQL_EACH_SAMPLE_FAMILY] =
+		"SELECT id, 0, log_id, state FROM sample_family ORDER BY id",
+	[SQL_EACH_SAMPLE_SERIES] = "SELECT family, slot, log_id, state FROM"
+				   " sample_series ORDER BY family, slot",
+	[SQL_EACH_SAMPLE_NODE] =
+		"SELECT name, 0, log_id, state FROM sample_node ORDER BY name",
 	[SQL_EACH_WINDOW_KEY] = "SELECT id, a, b, c, d, e, f, g, h"
 				" FROM pack_key"
 				" WHERE kind = ?1 ORDER BY id",

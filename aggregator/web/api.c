@@ -464,16 +464,18 @@ unsigned api_trace(struct buf *out, int *fd, const char *store_path,
 		   const char *from, const char *to, const char *service)
 {
 	static const char wanted[] =
-		"must be seconds since 1970 or an RFC 3339 time";
-	int64_t to_s = clock_real_us() / 1000000 + 1, from_s;
+		"must be seconds since 1970, an RFC 3339 time, or a duration "
+		"like 1h before now";
+	const int64_t now_s = clock_real_us() / 1000000;
+	int64_t to_s = now_s + 1, from_s;
 	struct trace_export e = { .store_path = store_path,
 				  .service = service };
 	int err;
 
-	if (to && api_time_parse(to, &to_s))
+	if (to && api_time_parse(to, now_s, &to_s))
 		return api_error(out, 400, wanted, "to");
 	from_s = to_s > API_RANGE_S ? to_s - API_RANGE_S : 0;
-	if (from && api_time_parse(from, &from_s))
+	if (from && api_time_parse(from, now_s, &from_s))
 		return api_error(out, 400, wanted, "from");
 	if (from_s >= to_s)
 		return api_error(out, 400, "must be before to", "from");

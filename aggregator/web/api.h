@@ -14,11 +14,11 @@
  * api*.c see jansson.
  *
  * GET /api/v1/windows?from=&to=&by=&step=
- *	from, to  seconds since 1970 or RFC 3339; default: the last 5 minutes
- *	by        comma-separated list of service, route, method, status, role,
- *	          rpc, rpc_status; default: service
- *	step      seconds, a multiple of 10, over which windows are added up;
- *	          or all: one window; default: 10
+ *	from, to  seconds since 1970, RFC 3339, or a duration like 1h before
+ *now; default: the last 5 minutes by        comma-separated list of service,
+ *route, method, status, role, rpc, rpc_status; default: service step seconds, a
+ *multiple of 10, over which windows are added up; or all: one window; default:
+ *10
  *
  *	{"from": 1700000000, "to": 1700000300, "step": 10, "by": ["service"],
  *	 "windows": [{"start": 1700000000, "groups": [
@@ -73,7 +73,7 @@ struct api_windows {
 int api_windows_parse(struct api_windows *out, const char *from, const char *to,
 		      const char *by, int64_t now_s, const char **where,
 		      char *why, size_t why_size);
-/* Sets step_s from seconds or "all"; NULL leaves it as it is. -EINVAL. */
+/* Sets step_s from seconds, "5m" or "all"; NULL leaves it as it is. -EINVAL. */
 int api_step_parse(struct api_windows *q, const char *text);
 /* Static. */
 const char *api_by_name(enum api_by by);
@@ -97,8 +97,11 @@ unsigned api_windows_step(struct buf *out, const char *store_path,
 unsigned api_windows_ask(struct buf *out, const char *store_path,
 			 const struct api_query *ask);
 
-/* Parses RFC 3339 or seconds since 1970, into seconds. -EINVAL. */
-int api_time_parse(const char *text, int64_t *out);
+/*
+ * Parses RFC 3339, seconds since 1970, or a duration before now ("1h"), into
+ * seconds since 1970. -EINVAL.
+ */
+int api_time_parse(const char *text, int64_t now_s, int64_t *out);
 
 /*
  * GET /api/v1/trace?from=&to=&service=

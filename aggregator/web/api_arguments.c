@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/cli.h"
 #include "proto/limits.h"
 
 #define SECONDS_MAX 253402300799 /* the end of year 9999 */
@@ -117,9 +118,11 @@ static bool parse_rfc3339(const char *at, int64_t *out)
 	return true;
 }
 
-static bool parse_time(const char *text, int64_t *out)
+/* A duration like 1h is so long before now; a plain number is a time. */
+static bool parse_time(const char *text, int64_t now_s, int64_t *out)
 {
 	const char *at = text;
+	uint64_t ago_ms;
 	int64_t v = 0;
 
 	while (isdigit((unsigned char)*at) && v <= SECONDS_MAX)
@@ -129,6 +132,11 @@ static bool parse_time(const char *text, int64_t *out)
 			; /* ignores fractions, as windows are 10 s long */
 	if (at > text && !*at && v <= SECONDS_MAX) {
 		*out = v;
+		return true;
+	}
+	if (!cli_parse_duration_ms(text, &ago_ms) &&
+	    ago_ms / 1000 <= (uint64_t)now_s) {
+		*out = now_s - (int64_t)(ago_ms / 1000);
 		return true;
 	}
 	return parse_rfc3339(text, out) && *out >= 0;
@@ -170,18 +178,19 @@ int api_windows_parse(struct api_windows *out, const char *from, const char *to,
 		      char *why, size_t why_size)
 {
 	static const char time_wanted[] =
-		"must be seconds since 1970 or an RFC 3339 time";
+		"must be seconds since 1970, an RFC 3339 time, or a duration "
+		"like 1h before now";
 	int64_t step = WINDOW_SECONDS;
 
 	*out = (struct api_windows){ .to_s = now_s + step, .step_s = step };
 	*where = "to";
-	if (to && !parse_time(to, &out->to_s)) {
+	if (to && !parse_time(to, now_s, &out->to_s)) {
 		snprintf(why, why_size, "%s", time_wanted);
 		return -EINVAL;
 	}
 	*where = "from";
 	out->from_s = out->to_s > API_RANGE_S ? out->to_s - API_RANGE_S : 0;
-	if (from && !parse_time(from, &out->from_s)) {
+	if (from && !parse_time(from, now_s, &out->from_s)) {
 		snprintf(why, why_size, "%s", time_wanted);
 		return -EINVAL;
 	}
@@ -202,7 +211,7 @@ int api_windows_parse(struct api_windows *out, const char *from, const char *to,
 
 int api_step_parse(struct api_windows *q, const char *text)
 {
-	int64_t v = 0;
+	uint64_t ms = 0;
 
 	if (!text)
 		return 0;
@@ -210,13 +219,15 @@ int api_step_parse(struct api_windows *q, const char *text)
 		q->step_s = q->to_s - q->from_s;
 		return 0;
 	}
-	while (isdigit((unsigned char)*text) && v <= API_RANGE_MAX_S)
-		v = 10 * v + (*text++ - '0');
-	q->step_s = v;
-	return !*text && v > 0 && v % WINDOW_SECONDS == 0 ? 0 : -EINVAL;
+	if (cli_parse_duration_ms(text, &ms) || ms == 0 ||
+	    ms > API_RANGE_MAX_S * UINT64_C(1000) ||
+	    ms % (WINDOW_SECONDS * 1000) != 0)
+		return -EINVAL;
+	q->step_s = (int64_t)(ms / 1000);
+	return 0;
 }
 
-int api_time_parse(const char *text, int64_t *out)
+int api_time_parse(const char *text, int64_t now_s, int64_t *out)
 {
-	return parse_time(text, out) ? 0 : -EINVAL;
+	return parse_time(text, now_s, out) ? 0 : -EINVAL;
 }

@@ -9,15 +9,21 @@
 
 #include "aggregator/series/labelset.h"
 #include "aggregator/web/api.h"
+#include "common/cli.h"
 
 /* --- the filter --- */
 
-/* Seconds with a fraction, to the nearest microsecond. */
+/* Seconds with a fraction, to the nearest microsecond; or a duration. */
 static int parse_seconds(const char *text, uint64_t *us)
 {
 	char *end;
 	double v = strtod(text, &end);
+	uint64_t ms;
 
+	if (*end && !cli_parse_duration_ms(text, &ms)) {
+		v = (double)ms / 1e3;
+		end += strlen(end);
+	}
 	if (!*text || *end || !(v >= 0) || v > 1e9)
 		return -EINVAL;
 	*us = (uint64_t)llround(v * 1e6);
@@ -39,9 +45,11 @@ static unsigned parse_durations(struct api_filter *f, const struct api_query *q,
 	f->has_min = min != NULL;
 	f->max_us = UINT64_MAX;
 	if (min && parse_seconds(min, &f->min_us))
-		return api_bad(out, "min", "not a number of seconds");
+		return api_bad(out, "min",
+			       "neither seconds nor a duration like 250ms");
 	if (max && parse_seconds(max, &f->max_us))
-		return api_bad(out, "max", "not a number of seconds");
+		return api_bad(out, "max",
+			       "neither seconds nor a duration like 250ms");
 	return 0;
 }
 

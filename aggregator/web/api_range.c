@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "aggregator/web/api.h"
+#include "common/cli.h"
 #include "common/clock.h"
 #include "proto/limits.h"
 
@@ -59,22 +60,40 @@ static uint32_t step_for(int64_t span_s)
 	return nice_steps[N_STEPS - 1];
 }
 
+/* Seconds, or a duration like 5m; 10 s to 31 days. -EINVAL. */
+static int get_seconds(const struct api_query *q, const char *key,
+		       uint64_t otherwise, uint64_t *out)
+{
+	const char *text = api_get(q, key);
+	uint64_t ms;
+
+	*out = otherwise;
+	if (!text || !*text)
+		return 0;
+	if (cli_parse_duration_ms(text, &ms) || ms % 1000 ||
+	    ms < WINDOW_SECONDS * 1000 || ms > API_RANGE_MAX_S * UINT64_C(1000))
+		return -EINVAL;
+	*out = ms / 1000;
+	return 0;
+}
+
 static unsigned parse_times(struct api_range *r, const struct api_query *q,
 			    struct buf *out)
 {
 	static const char wanted[] =
-		"neither seconds since 1970 nor an RFC 3339 time";
+		"neither seconds since 1970, an RFC 3339 time, nor a duration "
+		"like 1h before now";
+	const int64_t now_s = r->now_us / 1000000;
 	const char *from = api_get(q, "from"), *to = api_get(q, "to");
 	uint64_t range = RANGE_S;
 
 	r->to_s = round_up(r->now_us / 1000000 + 1, WINDOW_SECONDS);
-	if (to && *to && api_time_parse(to, &r->to_s))
+	if (to && *to && api_time_parse(to, now_s, &r->to_s))
 		return api_bad(out, "to", wanted);
-	if (api_get_u64(q, "range", WINDOW_SECONDS, API_RANGE_MAX_S, RANGE_S,
-			&range))
+	if (get_seconds(q, "range", RANGE_S, &range))
 		return api_bad(out, "range", "not 10 seconds to 31 days");
 	r->from_s = r->to_s > (int64_t)range ? r->to_s - (int64_t)range : 0;
-	if (from && *from && api_time_parse(from, &r->from_s))
+	if (from && *from && api_time_parse(from, now_s, &r->from_s))
 		return api_bad(out, "from", wanted);
 	if (r->from_s >= r->to_s)
 		return api_bad(out, "from", "not before to");
@@ -93,8 +112,7 @@ unsigned api_range_parse(struct api_range *r, const struct api_query *q,
 	status = parse_times(r, q, out);
 	if (status)
 		return status;
-	if (api_get_u64(q, "step", WINDOW_SECONDS, API_RANGE_MAX_S, 0, &step) ||
-	    step % WINDOW_SECONDS)
+	if (get_seconds(q, "step", 0, &step) || step % WINDOW_SECONDS)
 		return api_bad(out, "step", "not a multiple of 10 seconds");
 	if (step && (uint64_t)(r->to_s - r->from_s) / step >= API_POINTS_MAX)
 		return api_bad(out, "step", "gives more than 1000 points");

@@ -17,7 +17,7 @@
 /* New strings that one event can add. */
 #define EVENT_STRINGS 9u
 
-static int index_init(struct intern_index *ix)
+int intern_index_init(struct intern_index *ix)
 {
 	ix->slots = calloc(SLOTS_START, sizeof(*ix->slots));
 	if (!ix->slots)
@@ -28,7 +28,7 @@ static int index_init(struct intern_index *ix)
 	return 0;
 }
 
-static void index_reset(struct intern_index *ix)
+void intern_index_reset(struct intern_index *ix)
 {
 	ix->n = 0;
 	if (++ix->generation == 0) {
@@ -49,7 +49,7 @@ static void index_place(struct intern_index *ix, uint64_t hash, uint32_t id)
 }
 
 /* Adds an entry that is new. Keeps the table at most half full. -ENOMEM. */
-static int index_add(struct intern_index *ix, uint64_t hash, uint32_t id)
+int intern_index_add(struct intern_index *ix, uint64_t hash, uint32_t id)
 {
 	if ((ix->n + 1) * 2 > ix->mask + 1) {
 		struct intern_index bigger = *ix;
@@ -74,7 +74,7 @@ static int index_add(struct intern_index *ix, uint64_t hash, uint32_t id)
 static int rows_init(struct intern_rows *r, size_t width)
 {
 	r->width = width;
-	return index_init(&r->index);
+	return intern_index_init(&r->index);
 }
 
 static void rows_fini(struct intern_rows *r)
@@ -89,7 +89,7 @@ int intern_init(struct intern *t)
 	if (getrandom(&t->seed, sizeof(t->seed), GRND_NONBLOCK) !=
 	    sizeof(t->seed))
 		t->seed = clock_mono_ns();
-	if (index_init(&t->index) != 0 ||
+	if (intern_index_init(&t->index) != 0 ||
 	    rows_init(&t->resources, RESOURCE_N) != 0 ||
 	    rows_init(&t->series, INTERN_SERIES_WIDTH) != 0 ||
 	    intern_string_len(t, "", 0) != 0) {
@@ -114,9 +114,9 @@ void intern_reset(struct intern *t)
 {
 	int64_t empty;
 
-	index_reset(&t->index);
-	index_reset(&t->resources.index);
-	index_reset(&t->series.index);
+	intern_index_reset(&t->index);
+	intern_index_reset(&t->resources.index);
+	intern_index_reset(&t->series.index);
 	t->n_strings = t->n_chars = 0;
 	t->resources.n = t->series.n = 0;
 	empty = intern_string_len(t, "", 0); /* the memory exists since init */
@@ -171,7 +171,8 @@ static int64_t string_add(struct intern *t, uint64_t hash, const char *s,
 {
 	uint32_t id = (uint32_t)t->n_strings;
 
-	if (strings_grow(t, len) != 0 || index_add(&t->index, hash, id) != 0)
+	if (strings_grow(t, len) != 0 ||
+	    intern_index_add(&t->index, hash, id) != 0)
 		return -ENOMEM;
 	t->offset[id] = (uint32_t)t->n_chars;
 	t->len[id] = (uint32_t)len;
@@ -236,7 +237,7 @@ static int64_t row_id(struct intern_rows *r, uint64_t seed, const uint32_t *row)
 		r->rows = p;
 		r->cap = cap;
 	}
-	if (index_add(&r->index, hash, (uint32_t)r->n) != 0)
+	if (intern_index_add(&r->index, hash, (uint32_t)r->n) != 0)
 		return -ENOMEM;
 	memcpy(r->rows + r->n * r->width, row, size);
 	return (int64_t)r->n++;

@@ -81,6 +81,12 @@ bool intern_full(const struct intern *t);
  */
 int intern_tables(const struct intern *t, struct batch *b, void **memory);
 
+/* The index alone, for tables of other rows: see samples_rows.h. -ENOMEM. */
+int intern_index_init(struct intern_index *ix);
+void intern_index_reset(struct intern_index *ix);
+/* Adds an entry that is new. -ENOMEM. */
+int intern_index_add(struct intern_index *ix, uint64_t hash, uint32_t id);
+
 /* Mixes two numbers into a hash of 64 bits. */
 static inline uint64_t intern_mix(uint64_t a, uint64_t b)
 {

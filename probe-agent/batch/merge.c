@@ -8,6 +8,7 @@
 
 #include "common/hash_index.h"
 #include "probe-agent/batch/intern.h"
+#include "probe-agent/batch/samples_table.h"
 #include "proto/limits.h"
 
 #define TRACE_BYTES 24u
@@ -23,11 +24,11 @@ struct ends {
 struct merge {
 	struct intern tables;
 	/* Columns of events, cap long. */
-	uint32_t *series, *connection;
-	uint32_t *stream; /* itself, not the difference to another */
+	uint32_t *series, *connection, *stream;
 	int64_t *start_delta_us;
 	uint64_t *duration_us, *tail_us, *request_bytes, *response_bytes;
 	size_t n, cap;
+	uint32_t streams; /* the OR of all: is there any? */
 	/* Traces, cap_traced long. */
 	uint32_t *traced;
 	uint8_t *trace_ids;
@@ -35,12 +36,14 @@ struct merge {
 	struct hash_index index; /* of the connections */
 	struct ends *ends;
 	size_t n_ends, cap_ends;
-	uint32_t streams; /* the OR of all: is there any? */
 	int64_t base_us, last_start_us;
+	struct samples_table *samples;
+	bool any_samples;
 	struct batch_losses losses;
 	struct batch_info info;
 	/* Ours by number of the batch that is added; UINT32_MAX: not yet. */
 	uint32_t *map;
+	uint32_t *was; /* its streams so far, by connection */
 	size_t cap_map;
 };
 
@@ -51,7 +54,8 @@ int merge_new(struct merge **out)
 	if (!m)
 		return -ENOMEM;
 	if (intern_init(&m->tables) != 0 ||
-	    hash_index_init(&m->index, SLOTS_START) != 0) {
+	    hash_index_init(&m->index, SLOTS_START) != 0 ||
+	    samples_table_new(&m->samples) != 0) {
 		merge_free(m);
 		return -ENOMEM;
 	}
@@ -65,6 +69,7 @@ void merge_free(struct merge *m)
 		return;
 	intern_fini(&m->tables);
 	hash_index_fini(&m->index);
+	samples_table_free(m->samples);
 	batch_info_free(&m->info);
 	free(m->series);
 	free(m->connection);
@@ -78,6 +83,7 @@ void merge_free(struct merge *m)
 	free(m->trace_ids);
 	free(m->ends);
 	free(m->map);
+	free(m->was);
 	free(m);
 }
 
@@ -85,6 +91,8 @@ void merge_reset(struct merge *m)
 {
 	intern_reset(&m->tables);
 	hash_index_clear(&m->index);
+	samples_table_reset(m->samples);
+	m->any_samples = false;
 	batch_info_free(&m->info);
 	memset(&m->losses, 0, sizeof(m->losses));
 	m->n = m->n_traced = m->last_traced = m->n_ends = 0;
@@ -117,7 +125,7 @@ static int make_room(struct merge *m, const struct batch *b)
 {
 	size_t events = m->n + b->events.n;
 	size_t traced = m->n_traced + b->events.n_traced;
-	size_t map = b->series.n > b->events.n_connections + 1
+	size_t map = b->series.n > b->events.n_connections
 			     ? b->series.n
 			     : b->events.n_connections + 1;
 	bool good = true;
@@ -143,7 +151,8 @@ static int make_room(struct merge *m, const struct batch *b)
 		m->cap_traced = good ? cap : m->cap_traced;
 	}
 	if (good && map > m->cap_map) {
-		good = grow(&m->map, cap_for(map), sizeof(*m->map));
+		good = grow(&m->map, cap_for(map), sizeof(*m->map)) &&
+		       grow(&m->was, cap_for(map), sizeof(*m->was));
 		m->cap_map = good ? cap_for(map) : m->cap_map;
 	}
 	return good ? 0 : -ENOMEM;
@@ -161,6 +170,8 @@ static bool merge_fits(const struct merge *m, const struct batch *b)
 	       m->tables.n_strings + b->n_strings <= LIMIT_STRINGS &&
 	       m->tables.resources.n + b->resources.n <= LIMIT_RESOURCES &&
 	       m->tables.series.n + b->series.n <= LIMIT_SERIES &&
+	       samples_table_count(m->samples) + b->samples.n_series <=
+		       LIMIT_SAMPLE_SERIES &&
 	       m->n_ends + b->events.n_connections <= LIMIT_CONNECTIONS;
 }
 
@@ -267,20 +278,20 @@ static int add_connections(struct merge *m, const struct batch_events *e)
 	return 0;
 }
 
-/* A stream is the difference to that of the connection's event before. */
+/* They stay as they are until merge_encode(): differences are of our order. */
 static void add_streams(struct merge *m, const struct batch_events *e)
 {
-	uint32_t *last = m->map;
+	uint32_t *out = m->stream + m->n;
 
 	if (e->n > 0)
-		memset(m->stream + m->n, 0, e->n * sizeof(*m->stream));
+		memset(out, 0, e->n * sizeof(*out));
 	if (!e->stream)
 		return;
-	memset(last, 0, (e->n_connections + 1) * sizeof(*last));
+	memset(m->was, 0, (e->n_connections + 1) * sizeof(*m->was));
 	for (size_t i = 0; i < e->n; i++) {
-		m->stream[m->n + i] =
-			batch_stream_get(&last[e->connection[i]], e->stream[i]);
-		m->streams |= m->stream[m->n + i];
+		out[i] = batch_stream_get(&m->was[e->connection[i]],
+					  e->stream[i]);
+		m->streams |= out[i];
 	}
 }
 
@@ -345,6 +356,12 @@ int merge_add(struct merge *m, const struct batch *b)
 	add_values(m, &b->events);
 	m->n += b->events.n;
 	m->losses = b->losses;
+	if (samples_any(&b->samples)) {
+		m->any_samples = true;
+		err = samples_table_merge(m->samples, b, SAMPLES_TOTALS_LATEST);
+		if (err)
+			return err;
+	}
 	if (b->info.version[0] == '\0' && b->info.n_probes == 0)
 		return 0;
 	batch_info_free(&m->info);
@@ -366,21 +383,30 @@ static uint8_t *ends_columns(const struct merge *m)
 	return out;
 }
 
-/* The column of streams; NULL: no memory. */
-static uint32_t *stream_column(const struct merge *m)
+/* -ENOMEM. */
+static int stream_column(const struct merge *m, uint32_t **out)
 {
-	uint32_t *last = calloc(m->n_ends + 1, sizeof(*last));
-	uint32_t *out = malloc(m->n * sizeof(*out) + 1);
+	uint32_t *is = calloc(m->n_ends + 1, sizeof(*is));
 
-	for (size_t i = 0; last && out && i < m->n; i++)
-		out[i] =
-			batch_stream_put(&last[m->connection[i]], m->stream[i]);
-	if (!last) {
-		free(out);
-		out = NULL;
-	}
-	free(last);
-	return out;
+	*out = calloc(m->n + 1, sizeof(**out));
+	for (size_t i = 0; is && *out && i < m->n; i++)
+		(*out)[i] =
+			batch_stream_put(&is[m->connection[i]], m->stream[i]);
+	free(is);
+	return is && *out ? 0 : -ENOMEM;
+}
+
+/* Their strings join the batch's, so this comes before the tables. */
+static int put_samples(struct merge *m, struct batch_samples *out,
+		       void **memory)
+{
+	bool whole;
+	int err;
+
+	if (!m->any_samples)
+		return 0;
+	err = samples_table_fill(m->samples, &m->tables, out, &whole, memory);
+	return !err && !whole ? -EMSGSIZE : err;
 }
 
 int merge_encode(struct merge *m, const char *agent, uint64_t epoch,
@@ -408,23 +434,26 @@ int merge_encode(struct merge *m, const char *agent, uint64_t epoch,
 		},
 	};
 	uint8_t *ends = ends_columns(m);
-	uint32_t *streams = m->streams ? stream_column(m) : NULL;
-	void *tables = NULL;
-	int err = -ENOMEM;
+	uint32_t *streams = NULL;
+	void *tables = NULL, *samples = NULL;
+	int err = ends ? put_samples(m, &b.samples, &samples) : -ENOMEM;
 
-	if (ends && !streams == !m->streams)
+	if (!err)
 		err = intern_tables(&m->tables, &b, &tables);
 	if (!err && m->n_ends > 0) {
 		b.events.connection = m->connection;
 		b.events.n_connections = m->n_ends;
 		b.events.connection_local = ends;
 		b.events.connection_remote = ends + m->n_ends * END_BYTES;
+		if (m->streams)
+			err = stream_column(m, &streams);
 		b.events.stream = streams;
 	}
 	if (!err)
 		err = batch_encode(&b, data, len);
 	free(tables);
-	free(ends);
+	free(samples);
 	free(streams);
+	free(ends);
 	return err;
 }

@@ -9,9 +9,9 @@
 
 /*
  * Joins batches of events into one that stands for their sequence numbers and
- * has every event with all its detail. A backlog is sent that way, since a
- * batch waits for the reply to the one before: what limits it is the number of
- * batches. Not locked.
+ * has every event with all its detail; their samples add up. A backlog is sent
+ * that way, since a batch waits for the reply to the one before: what limits it
+ * is the number of batches. Not locked.
  */
 struct merge;
 

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "probe-agent/batch/intern.h"
 #include "probe-agent/batch/packer_conns.h"
+#include "probe-agent/batch/samples_table.h"
 #include "proto/limits.h"
 
 #define TRACE_BYTES 24u
@@ -61,6 +62,7 @@ struct packer {
 	struct known *known;
 	struct known_resource resources[KNOWN_RESOURCES];
 	struct packer_conns *ends;
+	struct samples_table *samples;
 	struct columns *columns;
 	size_t n, n_traced;
 	size_t last_traced; /* index of the last event with a trace */
@@ -82,7 +84,8 @@ int packer_new(struct packer **out, const char *agent, uint64_t epoch)
 	p->columns = malloc(sizeof(*p->columns));
 	p->known = calloc(KNOWN, sizeof(*p->known));
 	if (!p->agent || !p->columns || !p->known ||
-	    intern_init(&p->tables) != 0 || packer_conns_new(&p->ends) != 0) {
+	    intern_init(&p->tables) != 0 || packer_conns_new(&p->ends) != 0 ||
+	    samples_table_new(&p->samples) != 0) {
 		packer_free(p);
 		return -ENOMEM;
 	}
@@ -96,6 +99,7 @@ void packer_free(struct packer *p)
 		return;
 	intern_fini(&p->tables);
 	packer_conns_free(p->ends);
+	samples_table_free(p->samples);
 	batch_info_free(&p->info);
 	free(p->trace_ids);
 	free(p->known);
@@ -285,6 +289,11 @@ int packer_add(struct packer *p, const struct packer_event *e)
 	return full(p);
 }
 
+struct samples_table *packer_samples(struct packer *p)
+{
+	return p->samples;
+}
+
 size_t packer_pending(const struct packer *p)
 {
 	return p->n;
@@ -298,27 +307,12 @@ static void start_over(struct packer *p)
 	p->streams = 0;
 }
 
-int packer_take(struct packer *p, const struct batch_losses *losses,
-		void **data, size_t *len, uint64_t *sequence)
+/* Everything but samples. */
+static void put_events(const struct packer *p, struct batch *b)
 {
-	struct columns *c = p->columns;
-	struct batch b = {
-		.agent = p->agent,
-		.epoch = p->epoch,
-		.sequence = p->sequence + 1,
-		.base_us = p->n > 0 ? p->base_us : clock_real_us(),
-		.losses = *losses,
-	};
-	void *memory;
-	bool tell;
-	int err;
+	const struct columns *c = p->columns;
 
-	tell = p->has_info &&
-	       (p->tell_info || p->n == 0 || b.sequence % INFO_EVERY == 0);
-	err = intern_tables(&p->tables, &b, &memory);
-	if (err)
-		return err;
-	b.events = (struct batch_events){
+	b->events = (struct batch_events){
 		.n = p->n,
 		.series = c->series,
 		.start_delta_us = c->start_delta_us,
@@ -330,17 +324,73 @@ int packer_take(struct packer *p, const struct batch_losses *losses,
 		.traced = c->traced,
 		.trace_ids = p->trace_ids,
 	};
-	if (packer_conns_table(p->ends, &b.events))
-		b.events.connection = c->connection;
-	if (b.events.connection && p->streams)
-		b.events.stream = c->stream;
-	b.losses.packed = p->packed + p->n;
+	if (packer_conns_table(p->ends, &b->events))
+		b->events.connection = c->connection;
+	if (b->events.connection && p->streams)
+		b->events.stream = c->stream;
+	b->losses.packed = p->packed + p->n;
+}
+
+/*
+ * The samples that fit. Their strings join the batch's, so this comes before
+ * the tables. *with: there are some.
+ */
+static int put_samples(struct packer *p, struct batch *b, bool *with,
+		       void **memory)
+{
+	bool whole;
+
+	*with = samples_table_pending(p->samples);
+	*memory = NULL;
+	return *with ? samples_table_fill(p->samples, &p->tables, &b->samples,
+					  &whole, memory)
+		     : 0;
+}
+
+static int encode(struct packer *p, struct batch *b, bool *with, void **data,
+		  size_t *len)
+{
+	void *tables = NULL, *columns;
+	int err = put_samples(p, b, with, &columns);
+
+	if (!err)
+		err = intern_tables(&p->tables, b, &tables);
+	if (!err)
+		err = batch_encode(b, data, len);
+	if (err == -EMSGSIZE && *with && p->n > 0) {
+		/* Both are too much for one message: events go first. */
+		memset(&b->samples, 0, sizeof(b->samples));
+		*with = false;
+		err = batch_encode(b, data, len);
+	}
+	free(tables);
+	free(columns);
+	return err;
+}
+
+int packer_take(struct packer *p, const struct batch_losses *losses,
+		void **data, size_t *len, uint64_t *sequence)
+{
+	struct batch b = {
+		.agent = p->agent,
+		.epoch = p->epoch,
+		.sequence = p->sequence + 1,
+		.base_us = p->n > 0 ? p->base_us : clock_real_us(),
+		.losses = *losses,
+	};
+	bool tell, samples;
+	int err;
+
+	tell = p->has_info &&
+	       (p->tell_info || p->n == 0 || b.sequence % INFO_EVERY == 0);
+	put_events(p, &b);
 	if (tell)
 		b.info = p->info;
-	err = batch_encode(&b, data, len);
-	free(memory);
+	err = encode(p, &b, &samples, data, len);
 	if (err)
 		return err;
+	if (samples)
+		samples_table_sent(p->samples);
 	if (tell)
 		p->tell_info = false;
 	p->packed += p->n;

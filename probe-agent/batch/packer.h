@@ -13,6 +13,7 @@
  * series per batch. Not locked: the agent's loop thread owns it.
  */
 struct packer;
+struct samples_table;
 
 /*
  * One end of a connection. IPv4 takes the first 4 bytes, the rest is 0. An
@@ -70,6 +71,12 @@ int packer_set_info(struct packer *p, const struct batch_info *info);
  * must be called before the next event. -ENOMEM.
  */
 int packer_add(struct packer *p, const struct packer_event *e);
+
+/*
+ * The samples that go along with the next batches, for the caller to fill.
+ * Owned by the packer.
+ */
+struct samples_table *packer_samples(struct packer *p);
 
 size_t packer_pending(const struct packer *p); /* events not taken yet */
 

@@ -71,7 +71,8 @@ int rollup_new(struct rollup **out)
 
 	if (!r)
 		return -ENOMEM;
-	if (intern_init(&r->tables) != 0 || map_init(&r->cells) != 0 ||
+	if (samples_table_new(&r->samples) != 0 ||
+	    intern_init(&r->tables) != 0 || map_init(&r->cells) != 0 ||
 	    map_init(&r->rows) != 0) {
 		rollup_free(r);
 		return -ENOMEM;
@@ -85,6 +86,7 @@ void rollup_free(struct rollup *r)
 	if (!r)
 		return;
 	intern_fini(&r->tables);
+	samples_table_free(r->samples);
 	batch_info_free(&r->info);
 	free(r->cells.cell);
 	free(r->rows.cell);
@@ -98,6 +100,7 @@ void rollup_free(struct rollup *r)
 void rollup_reset(struct rollup *r)
 {
 	intern_reset(&r->tables);
+	samples_table_reset(r->samples);
 	batch_info_free(&r->info);
 	map_reset(&r->cells);
 	map_reset(&r->rows);
@@ -286,6 +289,8 @@ int rollup_add(struct rollup *r, const struct batch *b)
 		err = add_events(r, b);
 	if (!err)
 		err = add_rollups(r, b);
+	if (!err)
+		err = samples_table_merge(r->samples, b, SAMPLES_TOTALS_LATEST);
 	if (err)
 		return err;
 	r->losses = b->losses;

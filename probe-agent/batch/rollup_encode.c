@@ -144,7 +144,8 @@ int rollup_encode(struct rollup *r, const char *agent, uint64_t epoch,
 		.losses = r->losses,
 		.info = r->info,
 	};
-	void *tables = NULL;
+	void *tables = NULL, *samples = NULL;
+	bool whole;
 	struct out o;
 	int err;
 
@@ -168,11 +169,16 @@ int rollup_encode(struct rollup *r, const char *agent, uint64_t epoch,
 		.response = out_hist(&o, HIST_RESPONSE),
 		.detail = BUCKET_DETAIL,
 	};
-	err = intern_tables(&r->tables, &b, &tables);
-	if (err)
-		goto out;
-	err = batch_encode(&b, data, len);
+	err = samples_table_fill(r->samples, &r->tables, &b.samples, &whole,
+				 &samples);
+	if (!err && !whole)
+		err = -EMSGSIZE;
+	if (!err)
+		err = intern_tables(&r->tables, &b, &tables);
+	if (!err)
+		err = batch_encode(&b, data, len);
 	free(tables);
+	free(samples);
 out:
 	out_free(&o);
 	return err;

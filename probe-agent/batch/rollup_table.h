@@ -4,6 +4,7 @@
 
 #include "probe-agent/batch/intern.h"
 #include "probe-agent/batch/rollup.h"
+#include "probe-agent/batch/samples_table.h"
 
 /*
  * The inside of a rollup: rollup.c adds batches to it, rollup_encode.c encodes
@@ -50,6 +51,7 @@ struct rollup {
 	uint64_t events;
 	struct batch_losses losses;
 	struct batch_info info;
+	struct samples_table *samples;
 	/* By series of the batch being added; UINT32_MAX: not mapped yet. */
 	uint32_t *series, *last_row;
 	int64_t *last_window_s;

@@ -9,11 +9,14 @@
 #include <unistd.h>
 
 #include "common/conffile.h"
+#include "common/conffile_enums.h"
 #include "common/conffile_fields.h"
+#include "common/conffile_text.h"
 #include "common/log.h"
 #include "probe-agent/config/config_flags.h"
 #include "probe-agent/identity/filter.h"
 #include "probe-agent/identity/route.h"
+#include "probe-agent/programs/spec.h"
 #include "proto/limits.h"
 
 /* --- the file --- */
@@ -90,6 +93,28 @@ static const cyaml_schema_value_t service_entry = {
 			    service_fields),
 };
 
+static const cyaml_schema_field_t limit_fields[] = {
+	TEXT("cpu", struct agent_config, programs.limits.cpu),
+	TEXT("on_over", struct agent_config, programs.limits.on_over),
+	TEXT("interval", struct agent_config, programs.limits.interval),
+	TEXT("entries", struct agent_config, programs.limits.entries),
+	TEXT("series", struct agent_config, programs.limits.series),
+	TEXT("memory", struct agent_config, programs.limits.memory),
+	TEXT("events", struct agent_config, programs.limits.events),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t programs_fields[] = {
+	TEXT("dir", struct agent_config, programs.dir),
+	TEXT("prefix", struct agent_config, programs.prefix),
+	TEXT("pin_dir", struct agent_config, programs.pin_dir),
+	TEXT("socket", struct agent_config, programs.socket),
+	TEXT("debug_address", struct agent_config, programs.debug_address),
+	LIST("allow", struct agent_config, programs.allow, &text_entry),
+	GROUP("limits", struct agent_config, limit_fields),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t fields[] = {
 	TEXT("node", struct agent_config, node),
 	TEXT("to", struct agent_config, to),
@@ -101,6 +126,7 @@ static const cyaml_schema_field_t fields[] = {
 	GROUP("routes", struct agent_config, routes_fields),
 	GROUP("names", struct agent_config, names_fields),
 	LIST("services", struct agent_config, services, &service_entry),
+	GROUP("programs", struct agent_config, programs_fields),
 	CYAML_FIELD_END,
 };
 
@@ -108,20 +134,15 @@ static const cyaml_schema_value_t schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct agent_config, fields),
 };
 
-struct parse {
-	struct conffile_error error;
-	struct buf text;
-};
-
 static void complain(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
 	__attribute__((format(printf, 3, 0)));
 
 static void complain(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
 {
-	struct parse *p = ctx;
+	struct conffile_text *t = ctx;
 
 	(void)level;
-	conffile_complaint(&p->error, p->text.data, p->text.len, fmt, ap);
+	conffile_complaint(&t->error, t->plain.data, t->plain.len, fmt, ap);
 }
 
 static const cyaml_config_t cyaml_plain = {
@@ -129,36 +150,38 @@ static const cyaml_config_t cyaml_plain = {
 	.mem_fn = cyaml_mem,
 };
 
-static int load_file(struct agent_config **out, const char *path)
+/* Loads the file into *out and *t. What is wrong is logged. */
+static int load_file(struct agent_config **out, struct conffile_text *t,
+		     const char *path)
 {
-	struct parse p = { .error = { 0 } };
+	const struct conffile_schema checks = { config_ranges, config_n_ranges,
+						config_rules, config_n_rules };
 	cyaml_config_t cyaml = cyaml_plain;
 	cyaml_err_t code;
-	int err;
+	int err = conffile_text_load(t, path, &checks);
 
 	cyaml.log_fn = complain;
-	cyaml.log_ctx = &p;
-	err = conffile_read(&p.text, path, &p.error);
+	cyaml.log_ctx = t;
 	if (!err)
-		err = conffile_check_ranges(config_ranges, config_n_ranges,
-					    p.text.data, p.text.len, &p.error);
+		err = conffile_enums_check(&schema, t);
 	if (!err) {
-		code = cyaml_load_data((const uint8_t *)p.text.data, p.text.len,
-				       &cyaml, &schema, (cyaml_data_t **)out,
-				       NULL);
+		code = cyaml_load_data((const uint8_t *)t->plain.data,
+				       t->plain.len, &cyaml, &schema,
+				       (cyaml_data_t **)out, NULL);
 		if (code == CYAML_ERR_OOM)
 			err = -ENOMEM;
 		else if (code != CYAML_OK)
 			err = -EINVAL;
 	}
 	if (err)
-		log_error("%s:%u:%u: %s", path, p.error.line, p.error.column,
-			  p.error.what[0] ? p.error.what : strerror(-err));
-	buf_fini(&p.text);
+		conffile_text_report(t, err);
 	return err;
 }
 
 /* --- defaults and checks --- */
+
+/* Where programs are looked for if the configuration says nothing. */
+#define PROGRAMS_DIR "/etc/redtap/programs.d"
 
 static int default_text(char **to, const char *value)
 {
@@ -194,6 +217,14 @@ static int fill_defaults(struct agent_config *cfg)
 	if (!err)
 		err = default_text(&cfg->capture.tls, "auto");
 	if (!err)
+		err = default_text(&cfg->programs.pin_dir,
+				   "/sys/fs/bpf/redtap");
+	if (!err)
+		err = default_text(&cfg->programs.socket,
+				   "/run/redtap/programs.sock");
+	if (!err && !cfg->programs.dir && !access(PROGRAMS_DIR, F_OK))
+		err = conffile_set_text(&cfg->programs.dir, PROGRAMS_DIR);
+	if (!err)
 		err = default_given_up(cfg);
 	if (!cfg->flush_ms)
 		cfg->flush_ms = BATCH_FLUSH_MS;
@@ -217,64 +248,120 @@ static const char *check_numbers(const struct agent_config *cfg)
 	return r ? r->key : NULL;
 }
 
-/* Returns what is wrong, or NULL. */
-static const char *check_config(const struct agent_config *cfg)
-{
-	static const char *const modes[] = { "auto", "fentry", "socket",
-					     "syscall", "kprobe" };
-	bool known = false;
+/* What is wrong with the n-th value of a key, from 0. */
+struct wrong {
+	const char *key, *what; /* what NULL: nothing */
+	unsigned n;
+};
 
-	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
-		known |= !strcmp(cfg->capture.mode, modes[i]);
-	if (!known)
-		return "capture.mode is none of auto, fentry, socket, "
-		       "syscall, kprobe";
-	if (strcmp(cfg->capture.tls, "auto") && strcmp(cfg->capture.tls, "off"))
-		return "capture.tls is neither auto nor off";
-	if (!*cfg->node || strlen(cfg->node) > LIMIT_AGENT_BYTES)
-		return "node is empty or longer than 253 bytes";
-	if (strncmp(cfg->to, "tcp://", 6) && strncmp(cfg->to, "tls+tcp://", 10))
-		return "to is neither tcp:// nor tls+tcp://";
+static struct wrong check_tls(const struct agent_config *cfg)
+{
+	if (!strncmp(cfg->to, "tls+tcp://", 10) && !cfg->tls.ca_file)
+		return (struct wrong){ "to", "tls+tcp:// needs tls.ca_file",
+				       0 };
 	if (!cfg->tls.cert_file != !cfg->tls.key_file)
-		return "tls.cert_file and tls.key_file go together";
+		return (struct wrong){ cfg->tls.cert_file ? "tls.cert_file"
+							  : "tls.key_file",
+				       "cert_file and key_file go together",
+				       0 };
+	return (struct wrong){ .what = NULL };
+}
+
+/* Each limit's text, or NULL, by its key. */
+static struct wrong check_limits(const struct agent_config *cfg,
+				 struct spec_limits *out)
+{
+	const struct {
+		const char *key, *text;
+	} all[] = {
+		{ "programs.limits.cpu", cfg->programs.limits.cpu },
+		{ "programs.limits.on_over", cfg->programs.limits.on_over },
+		{ "programs.limits.interval", cfg->programs.limits.interval },
+		{ "programs.limits.entries", cfg->programs.limits.entries },
+		{ "programs.limits.series", cfg->programs.limits.series },
+		{ "programs.limits.memory", cfg->programs.limits.memory },
+		{ "programs.limits.events", cfg->programs.limits.events },
+	};
+
+	spec_limits_default(out);
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		const char *name = strrchr(all[i].key, '.') + 1;
+		const char *must =
+			all[i].text ? spec_limits_set(out, name, all[i].text)
+				    : NULL;
+
+		if (must)
+			return (struct wrong){ all[i].key, must, 0 };
+	}
+	return (struct wrong){ .what = NULL };
+}
+
+void agent_config_limits(const struct agent_config *cfg,
+			 struct spec_limits *out)
+{
+	check_limits(cfg, out);
+}
+
+static struct wrong check_values(const struct agent_config *cfg)
+{
+	const char *key = check_numbers(cfg);
+
+	if (key)
+		return (struct wrong){ key, "is out of its range", 0 };
+	/* The host's name has no rule. */
+	if (!*cfg->node || strlen(cfg->node) > LIMIT_AGENT_BYTES)
+		return (struct wrong){ "node",
+				       "is empty or longer than 253 bytes", 0 };
 	for (unsigned i = 0; i < cfg->services_count; i++) {
 		const struct identity_rule *r = &cfg->services[i];
 
 		if (!r->executable && !r->container && !r->port)
-			return "services: a rule needs executable, container "
-			       "or port";
+			return (struct wrong){ "services.service",
+					       "a rule needs executable, "
+					       "container or port",
+					       i };
 	}
-	return NULL;
+	return check_tls(cfg);
 }
 
-/* Builds the parts that could refuse the configuration, and drops them. */
-static int check_parts(const struct agent_config *cfg)
+/*
+ * Checks what is complete, and builds the parts that could refuse it. What is
+ * wrong is logged.
+ */
+static int check_config(const struct conffile_text *t,
+			const struct agent_config *cfg)
 {
+	struct wrong wrong = check_values(cfg);
 	struct filter_rules *rules = NULL;
-	int err = filter_new(&rules, &cfg->select);
+	struct spec_limits limits;
+	char what[256];
+	int err;
 
-	filter_free(rules);
-	for (unsigned i = 0; !err && i < cfg->routes.patterns_count; i++) {
-		const char *pattern = cfg->routes.patterns[i];
-		const struct route_options opt = { .patterns = &pattern,
-						   .n_patterns = 1 };
-		struct route_table *routes = NULL;
-
-		err = route_new(&routes, &opt);
-		route_free(routes);
-		if (err == -EINVAL)
-			log_error("route pattern must start with / and be "
-				  "printable ASCII pattern=\"%s\"",
-				  pattern);
+	if (!wrong.what) {
+		wrong = check_limits(cfg, &limits);
+		if (wrong.what)
+			snprintf(what, sizeof(what), "is not %s", wrong.what);
+		wrong.what = wrong.what ? what : NULL;
 	}
+	if (wrong.what) {
+		conffile_text_wrong(t, wrong.key, wrong.n, wrong.what);
+		return -EINVAL;
+	}
+	err = filter_new(&rules, &cfg->select);
+	filter_free(rules);
 	return err;
 }
 
 static int take_flag(struct agent_config *cfg, int key, const char *value)
 {
-	struct conffile_error e = { .what = "is a bad value" };
-	int err = config_apply_flag(cfg, key, value);
+	struct conffile_error e = { .what = "is not a valid value" };
+	int err = conffile_check_flag_rules(config_rules, config_n_rules, key,
+					    value, &e);
 
+	if (!err) {
+		conffile_flag_form(config_ranges, config_n_ranges, key, &e);
+		err = config_apply_flag(cfg, key, value);
+	}
 	if (!err)
 		err = conffile_check_flag(config_ranges, config_n_ranges, cfg,
 					  key, &e);
@@ -288,11 +375,12 @@ int agent_config_load(struct agent_config **out,
 		      const struct cli_settings *flags)
 {
 	struct agent_config *cfg = NULL;
-	const char *file = conffile_present(flags->cli.config_file), *wrong;
+	const char *file = conffile_present(flags->cli.config_file);
+	struct conffile_text text = { .path = NULL };
 	int err = 0;
 
 	if (file)
-		err = load_file(&cfg, file);
+		err = load_file(&cfg, &text, file);
 	/* No file, or an empty one: all defaults. */
 	if (!err && !cfg) {
 		cfg = calloc(1, sizeof(*cfg));
@@ -302,20 +390,9 @@ int agent_config_load(struct agent_config **out,
 		err = take_flag(cfg, flags->set[i].key, flags->set[i].value);
 	if (!err)
 		err = fill_defaults(cfg);
-	wrong = err ? NULL : check_numbers(cfg);
-	if (wrong) {
-		log_error(
-			"invalid configuration error=\"%s is out of its range\"",
-			wrong);
-		err = -EINVAL;
-	}
-	wrong = err ? NULL : check_config(cfg);
-	if (wrong) {
-		log_error("invalid configuration error=\"%s\"", wrong);
-		err = -EINVAL;
-	}
 	if (!err)
-		err = check_parts(cfg);
+		err = check_config(&text, cfg);
+	conffile_text_fini(&text);
 	if (err) {
 		agent_config_free(cfg);
 		return err;
@@ -349,9 +426,5 @@ int agent_config_main(struct agent_config **out, struct cli_settings *flags,
 	if (err)
 		return -err;
 	err = agent_config_load(out, flags);
-	if (err || !flags->cli.config_check)
-		return err;
-	agent_config_free(*out);
-	*out = NULL;
-	return 1;
+	return err ? err : flags->cli.config_check;
 }

@@ -48,9 +48,26 @@ struct agent_config {
 	} names;
 	struct identity_rule *services;
 	unsigned services_count;
+	struct {
+		char *dir; /* program files; default: DIR if it is there */
+		char *prefix; /* of metrics; NULL: each format's own */
+		char *pin_dir, *socket;
+		char *debug_address; /* NULL: no pages */
+		char **allow; /* "xdp" */
+		unsigned allow_count;
+		struct {
+			char *cpu, *on_over, *interval, *entries, *series,
+				*memory, *events;
+		} limits; /* as in a program file; NULL: its default */
+	} programs;
 	char *record; /* file for a trace of our batches; NULL: none */
 	char *record_tap; /* file for tap records; both only by flag */
 };
+
+/* What a program file may cost if it says nothing itself. */
+struct spec_limits;
+void agent_config_limits(const struct agent_config *cfg,
+			 struct spec_limits *out);
 
 /* The flags of every subcommand that has a configuration. */
 extern const struct argp agent_config_argp; /* struct cli_settings */
@@ -65,9 +82,18 @@ int agent_config_load(struct agent_config **out,
 void agent_config_free(struct agent_config *cfg); /* NULL is fine */
 
 /*
+ * Writes to what[] the keys that differ between now and next and take effect
+ * only with a restart: a comma-separated list for the log; empty if there are
+ * none. The address, its certificates and flush_ms need no restart.
+ */
+void agent_config_needs_restart(const struct agent_config *now,
+				const struct agent_config *next, char *what,
+				size_t what_size);
+
+/*
  * For a subcommand with no flags of its own: parses argv and loads. Returns 0,
- * or 1: --config.check was given and the configuration is right, so exit with
- * 0. Negative errno: exit with 1.
+ * or 1: --config.check was given and the configuration is right, so the caller
+ * must check what it would use, and exit. Negative errno: exit with 1.
  */
 int agent_config_main(struct agent_config **out, struct cli_settings *flags,
 		      const char *doc, int argc, char **argv);

@@ -2,6 +2,9 @@
 #include "probe-agent/config/config_flags.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "common/conffile.h"
 #include "proto/limits.h"
@@ -32,6 +35,11 @@ enum {
 	KEY_ROUTES_CAP,
 	KEY_RECORD,
 	KEY_RECORD_TAP,
+	KEY_PROGRAMS_DIR,
+	KEY_PROGRAMS_SOCKET,
+	KEY_PROGRAMS_PIN_DIR,
+	KEY_PROGRAMS_ALLOW,
+	KEY_DEBUG_ADDRESS,
 	KEY_NAMES_LABELS,
 	KEY_NAMES_SCRIPTS,
 	KEY_CONTAINER_LABEL,
@@ -57,6 +65,84 @@ const struct conffile_range config_ranges[] = {
 	{ .key = "services.port", .min = 1, .max = 65535 },
 };
 const size_t config_n_ranges = sizeof(config_ranges) / sizeof(*config_ranges);
+
+static const char *node_name(const char *value)
+{
+	return *value && strlen(value) <= LIMIT_AGENT_BYTES
+		       ? NULL
+		       : "a name of 1 to 253 bytes";
+}
+
+static const char *port_or_range(const char *value)
+{
+	return filter_check_port(value) ? NULL
+					: "a port or a range like 8000-8999";
+}
+
+static const char *route_pattern(const char *value)
+{
+	const char *p = value;
+
+	while (*p > ' ' && *p < 0x7f)
+		p++;
+	return *value == '/' && !*p && strlen(value) <= LIMIT_STRING_BYTES
+		       ? NULL
+		       : "a route like /users/{id}: a / and printable ASCII";
+}
+
+static const char *folder(const char *value)
+{
+	struct stat st;
+
+	return stat(value, &st) || !S_ISDIR(st.st_mode) ? "a folder that exists"
+							: NULL;
+}
+
+/* A file that may be made: its folder exists. */
+static const char *in_a_folder(const char *value)
+{
+	const char *slash = strrchr(value, '/');
+	char dir[4096];
+
+	if (!slash)
+		return NULL;
+	snprintf(dir, sizeof(dir), "%.*s", (int)(slash - value + 1), value);
+	return folder(dir) ? "a file in a folder that exists" : NULL;
+}
+
+static const char *const modes[] = { "auto", "fentry", "socket", "syscall",
+				     "kprobe" };
+static const char *const tls_modes[] = { "auto", "off" };
+static const char *const program_kinds[] = { "xdp" };
+
+const struct conffile_rule config_rules[] = {
+	CONFFILE_CHECK("node", KEY_NODE, node_name),
+	CONFFILE_CHECK("to", KEY_TO, conffile_url),
+	CONFFILE_CHECK("tls.ca_file", KEY_TLS_CA, conffile_pem),
+	CONFFILE_CHECK("tls.cert_file", KEY_TLS_CERT, conffile_pem),
+	CONFFILE_CHECK("tls.key_file", KEY_TLS_KEY, conffile_pem),
+	CONFFILE_CHECK("outbox.path", KEY_OUTBOX_PATH, in_a_folder),
+	CONFFILE_WORDS("capture.mode", KEY_CAPTURE, modes),
+	CONFFILE_WORDS("capture.tls", KEY_CAPTURE_TLS, tls_modes),
+	CONFFILE_CHECK("select.include.ports", KEY_INCLUDE_PORT, port_or_range),
+	CONFFILE_CHECK("select.exclude.ports", KEY_EXCLUDE_PORT, port_or_range),
+	CONFFILE_CHECK("select.include.executables", KEY_INCLUDE_EXECUTABLE,
+		       conffile_glob),
+	CONFFILE_CHECK("select.exclude.executables", KEY_EXCLUDE_EXECUTABLE,
+		       conffile_glob),
+	CONFFILE_CHECK("select.include.containers", KEY_INCLUDE_CONTAINER,
+		       conffile_glob),
+	CONFFILE_CHECK("select.exclude.containers", KEY_EXCLUDE_CONTAINER,
+		       conffile_glob),
+	CONFFILE_CHECK("services.executable", 0, conffile_glob),
+	CONFFILE_CHECK("services.container", 0, conffile_glob),
+	CONFFILE_CHECK("routes.patterns", KEY_ROUTE, route_pattern),
+	CONFFILE_WORDS("programs.allow", KEY_PROGRAMS_ALLOW, program_kinds),
+	CONFFILE_CHECK("names.root", KEY_NAMES_ROOT, folder),
+	CONFFILE_CHECK("names.container_labels", KEY_CONTAINER_LABEL,
+		       conffile_glob),
+};
+const size_t config_n_rules = sizeof(config_rules) / sizeof(*config_rules);
 
 const struct argp_option config_options[] = {
 	{ "node", KEY_NODE, "NAME", 0, "Name of this node (hostname)", 1 },
@@ -114,6 +200,18 @@ const struct argp_option config_options[] = {
 	  "A route like /users/{id}; may be repeated", 7 },
 	{ "routes.cap", KEY_ROUTES_CAP, "N", 0,
 	  "Distinct routes per service (1000)", 7 },
+	{ "programs.dir", KEY_PROGRAMS_DIR, "DIR", 0,
+	  "Run the programs in this folder (/etc/redtap/programs.d, if it is "
+	  "there)",
+	  8 },
+	{ "programs.allow", KEY_PROGRAMS_ALLOW, "xdp", 0,
+	  "Load programs of this type, too; may be repeated", 8 },
+	{ "programs.pin-dir", KEY_PROGRAMS_PIN_DIR, "DIR", 0,
+	  "Pin programs with pin: true here (/sys/fs/bpf/redtap)", 8 },
+	{ "programs.socket", KEY_PROGRAMS_SOCKET, "PATH", 0,
+	  "For `redtap-agent program` (/run/redtap/programs.sock)", 8 },
+	{ "web.debug-address", KEY_DEBUG_ADDRESS, "HOST:PORT", 0,
+	  "Show programs' maps at /maps and /tables there; loopback only", 8 },
 	{ 0 },
 };
 
@@ -215,6 +313,17 @@ int config_apply_flag(struct agent_config *cfg, int key, const char *value)
 		return conffile_set_text(&cfg->record, value);
 	case KEY_RECORD_TAP:
 		return conffile_set_text(&cfg->record_tap, value);
+	case KEY_PROGRAMS_DIR:
+		return conffile_set_text(&cfg->programs.dir, value);
+	case KEY_PROGRAMS_SOCKET:
+		return conffile_set_text(&cfg->programs.socket, value);
+	case KEY_PROGRAMS_PIN_DIR:
+		return conffile_set_text(&cfg->programs.pin_dir, value);
+	case KEY_DEBUG_ADDRESS:
+		return conffile_set_text(&cfg->programs.debug_address, value);
+	case KEY_PROGRAMS_ALLOW:
+		return conffile_add_text(&cfg->programs.allow,
+					 &cfg->programs.allow_count, value);
 	default:
 		return apply_list_flag(cfg, key, value);
 	}

@@ -119,15 +119,20 @@ static void drop_conn(struct conn_table *t, uint32_t index)
 	conn_slots_drop(&t->slots, index);
 }
 
-/* The connection is over; how it ended was not seen. */
-static void vanish(struct conn_table *t, uint32_t index)
+/*
+ * The connection is over; how it ended was not seen. Returns the requests that
+ * count as lost for that.
+ */
+static uint64_t vanish(struct conn_table *t, uint32_t index)
 {
 	struct conn *c = slot(t, index);
+	uint64_t before = t->engine.stats.lost_gap;
 
 	if (!c->ignored)
 		proto_of(t, c)->vanish(&t->engine, c);
 	conn_fini(&t->engine, c, &t->engine.stats.lost_gap);
 	drop_conn(t, index);
+	return t->engine.stats.lost_gap - before;
 }
 
 /* Finds room for sock, if need be that of an idle connection. -ENOMEM. */
@@ -164,6 +169,7 @@ static int lookup(struct conn_table *t, const struct tap_record *rec,
 		  uint32_t *out)
 {
 	uint32_t i = conn_slots_find(&t->slots, rec->sock);
+	uint64_t inherited = 0;
 	struct conn *c;
 	int err;
 
@@ -176,10 +182,11 @@ static int lookup(struct conn_table *t, const struct tap_record *rec,
 		if (rec->born_ns < c->born_ns)
 			return -ESTALE;
 		/*
-		 * The socket's memory is in use again; the old connection's end
-		 * was not seen.
+		 * The socket's memory is in use again, and the old connection's
+		 * end was not seen; or it is the same connection, which the
+		 * kernel side has forgotten and met anew.
 		 */
-		vanish(t, i - 1);
+		inherited = vanish(t, i - 1);
 	}
 	if (rec->type == TAP_CLOSE)
 		return -ESTALE;
@@ -189,6 +196,8 @@ static int lookup(struct conn_table *t, const struct tap_record *rec,
 	c = slot(t, *out);
 	c->born_ns = rec->born_ns;
 	c->end.tgid = rec->tgid;
+	c->inherited =
+		inherited < UINT16_MAX ? (uint16_t)inherited : UINT16_MAX;
 	init_conn(t, c, &rec->done);
 	return 0;
 }
@@ -198,6 +207,7 @@ static void feed_open(struct conn_table *t, struct conn *c,
 {
 	const struct conn_options *opt = &t->engine.opt;
 
+	c->opened = true;
 	c->end = (struct endpoint){
 		.tgid = o->rec.tgid,
 		.start_ns = o->start_ns,
@@ -288,7 +298,7 @@ static void feed_close(struct conn_table *t, uint32_t index,
 
 	if (!c->ignored)
 		proto_of(t, c)->close(&t->engine, c, outcome_of(cl->error),
-				      cl->last_bytes, cl->time_ns);
+				      &cl->answers, cl->time_ns);
 	conn_fini(&t->engine, c, &t->engine.stats.lost_gap);
 	drop_conn(t, index);
 }
@@ -316,7 +326,7 @@ static void dispatch(struct conn_table *t, uint32_t index,
 	if (c->ignored)
 		return;
 	if (rec->type == TAP_END)
-		poll = proto_of(t, c)->end(e, c, rec->dir, end->last_bytes,
+		poll = proto_of(t, c)->end(e, c, rec->dir, &end->answers,
 					   end->time_ns);
 	else if (c->certain || conn_claim(e, c, (const void *)rec))
 		poll = proto_of(t, c)->data(e, c, (const void *)rec);
@@ -360,14 +370,14 @@ static bool is_gone(struct conn *c)
 }
 
 static int ask(const struct conn_table *t, const struct conn *c,
-	       struct tap_rec_progress *out, uint64_t *last_bytes)
+	       struct tap_rec_progress *out, struct tap_rec_place *answers)
 {
 	const struct conn_source *source = &t->engine.opt.source;
 
-	*last_bytes = 0;
+	*answers = (struct tap_rec_place){ 0 };
 	if (source->progress)
 		return source->progress(source->arg, c->sock, c->born_ns, out,
-					last_bytes);
+					answers);
 	*out = (struct tap_rec_progress){
 		.rx_seq = (uint32_t)c->moved[TAP_RX].seen,
 		.tx_seq = (uint32_t)c->moved[TAP_TX].seen,
@@ -388,9 +398,9 @@ static enum poll_result poll_one(struct conn_table *t, uint32_t index,
 {
 	struct conn *c = slot(t, index);
 	struct tap_rec_progress now;
-	uint64_t last_bytes;
+	struct tap_rec_place answers;
 
-	if (ask(t, c, &now, &last_bytes) == -ENOENT) {
+	if (ask(t, c, &now, &answers) == -ENOENT) {
 		if (!is_gone(c))
 			return POLL_AGAIN;
 		vanish(t, index);
@@ -399,7 +409,7 @@ static enum poll_result poll_one(struct conn_table *t, uint32_t index,
 	c->gone = false;
 	if (c->ignored)
 		return POLL_IDLE;
-	return proto_of(t, c)->poll(&t->engine, c, &now, last_bytes, now_ns)
+	return proto_of(t, c)->poll(&t->engine, c, &now, &answers, now_ns)
 		       ? POLL_AGAIN
 		       : POLL_IDLE;
 }

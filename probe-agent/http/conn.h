@@ -31,17 +31,20 @@ typedef bool (*conn_select_fn)(void *arg, const struct endpoint *end);
  */
 struct conn_source {
 	/*
-	 * The engine needs no more records of this connection (not HTTP,
-	 * tunnel, HTTP/2, excluded).
+	 * The engine needs no more records of this connection (a tunnel,
+	 * HTTP/2, excluded); or, not for good: what came is not HTTP, and few
+	 * of the next calls must be inspected.
 	 */
-	void (*ignore)(void *arg, uint64_t sock, uint64_t born_ns);
+	void (*ignore)(void *arg, uint64_t sock, uint64_t born_ns,
+		       bool for_good);
 	/*
 	 * How far a connection is: body bytes cost no records, so ticks ask for
 	 * the progress of unfinished responses. Returns 0, or -ENOENT if it is
-	 * gone. last_bytes: see struct tap_conn.
+	 * gone. *answers: where the responses are.
 	 */
 	int (*progress)(void *arg, uint64_t sock, uint64_t born_ns,
-			struct tap_rec_progress *out, uint64_t *last_bytes);
+			struct tap_rec_progress *out,
+			struct tap_rec_place *answers);
 	void *arg;
 	/*
 	 * As ignore(), but the connection's end matters, and how far it is
@@ -99,6 +102,8 @@ struct conn_stats {
 	uint64_t lost_gap;
 	uint64_t lost_table; /* requests lost: connection table full */
 	uint64_t lost_buffer; /* requests lost: buffer or pipeline cap */
+	/* requests lost: only the answer was seen, and nothing counts them */
+	uint64_t lost_unseen;
 	uint64_t orphans; /* responses whose request was not seen */
 	uint64_t bad_records; /* records that make no sense */
 	/* times that bytes were missing in the request direction */

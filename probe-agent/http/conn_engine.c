@@ -77,7 +77,17 @@ void conn_ignore(struct conn_engine *e, struct conn *c)
 	conn_fini(e, c, &e->stats.lost_gap);
 	c->ignored = true;
 	if (e->opt.source.ignore)
-		e->opt.source.ignore(e->opt.source.arg, c->sock, c->born_ns);
+		e->opt.source.ignore(e->opt.source.arg, c->sock, c->born_ns,
+				     true);
+}
+
+void conn_back_off(struct conn_engine *e, struct conn *c)
+{
+	conn_fini(e, c, &e->stats.lost_gap);
+	c->role = 0;
+	if (conn_begin(e, c, c->proto, NULL) || !e->opt.source.ignore)
+		return;
+	e->opt.source.ignore(e->opt.source.arg, c->sock, c->born_ns, false);
 }
 
 int conn_begin(struct conn_engine *e, struct conn *c, size_t proto,

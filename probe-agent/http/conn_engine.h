@@ -28,6 +28,11 @@ struct conn {
 	struct conn_moved moved[2]; /* by enum tap_dir */
 	uint32_t hash_next; /* index + 1; the engine's */
 	uint32_t watch; /* place in the watch list + 1; the engine's */
+	/*
+	 * Requests that count as lost because the connection was met anew, and
+	 * whose answers may still come.
+	 */
+	uint16_t inherited;
 	uint8_t proto; /* index in the engine's protocols */
 	uint8_t role; /* enum role; 0: not known yet */
 	/* set by the protocol: a valid message was seen, no other may claim */
@@ -35,6 +40,7 @@ struct conn {
 	bool tls : 1;
 	bool ignored : 1;
 	bool unselected : 1; /* ignored because select() said so */
+	bool opened : 1; /* its OPEN has come, so all of it was seen */
 	bool gone : 1; /* the kernel did not know it on the last tick */
 	bool used : 1; /* since the last eviction sweep */
 };
@@ -85,6 +91,12 @@ void conn_report(struct conn_engine *e, const struct exchange *x);
  * in a gap, and calls ignore(). The protocol's other state is gone on return.
  */
 void conn_ignore(struct conn_engine *e, struct conn *c);
+
+/*
+ * What came on c is not of its protocol, so far: calls ignore(), not for good,
+ * and begins anew.
+ */
+void conn_back_off(struct conn_engine *e, struct conn *c);
 
 /*
  * From the next record on, c speaks another protocol. Ends the one it has as

@@ -25,6 +25,7 @@ static int begin(struct conn_engine *e, struct conn *c,
 	(void)asked;
 	h->dir[TAP_RX].next = c->moved[TAP_RX].seen;
 	h->dir[TAP_TX].next = c->moved[TAP_TX].seen;
+	h->credit = c->inherited;
 	return 0;
 }
 
@@ -34,6 +35,7 @@ static size_t finish(struct conn_engine *e, struct conn *c)
 	size_t n = h->n_requests;
 
 	h1_request_drop_after(e, h, NULL);
+	h1_request_drop_odd(e, h);
 	head_buf_drop(e, &h->dir[TAP_RX].buf);
 	head_buf_drop(e, &h->dir[TAP_TX].buf);
 	return n;
@@ -97,7 +99,17 @@ static bool has_open_request(const struct h1_conn *h, int dir)
 
 	if (!b || h->c.role)
 		return b && dir == conn_request_dir(&h->c);
-	return http1_kind(b->data, b->len) == HTTP1_KIND_REQUEST;
+	/* Empty: only the line of the PROXY protocol came. */
+	if (!b->len)
+		return true;
+	switch (http1_kind(b->data, b->len)) {
+	case HTTP1_KIND_REQUEST:
+		return true;
+	case HTTP1_KIND_EITHER:
+		return b->at.turn & TAP_TURN_ANSWERED;
+	default:
+		return false;
+	}
 }
 
 /* Bytes of the request direction are missing before in. */
@@ -108,12 +120,12 @@ static void gap_in_requests(struct conn_engine *e, struct h1_conn *h,
 	uint64_t missing = in->pos - d->next;
 
 	if (d->buf)
-		e->stats.lost_gap++;
+		h1_lose(e, h, 1);
 	else if (missing < MESSAGE_MIN_BYTES)
 		return;
 	else if ((int32_t)(d->call_end - (uint32_t)d->next) >=
 		 (int32_t)MESSAGE_MIN_BYTES)
-		e->stats.lost_gap++; /* after others in a call */
+		h1_lose(e, h, 1); /* after others in a call */
 	e->stats.gaps++;
 	if (h->desync)
 		return;
@@ -180,6 +192,43 @@ static bool ends_body(struct conn_engine *e, struct h1_conn *h,
 	return true;
 }
 
+/* Bytes are missing before in, where a message was due. */
+static void pass_gap(struct conn_engine *e, struct h1_conn *h,
+		     const struct h1_input *in)
+{
+	struct h1_dir *d = &h->dir[in->dir];
+	bool marked = in->flags & TAP_F_MESSAGE_START;
+
+	if (!h->c.role) {
+		if (has_open_request(h, in->dir))
+			h1_lose(e, h, 1);
+	} else if (in->dir == conn_request_dir(&h->c)) {
+		/* What the kernel followed has no message in it. */
+		if (d->buf || !(in->flags & TAP_F_FRAMED))
+			gap_in_requests(e, h, in);
+	} else {
+		gap_in_responses(e, h, in);
+	}
+	head_buf_drop(e, &d->buf);
+	d->next = in->pos;
+	if (!marked)
+		d->place = H1_LOST;
+}
+
+/* Bytes are missing before in, inside of a chunked body. */
+static void skip_chunks(struct h1_dir *d, const struct h1_input *in)
+{
+	struct http1_chunked ch = { d->chunk_left, d->chunk_state };
+
+	if (http1_chunked_skip(&ch, in->pos - d->next)) {
+		d->place = H1_BODY;
+		return;
+	}
+	d->chunk_left = ch.left;
+	d->chunk_state = ch.state;
+	d->next = in->pos;
+}
+
 /*
  * Moves d to where in begins. False if the bytes of in can't be parsed: they
  * are body bytes, or it is not known what they belong to.
@@ -188,8 +237,9 @@ static bool find_place(struct conn_engine *e, struct h1_conn *h,
 		       const struct h1_input *in)
 {
 	struct h1_dir *d = &h->dir[in->dir];
-	struct http1_chunked ch = { d->chunk_left, d->chunk_state };
 	bool marked = in->flags & TAP_F_MESSAGE_START;
+	bool framed = marked && in->flags & TAP_F_FRAMED && h->c.role &&
+		      in->dir == conn_request_dir(&h->c);
 
 	if (!d->started &&
 	    (!h->c.role || in->dir == conn_request_dir(&h->c) || !h->first)) {
@@ -197,27 +247,10 @@ static bool find_place(struct conn_engine *e, struct h1_conn *h,
 		d->next = in->pos;
 	}
 	d->started = true;
-	if (in->pos > d->next && d->place == H1_CHUNKED) {
-		if (http1_chunked_skip(&ch, in->pos - d->next) == 0) {
-			d->chunk_left = ch.left;
-			d->chunk_state = ch.state;
-			d->next = in->pos;
-		} else {
-			d->place = H1_BODY;
-		}
-	}
-	if (in->pos > d->next && d->place == H1_HEAD) {
-		if (!h->c.role)
-			e->stats.lost_gap += has_open_request(h, in->dir);
-		else if (in->dir == conn_request_dir(&h->c))
-			gap_in_requests(e, h, in);
-		else
-			gap_in_responses(e, h, in);
-		head_buf_drop(e, &d->buf);
-		d->next = in->pos;
-		if (!marked)
-			d->place = H1_LOST;
-	}
+	if (in->pos > d->next && d->place == H1_CHUNKED)
+		skip_chunks(d, in);
+	if (in->pos > d->next && d->place == H1_HEAD)
+		pass_gap(e, h, in);
 	if (d->place == H1_HEAD || d->place == H1_CHUNKED) {
 		if (marked && in->pos < d->next && h->untrusted &&
 		    in->dir != conn_request_dir(&h->c) && !d->buf &&
@@ -225,8 +258,10 @@ static bool find_place(struct conn_engine *e, struct h1_conn *h,
 			d->next = in->pos;
 		return true;
 	}
-	if (!marked || in->pos < d->next || !fits_direction(h, in) ||
-	    (d->place == H1_BODY && !ends_body(e, h, in)))
+	if (!marked || in->pos < d->next)
+		return false;
+	if (!framed && (!fits_direction(h, in) ||
+			(d->place == H1_BODY && !ends_body(e, h, in))))
 		return false;
 	d->place = H1_HEAD;
 	d->next = in->pos;
@@ -249,6 +284,22 @@ static void settle(struct conn_engine *e, struct h1_conn *h)
 		h1_request_settle(e, h, h1_answered(h)->seen_ns);
 }
 
+/* The kernel has counted requests as lost; or such a write was refused. */
+static void note_lost(struct h1_conn *h, uint16_t lost)
+{
+	int16_t n = (int16_t)(lost - h->lost);
+
+	h->lost = lost;
+	if (n > 0)
+		h->credit = (uint16_t)(h->credit + n);
+	else
+		h->credit -=
+			(uint16_t)-n < h->credit ? (uint16_t)-n : h->credit;
+	/* What follows may be answered before they are. */
+	if (n > 0 && h->first)
+		h->desync = true;
+}
+
 static bool take_data(struct conn_engine *e, struct conn *c,
 		      const struct tap_rec_data *r)
 {
@@ -258,6 +309,7 @@ static bool take_data(struct conn_engine *e, struct conn *c,
 	struct h1_input in = {
 		.dir = r->rec.dir,
 		.flags = r->rec.flags,
+		.turn = r->turn,
 		.pos = conn_extend(m->seen, r->pos),
 		.data = (const char *)r->data,
 		.len = r->len,
@@ -268,6 +320,7 @@ static bool take_data(struct conn_engine *e, struct conn *c,
 	bool take;
 
 	settle(e, h);
+	note_lost(h, r->lost);
 	if (r->rec.flags & TAP_F_TLS)
 		c->tls = true;
 	if (in.dir == TAP_TX && in.pos < h->dir[in.dir].next)
@@ -289,33 +342,80 @@ static bool take_data(struct conn_engine *e, struct conn *c,
 	return false;
 }
 
-/* Has the response under way, of unknown length, stopped before its end? */
-static bool stopped_inside(struct h1_conn *h, uint64_t last_bytes)
+/*
+ * Takes over how far the kernel side has followed the chunks of the response
+ * under way.
+ */
+static void note_place(struct conn_engine *e, struct h1_conn *h,
+		       const struct tap_rec_place *answers)
 {
-	const struct h1_dir *d = h1_responses(h);
+	struct h1_request *r = h1_request_answering(h);
+	const struct conn_moved *m = h1_answered(h);
+	uint64_t due = conn_extend(m->seen, answers->due);
 
-	return (h->first->chunked &&
-		http1_chunked_tail(last_bytes) == HTTP1_TAIL_INSIDE) ||
-	       (d->place == H1_CHUNKED &&
-		h1_answered(h)->seen <= d->next + d->chunk_left);
+	if (!h1_request_end_is_unknown(r) || !r->chunked ||
+	    answers->place != PLACE_MESSAGE || due <= r->response_body)
+		return;
+	r->response_end = due;
+	h1_request_settle(e, h, m->seen_ns);
 }
 
-/* The head of a response has not come whole, and will not. */
-static void use_broken_response(struct h1_conn *h, struct h1_request *r)
+/* Where a chunked response under way stands. */
+enum chunks {
+	CHUNKS_UNKNOWN,
+	CHUNKS_INSIDE,
+};
+
+static enum chunks chunks_of(struct h1_conn *h,
+			     const struct tap_rec_place *answers)
+{
+	const struct h1_dir *d = h1_responses(h);
+	uint64_t seen = h1_answered(h)->seen;
+	uint64_t due = conn_extend(seen, answers->due);
+
+	if (d->place == H1_CHUNKED && seen <= d->next + d->chunk_left)
+		return CHUNKS_INSIDE;
+	if (answers->place == PLACE_DATA ? seen <= due : seen == due)
+		return answers->place >= PLACE_BODY &&
+				       answers->place <= PLACE_TRAILER_LINE
+			       ? CHUNKS_INSIDE
+			       : CHUNKS_UNKNOWN;
+	return CHUNKS_UNKNOWN;
+}
+
+/*
+ * Has the response under way, of unknown length, stopped before its end? + 1:
+ * one byte may be the FIN.
+ */
+static bool stopped_inside(struct h1_conn *h,
+			   const struct tap_rec_place *answers)
+{
+	return h->first->chunked && chunks_of(h, answers) == CHUNKS_INSIDE;
+}
+
+/*
+ * The head of a response has not come whole, and will not. Returns false if the
+ * rest moved unseen.
+ */
+static bool use_broken_response(struct h1_conn *h, struct h1_request *r)
 {
 	const struct h1_dir *d = h1_responses(h);
 	struct http1_head head;
 
+	if (h1_answered(h)->seen > d->next + 1)
+		return false;
 	r->p.first_byte_ns = d->buf->at.start_ns;
-	if (http1_parse_response_cut(d->buf->data, d->buf->len, &head))
-		return;
+	if (http1_parse_response_cut(d->buf->data, d->buf->len, &head) ||
+	    head.status < 200)
+		return true;
 	r->p.status = head.status;
 	r->response_body = r->response_end = d->next;
+	return true;
 }
 
 /* Nothing more will come in the response direction. */
 static void conclude(struct conn_engine *e, struct h1_conn *h,
-		     enum outcome outcome, uint64_t last_bytes,
+		     enum outcome outcome, const struct tap_rec_place *answers,
 		     uint64_t time_ns)
 {
 	struct h1_request *r = h->first;
@@ -325,11 +425,12 @@ static void conclude(struct conn_engine *e, struct h1_conn *h,
 		return;
 	}
 	if (h1_request_end_is_unknown(h1_request_answering(h)) &&
-	    outcome == OUTCOME_ABORTED && !stopped_inside(h, last_bytes))
+	    outcome == OUTCOME_ABORTED && !stopped_inside(h, answers))
 		h1_request_finish(e, h, OUTCOME_COMPLETE,
 				  h1_answered(h)->seen_ns);
-	else if (r && !r->p.status && h1_responses(h)->buf)
-		use_broken_response(h, r);
+	else if (r && !r->p.status && h1_responses(h)->buf &&
+		 !use_broken_response(h, r))
+		h1_request_lose(e, h);
 	while (h->first) {
 		if (h1_request_was_sent(h, h->first))
 			h1_request_finish(e, h, outcome, time_ns);
@@ -339,50 +440,48 @@ static void conclude(struct conn_engine *e, struct h1_conn *h,
 }
 
 static bool take_end(struct conn_engine *e, struct conn *c, int dir,
-		     uint64_t last_bytes, uint64_t time_ns)
+		     const struct tap_rec_place *answers, uint64_t time_ns)
 {
 	struct h1_conn *h = h1_of(c);
 
 	settle(e, h);
+	note_place(e, h, answers);
 	if (h->first && dir != conn_request_dir(c))
-		conclude(e, h, OUTCOME_ABORTED, last_bytes, time_ns);
+		conclude(e, h, OUTCOME_ABORTED, answers, time_ns);
 	return wants_poll(h);
 }
 
-/* Counts a request head that broke off, or whose rest was lost. */
+/*
+ * Counts a request head that broke off, or whose rest was lost. One byte may be
+ * the FIN, unless the last byte of the head is what is missing.
+ */
 static void count_broken_head(struct conn_engine *e, const struct h1_conn *h,
 			      int dir)
 {
 	const struct h1_dir *d = &h->dir[dir];
+	const struct head_buf *b = d->buf;
 	uint64_t seen = h->c.moved[dir].seen;
 
 	if (!has_open_request(h, dir))
 		return;
-	/* + 1: the FIN. A written one counts only if the write was accepted. */
-	if (seen > d->next + 1)
+	if (seen > d->next + !(b->len && b->data[b->len - 1] == '\r'))
 		e->stats.lost_gap++;
-	else if (dir == TAP_RX || seen > d->buf->at.start + 1)
-		e->stats.malformed++;
+	else if (b->len && (dir == TAP_RX || seen > b->at.start + 1))
+		e->stats.malformed++; /* a write counts if it was accepted */
 }
 
 static void take_close(struct conn_engine *e, struct conn *c,
-		       enum outcome outcome, uint64_t last_bytes,
-		       uint64_t time_ns)
+		       enum outcome outcome,
+		       const struct tap_rec_place *answers, uint64_t time_ns)
 {
 	struct h1_conn *h = h1_of(c);
-	struct h1_request *r;
 
 	settle(e, h);
+	note_place(e, h, answers);
 	count_broken_head(e, h, TAP_RX);
 	count_broken_head(e, h, TAP_TX);
-	r = h1_request_answering(h);
-	/* A reset after the last chunk: the response was complete. */
-	if (h1_request_end_is_unknown(r) && r->chunked &&
-	    http1_chunked_tail(last_bytes) == HTTP1_TAIL_LAST_CHUNK)
-		h1_request_finish(e, h, OUTCOME_COMPLETE,
-				  h1_answered(h)->seen_ns);
 	if (h->first)
-		conclude(e, h, outcome, last_bytes, time_ns);
+		conclude(e, h, outcome, answers, time_ns);
 }
 
 /* Whether the last write was accepted is not known; most are. */
@@ -455,10 +554,10 @@ static void poll_message(struct conn_engine *e, struct h1_conn *h, int dir,
 		return;
 	}
 	if (has_open_request(h, dir)) {
-		e->stats.lost_gap++;
+		h1_lose(e, h, 1);
 	} else if (h->c.role && dir != conn_request_dir(&h->c)) {
 		/* All were sent, or there would be no answer. */
-		e->stats.lost_gap += h->n_requests;
+		h1_lose(e, h, h->n_requests);
 		h1_request_drop_after(e, h, NULL);
 		h->desync = false;
 	}
@@ -469,8 +568,8 @@ static void poll_message(struct conn_engine *e, struct h1_conn *h, int dir,
 }
 
 static bool take_poll(struct conn_engine *e, struct conn *c,
-		      const struct tap_rec_progress *now, uint64_t last_bytes,
-		      uint64_t now_ns)
+		      const struct tap_rec_progress *now,
+		      const struct tap_rec_place *answers, uint64_t now_ns)
 {
 	struct h1_conn *h = h1_of(c);
 	const uint32_t seq[2] = { now->rx_seq, now->tx_seq };
@@ -483,12 +582,14 @@ static bool take_poll(struct conn_engine *e, struct conn *c,
 			       now_ns >= ns[dir] + idle_ns);
 	if (h->first)
 		h1_request_settle(e, h, h1_answered(h)->seen_ns);
+	note_place(e, h, answers);
 	for (int dir = TAP_RX; dir <= TAP_TX; dir++)
 		poll_message(e, h, dir, seq[dir]);
 	r = h1_request_answering(h);
 	seen_ns = h1_answered(h)->seen_ns;
-	if (h1_request_end_is_unknown(r) && !r->until_close &&
-	    now_ns >= seen_ns + idle_ns && !stopped_inside(h, last_bytes))
+	/* Silence is no end of chunks: what ends them has been seen or will. */
+	if (h1_request_end_is_unknown(r) && !r->until_close && !r->chunked &&
+	    now_ns >= seen_ns + idle_ns)
 		h1_request_finish(e, h, OUTCOME_COMPLETE, seen_ns);
 	return wants_poll(h);
 }

@@ -30,6 +30,8 @@ extern const struct http_proto h1_proto;
  *			a gap outside of chunk data	BODY
  *	BODY, LOST	a record that is marked as the	HEAD
  *			start of a message that fits
+ *	any		a record of the next message,	HEAD
+ *			whose place the kernel followed
  */
 enum h1_place {
 	H1_HEAD, /* the next message */
@@ -63,16 +65,24 @@ struct h1_conn {
 	struct conn c;
 	struct h1_dir dir[2]; /* by enum tap_dir */
 	struct h1_request *first, *last; /* under way, oldest first */
+	/* bytes where a request was due that are none; NULL: not seen */
+	struct h1_request *odd;
 	/* per direction: the position when passed was set */
 	uint32_t passed_at[2];
 	uint16_t n_requests;
+	uint16_t lost; /* as of the last record: see struct tap_rec_data */
+	/* requests that count as lost, and whose answers may still come */
+	uint16_t credit;
 	uint8_t strikes; /* malformed messages in a row */
 	uint8_t becomes; /* enum h1_becomes */
 	bool desync : 1; /* pairing is lost until no request is under way */
-	bool swallow : 1; /* a response to a malformed request may come */
 	/* framing of an orphan response: it may answer HEAD */
 	bool untrusted : 1;
 	bool unsure : 1; /* parsing began where no message was marked */
+	bool asked : 1; /* a request was seen */
+	/* of a last chunk behind a response that can't have one: the next byte
+	 * + 1; 0: none may come */
+	uint8_t stray_chunk : 3;
 	/* kernel was past an unseen message; 1 << direction */
 	uint8_t passed : 2;
 };
@@ -112,5 +122,15 @@ static inline bool h1_unseen_response(const struct h1_conn *h)
 
 /* Stops following h: see conn_ignore(). Only requests that were sent count. */
 void h1_ignore(struct conn_engine *e, struct h1_conn *h);
+
+/*
+ * Counts n requests as lost in a gap. Their answers may still come, and are
+ * then no answers to requests that were never seen.
+ */
+static inline void h1_lose(struct conn_engine *e, struct h1_conn *h, size_t n)
+{
+	e->stats.lost_gap += n;
+	h->credit = (uint16_t)(h->credit + n);
+}
 
 #endif /* PROBE_AGENT_HTTP_H1_CONN_H */

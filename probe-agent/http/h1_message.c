@@ -25,12 +25,33 @@ static void advance(struct h1_input *in, size_t n)
 	in->pos += n;
 	in->data += n;
 	in->len -= n;
-	in->flags &= (uint8_t) ~(TAP_F_CALL_START | TAP_F_MESSAGE_START);
+	in->flags &= (uint8_t) ~(TAP_F_CALL_START | TAP_F_MESSAGE_START |
+				 TAP_F_FRAMED);
+	in->turn = 0;
+}
+
+/*
+ * Keeps what stands where a request was due and is none, in case that a server
+ * answers it. at: where it began.
+ */
+static void keep_odd(struct conn_engine *e, struct h1_conn *h,
+		     struct slice data, const struct head_at *at)
+{
+	struct http1_head head;
+
+	if (h->odd)
+		return;
+	http1_parse_request_odd(data.data, data.len, &head);
+	h->odd = h1_request_new(e, &head);
+	if (!h->odd)
+		return;
+	h->odd->p.start_ns = at->start_ns;
+	h->odd->body = H1_POSITION_NONE;
 }
 
 static void malformed(struct conn_engine *e, struct h1_conn *h,
 		      const struct h1_input *in, bool is_request,
-		      bool looks_http)
+		      struct slice data, const struct head_at *at)
 {
 	struct h1_dir *d = &h->dir[in->dir];
 
@@ -39,20 +60,20 @@ static void malformed(struct conn_engine *e, struct h1_conn *h,
 	if (h->unsure)
 		return; /* perhaps the middle of a message */
 	if (is_request) {
-		e->stats.malformed += looks_http;
-		h->swallow = true;
-		if (!h->c.certain || ++h->strikes >= STRIKES_MAX)
-			h1_ignore(e, h);
-		return;
+		e->stats.malformed +=
+			http1_kind(data.data, data.len) != HTTP1_KIND_NEITHER;
+		keep_odd(e, h, data, at);
+	} else {
+		e->stats.malformed++;
+		h1_request_settle_unknown(e, h);
+		if (h->first) {
+			h->first->p.first_byte_ns = in->first_ns;
+			h1_request_finish(e, h, OUTCOME_MALFORMED, in->last_ns);
+			return;
+		}
 	}
-	e->stats.malformed++;
-	h1_request_settle_unknown(e, h);
-	if (h->first) {
-		h->first->p.first_byte_ns = in->first_ns;
-		h1_request_finish(e, h, OUTCOME_MALFORMED, in->last_ns);
-	} else if (++h->strikes >= STRIKES_MAX) {
-		h1_ignore(e, h);
-	}
+	if (!h->c.certain && ++h->strikes >= STRIKES_MAX)
+		conn_back_off(e, &h->c);
 }
 
 static void begin_chunks(struct h1_dir *d)
@@ -94,6 +115,32 @@ static void frame_request(struct h1_conn *h, struct h1_dir *d,
 	d->next += length;
 }
 
+/*
+ * A request begins. The kernel side may know that all before it have been
+ * answered, if only to the head.
+ */
+static void take_turn(struct conn_engine *e, struct h1_conn *h,
+		      const struct head_at *at)
+{
+	struct h1_request *r;
+
+	/* What was not answered by now is none. */
+	h1_request_drop_odd(e, h);
+	h->asked = true;
+	if (h->desync && h1_unseen_response(h)) {
+		h1_request_lose_all(e, h);
+		h1_responses(h)->next = h1_answered(h)->seen;
+	}
+	if (at->turn & TAP_TURN_ALL) {
+		r = h1_request_answering(h);
+		h1_request_lose_after(e, h, r);
+		h->credit = 0;
+		h->desync = false;
+	} else if (!h->first && !h->credit && at->at_call_start) {
+		h->desync = false;
+	}
+}
+
 static void take_request(struct conn_engine *e, struct h1_conn *h,
 			 const struct h1_input *in,
 			 const struct http1_head *head,
@@ -102,25 +149,21 @@ static void take_request(struct conn_engine *e, struct h1_conn *h,
 	struct h1_dir *d = &h->dir[in->dir];
 	struct h1_request *r = NULL;
 
-	if (h->desync && h1_unseen_response(h)) {
-		h1_request_lose_all(e, h);
-		h1_responses(h)->next = h1_answered(h)->seen;
-	}
-	if (h->desync && !h->first && at->at_call_start)
-		h->desync = false;
+	take_turn(e, h, at);
 	if (h->desync) {
-		e->stats.lost_gap++;
-	} else {
-		r = h1_request_push(e, h, head);
-		if (!r) {
-			e->stats.lost_buffer++;
-			h->desync = h->first != NULL;
-		} else {
-			r->start = at->start;
-			r->p.start_ns = at->start_ns;
-		}
+		h1_lose(e, h, 1);
+	} else if (h->n_requests < e->opt.max_pipelined) {
+		r = h1_request_new(e, head);
 	}
-	h->swallow = false;
+	if (r) {
+		r->start = at->start;
+		r->p.start_ns = at->start_ns;
+		h1_request_push(h, r);
+	} else if (!h->desync) {
+		e->stats.lost_buffer++;
+		h->credit++;
+		h->desync = h->first != NULL;
+	}
 	frame_request(h, d, head, r, at->cut);
 }
 
@@ -175,6 +218,7 @@ static void frame_response(struct conn_engine *e, struct h1_conn *h,
 	uint64_t body = d->next;
 
 	d->place = H1_HEAD;
+	h->stray_chunk = no_body && head->framing == HTTP1_FRAMING_CHUNKED;
 	if (no_body)
 		;
 	else if (head->framing == HTTP1_FRAMING_LENGTH)
@@ -198,6 +242,74 @@ static void frame_response(struct conn_engine *e, struct h1_conn *h,
 		d->place = H1_BODY;
 }
 
+/* An answer to bytes that are no request counts as one to them. */
+static void answer_odd(struct conn_engine *e, struct h1_conn *h,
+		       const struct h1_input *in)
+{
+	static const struct http1_head nothing = {
+		.version = 10,
+		.framing = HTTP1_FRAMING_UNKNOWN,
+	};
+	const struct conn_moved *asked = h1_asked(h);
+
+	if (!h->odd) {
+		h->odd = h1_request_new(e, &nothing);
+		if (!h->odd) {
+			e->stats.lost_buffer++;
+			return;
+		}
+		h->odd->p.start_ns =
+			asked->seen_ns ? asked->seen_ns : in->first_ns;
+		h->odd->body = H1_POSITION_NONE;
+	}
+	h->odd->start = 0; /* it was sent, or it would not be answered */
+	h1_request_push(h, h->odd);
+	h->odd = NULL;
+}
+
+/*
+ * A response comes where only a head is under way that has not ended. Either
+ * its rest moved unseen, or a server answers what it has of it.
+ */
+static void answer_open_head(struct conn_engine *e, struct h1_conn *h,
+			     const struct h1_input *in)
+{
+	struct h1_dir *d = h1_requests(h);
+	struct head_buf *b = d->buf;
+
+	d->buf = NULL;
+	d->place = H1_LOST;
+	if (h1_asked(h)->seen > d->next) {
+		d->next = h1_asked(h)->seen;
+		e->stats.lost_gap++;
+	} else {
+		keep_odd(e, h, (struct slice){ b->data, b->len }, &b->at);
+		answer_odd(e, h, in);
+	}
+	head_buf_free(e, b);
+}
+
+/* A final response to no request that is under way. */
+static void take_orphan(struct conn_engine *e, struct h1_conn *h,
+			const struct h1_input *in, uint8_t turn)
+{
+	if (h->odd || turn & TAP_TURN_STRAY) {
+		answer_odd(e, h, in);
+		if (h->first)
+			return;
+	} else if (h->credit) {
+		h->credit--;
+	} else if (h->c.role && h1_requests(h)->buf) {
+		answer_open_head(e, h, in);
+		if (h->first)
+			return;
+	} else if (h->c.opened || h->asked) {
+		e->stats.lost_unseen++;
+	}
+	e->stats.orphans++;
+	h->untrusted = true;
+}
+
 static void take_response(struct conn_engine *e, struct h1_conn *h,
 			  const struct h1_input *in,
 			  const struct http1_head *head,
@@ -207,23 +319,21 @@ static void take_response(struct conn_engine *e, struct h1_conn *h,
 	struct h1_request *r;
 
 	h1_request_settle_unknown(e, h);
-	r = h->first;
 	h->untrusted = false;
 	if (head->status < 200 && head->status != 101) {
 		d->place = at->cut ? H1_BODY : H1_HEAD;
-		if (r && head->status == 100)
-			r->expect = false;
+		if (h->first && head->status == 100)
+			h->first->expect = false;
 		return;
 	}
+	if (!h->first)
+		take_orphan(e, h, in, at->turn);
+	r = h->first;
 	if (r) {
 		r->p.status = head->status;
 		r->p.first_byte_ns = at->start_ns;
 		forget_unsent_body(h, r);
-	} else if (!h->swallow) {
-		e->stats.orphans++;
-		h->untrusted = true;
 	}
-	h->swallow = false;
 	if (r && head->status == 101 && protocol_is(head, "h2c")) {
 		h->becomes = H1_BECOMES_H2;
 		return;
@@ -308,35 +418,31 @@ static void cut_head(struct conn_engine *e, struct h1_conn *h,
 		err = http1_parse_response_cut(data.data, data.len, &head);
 	if (!err) {
 		took_head(e, h, in, kind == HTTP1_KIND_REQUEST, &head, &at);
-	} else if (no_room) {
+	} else if (no_room && kind != HTTP1_KIND_RESPONSE) {
 		e->stats.lost_buffer++;
+		h->credit++;
 		d->place = H1_LOST;
 	} else {
-		malformed(e, h, in, kind != HTTP1_KIND_RESPONSE, true);
+		malformed(e, h, in, kind != HTTP1_KIND_RESPONSE, data, &at);
 	}
 }
 
 /* The head is not complete: keeps what there is. */
 static void keep_head(struct conn_engine *e, struct h1_conn *h,
-		      struct h1_input *in)
+		      struct h1_input *in, const struct head_at *at)
 {
 	struct h1_dir *d = &h->dir[in->dir];
-	struct head_at at = {
-		.start = in->pos,
-		.start_ns = in->first_ns,
-		.at_call_start = in->flags & TAP_F_CALL_START,
-	};
 	struct head_buf *b;
 
-	if (head_buf_append(e, &d->buf, &at, in->data, in->len)) {
-		cut_head(e, h, in, (struct slice){ in->data, in->len }, at,
+	if (head_buf_append(e, &d->buf, at, in->data, in->len)) {
+		cut_head(e, h, in, (struct slice){ in->data, in->len }, *at,
 			 true);
 		return;
 	}
 	b = d->buf;
 	if (in->flags & TAP_F_TRUNCATED) {
 		d->buf = NULL;
-		cut_head(e, h, in, (struct slice){ b->data, b->len }, at,
+		cut_head(e, h, in, (struct slice){ b->data, b->len }, b->at,
 			 false);
 		head_buf_free(e, b);
 		return;
@@ -347,7 +453,7 @@ static void keep_head(struct conn_engine *e, struct h1_conn *h,
 
 static void refuse_head(struct conn_engine *e, struct h1_conn *h,
 			struct h1_input *in, enum http1_kind kind,
-			struct slice data)
+			struct slice data, const struct head_at *at)
 {
 	bool request = kind != HTTP1_KIND_RESPONSE;
 
@@ -356,8 +462,41 @@ static void refuse_head(struct conn_engine *e, struct h1_conn *h,
 		h1_ignore(e, h);
 		return;
 	}
-	malformed(e, h, in, request,
-		  http1_kind(data.data, data.len) != HTTP1_KIND_NEITHER);
+	malformed(e, h, in, request, data, at);
+}
+
+/* Some servers end a chunked body that they may not send. */
+static void pass_stray_chunk(struct h1_conn *h, struct h1_input *in)
+{
+	static const char last_chunk[] = "0\r\n\r\n";
+
+	while (in->len && h->stray_chunk &&
+	       *in->data == last_chunk[h->stray_chunk - 1]) {
+		advance(in, 1);
+		h->stray_chunk = last_chunk[h->stray_chunk]
+					 ? (h->stray_chunk + 1) & 7
+					 : 0;
+	}
+	if (in->len)
+		h->stray_chunk = 0;
+}
+
+/* Passes what may stand before a head. Returns true if that has begun. */
+static bool pass_prefix(struct h1_conn *h, struct h1_input *in)
+{
+	ssize_t line;
+
+	if (h->stray_chunk && in->dir != conn_request_dir(&h->c))
+		pass_stray_chunk(h, in);
+	/* RFC 9112 2.2: line ends before a request line are skipped. */
+	while (in->len && (*in->data == '\r' || *in->data == '\n'))
+		advance(in, 1);
+	if (in->len && !h->c.certain && *in->data == 'P') {
+		line = http1_proxy_line(in->data, in->len);
+		if (line > 0)
+			advance(in, (size_t)line);
+	}
+	return in->len;
 }
 
 static void first_of_head(struct conn_engine *e, struct h1_conn *h,
@@ -367,18 +506,18 @@ static void first_of_head(struct conn_engine *e, struct h1_conn *h,
 	struct head_at at = {
 		.start_ns = in->first_ns,
 		.at_call_start = in->flags & TAP_F_CALL_START,
+		.turn = in->turn,
 	};
+	bool marked = in->flags & TAP_F_MESSAGE_START;
+	bool begun = pass_prefix(h, in);
 	enum http1_kind kind;
 	struct http1_head head;
 	ssize_t n;
 
-	/* RFC 9112 2.2: line ends before a request line are skipped. */
-	while (in->len && (*in->data == '\r' || *in->data == '\n'))
-		advance(in, 1);
 	d->next = at.start = in->pos;
-	if (in->len == 0)
+	if (!begun)
 		return;
-	h->unsure = !h->c.certain && !(in->flags & TAP_F_MESSAGE_START);
+	h->unsure = !h->c.certain && !marked;
 	kind = kind_for(h, in->dir, in->data, in->len);
 	n = parse_head(kind, in->data, in->len, &head);
 	if (n > 0) {
@@ -386,11 +525,29 @@ static void first_of_head(struct conn_engine *e, struct h1_conn *h,
 		d->next = in->pos;
 		took_head(e, h, in, kind == HTTP1_KIND_REQUEST, &head, &at);
 	} else if (n == -EAGAIN) {
-		keep_head(e, h, in);
+		keep_head(e, h, in, &at);
 	} else {
-		refuse_head(e, h, in, kind,
-			    (struct slice){ in->data, in->len });
+		refuse_head(e, h, in, kind, (struct slice){ in->data, in->len },
+			    &at);
 	}
+}
+
+/* A line of the PROXY protocol that came in pieces is no part of the head. */
+static void drop_proxy_line(const struct h1_conn *h, const struct h1_input *in,
+			    struct head_buf *b)
+{
+	ssize_t n;
+
+	if (h->c.certain || *b->data != 'P')
+		return;
+	n = http1_proxy_line(b->data, b->len);
+	if (n <= 0)
+		return;
+	b->len -= (uint32_t)n;
+	b->at.start += (uint64_t)n;
+	memmove(b->data, b->data + n, b->len);
+	if (b->len <= in->len)
+		b->at.start_ns = in->first_ns;
 }
 
 static void more_of_head(struct conn_engine *e, struct h1_conn *h,
@@ -398,7 +555,7 @@ static void more_of_head(struct conn_engine *e, struct h1_conn *h,
 {
 	struct h1_dir *d = &h->dir[in->dir];
 	struct head_buf *b = d->buf;
-	size_t old = b->len;
+	size_t old;
 	enum http1_kind kind;
 	struct http1_head head;
 	ssize_t n = -EAGAIN;
@@ -411,7 +568,10 @@ static void more_of_head(struct conn_engine *e, struct h1_conn *h,
 		return;
 	}
 	b = d->buf;
-	kind = kind_for(h, in->dir, b->data, b->len);
+	drop_proxy_line(h, in, b);
+	old = b->len > in->len ? b->len - in->len : 0;
+	kind = b->len ? kind_for(h, in->dir, b->data, b->len)
+		      : HTTP1_KIND_EITHER;
 	if (old < EARLY_BYTES || http1_head_end(b->data, b->len, old - 3))
 		n = parse_head(kind, b->data, b->len, &head);
 	if (n == -EAGAIN && !(in->flags & TAP_F_TRUNCATED)) {
@@ -422,14 +582,15 @@ static void more_of_head(struct conn_engine *e, struct h1_conn *h,
 	d->buf = NULL;
 	if (n > 0) {
 		/* Its end is in the new bytes. */
-		advance(in, (size_t)n - old);
+		advance(in, in->len - (b->len - (size_t)n));
 		d->next = in->pos;
 		took_head(e, h, in, kind == HTTP1_KIND_REQUEST, &head, &b->at);
 	} else if (n == -EAGAIN) {
 		cut_head(e, h, in, (struct slice){ b->data, b->len }, b->at,
 			 false);
 	} else {
-		refuse_head(e, h, in, kind, (struct slice){ b->data, b->len });
+		refuse_head(e, h, in, kind, (struct slice){ b->data, b->len },
+			    &b->at);
 	}
 	head_buf_free(e, b);
 }
@@ -444,7 +605,9 @@ static void take_chunks(struct conn_engine *e, struct h1_conn *h,
 	ssize_t n = http1_chunked_feed(&ch, in->data, in->len, &done);
 
 	if (n < 0) {
-		d->place = H1_BODY;
+		/* A body that was left out; the kernel side may know. */
+		d->place = is_request && in->flags & TAP_F_FRAMED ? H1_HEAD
+								  : H1_BODY;
 		return;
 	}
 	advance(in, (size_t)n);
@@ -466,7 +629,15 @@ void h1_message_take(struct conn_engine *e, struct h1_conn *h,
 		     struct h1_input *in)
 {
 	struct h1_dir *d = &h->dir[in->dir];
+	struct head_buf *b = d->buf;
 
+	/* The kernel could not go on in an open head. */
+	if (!in->len && in->flags & TAP_F_TRUNCATED && b) {
+		d->buf = NULL;
+		cut_head(e, h, in, (struct slice){ b->data, b->len }, b->at,
+			 false);
+		head_buf_free(e, b);
+	}
 	while (in->len && !h->c.ignored && !h->becomes) {
 		if (in->pos < d->next) {
 			uint64_t n = d->next - in->pos;

@@ -14,6 +14,7 @@
 struct h1_input {
 	int dir;
 	uint8_t flags; /* flags about data[0] are cleared once it is consumed */
+	uint8_t turn; /* enum tap_turn, likewise */
 	uint64_t pos;
 	const char *data;
 	size_t len;

@@ -11,8 +11,8 @@ static bool method_is(struct slice m, const char *name, size_t n)
 	return m.len == n && memcmp(m.data, name, n) == 0;
 }
 
-struct h1_request *h1_request_push(struct conn_engine *e, struct h1_conn *h,
-				   const struct http1_head *head)
+struct h1_request *h1_request_new(struct conn_engine *e,
+				  const struct http1_head *head)
 {
 	struct slice text[PENDING_TEXTS] = {
 		[PENDING_METHOD] = head->method,
@@ -22,8 +22,6 @@ struct h1_request *h1_request_push(struct conn_engine *e, struct h1_conn *h,
 	};
 	struct h1_request *r;
 
-	if (h->n_requests >= e->opt.max_pipelined)
-		return NULL;
 	if (text[PENDING_HOST].len == 0)
 		text[PENDING_HOST] = head->host;
 	r = (void *)pending_new(e, sizeof(*r), text);
@@ -38,13 +36,25 @@ struct h1_request *h1_request_push(struct conn_engine *e, struct h1_conn *h,
 	};
 	r->p.target_cut |= head->target_cut;
 	r->p.version = head->version;
+	return r;
+}
+
+void h1_request_push(struct h1_conn *h, struct h1_request *r)
+{
 	if (h->last)
 		h->last->next = r;
 	else
 		h->first = r;
 	h->last = r;
 	h->n_requests++;
-	return r;
+}
+
+void h1_request_drop_odd(struct conn_engine *e, struct h1_conn *h)
+{
+	if (!h->odd)
+		return;
+	pending_free(e, &h->odd->p);
+	h->odd = NULL;
 }
 
 void h1_request_drop(struct conn_engine *e, struct h1_conn *h)
@@ -158,7 +168,7 @@ void h1_request_go_on(struct conn_engine *e, struct h1_conn *h)
 void h1_request_lose(struct conn_engine *e, struct h1_conn *h)
 {
 	if (h1_request_was_sent(h, h->first))
-		e->stats.lost_gap++;
+		h1_lose(e, h, 1);
 	h1_request_drop(e, h);
 }
 
@@ -167,6 +177,17 @@ void h1_request_lose_all(struct conn_engine *e, struct h1_conn *h)
 	while (h->first)
 		h1_request_lose(e, h);
 	h->desync = false;
+}
+
+void h1_request_lose_after(struct conn_engine *e, struct h1_conn *h,
+			   struct h1_request *prev)
+{
+	struct h1_request *r = prev ? prev->next : h->first;
+
+	for (; r; r = r->next)
+		if (h1_request_was_sent(h, r))
+			h1_lose(e, h, 1);
+	h1_request_drop_after(e, h, prev);
 }
 
 void h1_request_settle(struct conn_engine *e, struct h1_conn *h,

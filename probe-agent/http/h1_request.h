@@ -30,11 +30,15 @@ struct h1_request {
 };
 
 /*
- * Appends a request to h. The caller sets start_ns, positions and framing.
- * NULL: cap reached or no memory.
+ * A request that is not under way yet. The caller sets start_ns, positions and
+ * framing, and owns it until h1_request_push(). NULL: cap reached or no memory.
  */
-struct h1_request *h1_request_push(struct conn_engine *e, struct h1_conn *h,
-				   const struct http1_head *head);
+struct h1_request *h1_request_new(struct conn_engine *e,
+				  const struct http1_head *head);
+/* Appends r, which h then owns. */
+void h1_request_push(struct h1_conn *h, struct h1_request *r);
+/* Drops h->odd, if there is one. */
+void h1_request_drop_odd(struct conn_engine *e, struct h1_conn *h);
 /* Drops the oldest, without reporting or counting it. */
 void h1_request_drop(struct conn_engine *e, struct h1_conn *h);
 /* Drops prev's successors, or all if prev is NULL. */
@@ -76,6 +80,9 @@ static inline bool h1_request_end_is_unknown(const struct h1_request *r)
  */
 void h1_request_lose(struct conn_engine *e, struct h1_conn *h);
 void h1_request_lose_all(struct conn_engine *e, struct h1_conn *h);
+/* The same with prev's successors, or all if prev is NULL; keeps desync. */
+void h1_request_lose_after(struct conn_engine *e, struct h1_conn *h,
+			   struct h1_request *prev);
 /* Finishes the response under way if all of it has moved. */
 void h1_request_settle(struct conn_engine *e, struct h1_conn *h,
 		       uint64_t end_ns);

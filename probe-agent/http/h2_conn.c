@@ -245,44 +245,44 @@ static bool take_data(struct conn_engine *e, struct conn *c,
 }
 
 /* How far both directions are, and their last records. */
-static void settle(struct h2_conn *hc, uint64_t last_bytes)
+static void settle(struct h2_conn *hc, const struct tap_rec_place *last)
 {
 	for (int dir = TAP_RX; dir <= TAP_TX; dir++) {
 		const struct conn_moved *m = &hc->c.moved[dir];
 
-		h2_moved(hc->h, dir, (uint32_t)m->seen,
-			 (uint16_t)(last_bytes >> 16 * dir), m->seen_ns);
+		h2_moved(hc->h, dir, (uint32_t)m->seen, last->h2_seq[dir],
+			 m->seen_ns);
 	}
 }
 
 static bool take_end(struct conn_engine *e, struct conn *c, int dir,
-		     uint64_t last_bytes, uint64_t time_ns)
+		     const struct tap_rec_place *last, uint64_t time_ns)
 {
 	struct h2_conn *hc = h2_of(c);
 
 	(void)e;
 	if (!hc->h)
 		return false;
-	settle(hc, last_bytes);
+	settle(hc, last);
 	h2_end(hc->h, dir, time_ns);
 	return false;
 }
 
 /* Frames that end something make a record, so that nothing is polled for. */
 static bool take_poll(struct conn_engine *e, struct conn *c,
-		      const struct tap_rec_progress *now, uint64_t last_bytes,
-		      uint64_t now_ns)
+		      const struct tap_rec_progress *now,
+		      const struct tap_rec_place *last, uint64_t now_ns)
 {
 	(void)e;
 	(void)c;
 	(void)now;
-	(void)last_bytes;
+	(void)last;
 	(void)now_ns;
 	return false;
 }
 
 static void take_close(struct conn_engine *e, struct conn *c,
-		       enum outcome outcome, uint64_t last_bytes,
+		       enum outcome outcome, const struct tap_rec_place *last,
 		       uint64_t time_ns)
 {
 	struct h2_conn *hc = h2_of(c);
@@ -290,7 +290,7 @@ static void take_close(struct conn_engine *e, struct conn *c,
 	(void)e;
 	if (!hc->h)
 		return;
-	settle(hc, last_bytes);
+	settle(hc, last);
 	h2_close(hc->h, outcome, time_ns);
 }
 

@@ -9,7 +9,7 @@
  * the engine's cap; the protocol that asked for it owns it.
  */
 
-#define HEAD_MAX_BYTES (64u << 10) /* a longer head is cut */
+#define HEAD_MAX_BYTES (256u << 10) /* a longer head is cut */
 
 /* Where a head began. */
 struct head_at {
@@ -17,6 +17,7 @@ struct head_at {
 	uint64_t start_ns; /* when that moved */
 	bool at_call_start; /* it was the first byte of its call */
 	bool cut; /* no more of the head will be seen */
+	uint8_t turn; /* enum tap_turn; 0: not known */
 };
 
 struct head_buf {

@@ -172,6 +172,9 @@ static void take_transfer_encoding(struct http1_head *h, struct slice v)
 	while (last > v.data && last[-1] != ',')
 		last--;
 	v = trim(last, v.data + v.len);
+	/* RFC 2616: the coding that is none. */
+	if (v.len == 8 && NAME_IS(v.data, "identity"))
+		return;
 	h->framing = v.len == 7 && NAME_IS(v.data, "chunked")
 			     ? HTTP1_FRAMING_CHUNKED
 			     : HTTP1_FRAMING_UNKNOWN;
@@ -382,7 +385,7 @@ ssize_t http1_parse_request(const char *buf, size_t len, struct http1_head *out)
 
 /*
  * Parses "HTTP/1.1 200" and checks the byte after it. 0, -EAGAIN or -EPROTO.
- * RFC 9110 15: a status outside 100..599 is invalid.
+ * RFC 9110 15: a status from 600 on is invalid, and to be handled as 5xx.
  */
 static int parse_status_line(const char *buf, size_t len,
 			     struct http1_head *out)
@@ -398,7 +401,7 @@ static int parse_status_line(const char *buf, size_t len,
 		if (shape[i] == 'd' ? buf[i] < '0' || buf[i] > '9'
 				    : buf[i] != shape[i])
 			return -EPROTO;
-		if (i == 9 && (buf[i] < '1' || buf[i] > '5'))
+		if (i == 9 && buf[i] < '1')
 			return -EPROTO;
 	}
 	if (len <= n)
@@ -450,6 +453,53 @@ int http1_parse_request_cut(const char *buf, size_t len, struct http1_head *out)
 	out->version = 11;
 	out->framing = HTTP1_FRAMING_UNKNOWN;
 	return 0;
+}
+
+static struct slice next_word(const char **p, const char *end)
+{
+	struct slice w;
+
+	while (*p < end && is_blank(**p))
+		++*p;
+	w.data = *p;
+	while (*p < end && (uint8_t) * *p > ' ' && **p != 0x7f)
+		++*p;
+	w.len = (size_t)(*p - w.data);
+	return w;
+}
+
+void http1_parse_request_odd(const char *buf, size_t len,
+			     struct http1_head *out)
+{
+	const char *p = buf, *end = buf + len;
+	size_t i = 0;
+
+	memset(out, 0, sizeof(*out));
+	out->version = 10;
+	out->framing = HTTP1_FRAMING_UNKNOWN;
+	out->method = next_word(&p, end);
+	while (i < out->method.len && token_char[(uint8_t)buf[i]])
+		i++;
+	if (i < out->method.len || i > HTTP1_METHOD_MAX)
+		out->method.len = 0;
+	else
+		out->target = next_word(&p, end);
+}
+
+#define PROXY_LINE_MAX 107
+
+ssize_t http1_proxy_line(const char *buf, size_t len)
+{
+	static const char start[] = "PROXY ";
+	const size_t n = sizeof(start) - 1;
+	const char *nl;
+
+	if (memcmp(buf, start, len < n ? len : n) != 0)
+		return 0;
+	nl = memchr(buf, '\n', len < PROXY_LINE_MAX ? len : PROXY_LINE_MAX);
+	if (nl)
+		return nl + 1 - buf;
+	return len < PROXY_LINE_MAX ? -EAGAIN : 0;
 }
 
 int http1_parse_response_cut(const char *buf, size_t len,

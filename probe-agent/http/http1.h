@@ -30,7 +30,7 @@ struct http1_head {
 	struct slice method, target; /* requests */
 	struct slice host, traceparent, upgrade; /* empty: absent */
 	uint64_t content_length; /* with HTTP1_FRAMING_LENGTH */
-	uint16_t status; /* responses: 100 to 599 */
+	uint16_t status; /* responses: 100 to 999 */
 	uint8_t version; /* 10 or 11; a later 1.x is 11 */
 	uint8_t framing; /* enum http1_framing */
 	bool expect_continue;
@@ -57,6 +57,20 @@ int http1_parse_request_cut(const char *buf, size_t len,
 			    struct http1_head *out);
 int http1_parse_response_cut(const char *buf, size_t len,
 			     struct http1_head *out);
+
+/*
+ * Takes bytes that are no request, but stand where one was due and are answered
+ * by a server: the first word as the method, the next one as the target; each
+ * is empty if it is not there. Never fails.
+ */
+void http1_parse_request_odd(const char *buf, size_t len,
+			     struct http1_head *out);
+
+/*
+ * Bytes of a line of the PROXY protocol (version 1) that buf begins with, with
+ * its end. 0: none. -EAGAIN: it may be one, and does not end within len bytes.
+ */
+ssize_t http1_proxy_line(const char *buf, size_t len);
 
 /*
  * Offset after the empty line that ends a head, searched from offset from; 0:
@@ -107,17 +121,5 @@ ssize_t http1_chunked_feed(struct http1_chunked *ch, const char *buf,
  * the position in the coding is lost.
  */
 int http1_chunked_skip(struct http1_chunked *ch, uint64_t n);
-
-/* What the last bytes of a chunked body show. */
-enum http1_tail {
-	HTTP1_TAIL_UNKNOWN,
-	HTTP1_TAIL_INSIDE, /* the body goes on */
-	/* the end of a trailer, or data that has lines */
-	HTTP1_TAIL_BLANK_LINE,
-	HTTP1_TAIL_LAST_CHUNK, /* the end, unless data looks like it */
-};
-
-/* last: the last eight bytes, the newest in the highest; 0 where not known. */
-enum http1_tail http1_chunked_tail(uint64_t last);
 
 #endif /* PROBE_AGENT_HTTP_HTTP1_H */

@@ -112,24 +112,3 @@ int http1_chunked_skip(struct http1_chunked *ch, uint64_t n)
 		ch->state = CHUNK_DATA_END;
 	return 0;
 }
-
-enum http1_tail http1_chunked_tail(uint64_t last)
-{
-	static const char blank_line[] = "\n\r\n\r"; /* backwards */
-	char before[8];
-
-	for (size_t i = 0; i < sizeof(before); i++)
-		before[i] = (char)(last >> (56 - 8 * i));
-	for (size_t i = 0; i < 4; i++) {
-		if (!before[i])
-			return HTTP1_TAIL_UNKNOWN;
-		if (before[i] != blank_line[i])
-			return HTTP1_TAIL_INSIDE;
-	}
-	if (before[4] == '0')
-		return HTTP1_TAIL_LAST_CHUNK;
-	/* No trailer ends with two blank lines; lines of data may. */
-	if (before[4] == '\n' && before[5] == '\r')
-		return HTTP1_TAIL_INSIDE;
-	return HTTP1_TAIL_BLANK_LINE;
-}

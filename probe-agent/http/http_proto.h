@@ -55,24 +55,23 @@ struct http_proto {
 	 * Records of c; c->moved is where they say. data() advances c->moved by
 	 * what the record itself moved. These and poll() return true while
 	 * bytes that cost no record can change what is under way: then poll()
-	 * is called on each tick. last_bytes, here and below: see struct
-	 * tap_conn.
+	 * is called on each tick. answers: where the responses are.
 	 */
 	bool (*data)(struct conn_engine *e, struct conn *c,
 		     const struct tap_rec_data *r);
 	bool (*end)(struct conn_engine *e, struct conn *c, int dir,
-		    uint64_t last_bytes, uint64_t time_ns);
+		    const struct tap_rec_place *answers, uint64_t time_ns);
 	/*
 	 * now: the progress in the kernel, which may be ahead of records that
 	 * are still in the ring. Not applied to c->moved yet.
 	 */
 	bool (*poll)(struct conn_engine *e, struct conn *c,
-		     const struct tap_rec_progress *now, uint64_t last_bytes,
-		     uint64_t now_ns);
+		     const struct tap_rec_progress *now,
+		     const struct tap_rec_place *answers, uint64_t now_ns);
 
 	/* The last event of c; fini() follows. outcome: of an open request. */
 	void (*close)(struct conn_engine *e, struct conn *c,
-		      enum outcome outcome, uint64_t last_bytes,
+		      enum outcome outcome, const struct tap_rec_place *answers,
 		      uint64_t time_ns);
 	/* The same if its end was not seen. */
 	void (*vanish)(struct conn_engine *e, struct conn *c);

@@ -53,24 +53,24 @@ static bool pass_data(struct conn_engine *e, struct conn *c,
 }
 
 static bool pass_end(struct conn_engine *e, struct conn *c, int dir,
-		     uint64_t last_bytes, uint64_t time_ns)
+		     const struct tap_rec_place *answers, uint64_t time_ns)
 {
 	(void)e;
 	(void)c;
 	(void)dir;
-	(void)last_bytes;
+	(void)answers;
 	(void)time_ns;
 	return false;
 }
 
 static bool pass_poll(struct conn_engine *e, struct conn *c,
-		      const struct tap_rec_progress *now, uint64_t last_bytes,
-		      uint64_t now_ns)
+		      const struct tap_rec_progress *now,
+		      const struct tap_rec_place *answers, uint64_t now_ns)
 {
 	(void)e;
 	(void)c;
 	(void)now;
-	(void)last_bytes;
+	(void)answers;
 	(void)now_ns;
 	return false;
 }
@@ -97,11 +97,11 @@ static void count(struct conn_engine *e, const struct tunnel *t,
 }
 
 static void count_close(struct conn_engine *e, struct conn *c,
-			enum outcome outcome, uint64_t last_bytes,
-			uint64_t time_ns)
+			enum outcome outcome,
+			const struct tap_rec_place *answers, uint64_t time_ns)
 {
 	(void)outcome;
-	(void)last_bytes;
+	(void)answers;
 	count(e, tunnel_of(c), time_ns);
 }
 

@@ -102,6 +102,13 @@ static void match_fini(struct match *m)
 	free_texts(m->containers, m->n_containers);
 }
 
+bool filter_check_port(const char *text)
+{
+	struct port_range range;
+
+	return parse_port(text, &range) == 0;
+}
+
 int filter_new(struct filter_rules **out, const struct filter_options *opt)
 {
 	struct filter_rules *s = calloc(1, sizeof(*s));

@@ -36,6 +36,8 @@ struct filter_options {
  * port is malformed (logged). -ENOMEM.
  */
 int filter_new(struct filter_rules **out, const struct filter_options *opt);
+/* True: a port or a range of ports, as in struct filter_match. */
+bool filter_check_port(const char *text);
 void filter_free(struct filter_rules *s); /* NULL is fine */
 
 bool filter_follows(const struct filter_rules *s, const struct endpoint *end,

@@ -108,9 +108,12 @@ static int restore_losses(struct outbox *ob)
 	if (err)
 		return err;
 	err = batch_decode(ob->arena, data, len, &b, &reason);
-	if (!err)
+	if (!err) {
 		ob->losses = b.losses;
-	else
+		ob->samples_read = b.samples.read;
+		memcpy(ob->samples_dropped, b.samples.dropped,
+		       sizeof(ob->samples_dropped));
+	} else
 		log_warn("cannot read losses from outbox file error=\"%s\"",
 			 reason);
 	free(data);
@@ -137,12 +140,17 @@ static int open_disk(struct outbox *ob, const char *path)
 int outbox_open(struct outbox **out, const struct outbox_options *opt)
 {
 	struct outbox *ob = calloc(1, sizeof(*ob));
+	pthread_mutexattr_t mutex;
 	pthread_condattr_t attr;
 	int err;
 
 	if (!ob)
 		return -ENOMEM;
-	pthread_mutex_init(&ob->lock, NULL);
+	/* outbox_hold() keeps it while other calls take it. */
+	pthread_mutexattr_init(&mutex);
+	pthread_mutexattr_settype(&mutex, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&ob->lock, &mutex);
+	pthread_mutexattr_destroy(&mutex);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&ob->changed, &attr);
@@ -192,6 +200,12 @@ void outbox_losses(const struct outbox *ob, struct batch_losses *out)
 	*out = ob->losses;
 }
 
+void outbox_samples(const struct outbox *ob, struct batch_samples *out)
+{
+	out->read = ob->samples_read;
+	memcpy(out->dropped, ob->samples_dropped, sizeof(out->dropped));
+}
+
 /* --- the file; without one, these do nothing --- */
 
 static void allow_sending(struct outbox *ob, uint64_t sequence)
@@ -219,8 +233,8 @@ int outbox_store(struct outbox *ob, struct outbox_slot *it)
 	if (err)
 		return err;
 	it->stored = true;
-	free(it->data);
-	it->data = NULL;
+	it->held = ob->holding;
+	outbox_unload(it);
 	if (ob->forget_later > 0 &&
 	    outbox_disk_mark(ob->disk, &ob->marks, ob->forget_later) == 0)
 		ob->forget_later = 0;
@@ -259,7 +273,7 @@ int outbox_load(struct outbox *ob, struct outbox_slot *it)
 
 void outbox_unload(struct outbox_slot *it)
 {
-	if (!it->stored)
+	if (!it->stored || it->held)
 		return;
 	free(it->data);
 	it->data = NULL;
@@ -293,11 +307,51 @@ int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 		err = append(ob, &it);
 	if (err) {
 		ob->stats.dropped_events += events;
+		ob->stats.dropped_increments += outbox_increments(ob, &it);
 		free(it.data);
 	}
 	pthread_cond_signal(&ob->changed);
 	pthread_mutex_unlock(&ob->lock);
 	return 0;
+}
+
+void outbox_hold(struct outbox *ob)
+{
+	pthread_mutex_lock(&ob->lock);
+	ob->holding = ob->disk && !outbox_disk_hold(ob->disk);
+}
+
+int outbox_release(struct outbox *ob, const struct outbox_base *base, size_t n)
+{
+	int err = 0;
+
+	if (ob->holding)
+		err = outbox_disk_release(ob->disk, base, n);
+	else if (ob->disk)
+		err = -EIO;
+	ob->holding = false;
+	for (size_t i = 0; i < ob->n; i++) {
+		struct outbox_slot *it = outbox_at(ob, i);
+
+		if (!it->held)
+			continue;
+		it->held = false;
+		it->stored = !err;
+		outbox_unload(it);
+	}
+	pthread_mutex_unlock(&ob->lock);
+	return err;
+}
+
+int outbox_each_base(struct outbox *ob, outbox_base_fn fn, void *arg)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&ob->lock);
+	if (ob->disk)
+		err = outbox_disk_each_base(ob->disk, fn, arg);
+	pthread_mutex_unlock(&ob->lock);
+	return err;
 }
 
 /* --- for the uplink --- */
@@ -362,16 +416,34 @@ int outbox_peek(struct outbox *ob, struct outbox_item *out, int timeout_ms)
 }
 
 /* Removes item 0 if it is the one with that epoch and sequence. */
+/* Rare: batches with samples that are lost are decoded once more. */
+uint64_t outbox_increments(struct outbox *ob, struct outbox_slot *it)
+{
+	uint64_t n = 0;
+	struct batch b;
+
+	if (outbox_load(ob, it) == 0 && batch_protocol(it->data, it->len) > 1 &&
+	    batch_decode(ob->arena, it->data, it->len, &b, NULL) == 0)
+		n = samples_increments(&b.samples);
+	outbox_unload(it);
+	return n;
+}
+
 static void done(struct outbox *ob, uint64_t epoch, uint64_t sequence,
 		 bool refused)
 {
 	pthread_mutex_lock(&ob->lock);
 	if (ob->n > 0 && epoch == ob->epoch &&
 	    outbox_at(ob, 0)->sequence == sequence) {
-		if (refused)
-			ob->stats.refused_events += outbox_at(ob, 0)->events;
-		else
+		struct outbox_slot *it = outbox_at(ob, 0);
+
+		if (refused) {
+			ob->stats.refused_events += it->events;
+			ob->stats.refused_increments +=
+				outbox_increments(ob, it);
+		} else {
 			ob->stats.acknowledged++;
+		}
 		ob->marks.acknowledged = sequence;
 		outbox_splice(ob, 0, 1, NULL);
 	}

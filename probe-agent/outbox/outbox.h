@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 struct batch_losses;
+struct batch_samples;
 
 /*
  * The queue of encoded batches between the loop thread (push) and the uplink
@@ -43,6 +44,8 @@ void outbox_epoch(const struct outbox *ob, uint64_t *epoch, uint64_t *sequence);
  * continues counting from them.
  */
 void outbox_losses(const struct outbox *ob, struct batch_losses *out);
+/* Likewise what was read and dropped of samples: fills only these members. */
+void outbox_samples(const struct outbox *ob, struct batch_samples *out);
 
 /*
  * Takes ownership of *data and clears it. events is the number of requests in
@@ -78,12 +81,39 @@ struct outbox_left {
  */
 int outbox_give_up(struct outbox *ob, struct outbox_left *left, void **data,
 		   size_t *len);
+/*
+ * Bases of pinned maps: how far their values are in batches already, so that
+ * whoever reads them next goes on from there. Only a file keeps them. Loop
+ * thread only.
+ */
+struct outbox_base {
+	enum {
+		OUTBOX_BASE_PUT,
+		OUTBOX_BASE_DELETE,
+		/* All whose keys begin with key and do not go on with value. */
+		OUTBOX_BASE_FORGET,
+	} what;
+	const void *key, *value;
+	size_t key_len, value_len;
+};
+/*
+ * Batches that are pushed between these two are written together with the
+ * bases: all of it, or nothing. No batch is sent meanwhile. The release returns
+ * 0; or the error of writing: the batches are kept in memory then.
+ */
+void outbox_hold(struct outbox *ob);
+int outbox_release(struct outbox *ob, const struct outbox_base *base, size_t n);
+typedef int (*outbox_base_fn)(void *arg, const void *key, size_t key_len,
+			      const void *value, size_t value_len);
+/* Calls fn for each, until it returns an error. */
+int outbox_each_base(struct outbox *ob, outbox_base_fn fn, void *arg);
 
 struct outbox_stats {
 	uint64_t batches, bytes; /* held now */
 	uint64_t acknowledged; /* batches */
 	uint64_t dropped_events; /* requests lost: no room */
 	uint64_t refused_events; /* requests lost: aggregator refused */
+	uint64_t dropped_increments, refused_increments; /* of samples */
 	uint64_t rolled_up_events; /* requests sent as rollups */
 };
 void outbox_stats(struct outbox *ob, struct outbox_stats *out);

@@ -18,9 +18,12 @@
 struct outbox_disk {
 	sqlite3 *db;
 	sqlite3_stmt *begin, *commit, *rollback, *put, *get, *forget, *replace,
-		*set, *each;
+		*set, *each, *put_base, *delete_base, *forget_base, *each_base;
 	uint64_t epoch;
 	struct outbox_disk_marks marks;
+	/* A transaction that others are part of; see outbox_disk_hold(). */
+	bool held, broken;
+	struct outbox_disk_marks held_marks;
 };
 
 static const char *const schema =
@@ -29,6 +32,8 @@ static const char *const schema =
 	" rollup INTEGER NOT NULL, data BLOB NOT NULL);"
 	"CREATE TABLE IF NOT EXISTS state(key TEXT PRIMARY KEY,"
 	" value INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS base(key BLOB PRIMARY KEY,"
+	" value BLOB NOT NULL) WITHOUT ROWID;"
 	"PRAGMA user_version=1;";
 
 static int failed(struct outbox_disk *d, const char *what)
@@ -73,6 +78,27 @@ static int prepare_statement(struct outbox_disk *d, sqlite3_stmt **out,
 	return rc == SQLITE_ERROR ? -EILSEQ : err;
 }
 
+static int prepare_bases(struct outbox_disk *d)
+{
+	int err = prepare_statement(d, &d->put_base,
+				    "INSERT OR REPLACE INTO base"
+				    " VALUES(?1, ?2)");
+
+	err = err ? err
+		  : prepare_statement(d, &d->delete_base,
+				      "DELETE FROM base WHERE key = ?1");
+	/* All that begin with ?1 and do not go on with ?2. */
+	err = err ? err
+		  : prepare_statement(
+			    d, &d->forget_base,
+			    "DELETE FROM base WHERE substr(key, 1,"
+			    " length(?1)) = ?1 AND substr(key, length(?1) + 1,"
+			    " length(?2)) <> ?2");
+	return err ? err
+		   : prepare_statement(d, &d->each_base,
+				       "SELECT key, value FROM base");
+}
+
 static int prepare_all(struct outbox_disk *d)
 {
 	int err = prepare_statement(d, &d->begin, "BEGIN IMMEDIATE");
@@ -109,7 +135,7 @@ static int prepare_all(struct outbox_disk *d)
 			    d, &d->each,
 			    "SELECT sequence, first, events, rollup,"
 			    " length(data) FROM batch ORDER BY sequence");
-	return err;
+	return err ? err : prepare_bases(d);
 }
 
 static int exec(struct outbox_disk *d, const char *sql)
@@ -289,6 +315,10 @@ void outbox_disk_close(struct outbox_disk *d)
 	sqlite3_finalize(d->replace);
 	sqlite3_finalize(d->set);
 	sqlite3_finalize(d->each);
+	sqlite3_finalize(d->put_base);
+	sqlite3_finalize(d->delete_base);
+	sqlite3_finalize(d->forget_base);
+	sqlite3_finalize(d->each_base);
 	sqlite3_close(d->db);
 	free(d);
 }
@@ -353,10 +383,29 @@ static int insert(struct outbox_disk *d, const struct outbox_disk_row *row,
 	return run_statement(d, d->put, "put");
 }
 
+static int begin_transaction(struct outbox_disk *d)
+{
+	return d->held ? 0 : run_statement(d, d->begin, "begin");
+}
+
+static void raise_marks(struct outbox_disk_marks *to,
+			const struct outbox_disk_marks *marks)
+{
+	if (marks->acknowledged > to->acknowledged)
+		to->acknowledged = marks->acknowledged;
+	if (marks->sendable > to->sendable)
+		to->sendable = marks->sendable;
+}
+
 /* Commits the transaction, or rolls it back if err is set or grows. */
 static int finish_transaction(struct outbox_disk *d, int err,
 			      const struct outbox_disk_marks *marks)
 {
+	if (d->held) {
+		d->broken |= err != 0;
+		raise_marks(&d->held_marks, marks);
+		return err;
+	}
 	if (!err)
 		err = run_statement(d, d->commit, "commit");
 	if (err) {
@@ -365,17 +414,14 @@ static int finish_transaction(struct outbox_disk *d, int err,
 			run_statement(d, d->rollback, "rollback");
 		return err;
 	}
-	if (marks->acknowledged > d->marks.acknowledged)
-		d->marks.acknowledged = marks->acknowledged;
-	if (marks->sendable > d->marks.sendable)
-		d->marks.sendable = marks->sendable;
+	raise_marks(&d->marks, marks);
 	return 0;
 }
 
 int outbox_disk_put(struct outbox_disk *d, const struct outbox_disk_row *row,
 		    const void *data, const struct outbox_disk_marks *marks)
 {
-	int err = run_statement(d, d->begin, "begin");
+	int err = begin_transaction(d);
 
 	if (err)
 		return err;
@@ -388,7 +434,7 @@ int outbox_disk_put(struct outbox_disk *d, const struct outbox_disk_row *row,
 int outbox_disk_mark(struct outbox_disk *d,
 		     const struct outbox_disk_marks *marks, uint64_t dropped)
 {
-	int err = run_statement(d, d->begin, "begin");
+	int err = begin_transaction(d);
 
 	if (err)
 		return err;
@@ -437,5 +483,57 @@ int outbox_disk_each(struct outbox_disk *d, outbox_disk_row_fn fn, void *arg)
 	if (!err && step != SQLITE_DONE)
 		err = failed(d, "list");
 	sqlite3_reset(d->each);
+	return err;
+}
+
+/* --- bases --- */
+
+static int write_base(struct outbox_disk *d, const struct outbox_base *b)
+{
+	sqlite3_stmt *s = b->what == OUTBOX_BASE_PUT	  ? d->put_base
+			  : b->what == OUTBOX_BASE_DELETE ? d->delete_base
+							  : d->forget_base;
+
+	sqlite3_bind_blob64(s, 1, b->key, b->key_len, SQLITE_STATIC);
+	if (b->what != OUTBOX_BASE_DELETE)
+		sqlite3_bind_blob64(s, 2, b->value, b->value_len,
+				    SQLITE_STATIC);
+	return run_statement(d, s, "base");
+}
+
+int outbox_disk_hold(struct outbox_disk *d)
+{
+	int err = run_statement(d, d->begin, "begin");
+
+	d->held = !err;
+	d->broken = false;
+	d->held_marks = d->marks;
+	return err;
+}
+
+int outbox_disk_release(struct outbox_disk *d, const struct outbox_base *base,
+			size_t n)
+{
+	int err = d->broken ? -EIO : 0;
+
+	for (size_t i = 0; i < n && !err; i++)
+		err = write_base(d, &base[i]);
+	d->held = false;
+	return finish_transaction(d, err, &d->held_marks);
+}
+
+int outbox_disk_each_base(struct outbox_disk *d, outbox_base_fn fn, void *arg)
+{
+	sqlite3_stmt *s = d->each_base;
+	int err = 0, step = SQLITE_DONE;
+
+	while (!err && (step = sqlite3_step(s)) == SQLITE_ROW)
+		err = fn(arg, sqlite3_column_blob(s, 0),
+			 (size_t)sqlite3_column_bytes(s, 0),
+			 sqlite3_column_blob(s, 1),
+			 (size_t)sqlite3_column_bytes(s, 1));
+	if (!err && step != SQLITE_DONE)
+		err = failed(d, "bases");
+	sqlite3_reset(s);
 	return err;
 }

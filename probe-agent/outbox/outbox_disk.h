@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "probe-agent/outbox/outbox.h"
+
 /*
  * The file of a durable outbox: SQLite in WAL mode, synced at each commit (see
  * tests/lint.sh for who may include sqlite3). Not locked: the outbox's mutex is
@@ -60,5 +62,14 @@ int outbox_disk_get(struct outbox_disk *d, uint64_t sequence, void **data,
 /* Calls fn for each row, oldest first, until it returns an error. */
 typedef int (*outbox_disk_row_fn)(void *arg, const struct outbox_disk_row *row);
 int outbox_disk_each(struct outbox_disk *d, outbox_disk_row_fn fn, void *arg);
+
+/*
+ * From here to the release, all that is written is one transaction. If it
+ * fails, nothing of it was written.
+ */
+int outbox_disk_hold(struct outbox_disk *d);
+int outbox_disk_release(struct outbox_disk *d, const struct outbox_base *base,
+			size_t n);
+int outbox_disk_each_base(struct outbox_disk *d, outbox_base_fn fn, void *arg);
 
 #endif /* PROBE_AGENT_OUTBOX_OUTBOX_DISK_H */

@@ -30,6 +30,7 @@ struct outbox_slot {
 	bool rollup, stored;
 	bool sent; /* perhaps, by this process: never merged */
 	bool sent_before; /* before the last outbox_peek() */
+	bool held; /* stored in a transaction that is not committed yet */
 	bool sealed; /* folding it freed too little, or failed */
 	/*
 	 * Read from the file, and may have been counted already: in a rollup
@@ -42,6 +43,7 @@ struct outbox {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool woken;
+	bool holding; /* between outbox_hold() and outbox_release() */
 	size_t cap_bytes, bytes;
 	/*
 	 * A ring, oldest first. Item 0 may have been sent, so it is never
@@ -52,6 +54,7 @@ struct outbox {
 	uint64_t epoch, last_sequence;
 	struct outbox_disk_marks marks; /* current; the file may lag */
 	uint64_t forget_later; /* a dropped batch still in the file; 0: none */
+	uint64_t samples_read, samples_dropped[SAMPLES_STAGES]; /* likewise */
 	struct batch_losses losses; /* as in the file at start */
 	struct outbox_disk *disk; /* NULL: in memory */
 	struct rollup *rollup; /* allocated with the first fold */
@@ -72,6 +75,8 @@ void outbox_splice(struct outbox *ob, size_t from, size_t to,
 /* Reads it->data from the file if needed; frees it if the file has it. */
 int outbox_load(struct outbox *ob, struct outbox_slot *it);
 void outbox_unload(struct outbox_slot *it);
+/* Increments of samples in it. */
+uint64_t outbox_increments(struct outbox *ob, struct outbox_slot *it);
 /* Writes the item into the file, if there is one and it is not there yet. */
 int outbox_store(struct outbox *ob, struct outbox_slot *it);
 

@@ -12,10 +12,17 @@
  */
 
 #define MERGE_BYTES ((size_t)512 << 10) /* of the batches before */
+/*
+ * Joining an event costs a tenth of what it cost to make. Larger batches are
+ * worth that only if there is much to catch up with.
+ */
+#define SMALL_EVENTS 4096u
+#define MUCH 16u /* batches */
 
 /* Returns how many items, from the oldest on, may be joined. */
 static size_t find_run(const struct outbox *ob)
 {
+	const uint64_t most = ob->n > MUCH ? MERGE_EVENTS : SMALL_EVENTS;
 	size_t bytes = 0, i = 0;
 	uint64_t events = 0;
 
@@ -25,7 +32,8 @@ static size_t find_run(const struct outbox *ob)
 		bytes += it->len;
 		events += it->events;
 		if (it->sent || it->maybe_sent || it->rollup ||
-		    bytes > MERGE_BYTES || events > MERGE_EVENTS)
+		    it->events > most || bytes > MERGE_BYTES ||
+		    events > MERGE_EVENTS)
 			break;
 	}
 	return i;

@@ -11,9 +11,10 @@
 
 static void drop_item(struct outbox *ob, size_t i)
 {
-	const struct outbox_slot *it = outbox_at(ob, i);
+	struct outbox_slot *it = outbox_at(ob, i);
 
 	ob->stats.dropped_events += it->events;
+	ob->stats.dropped_increments += outbox_increments(ob, it);
 	if (it->stored && it->sequence < ob->last_sequence)
 		outbox_disk_mark(ob->disk, &ob->marks, it->sequence);
 	else if (it->stored)

@@ -103,7 +103,7 @@ int uplink_send(struct uplink *up, const struct outbox_item *it,
 		int64_t clock_us)
 {
 	struct push push = {
-		.protocol = PROTOCOL_VERSION,
+		.protocol = batch_protocol(it->data, it->len),
 		.sent_us = clock_real_us(),
 		.clock_us = clock_us,
 		.batch_len = it->len,

@@ -290,17 +290,24 @@ static const char *explain(const struct replay *r, int err)
 static int replay_files(struct replay *r)
 {
 	int err, worst = 0;
+	size_t i;
 
-	for (size_t i = 0; i < r->n_files && !replay_interrupted; i++) {
+	for (i = 0; i < r->n_files && !replay_interrupted; i++) {
 		err = replay_file(r, r->file[i]);
 		if (err)
 			log_error("replay failed file=%s problem=\"%s\"",
 				  r->file[i], explain(r, err));
 		if (err && worst == 0)
 			worst = err;
-		if (err == -ETIMEDOUT)
+		if (err == -ETIMEDOUT) {
+			i++;
 			break; /* the next file would fail, too */
+		}
 	}
+	if (i < r->n_files && worst == 0)
+		worst = -EINTR;
+	for (; i < r->n_files; i++)
+		log_error("left out file=%s", r->file[i]);
 	return worst;
 }
 

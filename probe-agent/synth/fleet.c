@@ -187,6 +187,7 @@ static int start_thread(struct fleet *f)
 	if (err)
 		return err;
 	f->start_ns = f->now_ns = clock_mono_ns();
+	f->start_us = clock_real_us();
 	f->random = f->start_ns | 1;
 	for (unsigned i = 0; i < f->opt.agents; i++)
 		init_member(f, i);
@@ -227,6 +228,7 @@ void fleet_stop(struct fleet *f)
 void fleet_stats(struct fleet *f, struct fleet_stats *out)
 {
 	*out = (struct fleet_stats){
+		.start_us = f->start_us,
 		.batches = atomic_load(&f->batches),
 		.events = atomic_load(&f->events),
 		.bytes = atomic_load(&f->bytes),
@@ -272,6 +274,8 @@ void fleet_free(struct fleet *f)
 		for (unsigned i = 0; i < f->opt.agents; i++)
 			fleet_conn_close(&f->members[i]);
 	}
+	for (unsigned i = 0; f->members && i < f->opt.agents; i++)
+		free(f->members[i].joined);
 	fleet_timers_fini(&f->timers);
 	free(f->members);
 	if (f->epoll >= 0)

@@ -29,6 +29,7 @@ struct fleet_batch {
 	const void *body; /* borrowed for the fleet's life */
 	size_t len;
 	uint64_t events;
+	uint64_t increments; /* of samples */
 	int64_t span_us; /* how long ago its first event started */
 	uint64_t intervals; /* of the agent's that it covers, at least 1 */
 	unsigned tag; /* for the caller's use */
@@ -51,7 +52,11 @@ struct fleet_options {
 	unsigned agents;
 	const char *id_prefix; /* ids are prefix-00001 … */
 	uint64_t epoch;
-	uint64_t interval_us; /* of an agent's batches; 0: no pause */
+	/*
+	 * Of an agent's batches; 0: no pause. Interval i of agent k of n ends
+	 * i + k / n intervals after the start.
+	 */
+	uint64_t interval_us;
 	uint32_t reply_timeout_ms;
 	enum fleet_fault fault;
 	fleet_next_fn next;
@@ -62,6 +67,7 @@ struct fleet_options {
 #define FLEET_REPLY_MS 10000u /* times above are one */
 
 struct fleet_stats {
+	int64_t start_us; /* wall clock */
 	uint64_t batches, events, bytes; /* acknowledged, each once */
 	uint64_t resent; /* for lack of a reply in time */
 	uint64_t refused, busy, conflicts;

@@ -25,6 +25,24 @@ static void finish_member(struct fleet_member *m)
 /* --- messages --- */
 
 /*
+ * Body and head in one piece, the head last: of numbers in messages within
+ * messages, protobuf-c takes those of the last one. -ENOMEM.
+ */
+static int join_body(struct fleet_member *m, const void *head, size_t len)
+{
+	uint8_t *p = realloc(m->joined, m->batch.len + len);
+
+	if (!p)
+		return -ENOMEM;
+	m->joined = p;
+	memcpy(p, m->batch.body, m->batch.len);
+	memcpy(p + m->batch.len, head, len);
+	m->body = p;
+	m->body_len = m->batch.len + len;
+	return 0;
+}
+
+/*
  * protobuf messages add up when put together: head and body are one batch. -E:
  * no memory.
  */
@@ -36,8 +54,10 @@ static int put_batch(struct fleet_member *m, size_t *len)
 		.sequence = m->sequence,
 		.base_us = m->base_us,
 		.losses = { .captured = m->packed, .packed = m->packed },
+		.samples = { .read = m->read },
 	};
-	struct push push = { .protocol = PROTOCOL_VERSION,
+	struct push push = { .protocol = batch_protocol(m->batch.body,
+							m->batch.len),
 			     .sent_us = clock_real_us() };
 	void *data;
 	size_t n;
@@ -51,6 +71,11 @@ static int put_batch(struct fleet_member *m, size_t *len)
 		return err;
 	push.batch_len = n + m->batch.len;
 	*len = push_head(&push, m->head + FLEET_MESSAGE_HEAD);
+	if (m->batch.increments > 0) {
+		err = join_body(m, data, n);
+		free(data);
+		return err;
+	}
 	memcpy(m->head + FLEET_MESSAGE_HEAD + *len, data, n);
 	*len += n;
 	free(data);
@@ -151,6 +176,7 @@ static void take_batch(struct fleet_member *m, uint64_t intervals)
 	m->sequence = sequence_of(f, m->k++);
 	m->taken += m->batch.intervals;
 	m->packed += m->batch.events;
+	m->read += m->batch.increments;
 	m->base_us = clock_real_us() - m->batch.span_us;
 	m->asked_ns = 0;
 	m->content = f->opt.fault == FLEET_FAULT_RUBBISH ? FLEET_RUBBISH

@@ -58,7 +58,8 @@ struct fleet_member {
 	enum fleet_content content;
 	struct fleet_batch batch;
 	uint64_t k, taken; /* batches; intervals that they cover */
-	uint64_t sequence, packed;
+	uint64_t sequence, packed, read;
+	uint8_t *joined; /* a batch of samples, as it is sent; NULL: none yet */
 	int64_t base_us;
 	uint64_t asked_ns; /* when the batch was sent first; 0: not yet */
 	uint32_t gather_ms;
@@ -76,6 +77,7 @@ struct fleet {
 	struct fleet_member *members;
 	struct fleet_timers timers;
 	uint64_t start_ns, now_ns, random;
+	int64_t start_us;
 
 	atomic_bool stop, closing;
 	atomic_uint active, outstanding, connected, gather_ms;

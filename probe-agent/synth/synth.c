@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "probe-agent/synth/fleet.h"
+#include "probe-agent/synth/readings.h"
 #include "probe-agent/synth/traffic.h"
 #include "proto/limits.h"
 
@@ -43,18 +44,20 @@ enum {
 	KEY_SETTLE,
 	KEY_FAULT,
 	KEY_TRUTH,
+	KEY_SAMPLES,
 };
 
 struct synth {
 	/* From the flags. */
 	const char *url, *id, *truth;
-	uint64_t agents, rate, events, services, routes, seed, batch;
+	uint64_t agents, rate, events, services, routes, seed, batch, samples;
 	uint64_t duration_ms, timeout_ms, settle_ms;
 	bool max;
 	enum fleet_fault fault;
 	/* Derived from them. */
 	uint64_t whole_batches; /* of all agents; UINT64_MAX: no limit */
 	struct traffic *traffic;
+	struct readings *readings; /* NULL: requests are sent */
 	atomic_uint_fast64_t *times; /* how often each template was counted */
 };
 
@@ -83,6 +86,10 @@ static const struct argp_option options[] = {
 	{ "fault", KEY_FAULT, "dup|reorder|rubbish", 0,
 	  "Inject faults: send each batch twice, swap pairs of batches, or "
 	  "send random bytes before each batch",
+	  0 },
+	{ "samples", KEY_SAMPLES, "N", 0,
+	  "Send readings of user programs, N series each, not requests; "
+	  "--events are increments then",
 	  0 },
 	{ "truth", KEY_TRUTH, "FILE", 0,
 	  "Write the truth to this file (stdout)", 0 },
@@ -120,6 +127,8 @@ static int parse_value(int key, const char *arg, struct synth *s)
 		return cli_parse_u64(arg, 0, UINT64_MAX, &s->seed);
 	case KEY_BATCH:
 		return cli_parse_u64(arg, 1, BATCH_EVENTS, &s->batch);
+	case KEY_SAMPLES:
+		return cli_parse_u64(arg, 1, LIMIT_SAMPLE_SERIES, &s->samples);
 	case KEY_DURATION:
 		return cli_parse_duration_ms(arg, &s->duration_ms);
 	case KEY_TIMEOUT:
@@ -146,7 +155,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		s->id = arg;
 	else if (key == KEY_TRUTH)
 		s->truth = arg;
-	else if (key < CLI_KEY_COMMAND || key > KEY_TRUTH)
+	else if (key < CLI_KEY_COMMAND || key > KEY_SAMPLES)
 		return ARGP_ERR_UNKNOWN;
 	else if (parse_value(key, arg, s) != 0)
 		argp_error(state, "bad value '%s'", arg);
@@ -166,10 +175,17 @@ static void choose(struct synth *s)
 		s->batch = s->max || by_rate > BATCH_EVENTS ? BATCH_EVENTS
 			   : by_rate > 0		    ? by_rate
 							    : 1;
-	if (s->batch > s->events)
+	if (s->readings)
+		s->batch = readings_increments(s->readings);
+	else if (s->batch > s->events)
 		s->batch = s->events;
 	s->whole_batches =
 		s->events == UINT64_MAX ? UINT64_MAX : s->events / s->batch;
+}
+
+static uint64_t interval_us(const struct synth *s)
+{
+	return s->max ? 0 : s->batch * s->agents * 1000000 / s->rate;
 }
 
 /* Intervals that one batch may cover, besides 1; ascending. */
@@ -214,6 +230,26 @@ static bool next(void *arg, unsigned agent, uint64_t k, uint64_t intervals,
 		.intervals = kind > 0 ? multiples[kind - 1] : 1,
 		.tag = i,
 	};
+	return true;
+}
+
+/* Only whole batches: the truth says what that comes to. */
+static bool next_reading(void *arg, unsigned agent, uint64_t k,
+			 uint64_t intervals, struct fleet_batch *out)
+{
+	const struct synth *s = arg;
+	uint64_t number = k * s->agents + agent;
+	unsigned i = (unsigned)(number % readings_templates(s->readings));
+
+	(void)intervals;
+	if (number >= s->whole_batches)
+		return false;
+	*out = (struct fleet_batch){
+		.increments = readings_increments(s->readings),
+		.intervals = 1,
+		.tag = i,
+	};
+	out->body = readings_body(s->readings, i, &out->len);
 	return true;
 }
 
@@ -289,10 +325,28 @@ static double go(const struct synth *s, struct fleet *f, struct fleet_stats *fs)
 	return (double)(clock_mono_ns() - start_ns) / 1e9;
 }
 
+static unsigned templates(const struct synth *s)
+{
+	return s->readings ? readings_templates(s->readings)
+			   : traffic_templates(s->traffic) + 1;
+}
+
+static int print_truth(const struct synth *s, const uint64_t *times, FILE *f)
+{
+	if (!s->readings) {
+		fputs(",\n\"series\":", f);
+		return traffic_truth(s->traffic, times, f);
+	}
+	fputs(",\n\"samples\":", f);
+	readings_truth(s->readings, times, f);
+	return 0;
+}
+
 static int print(const struct synth *s, struct fleet *fleet,
 		 const struct fleet_stats *fs, double seconds)
 {
-	unsigned n = traffic_templates(s->traffic) + 1;
+	uint64_t events = s->readings ? fs->batches * s->batch : fs->events;
+	unsigned n = templates(s);
 	uint64_t *times = calloc(n, sizeof(*times));
 	FILE *f = s->truth ? fopen(s->truth, "w") : stdout;
 	int err;
@@ -309,8 +363,8 @@ static int print(const struct synth *s, struct fleet *fleet,
 		",\"events\":%" PRIu64 ",\"batches\":%" PRIu64
 		",\"bytes\":%" PRIu64 ",\"seconds\":%.3f"
 		",\"events_per_second\":%.0f,\"outstanding\":%u",
-		s->agents, s->seed, fs->events, fs->batches, fs->bytes, seconds,
-		(double)fs->events / seconds, fs->outstanding);
+		s->agents, s->seed, events, fs->batches, fs->bytes, seconds,
+		(double)events / seconds, fs->outstanding);
 	fprintf(f,
 		",\"resent\":%" PRIu64 ",\"refused\":%" PRIu64
 		",\"busy\":%" PRIu64 ",\"conflicts\":%" PRIu64
@@ -321,11 +375,13 @@ static int print(const struct synth *s, struct fleet *fleet,
 		fs->duplicates, fs->late, fs->rubbish, fs->dials,
 		fs->gather_ms);
 	fprintf(f,
-		",\"reply_ms_p50\":%u,\"reply_ms_p99\":%u"
-		",\"reply_ms_max\":%u,\n\"series\":",
+		",\"start_us\":%" PRId64 ",\"interval_us\":%" PRIu64
+		",\"batch\":%" PRIu64 ",\"reply_ms_p50\":%u,\"reply_ms_p99\":%u"
+		",\"reply_ms_max\":%u",
+		fs->start_us, interval_us(s), s->batch,
 		fleet_reply_ms(fleet, 500), fleet_reply_ms(fleet, 990),
 		fleet_reply_ms(fleet, 1000));
-	err = traffic_truth(s->traffic, times, f);
+	err = print_truth(s, times, f);
 	fputs("}\n", f);
 	if (fflush(f) != 0 || ferror(f))
 		err = -EIO;
@@ -335,46 +391,57 @@ static int print(const struct synth *s, struct fleet *fleet,
 	return err;
 }
 
-static int run_fleet(struct synth *s)
+/* Makes the batches, and the count of each. -EINVAL, -ENOMEM. */
+static int prepare(struct synth *s)
 {
+	struct readings_options ro = {
+		.seed = s->seed,
+		.series = (unsigned)s->samples,
+	};
 	struct traffic_options to = {
 		.seed = s->seed,
 		.services = (unsigned)s->services,
 		.routes = (unsigned)s->routes,
-		.events = (unsigned)s->batch,
 		.multiples = multiples,
-		.n_multiples = s->events == UINT64_MAX && !s->max
-				       ? sizeof(multiples) / sizeof(*multiples)
-				       : 0,
-		.rest = s->events == UINT64_MAX
-				? 0
-				: (unsigned)(s->events % s->batch),
-		.gap_us = s->max ? 10 : 1000000 * s->agents / s->rate,
 	};
+	int err = s->samples > 0 ? readings_new(&s->readings, &ro) : 0;
+
+	if (err)
+		return err;
+	choose(s);
+	to.events = (unsigned)s->batch;
+	if (s->events == UINT64_MAX && !s->max)
+		to.n_multiples = sizeof(multiples) / sizeof(*multiples);
+	if (s->events != UINT64_MAX)
+		to.rest = (unsigned)(s->events % s->batch);
+	to.gap_us = s->max ? 10 : 1000000 * s->agents / s->rate;
+	if (!s->readings)
+		err = traffic_new(&s->traffic, &to);
+	if (err)
+		return err;
+	s->times = calloc(templates(s), sizeof(*s->times));
+	return s->times ? 0 : -ENOMEM;
+}
+
+static int run_fleet(struct synth *s)
+{
 	struct fleet_options fo = {
 		.url = s->url,
 		.agents = (unsigned)s->agents,
 		.id_prefix = s->id,
 		.epoch = (uint64_t)clock_real_ns(),
-		.interval_us =
-			s->max ? 0 : s->batch * s->agents * 1000000 / s->rate,
+		.interval_us = interval_us(s),
 		.reply_timeout_ms = (uint32_t)s->timeout_ms,
 		.fault = s->fault,
-		.next = next,
+		.next = s->readings ? next_reading : next,
 		.counted = counted,
 		.arg = s,
 	};
 	struct fleet_stats fs;
 	struct fleet *fleet;
 	double seconds;
-	int err = traffic_new(&s->traffic, &to);
+	int err = fleet_start(&fleet, &fo);
 
-	if (err)
-		return err;
-	s->times = calloc(traffic_templates(s->traffic) + 1, sizeof(*s->times));
-	if (!s->times)
-		return -ENOMEM;
-	err = fleet_start(&fleet, &fo);
 	if (err)
 		return err;
 	seconds = go(s, fleet, &fs);
@@ -409,11 +476,13 @@ int cmd_synth(int argc, char **argv)
 	int err;
 
 	argp_parse(&argp, argc, argv, ARGP_NO_ARGS, NULL, &s);
-	choose(&s);
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
-	err = run_fleet(&s);
+	err = prepare(&s);
+	if (!err)
+		err = run_fleet(&s);
 	traffic_free(s.traffic);
+	readings_free(s.readings);
 	free(s.times);
 	if (err)
 		log_error("synth failed error=\"%s\"", strerror(-err));

@@ -182,20 +182,24 @@ static int find_conn(struct tap *t, uint64_t sock, uint64_t born_ns,
 }
 
 int tap_progress(void *tap, uint64_t sock, uint64_t born_ns,
-		 struct tap_rec_progress *out, uint64_t *last_bytes)
+		 struct tap_rec_progress *out, struct tap_rec_place *answers)
 {
 	struct tap *t = tap;
 	struct tap_conn conn;
-	int err = find_conn(t, sock, born_ns, &conn);
+	int err = find_conn(t, sock, born_ns, &conn), dir;
 
 	if (err)
 		return err;
 	*out = conn.done;
-	*last_bytes = conn.last_bytes;
+	dir = conn.role == TAP_RX + 1 ? TAP_TX : TAP_RX;
+	*answers = (struct tap_rec_place){
+		.due = conn.due[dir],
+		.place = conn.place[dir],
+	};
 	return 0;
 }
 
-/* No more calls of the connection are inspected. */
+/* Few more calls of the connection are inspected, or none. */
 static void set_verdict(struct tap *t, uint64_t sock, uint64_t born_ns,
 			enum tap_verdict verdict)
 {
@@ -209,16 +213,21 @@ static void set_verdict(struct tap *t, uint64_t sock, uint64_t born_ns,
 		return;
 	/*
 	 * Overwrites what the kernel wrote into the entry meanwhile, which does
-	 * not matter in such a connection. BPF_EXIST, so that a connection
-	 * that closed in between does not come back.
+	 * not matter where no message is under way. BPF_EXIST, so that a
+	 * connection that closed in between does not come back.
 	 */
-	conn.verdict = verdict;
+	conn.verdict = (uint8_t)verdict;
+	conn.recheck = TAP_RECHECK;
+	conn.flags &= CONN_OPENED | CONN_ENDED_RX | CONN_ENDED_TX;
+	conn.place[TAP_RX] = conn.place[TAP_TX] = PLACE_UNKNOWN;
+	conn.role = conn.strikes = 0;
 	bpf_map_update_elem(t->maps.conns, &sock, &conn, BPF_EXIST);
 }
 
-void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns)
+void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns, bool for_good)
 {
-	set_verdict(tap, sock, born_ns, VERDICT_IGNORED);
+	set_verdict(tap, sock, born_ns,
+		    for_good ? VERDICT_IGNORED : VERDICT_OTHER);
 }
 
 void tap_pass(void *tap, uint64_t sock, uint64_t born_ns)

@@ -62,10 +62,13 @@ uint64_t tap_drain(struct tap *t, tap_record_fn fn, void *arg);
  * arg is the tap. What the kernel knows of a connection now. 0, or -ENOENT.
  */
 int tap_progress(void *tap, uint64_t sock, uint64_t born_ns,
-		 struct tap_rec_progress *out, uint64_t *last_bytes);
-/* Asks for no more records of this connection. One that is gone is fine. */
-void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns);
-/* The same, but for how it ends, and how far it is then. */
+		 struct tap_rec_progress *out, struct tap_rec_place *answers);
+/*
+ * Asks for no more records of this connection; or, not for good, for few. One
+ * that is gone is fine.
+ */
+void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns, bool for_good);
+/* For no more but how it ends, and how far it is then. */
 void tap_pass(void *tap, uint64_t sock, uint64_t born_ns);
 
 /* Sums over CPUs, by enum tap_counter. 0 or negative errno. */

@@ -25,7 +25,7 @@ import tempfile
 import time
 import urllib.request
 
-from figures import TICK, bench, cpu_s, rss_mib
+from figures import TICK, bench, children_cpu_s, cpu_s, rss_mib
 
 HTTP, INGEST, PEER = 19670, 19671, 19672
 # Label sets: services x routes x some six statuses.
@@ -223,20 +223,20 @@ def import_lines(n):
         for i in range(n)).encode()
 
 
-def part_peers(args):
-    """Events a CPU-second, against what else could count them here."""
-    print("skip - statsd_exporter: Debian 12 has no package of it")
-    if not shutil.which("victoria-metrics") and os.getuid() == 0:
+def installed(program, package):
+    """Its path, after an attempt to install it; None: it cannot be had."""
+    if not shutil.which(program) and os.getuid() == 0:
         subprocess.run(["apt-get", "install", "-y", "-q",
-                        "--no-install-recommends", "victoria-metrics"],
+                        "--no-install-recommends", package],
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                        check=False)
-    binary = shutil.which("victoria-metrics")
-    if not binary:
-        print("skip - VictoriaMetrics: victoria-metrics is not installed")
-        return
-    if not getattr(args, "ours", None):
-        part_speed(args)
+    if not shutil.which(program):
+        print(f"skip - {package} is not installed")
+    return shutil.which(program)
+
+
+def peer_victoriametrics(binary, args):
+    """Samples a CPU-second; raw import, which stores each and adds none up."""
     place = tempfile.mkdtemp(prefix="redtap-bench.", dir=args.store)
     peer = subprocess.Popen(
         [binary, f"-storageDataPath={place}", "-retentionPeriod=1",
@@ -256,14 +256,70 @@ def part_peers(args):
             url = f"http://127.0.0.1:{PEER}/api/v1/import/prometheus"
             urllib.request.urlopen(url, data=body, timeout=60).close()
             sent += 50000
-        theirs = sent / max(cpu_s(peer.pid) - cpu, 1 / TICK)
+        return sent / max(cpu_s(peer.pid) - cpu, 1 / TICK)
     finally:
         peer.kill()
         peer.wait()
         shutil.rmtree(place, ignore_errors=True)
-    bench("peer_victoriametrics", theirs, "events/CPU-s")
+
+
+MTAIL = r"""
+histogram http_server_request_duration_seconds by job, http_route, \
+http_request_method, http_response_status_code buckets 0.005, 0.01, 0.025, \
+0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10
+/^(?P<job>\S+) (?P<method>\S+) (?P<route>\S+) (?P<status>\d+) (?P<s>\d+\.\d+)$/ {
+  http_server_request_duration_seconds[$job][$route][$method][$status] = $s
+}
+""".replace("\\\n", "")
+
+
+def peer_mtail(binary, args):
+    """Lines of an access log a CPU-second, into the same histogram: one
+    process, nothing kept on disk, no histogram but this."""
+    place = pathlib.Path(tempfile.mkdtemp(prefix="redtap-bench.",
+                                          dir=args.store))
+    lines = 200000 * args.seconds
+    (place / "progs").mkdir()
+    (place / "progs" / "http.mtail").write_text(MTAIL)
+    with open(place / "log", "w", encoding="ascii") as f:
+        f.writelines(f"service-{i % 10} GET /route-{i // 10 % 10}/{{id}} 200 "
+                     f"0.0{i % 90 + 10}\n" for i in range(lines))
+    before = children_cpu_s()
+    out = subprocess.run(
+        [binary, "--one_shot", f"--progs={place}/progs", "--address=127.0.0.1",
+         f"--port={PEER}", f"--logs={place}/log", f"--log_dir={place}"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        check=True).stdout
+    used = children_cpu_s() - before
+    shutil.rmtree(place, ignore_errors=True)
+    metric = json.loads(out)["http_server_request_duration_seconds"][0]
+    counted = sum(sum(v["Value"]["Buckets"].values())
+                  for v in metric["LabelValues"])
+    if counted != lines:
+        sys.exit(f"bench: mtail counted {counted} of {lines} lines")
+    return lines / used
+
+
+def part_peers(args):
+    """
+    Events a CPU-second, against what else can count them and is packaged for
+    Debian 12: mtail makes the same histogram of log lines; VictoriaMetrics
+    1.79 only stores samples, as its stream aggregation came with 1.86.
+    """
+    print("skip - statsd_exporter, OpenTelemetry's collector, VictoriaMetrics' "
+          "stream aggregation: Debian 12 has no package of it")
+    if not getattr(args, "ours", None):
+        part_speed(args)
     bench("peer_redtap", args.ours, "events/CPU-s")
-    bench("peer_ratio_victoriametrics", args.ours / theirs, "x", 15)
+    for name, program, package, run, goal in (
+            ("mtail", "mtail", "mtail", peer_mtail, 15),
+            ("victoriametrics_raw_import", "victoria-metrics",
+             "victoria-metrics", peer_victoriametrics, 15)):
+        binary = installed(program, package)
+        if binary:
+            theirs = run(binary, args)
+            bench(f"peer_{name}", theirs, "events/CPU-s")
+            bench(f"peer_ratio_{name}", args.ours / theirs, "x", goal)
 
 
 def main():
@@ -280,4 +336,5 @@ def main():
         parts[name](args)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -27,6 +27,7 @@ FIGURES = [
     ("h2", "h2", "request in HTTP/2, from its pieces to an exchange"),
     ("fold", "fold", "event, decoded and counted in all views"),
     ("edges", "fold", "event, the same and joined with its other side"),
+    ("small", "small", "batch of 5 events, from message to reply"),
     ("render", "scrape", "line of text exposition"),
 ]
 HEAD = """\

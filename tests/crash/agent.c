@@ -155,7 +155,7 @@ int crash_agent(int argc, char **argv)
 	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	log_init(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
-	/* Blocked by start_agent(), so that none is too early. */
+	/* start_agent() blocked it, so that none is too early. */
 	signal(SIGTERM, on_term);
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);

@@ -110,13 +110,15 @@ static pid_t start_agent(const struct run *r, unsigned i)
 	snprintf(done, sizeof(done), "%s/done-%u", r->dir, i);
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
+	/* Before the fork: the end may come before the child's first step. */
+	pthread_sigmask(SIG_BLOCK, &term, NULL);
 	pid = fork();
 	if (pid == 0) {
-		pthread_sigmask(SIG_BLOCK, &term, NULL);
 		execl(r->self, "crash", "agent", name, url, killed ? path : "",
 		      done, (char *)NULL);
 		_exit(127);
 	}
+	pthread_sigmask(SIG_UNBLOCK, &term, NULL);
 	if (pid < 0)
 		crash_die("fork");
 	return pid;
@@ -170,7 +172,7 @@ static bool look(struct run *r)
 
 static void look_until(struct run *r)
 {
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < 6000; i++) {
 		if (look(r))
 			return;
 		crash_sleep_ms(20);

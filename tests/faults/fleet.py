@@ -7,6 +7,7 @@ sent with what the endpoint shows.
 """
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -81,9 +82,13 @@ class Fleet:
         self.processes = []
         self.aggregator = None
         self.last, self.went_down, self.scrapes = None, [], 0
-        self.ca = None
+        self.ca = self.lock = None
 
     def __enter__(self):
+        # The ports are ours alone: whoever wants the same ones waits.
+        self.lock = open(f"/tmp/redtap-fleet-{self.web}.lock", "w",
+                         encoding="ascii")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         return self
 
     def __exit__(self, kind, value, trace):
@@ -96,6 +101,7 @@ class Fleet:
             shutil.rmtree(self.dir, ignore_errors=True)
         else:
             print(f"# what is left is in {self.dir}", flush=True)
+        self.lock.close()
 
     # ---- programs
 

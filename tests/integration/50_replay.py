@@ -239,6 +239,7 @@ def nobody_answers(src):
         equal("told once", stderr.count("no reply yet to="), 1)
         check(f"to=tcp://127.0.0.1:{rt.ingest} " in stderr, stderr)
         equal("files tried", stderr.count("replayed file="), 1)
+        equal("files left", stderr.count("left out file="), 1)
         equal("sent", said(stderr, "requests"), 0)
         check("the aggregator does not reply: see --to and --wait; the same "
               "command continues from here" in stderr, stderr)

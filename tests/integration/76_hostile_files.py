@@ -6,6 +6,7 @@ libraries whose headers claim too much, and more libraries than there are
 places. Truth: how many files of each kind were made here.
 """
 
+import contextlib
 import glob
 import mmap
 import os
@@ -13,7 +14,7 @@ import pathlib
 import shutil
 import struct
 
-from harness import Redtap, Report, Skip, equal, eventually, note
+from harness import Redtap, Report, Skip, equal, eventually
 
 WEB = 21680
 USER, CROWD, OTHER, LAST = 12345, 12346, 12347, 12348
@@ -22,16 +23,20 @@ COPIES, EACH = 132, 6  # files; how many a process maps, beside its own
 PLACES = 64  # of one user
 COUNTER = "redtap_agent_tls_%s_total"
 
+
 def held(files, user, up, down):
-    """In a child: maps the beginning of each file as code, and waits."""
-    os.setgroups([])
-    os.setgid(user)
-    os.setuid(user)
-    maps = []
-    for name in files:
-        with open(name, "rb") as f:
-            maps.append(mmap.mmap(f.fileno(), 4096, mmap.MAP_PRIVATE,
-                                  mmap.PROT_READ | mmap.PROT_EXEC))
+    """
+    In a child: maps the beginning of each file as code, and waits. The files
+    are opened first: the folder of all temporary files may be root's alone.
+    """
+    with contextlib.ExitStack() as stack:
+        fds = [stack.enter_context(open(name, "rb")) for name in files]
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+        maps = [mmap.mmap(f.fileno(), 4096, mmap.MAP_PRIVATE,
+                          mmap.PROT_READ | mmap.PROT_EXEC) for f in fds]
+    equal("mapped files", len(maps), len(files))
     os.write(up, b"x")
     os.read(down, 1)
 

@@ -362,29 +362,38 @@ def userpattern(side):
     return server, client
 
 
-BAD_REQUESTS = [b"GET /\x00\xff\x80\x01garbage HTTP/1.1\r\n\r\n",
-                b"GET /badrequest \x16\x03\x01\x02\r\n\r\n",
-                b"GET /badrequest HTTP/1.1\r\nHost: a\x00b\r\n\r\n",
-                b"POST /badrequest NOTHTTP/1.1\r\nHost: a\r\n\r\n",
-                b"DELETE /badrequest HTTP/x.y\r\n\r\n"]
+# Each with the method and the target that can be read in it.
+BAD_REQUESTS = [
+    (b"GET /\x00\xff\x80\x01garbage HTTP/1.1\r\n\r\n", "GET", "/"),
+    (b"GET /badrequest \x16\x03\x01\x02\r\n\r\n", "GET", "/badrequest"),
+    (b"GET /badrequest HTTP/1.1\r\nHost: a\x00b\r\n\r\n", "GET",
+     "/badrequest"),
+    (b"POST /badrequest NOTHTTP/1.1\r\nHost: a\r\n\r\n", "POST",
+     "/badrequest"),
+    (b"DELETE /badrequest HTTP/x.y\r\n\r\n", "DELETE", "/badrequest")]
 
 
 @edge
 def badrequest(side):
-    """binary garbage behind a method, NULs, a wrong version"""
+    """binary garbage behind a method, NULs, a wrong version, as answered"""
     def server():
         listener = side.listen()
-        for _ in BAD_REQUESTS:
+        for i, (_, method, path) in enumerate(BAD_REQUESTS):
             s = side.accept(listener)
             Reader(s).head()
+            begin = last = now()
             s.sendall(response(400, b"what?", extra="Connection: close\r\n"))
+            side.server(i, method, path, 400, begin, last, now(),
+                        version="1.0")
             s.close()
 
     def client():
-        for data in BAD_REQUESTS:
+        for i, (data, method, _) in enumerate(BAD_REQUESTS):
             s = side.connect()
+            begin = now()
             s.sendall(data)
             Reader(s).rest()
+            side.client(i, method, 400, begin, now(), version="1.0")
             s.close()
     return server, client
 

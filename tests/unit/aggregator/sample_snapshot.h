@@ -163,7 +163,7 @@ static const struct snapshot_agent sample_agents[] = {
 	  .captured = 1000,
 	  .counted = 900,
 	  .rolled_up = 77,
-	  .dropped = { 1, 2, 3, 4, 5, 6, 7 },
+	  .dropped = { 1, 2, 3, 4, 5, 6, 7, 8 },
 	  .dropped_sequence_gap = 79,
 	  .dropped_expired = 80,
 /* 101 and on, by number. */

@@ -53,12 +53,20 @@ static void on_exchange(void *arg, const struct exchange *x)
 	assert_int_equal(b->err, 0);
 }
 
-static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns)
+static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns, bool for_good)
 {
 	struct script *s = arg;
 
 	assert_true(sock != 0 && born_ns != 0);
-	s->ignored++;
+	if (for_good)
+		s->ignored++;
+	else
+		s->backed_off++;
+}
+
+static void on_tunnel(void *arg, uint64_t sock, uint64_t born_ns)
+{
+	on_ignore(arg, sock, born_ns, true);
 }
 
 static bool on_select(void *arg, const struct endpoint *end)
@@ -70,7 +78,8 @@ static bool on_select(void *arg, const struct endpoint *end)
 }
 
 static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
-		       struct tap_rec_progress *out, uint64_t *last_bytes)
+		       struct tap_rec_progress *out,
+		       struct tap_rec_place *answers)
 {
 	struct script *s = arg;
 
@@ -81,7 +90,7 @@ static int on_progress(void *arg, uint64_t sock, uint64_t born_ns,
 		    s->conns[i]->born_ns != born_ns)
 			continue;
 		*out = s->conns[i]->done;
-		*last_bytes = s->conns[i]->last_bytes;
+		*answers = s->conns[i]->answers;
 		return 0;
 	}
 	return -ENOENT;
@@ -98,7 +107,7 @@ void script_init(struct script *s, const struct conn_options *opt)
 	o.select = on_select;
 	o.arg = s;
 	o.source = (struct conn_source){ .ignore = on_ignore,
-					 .tunnel = on_ignore,
+					 .tunnel = on_tunnel,
 					 .progress = on_progress,
 					 .arg = s };
 	assert_int_equal(conn_new(&s->table, &o), 0);
@@ -371,7 +380,7 @@ void script_end(struct script_conn *k, int dir)
 	k->now_ns += CALL_NS;
 	e.rec = header(k, TAP_END, dir, 0);
 	e.time_ns = k->now_ns;
-	e.last_bytes = k->last_bytes;
+	e.answers = k->answers;
 	emit(k->s, &e, sizeof(e));
 }
 
@@ -384,6 +393,6 @@ void script_close(struct script_conn *k, uint32_t error)
 	c.time_ns = k->now_ns;
 	c.error = error;
 	c.pad = 0;
-	c.last_bytes = k->last_bytes;
+	c.answers = k->answers;
 	emit(k->s, &c, sizeof(c));
 }

@@ -18,6 +18,7 @@ struct script {
 	struct buf lines; /* of exchanges */
 	char *taken;
 	unsigned ignored; /* connections */
+	unsigned backed_off;
 	size_t copy_max; /* bytes copied per call; SIZE_MAX by default */
 	size_t piece_max; /* bytes per record, TAP_PIECE_MAX by default */
 	size_t split; /* cut each call in two here, as if it were two calls;
@@ -37,7 +38,7 @@ struct script_conn {
 	uint64_t sock, born_ns;
 	uint32_t tgid;
 	struct tap_rec_progress done;
-	uint64_t last_bytes; /* see struct tap_conn; the test's to set */
+	struct tap_rec_place answers; /* the test's to set */
 	uint64_t now_ns; /* every call takes a microsecond */
 	bool head_open[2];
 	uint32_t tail[2];

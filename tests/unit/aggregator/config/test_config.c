@@ -14,8 +14,11 @@
 
 #include "aggregator/config/config.h"
 
+#define PEM "-----BEGIN CERTIFICATE-----\n"
+
 struct fixture {
 	char path[64];
+	char pem[64]; /* a file that passes for a certificate */
 	struct aggregator_config *cfg;
 };
 
@@ -29,6 +32,11 @@ static int setup(void **state)
 	fd = mkstemp(f->path);
 	assert_true(fd >= 0);
 	close(fd);
+	snprintf(f->pem, sizeof(f->pem), "/tmp/redtap-pem.XXXXXX");
+	fd = mkstemp(f->pem);
+	assert_int_equal(write(fd, PEM, strlen(PEM)), strlen(PEM));
+	close(fd);
+	setenv("REDTAP_PEM", f->pem, 1);
 	*state = f;
 	return 0;
 }
@@ -39,6 +47,7 @@ static int teardown(void **state)
 
 	aggregator_config_free(f->cfg);
 	unlink(f->path);
+	unlink(f->pem);
 	free(f);
 	return 0;
 }
@@ -96,13 +105,13 @@ static const char full[] =
 	"web:\n"
 	"  listen: ['127.0.0.1:1', '[::1]:2']\n"
 	"  telemetry_path: /m\n"
-	"  config_file: /w.yml\n"
+	"  config_file: ${REDTAP_PEM}\n"
 	"  lifecycle: true\n"
 	"ingest:\n"
 	"  listen: ['tcp://localhost:3', 'tls+tcp://0.0.0.0:4']\n"
-	"  ca_file: /ca\n"
-	"  cert_file: /c\n"
-	"  key_file: /k\n"
+	"  ca_file: ${REDTAP_PEM}\n"
+	"  cert_file: ${REDTAP_PEM}\n"
+	"  key_file: ${REDTAP_PEM}\n"
 	"  queue_bytes: 10000000\n"
 	"  max_agents: 3\n";
 
@@ -123,13 +132,13 @@ static void reads_every_key(void **state)
 	assert_int_equal(c->web.listen_count, 2);
 	assert_string_equal(c->web.listen[1], "[::1]:2");
 	assert_string_equal(c->web.telemetry_path, "/m");
-	assert_string_equal(c->web.config_file, "/w.yml");
+	assert_string_equal(c->web.config_file, f->pem);
 	assert_true(c->web.lifecycle);
 	assert_int_equal(c->ingest.listen_count, 2);
 	assert_string_equal(c->ingest.listen[1], "tls+tcp://0.0.0.0:4");
-	assert_string_equal(c->ingest.ca_file, "/ca");
-	assert_string_equal(c->ingest.cert_file, "/c");
-	assert_string_equal(c->ingest.key_file, "/k");
+	assert_string_equal(c->ingest.ca_file, f->pem);
+	assert_string_equal(c->ingest.cert_file, f->pem);
+	assert_string_equal(c->ingest.key_file, f->pem);
 	assert_int_equal(c->ingest.queue_bytes, 10000000);
 	assert_int_equal(c->ingest.max_agents, 3);
 }
@@ -173,6 +182,14 @@ static void refuses_what_would_be_unsafe_or_wrong(void **state)
 		"web: {listen: ['127.0.0.1:99999']}\n",
 		"store: {commit_ms: 60000}\n",
 		"store: {dri: /x}\n",
+		"store: {checkpoint_s: 1500ms}\n",
+		"web: {lifecycle: off}\n",
+		"web: {page: perhaps}\n",
+		"web: {config_file: /nonexistent}\n",
+		"ingest: {ca_file: /nonexistent}\n",
+		"log: {level: loud}\n",
+		"views: [{name: x, measure: height}]\n",
+		"views: [{name: x, measure: requests, labels: [shoe]}]\n",
 	};
 	static const char *const allowed[] = { "--ingest.allow-plaintext" };
 	struct fixture *f = *state;
@@ -183,6 +200,24 @@ static void refuses_what_would_be_unsafe_or_wrong(void **state)
 	assert_true(f->cfg->ingest.allow_plaintext);
 }
 
+/* The same texts as those of flags. */
+static void reads_amounts_with_their_units(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f,
+			      "store: {checkpoint_s: 5m, commit_ms: 1s}\n"
+			      "retention: {raw_age_s: '1d', raw_bytes: 2GiB}\n"
+			      "series: {idle_s: 2w}\n",
+			      0, NULL),
+			 0);
+	assert_int_equal(f->cfg->store.checkpoint_s, 300);
+	assert_int_equal(f->cfg->store.commit_ms, 1000);
+	assert_int_equal(f->cfg->retention.raw_age_s, 86400);
+	assert_true(f->cfg->retention.raw_bytes == UINT64_C(2) << 30);
+	assert_int_equal(f->cfg->series.idle_s, 14 * 86400);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -191,6 +226,7 @@ int main(void)
 		T(reads_every_key),
 		T(flags_stand_in_for_the_files_addresses),
 		T(refuses_what_would_be_unsafe_or_wrong),
+		T(reads_amounts_with_their_units),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

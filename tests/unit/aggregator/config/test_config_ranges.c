@@ -16,6 +16,7 @@ static char said[4096];
 #define log_error(...) snprintf(said, sizeof(said), __VA_ARGS__)
 
 #include "aggregator/config/config.c"
+#include "common/conffile_text.c"
 
 #define CONFIG struct aggregator_config
 #define CONFIG_LOAD aggregator_config_load

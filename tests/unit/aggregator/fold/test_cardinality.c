@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "aggregator/graph/graph_names.h"
 #include "aggregator/series/sketch.h"
 #include "proto/limits.h"
+#include "tests/unit/used_bytes.h"
 
 #define NOW INT64_C(1700000000000000)
 #define ROWS 16381u /* of a batch; prime, and within the limit */
@@ -166,23 +166,6 @@ static void attack_once(struct attack *a, uint32_t n)
 	make_batch(a, n);
 	fold_made(a);
 }
-
-/* The sanitizer has an allocator of its own, and TSan tells nothing. */
-#ifdef __SANITIZE_ADDRESS__
-size_t __sanitizer_get_current_allocated_bytes(void);
-
-static size_t used_bytes(void)
-{
-	return __sanitizer_get_current_allocated_bytes();
-}
-#else
-static size_t used_bytes(void)
-{
-	struct mallinfo2 m = mallinfo2();
-
-	return m.uordblks + m.hblkhd;
-}
-#endif
 
 static uint64_t span_total(const struct span *s)
 {

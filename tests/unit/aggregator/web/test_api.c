@@ -48,6 +48,36 @@ static void refused(const char *from, const char *to, const char *by,
 	assert_true(*why != '\0');
 }
 
+/* As flags and files have them. */
+static void times_and_steps_may_be_durations(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t step_s; /* 0: refused */
+	} steps[] = {
+		{ "60", 60 },	{ "5m", 300 },	   { "1d", 86400 },
+		{ "90s", 90 },	{ "5s", 0 },	   { "500ms", 0 },
+		{ "40d", 0 },	{ "0", 0 },	   { "m", 0 },
+		{ "10 m", 0 },	{ "-60", 0 },	   { "", 0 },
+		{ "1h", 3600 }, { "10000ms", 10 },
+	};
+	struct api_windows q = parsed("1h", "5m", NULL);
+
+	(void)state;
+	assert_int_equal(q.from_s, (NOW - 3600) / 10 * 10);
+	assert_int_equal(q.to_s, (NOW - 300 + 9) / 10 * 10);
+	refused("5m", "1h", NULL, "from");
+	refused("1fortnight", NULL, NULL, "from");
+	refused(NULL, "9999y", NULL, "to");
+	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+		const int err = api_step_parse(&q, steps[i].text);
+
+		assert_int_equal(err, steps[i].step_s ? 0 : -EINVAL);
+		if (!err)
+			assert_int_equal(q.step_s, steps[i].step_s);
+	}
+}
+
 static void defaults_are_the_last_five_minutes_by_service(void **state)
 {
 	struct api_windows q = parsed(NULL, NULL, NULL);
@@ -443,6 +473,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults_are_the_last_five_minutes_by_service),
+		cmocka_unit_test(times_and_steps_may_be_durations),
 		cmocka_unit_test(times_are_seconds_or_rfc3339),
 		cmocka_unit_test(nonsense_is_refused_with_its_place),
 		cmocka_unit_test(by_is_kept_in_order_without_duplicates),

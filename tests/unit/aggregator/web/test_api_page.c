@@ -15,6 +15,7 @@
 
 #include "aggregator/fold/fold.h"
 #include "aggregator/graph/graph_join.h"
+#include "aggregator/samples/samples.h"
 #include "aggregator/store/checkpoint.h"
 #include "aggregator/web/api_ask.h"
 #include "common/log.h"
@@ -28,13 +29,14 @@
 #define RANGE "from=1699999900&to=1700000010"
 
 /*
- * A store as the engine leaves it, written here from batches; the truth is the
- * plain list of requests.
+ * A store as the engine leaves it, written here from batches; the truth
+ * is the plain list of requests.
  */
 struct place {
 	char dir[TEMP_DIR_LEN];
 	struct store *store;
 	struct fold *fold;
+	struct samples *samples;
 	struct checkpoint *checkpoint;
 	struct truth truth;
 	struct api *api;
@@ -100,7 +102,11 @@ static int setup(void **state)
 	temp_dir_make(p->dir, "api-page");
 	assert_int_equal(store_open(&p->store, p->dir), 0);
 	assert_int_equal(fold_new(&p->fold, &fo), 0);
-	assert_int_equal(checkpoint_new(&p->checkpoint, p->fold, p->store), 0);
+	assert_int_equal(
+		samples_new(&p->samples, &(struct samples_options){ 0 }), 0);
+	assert_int_equal(
+		checkpoint_new(&p->checkpoint, p->fold, p->samples, p->store),
+		0);
 	assert_int_equal(store_begin(p->store), 0);
 	for (unsigned i = 0; i < BATCHES; i++) {
 		add_batch(p, &t, &captured);
@@ -127,6 +133,7 @@ static int teardown(void **state)
 	api_free(p->api);
 	checkpoint_free(p->checkpoint);
 	fold_free(p->fold);
+	samples_free(p->samples);
 	store_close(p->store);
 	free(p->truth.event);
 	temp_dir_remove(p->dir);

@@ -13,6 +13,7 @@
 
 #include "probe-agent/batch/merge.h"
 #include "probe-agent/batch/packer.h"
+#include "probe-agent/batch/samples_table.h"
 #include "proto/batch.h"
 #include "proto/limits.h"
 
@@ -28,7 +29,7 @@ struct event {
 	bool traced, connected;
 	uint8_t trace[24], address[16];
 	uint16_t port;
-	uint32_t stream;
+	uint32_t stream; /* 0: not HTTP/2 */
 };
 
 struct world {
@@ -95,7 +96,9 @@ static void make_event(struct world *w, struct event *e)
 	e->address[15] = (uint8_t)rnd(w, 20);
 	e->address[0] = 0x20;
 	e->port = (uint16_t)(1024 + rnd(w, 20));
-	e->stream = e->connected && rnd(w, 3) ? (uint32_t)rnd(w, 1u << 31) : 0;
+	e->stream = e->connected && rnd(w, 3)
+			    ? 1 + 2 * (uint32_t)rnd(w, 1u << 20)
+			    : 0;
 }
 
 static void pack(struct world *w, const struct event *e)
@@ -162,11 +165,10 @@ static void expect_events(struct world *w, const struct batch *b, size_t from)
 {
 	const struct batch_events *e = &b->events;
 	int64_t start_us = b->base_us;
-	size_t traced = 0, at = 0;
 	uint32_t *last = calloc(e->n_connections + 1, sizeof(*last));
+	size_t traced = 0, at = 0;
 
 	assert_non_null(last);
-	assert_non_null(e->stream);
 	for (size_t i = 0; i < e->n; i++) {
 		const struct event *want = &w->event[from + i];
 		uint32_t s = e->series[i], r = b->series.resource[s];
@@ -200,14 +202,15 @@ static void expect_events(struct world *w, const struct batch *b, size_t from)
 
 			assert_memory_equal(end, want->address, 16);
 			assert_int_equal(end[16] << 8 | end[17], want->port);
+			assert_non_null(e->stream);
 			assert_int_equal(
 				batch_stream_get(&last[e->connection[i]],
 						 e->stream[i]),
 				want->stream);
 		}
 	}
-	assert_int_equal(traced, e->n_traced);
 	free(last);
+	assert_int_equal(traced, e->n_traced);
 }
 
 static void merged_batches_have_every_event_in_order(void **state)
@@ -244,6 +247,135 @@ static void merged_batches_have_every_event_in_order(void **state)
 	assert_true(len < apart * 4 / 5);
 	expect_events(w, &b, 0);
 	free(data);
+}
+
+static const char *const key_name[] = { "key" };
+static const uint64_t bounds[] = { 1, 10 };
+static const struct samples_family hits = {
+	.name = "hits_total",
+	.program = "p",
+	.kind = SAMPLES_COUNTER,
+	.multiplier = 1,
+	.label = key_name,
+	.n_labels = 1,
+};
+static const struct samples_family sizes = {
+	.name = "sizes",
+	.program = "p",
+	.kind = SAMPLES_HISTOGRAM,
+	.multiplier = 1,
+	.label = key_name,
+	.n_labels = 1,
+	.bound = bounds,
+	.n_bounds = 2,
+};
+static const struct samples_family level = {
+	.name = "level",
+	.program = "p",
+	.kind = SAMPLES_GAUGE,
+	.multiplier = 1,
+	.label = key_name,
+	.n_labels = 1,
+};
+
+static uint32_t series(struct samples_table *t, const struct samples_family *f,
+		       const char *key)
+{
+	int64_t family = samples_table_family(t, f), id;
+
+	assert_true(family >= 0);
+	id = samples_table_series(t, (uint32_t)family, &key);
+	assert_true(id >= 0);
+	return (uint32_t)id;
+}
+
+/* What batch i of a row of 10 has, beside an event. */
+static void make_samples(struct samples_table *t, unsigned i)
+{
+	static const char *const key[] = { "a", "b" };
+	uint32_t id = series(t, &sizes, "c");
+
+	samples_table_count_read(t, 2 * i + 2);
+	samples_table_add(t, series(t, &hits, key[i % 2]), i + 1);
+	assert_int_equal(samples_table_add_bucket(t, id, i % 3, i + 1), 0);
+	samples_table_add_sum(t, id, 100 * i);
+	samples_table_begin_gauges(t,
+				   (uint32_t)samples_table_family(t, &level));
+	samples_table_set(t, series(t, &level, "d"), -(int64_t)i);
+}
+
+static void samples_add_up_and_the_last_gauge_stays(void **state)
+{
+	struct world *w = *state;
+	const struct batch_samples *s;
+	uint64_t bucket[3] = { 0 };
+	struct batch b;
+	size_t len;
+	void *data;
+
+	for (unsigned i = 0; i < 10; i++) {
+		if (i != 4) /* one without */
+			make_samples(packer_samples(w->packer), i);
+		data = next_batch(w, 1, &len);
+		assert_int_equal(add(w, data, len), 0);
+		free(data);
+	}
+	assert_int_equal(
+		merge_encode(w->merge, "node-a", 4711, 1, 10, &data, &len), 0);
+	assert_int_equal(batch_protocol(data, len), 2);
+	assert_int_equal(batch_decode(w->arena, data, len, &b, NULL), 0);
+	expect_events(w, &b, 0);
+	s = &b.samples;
+	/* Of 1 to 10 without 5: odd numbers are of a. */
+	assert_int_equal(s->n_counters, 2);
+	for (size_t i = 0; i < s->n_counters; i++)
+		assert_int_equal(s->increment[i],
+				 text(&b, s->label_value[s->counter[i]])[0] ==
+						 'a'
+					 ? 1 + 3 + 7 + 9
+					 : 2 + 4 + 6 + 8 + 10);
+	assert_int_equal(s->n_histograms, 1);
+	assert_int_equal(s->sum[0], 100 * (45 - 4));
+	for (size_t i = 0; i < s->n_bucket_values; i++)
+		bucket[s->bucket[i]] = s->count[i];
+	assert_int_equal(bucket[0], 1 + 4 + 7 + 10);
+	assert_int_equal(bucket[1], 2 + 8);
+	assert_int_equal(bucket[2], 3 + 6 + 9);
+	assert_int_equal(s->n_gauges, 1);
+	assert_int_equal(s->value[0], -9);
+	assert_int_equal(s->read, 2 * (55 - 5));
+	assert_int_equal(samples_increments(s), s->read);
+	free(data);
+	/* Nothing of that is in the next. */
+	merge_reset(w->merge);
+	data = next_batch(w, 1, &len);
+	assert_int_equal(add(w, data, len), 0);
+	free(data);
+	assert_int_equal(
+		merge_encode(w->merge, "node-a", 4711, 11, 11, &data, &len), 0);
+	assert_int_equal(batch_protocol(data, len), 1);
+	free(data);
+}
+
+static void samples_that_do_not_fit_stay_apart(void **state)
+{
+	struct world *w = *state;
+	size_t len;
+	void *data;
+
+	for (unsigned k = 0; k < 2; k++) {
+		struct samples_table *t = packer_samples(w->packer);
+
+		for (unsigned i = 0; i < LIMIT_SAMPLE_SERIES - 3; i++) {
+			char key[16];
+
+			snprintf(key, sizeof(key), "%u-%u", k, i);
+			samples_table_add(t, series(t, &hits, key), 1);
+		}
+		data = next_batch(w, 0, &len);
+		assert_int_equal(add(w, data, len), k ? -EMSGSIZE : 0);
+		free(data);
+	}
 }
 
 static void a_reset_begins_a_batch_of_its_own(void **state)
@@ -333,6 +465,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(merged_batches_have_every_event_in_order),
+		TEST(samples_add_up_and_the_last_gauge_stays),
+		TEST(samples_that_do_not_fit_stay_apart),
 		TEST(a_reset_begins_a_batch_of_its_own),
 		TEST(takes_no_more_than_a_message_holds),
 		TEST(heartbeats_alone_merge_into_one),

@@ -15,8 +15,11 @@
 #include "common/log.h"
 #include "probe-agent/config/config.h"
 
+#define PEM "for people\n-----BEGIN CERTIFICATE-----\n"
+
 struct fixture {
 	char path[64];
+	char pem[64]; /* a file that passes for a certificate */
 	struct agent_config *cfg;
 	char said[1024]; /* what went to stderr */
 };
@@ -31,6 +34,11 @@ static int setup(void **state)
 	fd = mkstemp(f->path);
 	assert_true(fd >= 0);
 	close(fd);
+	snprintf(f->pem, sizeof(f->pem), "/tmp/redtap-pem.XXXXXX");
+	fd = mkstemp(f->pem);
+	assert_int_equal(write(fd, PEM, strlen(PEM)), strlen(PEM));
+	close(fd);
+	setenv("REDTAP_CA", f->pem, 1);
 	*state = f;
 	return 0;
 }
@@ -41,6 +49,7 @@ static int teardown(void **state)
 
 	agent_config_free(f->cfg);
 	unlink(f->path);
+	unlink(f->pem);
 	free(f);
 	return 0;
 }
@@ -111,32 +120,34 @@ static void is_complete_without_a_word(void **state)
 	assert_int_equal(f->cfg->select.include.ports_count, 0);
 }
 
-static const char full[] = "# all of it, ${NOT_SET} in a comment\n"
-			   "node: n${REDTAP_T}\n"
-			   "to: tls+tcp://agg:9471\n"
-			   "flush_ms: 250\n"
-			   "tls: {ca_file: /ca, cert_file: /c, key_file: /k}\n"
-			   "outbox:\n"
-			   "  cap_bytes: 9000000000\n"
-			   "  path: ${REDTAP_UNSET:-/var/x}/o\n"
-			   "capture:\n"
-			   "  mode: syscall\n"
-			   "  ring_bytes: 65536\n"
-			   "  max_connections: 7\n"
-			   "select:\n"
-			   "  include:\n"
-			   "    ports: [80, 8000-8999]\n"
-			   "    executables: [nginx]\n"
-			   "  exclude:\n"
-			   "    containers:\n"
-			   "      - abc\n"
-			   "  report_self: true\n"
-			   "routes:\n"
-			   "  patterns: ['/a/{id}', '/$${x}']\n"
-			   "  cap: 9\n"
-			   "services:\n"
-			   "  - {executable: py*, port: 80, service: web}\n"
-			   "  - {container: '*', service: b, namespace: n}\n";
+static const char full[] =
+	"# all of it, ${NOT_SET} in a comment\n"
+	"node: n${REDTAP_T}\n"
+	"to: tls+tcp://agg:9471\n"
+	"flush_ms: 250\n"
+	"tls: {ca_file: ${REDTAP_CA}, cert_file: ${REDTAP_CA},"
+	" key_file: '${REDTAP_CA}'}\n"
+	"outbox:\n"
+	"  cap_bytes: 9000000000\n"
+	"  path: ${REDTAP_UNSET:-/tmp}/o\n"
+	"capture:\n"
+	"  mode: syscall\n"
+	"  ring_bytes: 65536\n"
+	"  max_connections: 7\n"
+	"select:\n"
+	"  include:\n"
+	"    ports: [80, 8000-8999]\n"
+	"    executables: [nginx]\n"
+	"  exclude:\n"
+	"    containers:\n"
+	"      - abc\n"
+	"  report_self: true\n"
+	"routes:\n"
+	"  patterns: ['/a/{id}', '/$${x}']\n"
+	"  cap: 9\n"
+	"services:\n"
+	"  - {executable: py*, port: 80, service: web}\n"
+	"  - {container: '*', service: b, namespace: n}\n";
 
 static void reads_every_key(void **state)
 {
@@ -150,11 +161,11 @@ static void reads_every_key(void **state)
 	assert_string_equal(c->node, "n42");
 	assert_string_equal(c->to, "tls+tcp://agg:9471");
 	assert_int_equal(c->flush_ms, 250);
-	assert_string_equal(c->tls.ca_file, "/ca");
-	assert_string_equal(c->tls.cert_file, "/c");
-	assert_string_equal(c->tls.key_file, "/k");
+	assert_string_equal(c->tls.ca_file, f->pem);
+	assert_string_equal(c->tls.cert_file, f->pem);
+	assert_string_equal(c->tls.key_file, f->pem);
 	assert_true(c->outbox.cap_bytes == UINT64_C(9000000000));
-	assert_string_equal(c->outbox.path, "/var/x/o");
+	assert_string_equal(c->outbox.path, "/tmp/o");
 	assert_string_equal(c->capture.mode, "syscall");
 	assert_int_equal(c->capture.ring_bytes, 65536);
 	assert_int_equal(c->capture.max_connections, 7);
@@ -230,19 +241,49 @@ static void refuses_and_says_where(void **state)
 		{ "node: ${a-b}\n", ":1:9:", "not the name" },
 		{ "node: [\n", ":", "" },
 		{ "flush_ms: 5000\n", ":1:11:", "from 10 to 1000" },
-		{ "capture: {mode: magic}\n", "", "none of auto" },
-		{ "capture: {ring_bytes: 100000}\n", "", "power of two" },
-		{ "to: udp://x\n", "", "neither tcp://" },
-		{ "services: [{service: x}]\n", "", "a rule needs" },
-		{ "tls: {cert_file: /x}\n", "", "go together" },
-		{ "select: {include: {ports: [80, foo]}}\n", "",
-		  "malformed port in select value=\\\"foo\\\"" },
-		{ "select: {exclude: {ports: [99999]}}\n", "",
-		  "malformed port in select value=\\\"99999\\\"" },
-		{ "select: {include: {ports: [80-70]}}\n", "",
-		  "malformed port in select value=\\\"80-70\\\"" },
-		{ "routes: {patterns: [/a, b]}\n", "",
-		  "printable ASCII pattern=\\\"b\\\"" },
+		{ "capture: {mode: magic}\n", ":1:17: capture.mode: 'magic'",
+		  "none of auto, fentry, socket, syscall, kprobe" },
+		{ "capture: {tls: maybe}\n", ":1:16:", "none of auto, off" },
+		{ "capture: {ring_bytes: 100000}\n", ":1:23:", "power of two" },
+		{ "to: udp://x\n", ":1:5: to: 'udp://x'",
+		  "not tcp://HOST:PORT or tls+tcp" },
+		{ "to: tcp://x\n", ":1:5:", "not tcp://HOST:PORT" },
+		{ "node: ''\n", ":1:7:", "a name of 1 to 253 bytes" },
+		{ "services:\n  - {service: x, port: 1}\n  - {service: y}\n",
+		  ":3:15: services.service", "a rule needs" },
+		{ "tls: {cert_file: '${REDTAP_CA}'}\n",
+		  ":1:18:", "go together" },
+		{ "tls: {ca_file: /nonexistent}\n",
+		  ":1:16:", "'/nonexistent' is not a file that exists" },
+		{ "tls: {ca_file: /}\n", ":1:16:", "but a folder" },
+		{ "tls: {ca_file: /proc/version}\n",
+		  ":1:16:", "no -----BEGIN in it" },
+		{ "to: tls+tcp://x:1\n", ":1:5: to:", "needs tls.ca_file" },
+		{ "select: {include: {ports: [80, foo]}}\n",
+		  ":1:32:", "'foo' is not a port or a range" },
+		{ "select: {exclude: {ports: [99999]}}\n",
+		  ":1:28:", "'99999' is not" },
+		{ "select: {include: {ports: [80-70]}}\n",
+		  ":1:28:", "'80-70' is not" },
+		{ "select: {include: {executables: ['a[b']}}\n",
+		  ":1:34:", "'a[b' is not a glob" },
+		{ "services: [{service: a, executable: 'x\\'}]\n",
+		  ":1:37:", "is not a glob" },
+		{ "names: {container_labels: ['']}\n", ":1:28:", "" },
+		{ "names: {labels: off}\n", ":1:17:", "true or false" },
+		{ "names: {root: /nonexistent}\n",
+		  ":1:15:", "not a folder that exists" },
+		{ "outbox: {path: /nonexistent/x}\n",
+		  ":1:16:", "a file in a folder that exists" },
+		{ "routes: {patterns: [/a, b]}\n",
+		  ":1:25:", "'b' is not a route like /users/{id}" },
+		{ "flush_ms: 5m\n", ":1:11:",
+		  "'5m' is not a whole number "
+		  "from 10 to 1000, or a duration" },
+		{ "outbox: {cap_bytes: 64MiB, bogus: 1}\n",
+		  ":1:28:", "unknown key 'bogus'" },
+		{ "node: \"ä ö\"\noutbox: {cap_bytes: 1GiB, cap: 1}\n",
+		  ":2:27:", "unknown key 'cap'" },
 	};
 	struct fixture *f = *state;
 
@@ -253,6 +294,33 @@ static void refuses_and_says_where(void **state)
 		if (!strstr(f->said, cases[i].what) ||
 		    !strstr(f->said, cases[i].place))
 			fail_msg("case %u said: %s", i, f->said);
+	}
+}
+
+/* The same texts as those of flags. */
+static void reads_amounts_with_their_units(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t flush_ms, cap_bytes, ring_bytes;
+	} cases[] = {
+		{ "flush_ms: 1s\n", 1000, 64 << 20, 4 << 20 },
+		{ "flush_ms: 250ms\noutbox: {cap_bytes: 2GiB}\n", 250,
+		  UINT64_C(2) << 30, 4 << 20 },
+		{ "outbox: { cap_bytes: '100MB' }\n"
+		  "capture: {ring_bytes: 8MiB} # ä\n",
+		  500, 100000000, 8 << 20 },
+		{ "{flush_ms: \"1s\", capture: {ring_bytes: 128KiB}}", 1000,
+		  64 << 20, 128 << 10 },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		assert_int_equal(load(f, cases[i].text, 0, NULL), 0);
+		assert_int_equal(f->cfg->flush_ms, cases[i].flush_ms);
+		assert_true(f->cfg->outbox.cap_bytes == cases[i].cap_bytes);
+		assert_int_equal(f->cfg->capture.ring_bytes,
+				 cases[i].ring_bytes);
 	}
 }
 
@@ -317,6 +385,7 @@ int main(void)
 		T(reads_every_key),
 		T(lets_flags_win_and_lists_add_up),
 		T(refuses_and_says_where),
+		T(reads_amounts_with_their_units),
 		T(refuses_a_variable_of_several_lines),
 		T(refuses_bad_flags),
 		T(tells_a_missing_file),

@@ -15,6 +15,7 @@ static char said[4096];
 #undef log_error
 #define log_error(...) snprintf(said, sizeof(said), __VA_ARGS__)
 
+#include "common/conffile_text.c"
 #include "probe-agent/config/config.c"
 
 #define CONFIG struct agent_config

@@ -293,11 +293,11 @@ static void step(struct world *w)
 /* --- the agent --- */
 
 static int progress(void *arg, uint64_t sock, uint64_t born_ns,
-		    struct tap_rec_progress *out, uint64_t *last_bytes)
+		    struct tap_rec_progress *out, struct tap_rec_place *answers)
 {
 	struct world *w = arg;
 
-	*last_bytes = 0;
+	*answers = (struct tap_rec_place){ 0 };
 	for (size_t i = 0; i < CONNS; i++) {
 		if (w->side[i].sock != sock || w->side[i].born_ns != born_ns)
 			continue;

@@ -139,36 +139,36 @@ static bool toy_data(struct conn_engine *e, struct conn *c,
 }
 
 static bool toy_end(struct conn_engine *e, struct conn *c, int dir,
-		    uint64_t last_bytes, uint64_t time_ns)
+		    const struct tap_rec_place *answers, uint64_t time_ns)
 {
 	(void)e;
 	(void)c;
 	(void)dir;
-	(void)last_bytes;
+	(void)answers;
 	(void)time_ns;
 	return false;
 }
 
 static bool toy_poll(struct conn_engine *e, struct conn *c,
-		     const struct tap_rec_progress *now, uint64_t last_bytes,
-		     uint64_t now_ns)
+		     const struct tap_rec_progress *now,
+		     const struct tap_rec_place *answers, uint64_t now_ns)
 {
 	(void)e;
 	(void)c;
 	(void)now;
-	(void)last_bytes;
+	(void)answers;
 	(void)now_ns;
 	return false;
 }
 
 static void toy_close(struct conn_engine *e, struct conn *c,
-		      enum outcome outcome, uint64_t last_bytes,
+		      enum outcome outcome, const struct tap_rec_place *answers,
 		      uint64_t time_ns)
 {
 	struct exchange x = { .outcome = outcome, .end_ns = time_ns };
 	struct toy_request **at = state_of(c)->asked;
 
-	(void)last_bytes;
+	(void)answers;
 	for (unsigned i = 0; i < ASKED_MAX; i++) {
 		if (!at[i])
 			continue;

@@ -26,9 +26,23 @@
 #include "proto/batch.h"
 #include "proto/limits.h"
 
-#define URL "tcp://127.0.0.1:21010"
-#define TLS_URL "tls+tcp://localhost:21011"
 #define SEEN_MAX 4096
+
+/* Of this process alone, as the same test may run elsewhere on the machine. */
+#define URL our_url
+#define TLS_URL our_tls_url
+static char our_url[40], our_tls_url[40];
+
+static void choose_addresses(void)
+{
+	unsigned pid = (unsigned)getpid();
+
+	snprintf(our_url, sizeof(our_url), "tcp://127.%u.%u.%u:21010",
+		 1 + (pid >> 16 & 63), pid >> 8 & 255, 1 + pid % 254);
+	/* A certificate's name needs the usual address. */
+	snprintf(our_tls_url, sizeof(our_tls_url), "tls+tcp://localhost:%u",
+		 22000 + pid % 10000);
+}
 
 /*
  * A real peer: a REP socket whose thread decodes what comes and answers by
@@ -71,7 +85,7 @@ static void answer(struct peer *p, nng_msg *msg)
 
 	assert_int_equal(
 		push_decode(nng_msg_body(msg), nng_msg_len(msg), &push), 0);
-	assert_int_equal(push.protocol, PROTOCOL_VERSION);
+	assert_int_equal(push.protocol, 1); /* 2 only with samples */
 	assert_true(push.sent_us > 1600000000000000);
 	assert_int_equal(
 		batch_decode(p->arena, push.batch, push.batch_len, &b, NULL),
@@ -585,5 +599,6 @@ int main(void)
 		TEST(tls_carries_batches_to_whom_the_ca_vouches_for),
 	};
 
+	choose_addresses();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

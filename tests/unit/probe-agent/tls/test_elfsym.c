@@ -45,6 +45,10 @@ static int find_offset(struct dl_phdr_info *info, size_t size, void *arg)
 	return 0;
 }
 
+/*
+ * The names are looked up in the C library alone: a sanitizer's library, which
+ * comes before it, has some of the names and not the others.
+ */
 static void finds_what_the_linker_found(void **state)
 {
 	static const char *const names[] = {
@@ -53,11 +57,14 @@ static void finds_what_the_linker_found(void **state)
 		"posix_spawn",	  "iconv_open",
 	};
 	enum { N = sizeof(names) / sizeof(*names) };
-	struct place p = { .at = (uintptr_t)dlsym(RTLD_DEFAULT, "printf") };
+	void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+	struct place p = { .at = 0 };
 	uint64_t offset[N];
 	int fd, found;
 
 	(void)state;
+	assert_non_null(libc);
+	p.at = (uintptr_t)dlsym(libc, "printf");
 	assert_int_equal(dl_iterate_phdr(find_offset, &p), 1);
 	fd = open(p.file, O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
@@ -65,7 +72,7 @@ static void finds_what_the_linker_found(void **state)
 	assert_int_equal(found, N - 1);
 	for (size_t i = 0; i < N; i++) {
 		struct place own = {
-			.at = (uintptr_t)dlsym(RTLD_DEFAULT, names[i]),
+			.at = (uintptr_t)dlsym(libc, names[i]),
 		};
 
 		if (own.at)
@@ -73,6 +80,7 @@ static void finds_what_the_linker_found(void **state)
 		assert_int_equal(offset[i], own.offset);
 	}
 	close(fd);
+	dlclose(libc);
 }
 
 /* Its own symbols are not exported: the other table has them. */
