@@ -35,6 +35,7 @@ static __noinline int note_end(struct sock *sk, __u32 twin)
 	if (!conn->closed_ns) {
 		conn->closed_ns = bpf_ktime_get_ns();
 		conn->error = READ(struct sock, sk, sk_err);
+		tunnel_moved(sk, twin, conn);
 		if (!(conn->flags & (CONN_ENDED_TX | CONN_COUNTED)) && !twin)
 			conn->done.tx_seq = sock_tx_seq(sk);
 	}

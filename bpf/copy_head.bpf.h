@@ -97,14 +97,15 @@ static __noinline int open_record(struct sock *sk, __u32 twin,
 struct copy_cut {
 	__u64 first_ns, last_ns;
 	__u32 pos;
-	__u32 dir, flags;
+	__u16 flags;
+	__u16 lost; /* out: requests that found no room in the ring */
+	__u8 dir;
 	/*
 	 * enum classify_result; LOOK_LATER and LOOK_WEAK are replaced by what
 	 * was found.
 	 */
-	__u32 look;
-	__u32 copied; /* out: bytes were copied */
-	__u32 lost; /* out: requests that found no room in the ring */
+	__u8 look;
+	__u8 copied; /* out: bytes were copied */
 };
 
 /* A call that is being copied. Ordered without padding: the stack is short. */
@@ -193,6 +194,8 @@ static __always_inline __u32 response_ended(struct copy *c,
 {
 	__u32 after = n - end;
 
+	if (conn->h2 & H2_SWITCHES)
+		conn->walk[c->dir & 1].next = c->pos + end;
 	/* An interim response may be followed by the next one. */
 	if (c->whole && after >= 4 && is_http(v, after)) {
 		go_walk(c, conn, PLACE_MESSAGE, c->pos + end);

@@ -107,25 +107,23 @@ static __always_inline void begin_call(struct h2_call *c,
 		c->flags |= TAP_F_H2_OPENED;
 }
 
-/* Walks a call. Global: see copy_call(). */
-__noinline int h2_take(struct tap_call *call, struct tap_conn *conn,
-		       struct copy_cut *cut)
+/*
+ * Finds the place of a call. Returns 1 if it cannot be walked. A function of
+ * its own, so that its stack is free during the walk.
+ */
+static __noinline int h2_begin(struct h2_calling *k, struct tap_call *call,
+			       struct tap_conn *conn, struct copy_cut *cut)
 {
-	struct h2_calling k = {};
-	struct h2_call *c = &k.call;
-	struct tap_walk *d;
-	__u32 i;
+	struct h2_call *c = &k->call;
+	struct tap_walk *d = walk_of(conn, cut->dir);
 
-	if (!call || !conn || !cut)
-		return 0;
 	begin_call(c, conn, (__u64)call->sk + call->twin, cut->dir & 1,
 		   cut->flags);
-	k.conn = conn;
-	d = walk_of(conn, cut->dir);
+	k->conn = conn;
 	if (d->mark & H2_WALK_LOST) {
 		if (h2_frames(call, 0) <= 0) {
 			tap_count(TAP_C_H2_UNWALKED);
-			return 0;
+			return 1;
 		}
 		d->mark = 0;
 		d->next = cut->pos;
@@ -138,19 +136,31 @@ __noinline int h2_take(struct tap_call *call, struct tap_conn *conn,
 	    (!(conn->flags & CONN_OPENED) || conn->tgid != call->tgid))
 		c->shut = !!open_record(call->sk, call->twin, conn);
 	if (!go_to(c, conn, d, cut->pos))
-		return 0;
+		return 1;
 	c->from = call->buf;
 	c->left = call->len;
 	c->seg_left = call->iov ? FIRST(call) : call->len;
 	c->iov = call->iov;
 	c->iovs = call->iov ? call->iovs : 0;
+	return 0;
+}
+
+/* Walks a call. Global: see copy_call(). */
+__noinline int h2_take(struct tap_call *call, struct tap_conn *conn,
+		       struct copy_cut *cut)
+{
+	struct h2_calling k = {};
+	__u32 i;
+
+	if (!call || !conn || !cut || h2_begin(&k, call, conn, cut))
+		return 0;
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop))
 		bpf_loop(H2_STEPS_MAX, call_step, &k, 0);
 	else
 		for (i = 0; i < H2_STEPS_SHORT; i++)
 			if (call_step(i, &k))
 				break;
-	if (c->unread)
+	if (k.call.unread)
 		cut->flags |= CUT_UNREAD;
 	return 0;
 }

@@ -204,4 +204,102 @@ static __noinline int h2_still(struct tap_call *call, struct tap_conn *conn,
 	return CALL_COPY;
 }
 
+/* --- the upgrade to h2c --- */
+
+/*
+ * An answer 101 has ended: frames may come in direction dir. Whatever else
+ * comes, the connection has become a tunnel.
+ */
+static __always_inline bool h2_may_switch(const struct tap_conn *conn,
+					  __u32 dir)
+{
+	return conn->h2 & H2_SWITCHES && conn->verdict == VERDICT_HTTP &&
+	       !place_is_head(conn->place[TAP_RX]) &&
+	       !place_is_head(conn->place[TAP_TX]);
+}
+
+/*
+ * A call behind such an answer begins at pos: is it the server's SETTINGS, or
+ * the client's preface?
+ */
+static __noinline int h2_switches(struct tap_call *call, struct tap_conn *conn,
+				  __u32 dir, __u32 pos)
+{
+	struct classify_beginning b = {};
+	__u32 asks = conn->role - 1, answers = asks ^ 1;
+	__u32 next = walk_of(conn, answers)->next;
+	bool found;
+	int n;
+
+	if (conn->role != TAP_RX + 1 && conn->role != TAP_TX + 1)
+		return false;
+	n = peek(call, &b);
+	if (dir == answers)
+		found = pos == next && n >= H2_WALK_HEAD && is_settings(&b, n);
+	else
+		found = n >= 4 && is_preface(&b, n);
+	conn->h2 &= ~H2_SWITCHES;
+	if (!found)
+		return false;
+	if (dir == answers)
+		pos = asks == TAP_RX ? conn->done.rx_seq : conn->done.tx_seq;
+	begin_h2(conn, 0);
+	begin_requests(conn, asks & 1, pos, 0);
+	walk_of(conn, answers)->next = next;
+	return true;
+}
+
+/* Skips the call's first n bytes. False: that is not in its first buffer. */
+static __always_inline bool skip_in_call(struct tap_call *call, __u32 n)
+{
+	struct iovec v;
+
+	call->len -= n;
+	if (!call->iov || FIRST(call) > n) {
+		call->buf += n;
+		call->first -= call->iov ? n : 0;
+		return true;
+	}
+	if (FIRST(call) || READ_IOVEC(&v, sizeof(v), call->iov))
+		return false;
+	if (v.iov_len == n) {
+		call->iov++;
+		call->iovs--;
+		return true;
+	}
+	call->buf = (const char *)v.iov_base + n;
+	call->iov = NULL;
+	return v.iov_len >= n + call->len;
+}
+
+/*
+ * The same for what follows the head in the call that had it. If that is HTTP/2
+ * the call and cut then begin there, for h2_take(): called from here it would
+ * find too little stack.
+ */
+static __noinline int h2_behind_head(struct tap_call *call,
+				     struct tap_conn *conn,
+				     struct copy_cut *cut)
+{
+	__u32 head = walk_of(conn, cut->dir)->next - cut->pos;
+	const struct iovec *iov = call->iov;
+	const char *buf = call->buf;
+	__u64 iovs = call->iovs;
+	__u32 len = call->len, first = call->first;
+
+	if (!brings_answers(conn, cut->dir) || head >= len)
+		return 0;
+	cut->pos += head;
+	if (skip_in_call(call, head) &&
+	    h2_switches(call, conn, cut->dir, cut->pos))
+		return 1;
+	cut->pos -= head;
+	call->iov = iov;
+	call->buf = buf;
+	call->iovs = iovs;
+	call->len = len;
+	call->first = first;
+	return 0;
+}
+
 #endif /* BPF_H2_FIND_BPF_H */

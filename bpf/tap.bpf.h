@@ -267,6 +267,8 @@ static __noinline int judge(struct tap_call *call, struct tap_conn *conn,
 		if (conn->verdict == VERDICT_H2)
 			return n;
 	}
+	if (h2_may_switch(conn, dir) && h2_switches(call, conn, dir, pos))
+		return CALL_COPY;
 	if (conn->verdict == VERDICT_OTHER) {
 		if (--conn->recheck)
 			return CALL_BODY;
@@ -340,6 +342,8 @@ static __always_inline void take(struct tap_call *call, struct tap_conn *conn,
 		return;
 	}
 	copy_call(call, conn, cut);
+	if (h2_may_switch(conn, cut->dir) && h2_behind_head(call, conn, cut))
+		h2_take(call, conn, cut);
 	if (cut->look == LOOK_TLS)
 		looks_encrypted(call, conn, cut->dir);
 	else if (weak && cut->look == LOOK_NONE)
@@ -521,6 +525,14 @@ static __noinline int tap_moved(struct sock *sk, int dir, __u32 len)
 	return 0;
 }
 
+/* How far a tunnel has read, whose calls are not inspected. */
+static __always_inline void tunnel_moved(struct sock *sk, __u32 twin,
+					 struct tap_conn *conn)
+{
+	if (conn->verdict == VERDICT_TUNNEL && !twin)
+		conn->done.rx_seq = sock_rx_seq(sk);
+}
+
 /*
  * One direction of a socket, or of its twin, is over. Returns the connection's
  * verdict.
@@ -539,6 +551,7 @@ static __noinline int end_conn(struct sock *sk, __u32 twin, int dir)
 	/* The state changes before the FIN is made: it is not counted yet. */
 	if (dir == TAP_TX && !twin && !(conn->flags & CONN_COUNTED))
 		conn->done.tx_seq = sock_tx_seq(sk);
+	tunnel_moved(sk, twin, conn);
 	conn->flags |= flag;
 	/* No END after a reset: CLOSE says more. */
 	if (!(conn->flags & CONN_OPENED) || conn->error ||

@@ -242,6 +242,8 @@ enum tap_verdict {
 	VERDICT_IGNORED, /* set by the agent: never inspected again */
 	VERDICT_TLS, /* encrypted: never inspected; see bpf/tls.h */
 	VERDICT_H2, /* HTTP/2: every frame is walked; see bpf/h2.bpf.h */
+	/* set by the agent: only its end is reported, and how far it was */
+	VERDICT_TUNNEL,
 };
 
 enum tap_conn_flag {
@@ -287,6 +289,11 @@ enum tap_h2_flag {
 	H2_EXPECTED = 1 << 1,
 	/* By the shape of its bytes only: each call is checked. */
 	H2_SHAPED = 1 << 2,
+	/*
+	 * VERDICT_HTTP: an answer 101 has begun. Frames may follow behind its
+	 * head, whose end is walk[].next.
+	 */
+	H2_SWITCHES = 1 << 3,
 };
 
 /*
@@ -357,7 +364,7 @@ struct tap_conn {
 	__u8 error; /* sk_err when TCP was done with it */
 	__u8 h2; /* enum tap_h2_flag */
 	__u8 shaped; /* frames that looked like HTTP/2 */
-	struct tap_walk walk[2]; /* VERDICT_H2, by direction */
+	struct tap_walk walk[2]; /* VERDICT_H2, H2_SWITCHES; by direction */
 };
 
 /*

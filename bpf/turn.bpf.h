@@ -108,6 +108,9 @@ static __always_inline int begins(struct tap_conn *conn,
 					    !(conn->flags & CONN_GUESSED))
 		return LOOK_NONE;
 	conn->flags = (conn->flags & ~CONN_GUESSED) | guessed;
+	if (look == LOOK_RESPONSE &&
+	    *(const __u32 *)(b->at + 8) == FOURCC(' ', '1', '0', '1'))
+		conn->h2 |= H2_SWITCHES;
 	message_begins(conn, dir, look, pos);
 	return look;
 }

@@ -61,6 +61,7 @@ tests="
 	lz4
 	mandoc
 	nghttp2-client
+	nghttp2-proxy
 	nghttp2-server
 	nginx-light
 	openssl

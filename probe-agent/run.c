@@ -296,7 +296,7 @@ static int start(struct agent *a)
 	};
 	struct pipeline_options po = {
 		.cfg = cfg,
-		.source = { tap_ignore, tap_progress, NULL },
+		.source = { tap_ignore, tap_progress, NULL, tap_pass },
 		.batch = on_batch,
 		.arg = a,
 	};

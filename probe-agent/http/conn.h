@@ -46,6 +46,11 @@ struct conn_source {
 			struct tap_rec_progress *out,
 			struct tap_rec_place *answers);
 	void *arg;
+	/*
+	 * As ignore(), but the connection's end matters, and how far it is
+	 * then. May be NULL.
+	 */
+	void (*tunnel)(void *arg, uint64_t sock, uint64_t born_ns);
 };
 
 struct http_proto;

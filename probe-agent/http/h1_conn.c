@@ -3,7 +3,9 @@
 
 #include "probe-agent/http/h1_message.h"
 #include "probe-agent/http/h1_request.h"
+#include "probe-agent/http/h2_conn.h"
 #include "probe-agent/http/http1.h"
+#include "probe-agent/http/tunnel.h"
 
 /* The shortest message; fewer unseen bytes are stray line ends or a FIN. */
 #define MESSAGE_MIN_BYTES 16u
@@ -334,7 +336,10 @@ static bool take_data(struct conn_engine *e, struct conn *c,
 		h1_request_settle(e, h, in.last_ns);
 	if (take)
 		h1_message_take(e, h, &in);
-	return wants_poll(h);
+	if (!h->becomes)
+		return wants_poll(h);
+	h1_request_go_on(e, h);
+	return false;
 }
 
 /*

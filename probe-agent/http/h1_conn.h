@@ -50,6 +50,15 @@ struct h1_dir {
 	bool started; /* bytes were seen */
 };
 
+/* What the connection goes on with behind the head that was parsed last. */
+enum h1_becomes {
+	H1_STAYS,
+	H1_BECOMES_H2, /* the answer to the oldest request, too */
+	H1_BECOMES_CONNECT, /* tunnels */
+	H1_BECOMES_WEBSOCKET,
+	H1_BECOMES_OTHER,
+};
+
 struct h1_request;
 
 struct h1_conn {
@@ -65,6 +74,7 @@ struct h1_conn {
 	/* requests that count as lost, and whose answers may still come */
 	uint16_t credit;
 	uint8_t strikes; /* malformed messages in a row */
+	uint8_t becomes; /* enum h1_becomes */
 	bool desync : 1; /* pairing is lost until no request is under way */
 	/* framing of an orphan response: it may answer HEAD */
 	bool untrusted : 1;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 #include "probe-agent/http/h1_request.h"
 #include "probe-agent/http/http1.h"
@@ -166,16 +167,28 @@ static void take_request(struct conn_engine *e, struct h1_conn *h,
 	frame_request(h, d, head, r, at->cut);
 }
 
+/* What a 101 says that the connection goes on with. */
+static bool protocol_is(const struct http1_head *head, const char *name)
+{
+	return head->upgrade.len == strlen(name) &&
+	       !strncasecmp(head->upgrade.data, name, head->upgrade.len);
+}
+
 /* The exchange is over, and so is HTTP on this connection. */
 static void become_tunnel(struct conn_engine *e, struct h1_conn *h,
-			  uint64_t end_ns)
+			  const struct http1_head *head, uint64_t end_ns)
 {
 	if (h->first)
 		h1_request_finish(e, h, OUTCOME_COMPLETE, end_ns);
 	e->stats.upgraded++;
 	/* Later requests were bytes for the tunnel, not HTTP: no loss. */
 	h1_request_drop_after(e, h, NULL);
-	h1_ignore(e, h);
+	if (head->status != 101)
+		h->becomes = H1_BECOMES_CONNECT;
+	else if (protocol_is(head, "websocket"))
+		h->becomes = H1_BECOMES_WEBSOCKET;
+	else
+		h->becomes = H1_BECOMES_OTHER;
 }
 
 /*
@@ -321,12 +334,16 @@ static void take_response(struct conn_engine *e, struct h1_conn *h,
 		r->p.first_byte_ns = at->start_ns;
 		forget_unsent_body(h, r);
 	}
+	if (r && head->status == 101 && protocol_is(head, "h2c")) {
+		h->becomes = H1_BECOMES_H2;
+		return;
+	}
 	if (head->status == 101 || (r && r->connect && head->status < 300)) {
 		if (r) {
 			r->response_body = d->next;
 			r->response_end = d->next;
 		}
-		become_tunnel(e, h, in->last_ns);
+		become_tunnel(e, h, head, in->last_ns);
 		return;
 	}
 	frame_response(e, h, in, head, at->cut);
@@ -621,7 +638,7 @@ void h1_message_take(struct conn_engine *e, struct h1_conn *h,
 			 false);
 		head_buf_free(e, b);
 	}
-	while (in->len && !h->c.ignored) {
+	while (in->len && !h->c.ignored && !h->becomes) {
 		if (in->pos < d->next) {
 			uint64_t n = d->next - in->pos;
 

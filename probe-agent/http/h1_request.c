@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "probe-agent/http/h2_conn.h"
+#include "probe-agent/http/tunnel.h"
+
 static bool method_is(struct slice m, const char *name, size_t n)
 {
 	return m.len == n && memcmp(m.data, name, n) == 0;
@@ -117,6 +120,49 @@ void h1_request_finish(struct conn_engine *e, struct h1_conn *h,
 					 h1_answered(h)->seen);
 	pending_report(e, &h->c, &r->p, &x);
 	h1_request_drop(e, h);
+}
+
+/* Another protocol takes the oldest request over. As conn_switch(). */
+static int hand_over(struct conn_engine *e, struct h1_conn *h,
+		     const struct http_proto *to)
+{
+	struct h1_request *r = h->first;
+	const struct exchange asked = {
+		.method = pending_text(&r->p, PENDING_METHOD),
+		.target = pending_text(&r->p, PENDING_TARGET),
+		.host = pending_text(&r->p, PENDING_HOST),
+		.traceparent = pending_text(&r->p, PENDING_TRACEPARENT),
+		.target_cut = r->p.target_cut,
+		.start_ns = r->p.start_ns,
+		.request_bytes = request_bytes(h, r),
+	};
+	int err;
+
+	/* Later ones were bytes for the new protocol. */
+	h1_request_drop_after(e, h, r);
+	h->first = h->last = NULL;
+	h->n_requests = 0;
+	err = conn_switch(e, &h->c, to, &asked);
+	pending_free(e, &r->p);
+	return err;
+}
+
+void h1_request_go_on(struct conn_engine *e, struct h1_conn *h)
+{
+	const struct tunnel_begin begin = {
+		.protocol = h->becomes == H1_BECOMES_CONNECT
+				    ? CONN_TUNNEL_CONNECT
+			    : h->becomes == H1_BECOMES_WEBSOCKET
+				    ? CONN_TUNNEL_WEBSOCKET
+				    : CONN_TUNNEL_OTHER,
+		.from = { h->dir[TAP_RX].next, h->dir[TAP_TX].next },
+		.start_ns = h1_answered(h)->seen_ns,
+	};
+
+	if (h->becomes != H1_BECOMES_H2)
+		tunnel_begin(e, &h->c, &begin);
+	else if (hand_over(e, h, &h2_proto))
+		e->stats.lost_gap++;
 }
 
 void h1_request_lose(struct conn_engine *e, struct h1_conn *h)

@@ -48,6 +48,12 @@ void h1_request_drop_after(struct conn_engine *e, struct h1_conn *h,
 void h1_request_finish(struct conn_engine *e, struct h1_conn *h,
 		       enum outcome outcome, uint64_t end_ns);
 
+/*
+ * HTTP/1 is over: the connection goes on as h->becomes says. h is gone on
+ * return.
+ */
+void h1_request_go_on(struct conn_engine *e, struct h1_conn *h);
+
 /* Was the request sent? It was not if its write was never accepted. */
 static inline bool h1_request_was_sent(const struct h1_conn *h,
 				       const struct h1_request *r)

@@ -144,6 +144,7 @@ static int begin(struct conn_engine *e, struct conn *c,
 	err = start_h2(e, hc, H2_START_UPGRADED, conn_request_dir(c));
 	if (err)
 		return err;
+	c->certain = true;
 	h2_upgrade(hc->h, &(struct h2_exchange){
 				  .method = asked->method,
 				  .target = asked->target,

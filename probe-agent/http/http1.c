@@ -197,6 +197,10 @@ static void take_field(struct http1_head *h, const char *name, size_t n,
 				v.len == 12 && NAME_IS(v.data, "100-continue");
 		}
 		break;
+	case 7:
+		if (NAME_IS(name, "upgrade"))
+			h->upgrade = trim(value, end);
+		break;
 	case 11:
 		if (NAME_IS(name, "traceparent"))
 			h->traceparent = trim(value, end);
@@ -213,7 +217,7 @@ static void take_field(struct http1_head *h, const char *name, size_t n,
 }
 
 /*
- * One header line, without its end. Only five names matter: the first letter
+ * One header line, without its end. Only six names matter: the first letter
  * shows where their colon would be. A folded line (obs-fold) begins with a
  * blank; no field of ours needs it. Blanks before a colon are wrong, but
  * accepted.
@@ -228,6 +232,9 @@ static void parse_line(const char *p, const char *nl, struct http1_head *h)
 		break;
 	case 'e':
 		n = 6;
+		break;
+	case 'u':
+		n = 7;
 		break;
 	case 't':
 		n = len > 11 && (p[11] == ':' || is_blank(p[11])) ? 11 : 17;

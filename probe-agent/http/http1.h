@@ -28,7 +28,7 @@ enum http1_framing {
 
 struct http1_head {
 	struct slice method, target; /* requests */
-	struct slice host, traceparent; /* empty: absent */
+	struct slice host, traceparent, upgrade; /* empty: absent */
 	uint64_t content_length; /* with HTTP1_FRAMING_LENGTH */
 	uint16_t status; /* responses: 100 to 999 */
 	uint8_t version; /* 10 or 11; a later 1.x is 11 */

@@ -199,9 +199,10 @@ int tap_progress(void *tap, uint64_t sock, uint64_t born_ns,
 	return 0;
 }
 
-void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns, bool for_good)
+/* Few more calls of the connection are inspected, or none. */
+static void set_verdict(struct tap *t, uint64_t sock, uint64_t born_ns,
+			enum tap_verdict verdict)
 {
-	struct tap *t = tap;
 	struct tap_conn conn;
 
 	/*
@@ -215,12 +216,23 @@ void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns, bool for_good)
 	 * not matter where no message is under way. BPF_EXIST, so that a
 	 * connection that closed in between does not come back.
 	 */
-	conn.verdict = for_good ? VERDICT_IGNORED : VERDICT_OTHER;
+	conn.verdict = (uint8_t)verdict;
 	conn.recheck = TAP_RECHECK;
 	conn.flags &= CONN_OPENED | CONN_ENDED_RX | CONN_ENDED_TX;
 	conn.place[TAP_RX] = conn.place[TAP_TX] = PLACE_UNKNOWN;
 	conn.role = conn.strikes = 0;
 	bpf_map_update_elem(t->maps.conns, &sock, &conn, BPF_EXIST);
+}
+
+void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns, bool for_good)
+{
+	set_verdict(tap, sock, born_ns,
+		    for_good ? VERDICT_IGNORED : VERDICT_OTHER);
+}
+
+void tap_pass(void *tap, uint64_t sock, uint64_t born_ns)
+{
+	set_verdict(tap, sock, born_ns, VERDICT_TUNNEL);
 }
 
 int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX])

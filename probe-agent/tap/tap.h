@@ -68,6 +68,8 @@ int tap_progress(void *tap, uint64_t sock, uint64_t born_ns,
  * that is gone is fine.
  */
 void tap_ignore(void *tap, uint64_t sock, uint64_t born_ns, bool for_good);
+/* For no more but how it ends, and how far it is then. */
+void tap_pass(void *tap, uint64_t sock, uint64_t born_ns);
 
 /* Sums over CPUs, by enum tap_counter. 0 or negative errno. */
 int tap_counters(struct tap *t, uint64_t out[TAP_C_MAX]);

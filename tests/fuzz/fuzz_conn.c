@@ -149,7 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.max_pipelined = 8,
 		.exchange = on_exchange,
 		.arg = &exchanges,
-		.source = { ignore, on_progress, NULL },
+		.source = { .ignore = ignore, .progress = on_progress },
 	};
 	struct conn_stats stats;
 	struct conn_table *t;

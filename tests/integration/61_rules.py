@@ -81,7 +81,7 @@ def push(rt):
         f"{int(1000 * 2 ** rng.gauss(4, 2)) + 1} "
         f"{rng.choice([200, 200, 200, 404, 500])} 0\n"
         for _ in range(211))
-    for more in (["pusher"], ["edger", "edges"]):
+    for more in (["pusher"], ["edger", "edges"], ["caller", "calls"]):
         done = subprocess.run(
             [PUSH, f"tcp://127.0.0.1:{rt.ingest}", *more], input=lines,
             text=True, capture_output=True, timeout=30, check=False)

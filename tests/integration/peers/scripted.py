@@ -2,7 +2,7 @@
 """
 scripted.py PORT WHAT: both ends of HTTP/2 connections in one process, moved by
 hand, byte for byte as asked. WHAT is cuts (one conversation, cut at every
-offset), or ends (streams that do not end well). Prints how often each (role,
+offset), ends (streams that do not end well) or tunnels. Prints how often each (role,
 method, route, status, error) must be counted.
 """
 
@@ -11,6 +11,7 @@ import json
 import socket
 import struct
 import sys
+import time
 
 from hpack import Encoder
 from hyperframe.frame import ContinuationFrame, DataFrame, GoAwayFrame, \
@@ -214,6 +215,44 @@ def ends():
     return 0
 
 
-total = {"cuts": cuts, "ends": ends}[sys.argv[2]]()
+def old(ask, reply, there, back):
+    """A tunnel by HTTP/1.1, and this many bytes each way."""
+    c, s = connect()
+    move(c, s, ask.encode() + b"\r\nHost: scripted\r\n\r\n")
+    move(s, c, b"HTTP/1.1 " + reply.encode() + b"\r\n\r\n")
+    for _ in range(10):
+        move(c, s, b"\x81" * (there // 10))
+        move(s, c, b"\x82" * (back // 10))
+    time.sleep(0.3)
+    c.sock.close()
+    s.sock.recv(1)
+    s.sock.close()
+
+
+def tunnels():
+    old("GET /socket HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket",
+        "101 Switching\r\nConnection: upgrade\r\nUpgrade: WebSocket",
+        5000, 70000)
+    old("CONNECT there:443 HTTP/1.1", "200 OK", 3000, 900)
+    c, s = connect()
+    move(c, s, PREFACE + SettingsFrame(0).serialize())
+    move(s, c, SettingsFrame(0, {8: 1}).serialize())
+    move(c, s, c.head(1, [(":method", "CONNECT"), (":authority", "x:1")]))
+    move(s, c, answer(s, 1, 200))
+    move(c, s, c.head(3, [
+        (":method", "CONNECT"), (":protocol", "websocket"),
+        (":scheme", "http"), (":path", "/socket"), (":authority", "x")]))
+    move(s, c, answer(s, 3, 200))
+    move(c, s, data(1, b"a" * 400) + data(3, b"b" * 20))
+    move(s, c, data(3, b"c" * 600) + data(1, b"d" * 10, end=True))
+    time.sleep(0.3)
+    move(c, s, data(1, b"", end=True) + data(3, b"", end=True))
+    move(s, c, data(3, b"", end=True))
+    c.sock.close()
+    s.sock.close()
+    return 0
+
+
+total = {"cuts": cuts, "ends": ends, "tunnels": tunnels}[sys.argv[2]]()
 print(json.dumps({"bytes": total, "seen": seen}), flush=True)
 sys.stdin.read()

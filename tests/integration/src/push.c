@@ -5,8 +5,9 @@
  * on standard input, one a request of a server; TRACED is 0 or 1. With EPOCH
  * each line is an agent's start of its own, from that epoch on. With "edges" in
  * its place it sends both sides of each request, joined by a connection: the
- * client, a service "caller", waits 1 ms longer. Ends with 0 once all of them
- * were acknowledged.
+ * client, a service "caller", waits 1 ms longer. With "calls" they are gRPC
+ * calls, of code OK if the status is 200, else UNAVAILABLE. Ends with 0 once
+ * all of them were acknowledged.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,17 @@ static int read_requests(struct requests *r, size_t max, uint64_t *seen)
 		r->n++;
 	}
 	return r->n > 0;
+}
+
+/* The series are remote procedure calls. */
+static void make_calls(struct batch_series *s)
+{
+	static uint32_t code[STATUSES];
+
+	for (uint32_t i = 0; i < n_statuses; i++)
+		code[i] = s->status[i] == 200 ? 1 : 15;
+	s->rpc = s->role; /* both are 1 */
+	s->rpc_status = code;
 }
 
 static void fill(struct batch *b, const struct requests *r, uint64_t captured)
@@ -248,12 +260,13 @@ int main(int argc, char **argv)
 	struct batch b = { .epoch = (uint64_t)clock_real_us() };
 	uint64_t captured = 0, traced = 0;
 	bool edges = argc == 4 && strcmp(argv[3], "edges") == 0;
-	bool starts = argc == 4 && !edges;
+	bool calls = argc == 4 && strcmp(argv[3], "calls") == 0;
+	bool starts = argc == 4 && !edges && !calls;
 	struct batch both;
 	nng_socket s;
 
 	if (argc != 3 && argc != 4)
-		die("usage: push URL AGENT [EPOCH|edges]");
+		die("usage: push URL AGENT [EPOCH|edges|calls]");
 	if (starts)
 		b.epoch = strtoull(argv[3], NULL, 10);
 	b.agent = argv[2];
@@ -263,6 +276,8 @@ int main(int argc, char **argv)
 	while (read_requests(&r, starts ? 1 : BATCH_EVENTS, &traced)) {
 		captured = starts ? 1 : captured + r.n;
 		fill(&b, &r, captured);
+		if (calls)
+			make_calls(&b.series);
 		b.sequence = starts ? 1 : b.sequence + 1;
 		b.base_us = clock_real_us() - 1000000;
 		if (edges)

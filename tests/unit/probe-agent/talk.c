@@ -65,7 +65,8 @@ struct talk *talk_new(const struct talk_how *how, const char *name)
 	assert_non_null(t);
 	t->how = *how;
 	t->name = name;
-	opt.source = (struct conn_source){ core_ignore, core_progress, NULL };
+	opt.source = (struct conn_source){ .ignore = core_ignore,
+					   .progress = core_progress };
 	assert_int_equal(conn_new(&t->table, &opt), 0);
 	core_begin(&core);
 	t->socket = -1;

@@ -64,6 +64,11 @@ static void on_ignore(void *arg, uint64_t sock, uint64_t born_ns, bool for_good)
 		s->backed_off++;
 }
 
+static void on_tunnel(void *arg, uint64_t sock, uint64_t born_ns)
+{
+	on_ignore(arg, sock, born_ns, true);
+}
+
 static bool on_select(void *arg, const struct endpoint *end)
 {
 	struct script *s = arg;
@@ -101,7 +106,10 @@ void script_init(struct script *s, const struct conn_options *opt)
 	o.exchange = on_exchange;
 	o.select = on_select;
 	o.arg = s;
-	o.source = (struct conn_source){ on_ignore, on_progress, s };
+	o.source = (struct conn_source){ .ignore = on_ignore,
+					 .tunnel = on_tunnel,
+					 .progress = on_progress,
+					 .arg = s };
 	assert_int_equal(conn_new(&s->table, &o), 0);
 }
 

@@ -363,7 +363,8 @@ static void expect_all_counted(struct world *w, unsigned number)
 static void one_world(struct world *w, unsigned number, size_t ring,
 		      bool leave_open)
 {
-	struct conn_options opt = { .source = { NULL, progress, w } };
+	struct conn_options opt = { .source = { .progress = progress,
+						.arg = w } };
 	unsigned i, often = 1 + below(60);
 
 	memset(w, 0, offsetof(struct world, queue));

@@ -544,7 +544,8 @@ static void one_talk(struct world *w)
 	struct core_options core = { .record = on_record, .arg = w };
 	struct conn_stats s;
 
-	opt.source = (struct conn_source){ core_ignore, core_progress, NULL };
+	opt.source = (struct conn_source){ .ignore = core_ignore,
+					   .progress = core_progress };
 	memset(w->side, 0, sizeof(w->side));
 	w->asked = 0;
 	w->lossy = false;
@@ -586,7 +587,8 @@ static void one_flood(struct world *w)
 	uint32_t often = 1 + below(40), conns = 1 + below(CONNS);
 
 	core.ring_bytes = 1024 + 8 * below(one_in(2) ? 400 : 4000);
-	opt.source = (struct conn_source){ core_ignore, core_progress, NULL };
+	opt.source = (struct conn_source){ .ignore = core_ignore,
+					   .progress = core_progress };
 	memset(w->side, 0, sizeof(w->side));
 	for (size_t i = 0; i < CONNS; i++)
 		w->side[i].socket = -1;
