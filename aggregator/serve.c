@@ -201,6 +201,8 @@ static int start_engine(struct serve *s)
 	o.edge_wait_us = (uint64_t)c->graph.wait_s * 1000000;
 	o.edge_skew_us = (uint64_t)c->graph.skew_ms * 1000;
 	o.max_waiting = c->graph.max_waiting;
+	o.max_families = c->samples.max_families;
+	o.max_family_series = c->samples.max_series;
 	o.commit_interval_ms = c->store.commit_ms;
 	o.checkpoint_interval_ms = c->store.checkpoint_s * 1000;
 	if (!err)

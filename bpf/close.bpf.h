@@ -17,6 +17,13 @@
 #define TAP_EOF_BY_STATE 0
 #endif
 
+/* 1: the front-end sees the calls on sockets of MPTCP. */
+#ifndef TAP_SEES_MPTCP
+#define TAP_SEES_MPTCP 0
+#endif
+
+static int tap_destroyed(struct sock *sk);
+
 /* Notes when and how TCP ended a socket, or its twin. Returns the verdict. */
 static __noinline int note_end(struct sock *sk, __u32 twin)
 {
@@ -28,7 +35,7 @@ static __noinline int note_end(struct sock *sk, __u32 twin)
 	if (!conn->closed_ns) {
 		conn->closed_ns = bpf_ktime_get_ns();
 		conn->error = READ(struct sock, sk, sk_err);
-		if (!(conn->flags & CONN_ENDED_TX) && !twin)
+		if (!(conn->flags & (CONN_ENDED_TX | CONN_COUNTED)) && !twin)
 			conn->done.tx_seq = sock_tx_seq(sk);
 	}
 	return conn->verdict;
@@ -41,8 +48,12 @@ static __noinline int note_end(struct sock *sk, __u32 twin)
  */
 static __noinline int tap_closed(struct sock *sk)
 {
-	if (note_end(sk, 0) != VERDICT_HTTP && tap_tls)
-		note_end(sk, TAP_TWIN);
+	if (note_end(sk, 0) != VERDICT_HTTP && tap_tls &&
+	    note_end(sk, TAP_TWIN) == VERDICT_IGNORED)
+		note_end(sk, TAP_TWIN | TAP_INNER);
+	/* No other tracepoint shows that such a socket goes. */
+	if (TAP_SEES_MPTCP && sock_is_mptcp(sk))
+		tap_destroyed(sk);
 	return 0;
 }
 
@@ -84,8 +95,43 @@ static __noinline int close_conn(struct sock *sk, __u32 twin)
  */
 static __noinline int tap_destroyed(struct sock *sk)
 {
-	if (close_conn(sk, 0) != VERDICT_HTTP && tap_tls)
-		close_conn(sk, TAP_TWIN);
+	if (close_conn(sk, 0) != VERDICT_HTTP && tap_tls &&
+	    close_conn(sk, TAP_TWIN) == VERDICT_IGNORED)
+		close_conn(sk, TAP_TWIN | TAP_INNER);
+	return 0;
+}
+
+/*
+ * A connection begins. With TCP fast open, its first bytes go with the SYN, in
+ * a write that is under way already, or that TCP does not see begin: that write
+ * is inspected when it returns.
+ */
+static __noinline int tap_opening(struct sock *sk)
+{
+	struct tap_conn *conn;
+
+	tap_destroyed(sk);
+	if (!sock_opens_fast(sk))
+		return 0;
+	conn = conn_of(sk, bpf_get_current_pid_tgid() >> 32);
+	if (conn)
+		be_late(conn);
+	return 0;
+}
+
+/*
+ * The writes of an MPTCP connection are inspected when they return. Who runs
+ * when it is established may be anyone.
+ */
+static __noinline int tap_established(struct sock *sk)
+{
+	struct tap_conn *conn;
+
+	if (!sock_is_mptcp(sk) || !sock_is_tcp(sk))
+		return 0;
+	conn = conn_of(sk, ~0u);
+	if (conn)
+		be_late(conn);
 	return 0;
 }
 
@@ -102,8 +148,10 @@ int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 		tap_ended(sk, TAP_RX);
 	else if (state == TCP_CLOSE)
 		tap_closed(sk);
+	else if (TAP_SEES_MPTCP && state == TCP_ESTABLISHED)
+		tap_established(sk);
 	else if (state == TCP_SYN_SENT)
-		tap_destroyed(sk);
+		tap_opening(sk);
 	return 0;
 }
 

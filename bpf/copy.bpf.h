@@ -9,7 +9,7 @@
 
 /* Flags that the later pieces of a call carry as well. */
 #ifndef TAP_F_KEEP
-#define TAP_F_KEEP TAP_F_ENTRY
+#define TAP_F_KEEP (TAP_F_ENTRY | TAP_F_SYN)
 #endif
 
 /* In copy_cut.flags only, not in records: the call has only begun. */

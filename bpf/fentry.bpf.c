@@ -64,7 +64,7 @@ int fexit_recvmsg(__u64 *ctx)
 		return 0;
 	}
 	if (flags & MSG_TRUNC)
-		tap_moved(sk, TAP_RX);
+		tap_moved(sk, TAP_RX, 0);
 	else
 		tcp_received(sk, (struct msghdr *)ctx[1], ret);
 	return 0;
@@ -75,7 +75,7 @@ SEC("fexit/tcp_sendpage")
 int fexit_sendpage(__u64 *ctx)
 {
 	if (RETURNED(ctx, 5) > 0)
-		tap_moved((struct sock *)ctx[0], TAP_TX);
+		tap_moved((struct sock *)ctx[0], TAP_TX, 0);
 	return 0;
 }
 
@@ -83,6 +83,6 @@ SEC("fexit/tcp_splice_read")
 int fexit_splice_read(__u64 *ctx)
 {
 	if (RETURNED(ctx, 5) > 0)
-		tap_moved(((struct socket *)ctx[0])->sk, TAP_RX);
+		tap_moved(((struct socket *)ctx[0])->sk, TAP_RX, 0);
 	return 0;
 }

@@ -25,6 +25,7 @@ typedef _Bool bool;
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define IPPROTO_TCP 6
+#define IPPROTO_MPTCP 262
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define SOCK_DONE 1 /* bit number in skc_flags: the peer's FIN has come */
@@ -111,6 +112,8 @@ struct tcp_sock {
 	__u32 copied_seq;
 	__u32 rcv_nxt;
 	__u32 write_seq;
+	__u8 fastopen_connect : 1;
+	void *fastopen_req;
 };
 
 struct socket {

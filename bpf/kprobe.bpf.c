@@ -119,7 +119,8 @@ int tcp_rcv_space_adjust(struct bpf_raw_tracepoint_args *ctx)
 	struct msghdr *msg = call ? call->msg : NULL;
 
 	if (!msg || call->sk != sk) {
-		tap_moved(sk, TAP_RX); /* splice, or a reader in the kernel */
+		tap_moved(sk, TAP_RX,
+			  0); /* splice, or a reader in the kernel */
 		return 0;
 	}
 	if (call->flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
@@ -128,7 +129,7 @@ int tcp_rcv_space_adjust(struct bpf_raw_tracepoint_args *ctx)
 	got = call->left - left;
 	call->left = left;
 	if (got == 0 || got > 0x7fffffff) /* MSG_TRUNC */
-		tap_moved(sk, TAP_RX);
+		tap_moved(sk, TAP_RX, 0);
 	else
 		tcp_received(sk, msg, got);
 	return 0;
@@ -159,6 +160,6 @@ int kretprobe_sendpage(struct pt_regs *ctx)
 	struct kprobe_call *call = bpf_map_lookup_elem(&kprobe_calls, &key);
 
 	if (call && call->sk && (int)RET(ctx) > 0)
-		tap_moved(call->sk, TAP_TX);
+		tap_moved(call->sk, TAP_TX, 0);
 	return 0;
 }

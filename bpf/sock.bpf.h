@@ -67,13 +67,20 @@ static __always_inline struct sock *sock_of_fd(struct task_struct *task,
 	return READ(struct socket, socket, sk);
 }
 
+/* TCP, or MPTCP. */
 static __always_inline bool sock_is_tcp(struct sock *sk)
 {
-	__u16 family = READ(struct sock, sk, __sk_common.skc_family);
+	__u16 family = READ(struct sock, sk, __sk_common.skc_family), protocol;
 
 	if (family != AF_INET && family != AF_INET6)
 		return false;
-	return READ(struct sock, sk, sk_protocol) == IPPROTO_TCP;
+	protocol = READ(struct sock, sk, sk_protocol);
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
+}
+
+static __always_inline bool sock_is_mptcp(struct sock *sk)
+{
+	return READ(struct sock, sk, sk_protocol) == IPPROTO_MPTCP;
 }
 
 /*
@@ -100,6 +107,26 @@ static __always_inline bool sock_has_room(struct sock *sk, __u32 len)
 
 	return (state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT) &&
 	       room > ROOM_SPARE && len <= (__u32)(room - ROOM_SPARE) / 2;
+}
+
+/*
+ * Is this a socket that connects by TCP fast open, or may do so? Then its first
+ * write goes with the SYN.
+ */
+static __always_inline bool sock_opens_fast(struct sock *sk)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	return BPF_CORE_READ(tp, fastopen_req) ||
+	       BPF_CORE_READ_BITFIELD_PROBED(tp, fastopen_connect);
+}
+
+/* Has the connection not been established yet? */
+static __always_inline bool sock_is_opening(struct sock *sk)
+{
+	__u8 state = READ(struct sock, sk, __sk_common.skc_state);
+
+	return state == TCP_SYN_SENT || state == TCP_CLOSE;
 }
 
 /*

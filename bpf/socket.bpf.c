@@ -89,7 +89,8 @@ static __always_inline bool place_write(struct tap_call *c,
 /*
  * Runs for each buffer of the kernel that a write fills, under the socket's
  * lock. The system call's arguments only count if the bytes are in the
- * program's memory: a call on a file can make the kernel use a socket.
+ * program's memory: a call on a file can make the kernel use a socket. Else the
+ * write is inspected when it returns, and it is known whose it is.
  */
 SEC("raw_tp/tcp_sendmsg_locked")
 int tcp_sendmsg_locked(struct bpf_raw_tracepoint_args *ctx)
@@ -113,10 +114,11 @@ int tcp_sendmsg_locked(struct bpf_raw_tracepoint_args *ctx)
 	type = READ(struct msghdr, msg, msg_iter.iter_type);
 	r = user_regs(task);
 	nr = CALL_NR(r);
-	if ((type != bpf_core_enum_value(enum iter_type, ITER_UBUF) &&
-	     type != bpf_core_enum_value(enum iter_type, ITER_IOVEC)) ||
-	    !is_write(nr))
+	if (!is_write(nr))
 		tap_passing(c.sk, conn, c.len);
+	else if (type != bpf_core_enum_value(enum iter_type, ITER_UBUF) &&
+		 type != bpf_core_enum_value(enum iter_type, ITER_IOVEC))
+		be_late(conn); /* copied already: its socket is in a sockmap */
 	else if (!place_write(&c, conn, msg, nr, r))
 		be_late(conn);
 	else if (nr == NR_SENDMMSG)
@@ -150,7 +152,7 @@ int sock_send_length(struct bpf_raw_tracepoint_args *ctx)
 	nr = CALL_NR(r);
 	/* A system call on a file can make the kernel use a socket. */
 	if (!is_write(nr) || !is_at_fd(task, REG0(r), c.sk)) {
-		tap_passed(c.sk, conn, TAP_TX, 0);
+		tap_passed(c.sk, conn, TAP_TX, 0, ret);
 		return 0;
 	}
 	if (nr != NR_SENDMMSG && tap_sent_seen(c.sk, conn))
@@ -195,7 +197,7 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 	if (flags & MSG_TRUNC || !is_read(nr) ||
 	    !is_at_fd(task, REG0(r), c.sk) ||
 	    (nr == NR_RECVMMSG && (__u32)REG2(r) > 1 && REG4(r))) {
-		tap_passed(c.sk, conn, TAP_RX, 0);
+		tap_passed(c.sk, conn, TAP_RX, 0, ret);
 		return 0;
 	}
 	if (place_any(&c, conn, TAP_RX, nr, r))
@@ -213,6 +215,6 @@ SEC("raw_tp/tcp_rcv_space_adjust")
 int tcp_rcv_space_adjust(struct bpf_raw_tracepoint_args *ctx)
 {
 	if (CALL_NR(user_regs(current_task())) == NR_SPLICE)
-		tap_moved((struct sock *)ctx->args[0], TAP_RX);
+		tap_moved((struct sock *)ctx->args[0], TAP_RX, 0);
 	return 0;
 }

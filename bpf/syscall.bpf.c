@@ -67,7 +67,7 @@ int syscall_read_exit(struct syscall_exit_args *ctx)
 		return 0;
 	}
 	if (flags & MSG_TRUNC) {
-		tap_moved(c.sk, TAP_RX);
+		tap_moved(c.sk, TAP_RX, ctx->ret);
 		return 0;
 	}
 	c.tgid = READ(struct task_struct, task, tgid);
@@ -87,7 +87,7 @@ int syscall_sendfile_exit(struct syscall_exit_args *ctx)
 		return 0;
 	sk = sock_of_fd(task, REG0(user_regs(task)));
 	if (sk)
-		tap_moved(sk, TAP_TX);
+		tap_moved(sk, TAP_TX, ctx->ret);
 	return 0;
 }
 
@@ -182,9 +182,9 @@ int syscall_splice_exit(struct syscall_exit_args *ctx)
 	r = user_regs(task);
 	sk = sock_of_fd(task, REG0(r));
 	if (sk)
-		tap_moved(sk, TAP_RX);
+		tap_moved(sk, TAP_RX, ctx->ret);
 	sk = sock_of_fd(task, REG2(r));
 	if (sk)
-		tap_moved(sk, TAP_TX);
+		tap_moved(sk, TAP_TX, ctx->ret);
 	return 0;
 }

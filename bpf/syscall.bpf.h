@@ -7,6 +7,8 @@
  * bytes of a call are, and the programs that both front-ends have.
  */
 
+#define TAP_SEES_MPTCP 1
+
 #include "bpf/close.bpf.h"
 
 struct syscall_enter_args {
@@ -163,6 +165,11 @@ int syscall_write_enter(struct syscall_enter_args *ctx)
 	conn = c.sk ? tap_conn_of(c.sk, c.tgid, TAP_TX) : NULL;
 	if (!conn)
 		return 0;
+	if (conn->flags & CONN_COUNTED) {
+		conn->tx_entry_ns = bpf_ktime_get_ns();
+		be_late(conn);
+		return 0;
+	}
 	if (place(&c, shape, ctx->arg[1], ctx->arg[2]))
 		c.len = shape == SHAPE_BUF ? at_most(ctx->arg[2], 0x7fffffff)
 					   : iov_bytes(&c);

@@ -45,8 +45,12 @@ static __noinline int make_conn(struct sock *sk, __u32 tgid)
 	if (!sock_is_tcp(sk))
 		return -1;
 	new.born_ns = bpf_ktime_get_ns();
-	new.done.rx_seq = sock_rx_seq(sk);
-	new.done.tx_seq = sock_tx_seq(sk);
+	if (sock_is_mptcp(sk)) {
+		new.flags = CONN_COUNTED;
+	} else {
+		new.done.rx_seq = sock_rx_seq(sk);
+		new.done.tx_seq = sock_tx_seq(sk);
+	}
 	if (tgid == tap_self_tgid)
 		new.verdict = VERDICT_IGNORED;
 	bpf_map_update_elem(&tap_conns, &key, &new, BPF_NOEXIST);
@@ -406,6 +410,45 @@ static __always_inline bool saw_writes(const struct tap_conn *conn, __u32 seq)
 	return conn->done.tx_seq - seq <= TAP_AHEAD_MAX;
 }
 
+/*
+ * A call that began at first_ns has moved c->len > 0 bytes of a connection
+ * whose positions are counted here.
+ */
+static __always_inline int tap_counted(struct tap_call *c,
+				       struct tap_conn *conn, __u32 dir,
+				       __u64 first_ns)
+{
+	struct copy_cut cut = {};
+	__u64 now = bpf_ktime_get_ns();
+	__u32 pos;
+	__u8 kind, look;
+
+	if (!c || !conn)
+		return 0;
+	cut.dir = dir & 1;
+	if (c->twin)
+		cut.flags = TAP_F_TLS;
+	pos = dir == TAP_RX ? conn->done.rx_seq : conn->done.tx_seq;
+	kind = judge(c, conn, cut.dir, pos, &look);
+	if (kind == CALL_UNKNOWN)
+		tap_count(TAP_C_READ_FAULTS);
+	if (kind == CALL_COPY) {
+		cut.pos = pos;
+		cut.first_ns = dir == TAP_RX ? now : first_ns;
+		cut.last_ns = now;
+		cut.look = look;
+		take(c, conn, &cut);
+	}
+	if (dir == TAP_RX) {
+		conn->done.rx_seq = pos + c->len;
+		conn->done.rx_ns = now;
+	} else {
+		conn->done.tx_seq = pos + c->len;
+		conn->done.tx_ns = now;
+	}
+	return 0;
+}
+
 /* A call has read c->len > 0 bytes. */
 __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 {
@@ -416,6 +459,8 @@ __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 
 	if (!c || !conn || is_opaque(conn, c, c->len))
 		return 0;
+	if (conn->flags & CONN_COUNTED)
+		return tap_counted(c, conn, TAP_RX, 0);
 	now = bpf_ktime_get_ns();
 	seq = sock_rx_seq(c->sk) - c->after;
 	cut.pos = seq - c->len;
@@ -438,17 +483,21 @@ __noinline int tap_received(struct tap_call *c, struct tap_conn *conn)
 }
 
 /*
- * Bytes moved that are not inspected: sendfile, io_uring. ahead: bytes of them
- * that the socket will take right after this.
+ * len bytes moved that are not inspected: sendfile, io_uring. ahead: bytes of
+ * them that the socket will take right after this.
  */
 static __always_inline void tap_passed(struct sock *sk, struct tap_conn *conn,
-				       int dir, __u32 ahead)
+				       int dir, __u32 ahead, __u32 len)
 {
 	__u32 seq;
 
 	if (conn->verdict != VERDICT_HTTP && conn->verdict != VERDICT_H2)
 		return;
-	seq = dir == TAP_TX ? sock_tx_seq(sk) + ahead : sock_rx_seq(sk);
+	if (conn->flags & CONN_COUNTED)
+		seq = len +
+		      (dir == TAP_TX ? conn->done.tx_seq : conn->done.rx_seq);
+	else
+		seq = dir == TAP_TX ? sock_tx_seq(sk) + ahead : sock_rx_seq(sk);
 	if (conn->verdict == VERDICT_H2)
 		h2_passed(conn, (__u64)sk, dir, seq, 0);
 	if (dir == TAP_TX) {
@@ -462,13 +511,13 @@ static __always_inline void tap_passed(struct sock *sk, struct tap_conn *conn,
 }
 
 /* The same, for a socket that may have no entry in tap_conns. */
-static __noinline int tap_moved(struct sock *sk, int dir)
+static __noinline int tap_moved(struct sock *sk, int dir, __u32 len)
 {
 	__u64 key = (__u64)sk;
 	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
 
 	if (conn)
-		tap_passed(sk, conn, dir, 0);
+		tap_passed(sk, conn, dir, 0, len);
 	return 0;
 }
 
@@ -488,7 +537,7 @@ static __noinline int end_conn(struct sock *sk, __u32 twin, int dir)
 	if (conn->flags & flag)
 		return conn->verdict;
 	/* The state changes before the FIN is made: it is not counted yet. */
-	if (dir == TAP_TX && !twin)
+	if (dir == TAP_TX && !twin && !(conn->flags & CONN_COUNTED))
 		conn->done.tx_seq = sock_tx_seq(sk);
 	conn->flags |= flag;
 	/* No END after a reset: CLOSE says more. */
@@ -520,7 +569,8 @@ static __noinline int tap_ended(struct sock *sk, int dir)
 	if (end_conn(sk, 0, dir) == VERDICT_HTTP || !tap_tls)
 		return 0;
 	if (dir == TAP_TX) {
-		end_conn(sk, TAP_TWIN, dir);
+		if (end_conn(sk, TAP_TWIN, dir) == VERDICT_IGNORED)
+			end_conn(sk, TAP_TWIN | TAP_INNER, dir);
 		return 0;
 	}
 	id = bpf_get_current_pid_tgid();

@@ -64,6 +64,11 @@ enum tap_flag {
 	 * or what lies between holds no message.
 	 */
 	TAP_F_FRAMED = 1 << 5,
+	/*
+	 * Went with the SYN (TCP fast open): done.rx_seq is not known yet, and
+	 * is in the next record.
+	 */
+	TAP_F_SYN = 1 << 7,
 	/* HTTP/2: the record is a struct tap_rec_h2, with these flags only. */
 	TAP_F_H2 = 1 << 6,
 	TAP_F_H2_REQUESTS = 1 << 0, /* requests travel in this direction */
@@ -107,6 +112,8 @@ enum tap_turn {
 	TAP_TURN_ALL = 1 << 1,
 	/* A response, to bytes that were inspected and began no message. */
 	TAP_TURN_STRAY = 1 << 2,
+	/* A request, whatever its first bytes look like. */
+	TAP_TURN_REQUEST = 1 << 3,
 };
 
 /* Where the responses are, as records of the end of a connection say it. */
@@ -267,6 +274,9 @@ enum tap_conn_flag {
 	/* A part of the open head found no room: no more of it is copied. */
 	CONN_LOSING_RX = 1 << 13,
 	CONN_LOSING_TX = 1 << 14,
+	/* MPTCP: positions are counted here, as those of the plain text of TLS
+	 */
+	CONN_COUNTED = 1 << 15,
 };
 
 /* What is known of a connection that is, or may be, HTTP/2. */
@@ -355,6 +365,8 @@ struct tap_conn {
  * TLS.
  */
 #define TAP_TWIN 1
+/* With TAP_TWIN: the plain text inside the TLS that goes through that TLS. */
+#define TAP_INNER 2
 
 #define TAP_PIECE_MAX 512 /* data bytes in one DATA record */
 

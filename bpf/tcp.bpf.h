@@ -232,7 +232,7 @@ static __always_inline void tcp_sent(struct sock *sk, struct msghdr *msg,
 	if (place_behind(&c, msg))
 		tap_sent(&c, conn);
 	else
-		tap_passed(sk, conn, TAP_TX, 0);
+		tap_passed(sk, conn, TAP_TX, 0, len);
 }
 
 /* tcp_recvmsg() has put len > 0 bytes into msg. */
@@ -247,7 +247,7 @@ static __always_inline void tcp_received(struct sock *sk, struct msghdr *msg,
 	if (place_behind(&c, msg))
 		tap_received(&c, conn);
 	else
-		tap_passed(sk, conn, TAP_RX, 0);
+		tap_passed(sk, conn, TAP_RX, 0, len);
 }
 
 #endif /* BPF_TCP_BPF_H */

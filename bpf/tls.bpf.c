@@ -45,7 +45,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #endif
 
 /*
- * Sessions whose socket is known: 48 bytes each. LRU, because a session's end
+ * Sessions whose socket is known: 56 bytes each. LRU, because a session's end
  * is not observed.
  */
 struct {
@@ -93,11 +93,15 @@ static __noinline int entered(struct pt_regs *ctx, __u32 op, __u32 flags,
 			return 0;
 	}
 	/*
-	 * A TLS call that the library makes inside another one is part of that.
+	 * A TLS call inside another one is part of that: it is made by the
+	 * library, or moves encrypted bytes of a session inside its own.
 	 */
 	if (t->session && STACK(ctx) < t->sp &&
-	    now - t->entry_ns < TLS_STALE_NS)
+	    now - t->entry_ns < TLS_STALE_NS) {
+		if (ARG0(ctx) != t->session)
+			t->flags |= TLS_F_INNER;
 		return 0;
+	}
 	t->session = ARG0(ctx);
 	t->buf = ARG1(ctx);
 	t->count = ARG3(ctx);
@@ -265,6 +269,23 @@ static __noinline __u64 socket_of(struct tls_thread *t, __u32 tgid, long moved)
 	return known ? s->sock : 0;
 }
 
+/* The twin that has the plain text of the call that t describes. */
+static __noinline __u32 twin_for(const struct tls_thread *t, __u32 tgid)
+{
+	struct tls_key key = { .tgid = tgid };
+	struct tls_session *s;
+
+	if (!t)
+		return TAP_TWIN;
+	key.session = t->session;
+	s = bpf_map_lookup_elem(&tls_sessions, &key);
+	if (!s)
+		return TAP_TWIN;
+	if (t->flags & TLS_F_INNER)
+		s->inner = 1;
+	return s->inner ? TAP_TWIN | TAP_INNER : TAP_TWIN;
+}
+
 /* --- the plain text --- */
 
 /* A function of its own: its stack is not there while a call is copied. */
@@ -280,9 +301,10 @@ static __noinline int make_twin(__u64 key, __u8 front)
 /*
  * The twin of a socket, created if needed. NULL: no such socket, or table full.
  */
-static __always_inline struct tap_conn *twin_of(__u64 sock, __u8 front)
+static __always_inline struct tap_conn *twin_of(__u64 sock, __u32 twin,
+						__u8 front)
 {
-	__u64 key = sock | TAP_TWIN;
+	__u64 key = sock + twin;
 	struct tap_conn *own = bpf_map_lookup_elem(&tap_conns, &sock);
 	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
 
@@ -306,36 +328,14 @@ static __noinline int plain_moved(struct tap_call *c, __u32 dir, __u64 first_ns,
 				  __u32 front)
 {
 	struct tap_conn *conn;
-	struct copy_cut cut = { .dir = dir & 1, .flags = TAP_F_TLS };
-	__u64 now = bpf_ktime_get_ns();
-	__u32 pos;
-	__u8 kind, look;
 
 	if (!c)
 		return 0;
-	conn = twin_of((__u64)c->sk, front);
+	conn = twin_of((__u64)c->sk, c->twin, front);
 	if (!conn || conn->verdict == VERDICT_IGNORED ||
 	    conn->verdict == VERDICT_TLS)
 		return 0;
-	pos = dir == TAP_RX ? conn->done.rx_seq : conn->done.tx_seq;
-	kind = judge(c, conn, cut.dir, pos, &look);
-	if (kind == CALL_UNKNOWN)
-		tap_count(TAP_C_READ_FAULTS);
-	if (kind == CALL_COPY) {
-		cut.pos = pos;
-		cut.first_ns = dir == TAP_RX ? now : first_ns;
-		cut.last_ns = now;
-		cut.look = look;
-		take(c, conn, &cut);
-	}
-	if (dir == TAP_RX) {
-		conn->done.rx_seq = pos + c->len;
-		conn->done.rx_ns = now;
-	} else {
-		conn->done.tx_seq = pos + c->len;
-		conn->done.tx_ns = now;
-	}
-	return 0;
+	return tap_counted(c, conn, dir, first_ns);
 }
 
 /*
@@ -398,7 +398,7 @@ int tls_return(struct pt_regs *ctx)
 {
 	__u64 id = bpf_get_current_pid_tgid(), first_ns;
 	struct tls_thread *t = bpf_map_lookup_elem(&tls_threads, &id);
-	struct tap_call c = { .tgid = id >> 32, .twin = TAP_TWIN };
+	struct tap_call c = { .tgid = id >> 32 };
 	__u32 dir;
 	long moved;
 
@@ -406,6 +406,7 @@ int tls_return(struct pt_regs *ctx)
 		return 0;
 	moved = t->op == TLS_HANDSHAKE ? -1 : moved_by(t, ctx);
 	c.sk = (struct sock *)socket_of(t, c.tgid, moved);
+	c.twin = twin_for(t, c.tgid);
 	dir = t->op == TLS_READ ? TAP_RX : TAP_TX;
 	first_ns = t->op == TLS_WRITE ? first_try(t, c.tgid, moved) : 0;
 	c.buf = (const char *)t->buf;
@@ -419,7 +420,7 @@ int tls_return(struct pt_regs *ctx)
 			tap_count(TAP_C_TLS_UNKNOWN);
 	} else if (c.sk && t->op == TLS_READ &&
 		   (moved == 0 || t->flags & TLS_F_EOF)) {
-		end_conn(c.sk, TAP_TWIN, TAP_RX);
+		end_conn(c.sk, c.twin, TAP_RX);
 	}
 	return 0;
 }

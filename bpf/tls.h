@@ -35,6 +35,8 @@ enum tls_thread_flag {
 	TLS_F_COUNT = 1 << 2, /* returns 1, and stores a count by pointer */
 	TLS_F_LONG = 1 << 3, /* returns a long, not an int */
 	TLS_F_END = 1 << 4, /* with TLS_F_COUNT: 0 means end of stream */
+	/* another session was used in it: TLS inside TLS */
+	TLS_F_INNER = 1 << 5,
 };
 
 /* State of a thread. The key is its pid_tgid. */
@@ -72,6 +74,7 @@ struct tls_session {
 	/* A write that was refused and will be made again. */
 	__u64 retry_ns; /* when it was first made; 0: none */
 	__u64 retry_buf;
+	__u64 inner; /* 1: it goes through another session */
 };
 
 /* What identifies a file in the kernel. */

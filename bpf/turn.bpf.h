@@ -39,7 +39,7 @@ static __always_inline bool is_due(const struct tap_conn *conn, __u8 dir)
 #define CONN_KEPT                                                              \
 	(CONN_OPENED | CONN_PIPELINED | CONN_ENDED_RX | CONN_ENDED_TX |        \
 	 CONN_LATE | CONN_AGAIN | CONN_GUESSED | CONN_LOSING_RX |              \
-	 CONN_LOSING_TX)
+	 CONN_LOSING_TX | CONN_COUNTED)
 
 static __always_inline void message_begins(struct tap_conn *conn, __u8 dir,
 					   int look, __u32 pos)
@@ -71,6 +71,7 @@ static __always_inline void message_begins(struct tap_conn *conn, __u8 dir,
 		conn->flags |= CONN_PIPELINED;
 		conn->turn = 0;
 	}
+	conn->turn |= TAP_TURN_REQUEST;
 	conn->role = dir + 1;
 	conn->flags &= CONN_KEPT;
 	conn->request_pos = pos;

@@ -41,6 +41,8 @@ __noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
 	if (!c || !conn || is_opaque(conn, c, 0))
 		return 0;
 	cut.first_ns = now = bpf_ktime_get_ns();
+	if (conn->flags & CONN_COUNTED)
+		return tap_counted(c, conn, TAP_TX, conn->tx_entry_ns ?: now);
 	seq = sock_tx_seq(c->sk) - c->after;
 	cut.pos = seq - c->len;
 	if (c->after == -c->len) {
@@ -62,6 +64,9 @@ __noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
 	if (kind == CALL_COPY) {
 		conn->done.tx_seq = cut.pos;
 		conn->done.rx_seq = sock_rx_seq(c->sk);
+		if (!cut.flags && conn->verdict != VERDICT_H2 &&
+		    sock_is_opening(c->sk))
+			cut.flags = TAP_F_SYN;
 		cut.last_ns = now;
 		cut.look = look;
 		take(c, conn, &cut);
@@ -182,7 +187,8 @@ static __always_inline void not_late(struct tap_conn *conn)
 static __always_inline void tap_writing_late(struct tap_call *c,
 					     struct tap_conn *conn)
 {
-	if (!tap_looks_later(conn))
+	/* Positions begin with the SYN, which may take the bytes along. */
+	if (!sock_is_opening(c->sk) && !tap_looks_later(conn))
 		tap_sending(c, conn);
 	be_late(conn);
 }
@@ -205,7 +211,7 @@ static __always_inline void tap_passing(struct sock *sk, struct tap_conn *conn,
 					__u32 len)
 {
 	if (sock_has_room(sk, len))
-		tap_passed(sk, conn, TAP_TX, len);
+		tap_passed(sk, conn, TAP_TX, len, len);
 	else if (conn->verdict == VERDICT_HTTP || conn->verdict == VERDICT_H2)
 		be_late(conn);
 }
@@ -219,6 +225,9 @@ static __always_inline struct tap_conn *tap_returned(struct sock *sk,
 {
 	struct tap_conn *conn = conn_of(sk, tgid);
 
+	/* Its writes are not seen to begin, so that it is late for good. */
+	if (conn && conn->flags & CONN_COUNTED)
+		return is_backed_off(conn, TAP_TX) ? NULL : conn;
 	if (!conn ||
 	    (!(conn->flags & CONN_LATE) && saw_writes(conn, sock_tx_seq(sk))))
 		return NULL;
@@ -232,7 +241,7 @@ static __noinline int tap_refused(struct sock *sk)
 	__u64 key = (__u64)sk;
 	struct tap_conn *conn = bpf_map_lookup_elem(&tap_conns, &key);
 
-	if (!conn)
+	if (!conn || conn->flags & CONN_COUNTED)
 		return 0;
 	not_late(conn);
 	if (conn->tx_kind == CALL_SENT || conn->tx_kind == CALL_BODY)

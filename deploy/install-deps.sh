@@ -76,6 +76,7 @@ tests="
 	shellcheck
 	socat
 	sqlite3
+	squid
 	util-linux
 	valgrind
 	varnish

@@ -25,6 +25,7 @@
 #include "probe-agent/identity/card.h"
 #include "probe-agent/tap/tap.h"
 #include "probe-agent/tls/tls_mmap.h"
+#include "probe-agent/unseen.h"
 
 int cmd_check(int argc, char **argv);
 
@@ -265,6 +266,9 @@ static int check_hooks(const struct agent_config *cfg)
 	}
 	say(MARK_GOOD, "hooks", "capture=%s uses %s", cfg->capture.mode,
 	    tap_capture(tap));
+	for (size_t i = 0; i < unseen_n; i++)
+		if (unseen_with(&unseen_table[i], tap_capture(tap)))
+			say(MARK_NOTE, "not seen", "%s", unseen_table[i].what);
 	n = tap_probes(tap, &probe);
 	for (size_t i = 0; i < n; i++)
 		say(probe[i].attached ? MARK_GOOD : MARK_NOTE, "  hook",

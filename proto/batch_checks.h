@@ -53,9 +53,16 @@ const char *batch_take_rollups(const Redtap__Rollups *m, struct batch *b);
 
 /* --- batch_samples.c --- */
 
-/* Takes samples over. NULL, or a static reason to refuse. m may be NULL. */
-const char *batch_take_samples(const Redtap__Samples *m, struct batch *b);
-/* Fills in *m with borrowed columns, for packing. */
-void batch_put_samples(Redtap__Samples *m, const struct batch_samples *s);
+/*
+ * Takes samples over, and changes columns in place. NULL, or a static reason to
+ * refuse. m may be NULL.
+ */
+const char *batch_take_samples(Redtap__Samples *m, struct batch *b);
+/*
+ * Fills in *m with borrowed columns, for packing, and those in *memory, which
+ * the caller frees afterwards. -ENOMEM.
+ */
+int batch_put_samples(Redtap__Samples *m, const struct batch_samples *s,
+		      void **memory);
 
 #endif /* PROTO_BATCH_CHECKS_H */

@@ -195,6 +195,7 @@ int batch_encode(const struct batch *b, void **data, size_t *len)
 	};
 	size_t size;
 	uint8_t *p = NULL;
+	void *samples = NULL;
 	int err;
 
 	err = put_strings(&w, b);
@@ -212,7 +213,9 @@ int batch_encode(const struct batch *b, void **data, size_t *len)
 	put_losses(&w, &b->losses);
 	put_info(&w, &b->info);
 	if (samples_any(&b->samples)) {
-		batch_put_samples(&w.samples, &b->samples);
+		err = batch_put_samples(&w.samples, &b->samples, &samples);
+		if (err)
+			goto out;
 		w.batch.samples = &w.samples;
 	}
 
@@ -229,6 +232,7 @@ int batch_encode(const struct batch *b, void **data, size_t *len)
 	*len = redtap__batch__pack(&w.batch, p);
 	*data = p;
 out:
+	free(samples);
 	free(w.batch.strings);
 	return err;
 }

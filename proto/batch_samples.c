@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/batch_checks.h"
@@ -341,13 +343,33 @@ static void take_numbers(const Redtap__Samples *m, struct batch_samples *s)
 	X(count, n_bucket_values)                                              \
 	X(sum, n_histograms)
 
-const char *batch_take_samples(const Redtap__Samples *m, struct batch *b)
+/*
+ * Numbers of series ascend by little: the wire has the difference to the one
+ * before, modulo 2^32.
+ */
+static void sum_up(uint32_t *column, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		column[i] += column[i - 1];
+}
+
+static uint32_t *differences(uint32_t *to, const uint32_t *column, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		to[i] = column[i] - (i ? column[i - 1] : 0);
+	return to;
+}
+
+const char *batch_take_samples(Redtap__Samples *m, struct batch *b)
 {
 	struct batch_samples *s = &b->samples;
 	const char *reason;
 
 	if (!m)
 		return NULL;
+	sum_up(m->counter, m->n_counter);
+	sum_up(m->gauge, m->n_gauge);
+	sum_up(m->histogram, m->n_histogram);
 	reason = check_samples(m, b);
 	if (reason)
 		return reason;
@@ -358,8 +380,15 @@ const char *batch_take_samples(const Redtap__Samples *m, struct batch *b)
 	return NULL;
 }
 
-void batch_put_samples(Redtap__Samples *m, const struct batch_samples *s)
+int batch_put_samples(Redtap__Samples *m, const struct batch_samples *s,
+		      void **memory)
 {
+	size_t n = s->n_counters + s->n_gauges + s->n_histograms;
+	uint32_t *to = malloc((n + 1) * sizeof(*to));
+
+	*memory = to;
+	if (!to)
+		return -ENOMEM;
 	m->told = s->told;
 	m->digest.len = s->n_programs * SAMPLES_DIGEST_BYTES;
 	m->digest.data = (uint8_t *)(uintptr_t)s->digest;
@@ -369,9 +398,15 @@ void batch_put_samples(Redtap__Samples *m, const struct batch_samples *s)
 	m->column = (void *)(uintptr_t)s->column;
 	SAMPLES_COLUMNS(PUT)
 #undef PUT
+	m->counter = differences(to, s->counter, s->n_counters);
+	to += s->n_counters;
+	m->gauge = differences(to, s->gauge, s->n_gauges);
+	to += s->n_gauges;
+	m->histogram = differences(to, s->histogram, s->n_histograms);
 	m->read = s->read;
 	m->n_dropped = SAMPLES_STAGES;
 	m->dropped = (uint64_t *)(uintptr_t)s->dropped;
+	return 0;
 }
 
 #define BATCH_SAMPLES_FIELD 13u

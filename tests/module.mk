@@ -27,6 +27,8 @@ $(UNIT_probe-agent): $(B)/obj/tests/unit/probe-agent/tap_script.o
 
 # The programs of bpf/ themselves, with a kernel of their own around them.
 CORE := $(B)/obj/tests/unit/probe-agent/tap_core.o
+# It holds code of the kernel side, where any address will do.
+$(CORE): CFLAGS_ALL += -fno-sanitize=alignment
 $(CORE): CPPFLAGS := -Itests/unit/probe-agent/stub $(CPPFLAGS)
 $(B)/tests/unit/probe-agent/tap/test_core: $(CORE) $(B)/obj/tests/unit/probe-agent/talk.o
 $(B)/tests/unit/probe-agent/tap/test_identity: $(CORE)
@@ -128,7 +130,7 @@ BENCHES_AGENT := $(B)/tests/bench/agent $(B)/tests/bench/hooks $(B)/tests/bench/
 	$(B)/tests/bench/backlog
 $(BENCHES_AGENT): $(B)/obj/tests/unit/probe-agent/tap_script.o $(B)/libagent.a
 $(B)/tests/bench/h2: $(B)/obj/tests/unit/probe-agent/http/h2_kernel.o
-$(filter-out $(BENCHES_AGENT),$(BENCHES)): $(B)/%: $(B)/obj/%.o $(B)/libaggregator.a \
+$(filter-out $(BENCHES_AGENT) $(B)/tests/bench/samples,$(BENCHES)): $(B)/%: $(B)/obj/%.o $(B)/libaggregator.a \
 		$(B)/libproto.a $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
@@ -141,7 +143,18 @@ $(BENCHES_AGENT): $(B)/%: $(B)/obj/%.o $(B)/libproto.a $(B)/libcommon.a
 		$(B)/libagent.a $(B)/libproto.a $(B)/libcommon.a \
 		-lcmocka -lnghttp2 $(LIBS_agent) -o $@
 
+$(B)/tests/bench/samples: $(B)/obj/tests/bench/samples.o $(B)/libagent.a $(B)/libaggregator.a \
+		$(B)/libproto.a $(B)/libcommon.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) $^ $(LIBS_agent) $(LIBS_aggregator) -o $@
+
 bench-build: $(BENCHES)
+
+.PHONY: bench-programs
+bench-programs: all integration-build $(B)/tests/bench/samples ## What user programs cost: reading maps, the wire, counting (root)
+	@$(B)/tests/bench/samples
+	@tests/bench/programs.py
 
 bench-scrape: $(B)/tests/bench/scrape $(B)/tests/bench/scrape_full ## What a scrape costs: rendering, memory, stalls
 	@$(B)/tests/bench/scrape
@@ -226,6 +239,10 @@ bench-retention: all ## The longest stall of ingest while retention runs
 # Made from metrics.def and the default views; a unit test keeps it true.
 .PHONY: docs/METRICS.md
 docs/METRICS.md: $(B)/tests/unit/aggregator/expose/test_metrics ## Make the page of metrics
+	$(Q)REDTAP_GOLDEN=write $< >/dev/null
+
+.PHONY: README.md
+README.md: $(B)/tests/unit/probe-agent/test_unseen ## Make the list of what is not seen
 	$(Q)REDTAP_GOLDEN=write $< >/dev/null
 
 # Other kernels: their verifier, every front-end, exact counts.

@@ -56,6 +56,8 @@ static int rebuild(const struct aggregator_config *c, const struct views *views,
 		.edge_wait_us = (uint64_t)c->graph.wait_s * 1000000,
 		.edge_skew_us = (uint64_t)c->graph.skew_ms * 1000,
 		.max_waiting = c->graph.max_waiting,
+		.max_families = c->samples.max_families,
+		.max_family_series = c->samples.max_series,
 		.window_retention_s = c->retention.windows_age_s,
 		.fold_all = all,
 	};

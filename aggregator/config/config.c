@@ -89,6 +89,12 @@ static const cyaml_schema_field_t graph_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t samples_fields[] = {
+	UINT("max_families", struct aggregator_config, samples.max_families),
+	UINT("max_series", struct aggregator_config, samples.max_series),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t log_fields[] = {
 	CYAML_FIELD_ENUM("level", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
 			 struct aggregator_config, log.level, config_levels,
@@ -103,6 +109,7 @@ static const cyaml_schema_field_t fields[] = {
 	GROUP("ingest", struct aggregator_config, ingest_fields),
 	GROUP("series", struct aggregator_config, series_fields),
 	GROUP("graph", struct aggregator_config, graph_fields),
+	GROUP("samples", struct aggregator_config, samples_fields),
 	GROUP("log", struct aggregator_config, log_fields),
 	CYAML_FIELD_ENUM("compat", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
 			 struct aggregator_config, compat, config_compats,
@@ -195,6 +202,8 @@ static int fill_defaults(struct aggregator_config *cfg)
 	default_u32(&cfg->graph.wait_s, 15);
 	default_u32(&cfg->graph.skew_ms, 100);
 	default_u32(&cfg->graph.max_waiting, 262144);
+	default_u32(&cfg->samples.max_families, 200);
+	default_u32(&cfg->samples.max_series, 10000);
 	default_u64(&cfg->ingest.queue_bytes, 64u << 20);
 	default_u32(&cfg->ingest.max_agents, 10000);
 	default_u32(&cfg->ingest.batches_per_s, 10000);

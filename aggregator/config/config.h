@@ -41,6 +41,10 @@ struct aggregator_config {
 		uint32_t max_waiting; /* sides that wait at once */
 	} graph;
 	struct {
+		uint32_t max_families; /* metrics of user programs */
+		uint32_t max_series; /* of each */
+	} samples;
+	struct {
 		int level; /* enum log_level + 1; 0: not set */
 	} log;
 	int compat; /* enum view_compat */

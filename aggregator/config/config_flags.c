@@ -69,6 +69,10 @@ const struct conffile_range config_ranges[] = {
 	      60000, 0),
 	RANGE("graph.max_waiting", struct aggregator_config, graph.max_waiting,
 	      1, 10000000, 0),
+	RANGE("samples.max_families", struct aggregator_config,
+	      samples.max_families, 1, 100000, 0),
+	RANGE("samples.max_series", struct aggregator_config,
+	      samples.max_series, 1, 10000000, 0),
 	{ .key = "views.max_series", .min = 1, .max = 10000000 },
 	{ .key = "views.max_values.max", .min = 1, .max = 10000000 },
 };

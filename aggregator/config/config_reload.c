@@ -78,5 +78,9 @@ void aggregator_config_needs_restart(const struct aggregator_config *now,
 	conffile_changes_add(
 		&l, memcmp(&now->graph, &next->graph, sizeof(now->graph)) != 0,
 		"graph");
+	conffile_changes_add(&l,
+			     memcmp(&now->samples, &next->samples,
+				    sizeof(now->samples)) != 0,
+			     "samples");
 	conffile_changes_add(&l, views_differ(now, next), "views");
 }

@@ -10,7 +10,6 @@
 #define WINDOWS_PENDING_MAX 100000u /* deltas in memory that force a flush */
 #define WORTH_A_COMMIT ((size_t)256 << 10) /* bytes that can end a pause */
 #define IDLE_MS 100u /* between checks for due work without messages */
-#define AGENTS_PER_MS 50u /* connections that make a pause 1 ms longer */
 
 static struct engine_due what_is_due(struct engine *e, uint64_t now)
 {
@@ -40,23 +39,12 @@ static void windows_flushed(struct engine *e, uint64_t started)
 	e->next_windows_ns = now + wait;
 }
 
-/*
- * Sets the time of the next commit: after a pause of three times what a commit
- * takes, but at most the configured interval. wait_for_group() may end the
- * pause earlier. A commit takes some 0.3 ms of CPU, whatever is in it. Many
- * agents send at many different times, so that there is always something to
- * commit; the pause is longer then.
- */
+/* Sets the time of the next commit. wait_for_group() may end the pause. */
 static void pace(struct engine *e)
 {
-	uint64_t now = clock_mono_ns(), gap = 3 * e->commit_ns;
-	uint64_t crowd = e->connections * CLOCK_NS_PER_MS / AGENTS_PER_MS;
-
-	if (gap < crowd)
-		gap = crowd;
-	if (gap > ms_ns(e->opt.commit_interval_ms))
-		gap = ms_ns(e->opt.commit_interval_ms);
-	e->next_commit_ns = now + gap;
+	e->next_commit_ns = clock_mono_ns() +
+			    gather_pause_ns(e->commit_ns, e->connections,
+					    ms_ns(e->opt.commit_interval_ms));
 }
 
 /*

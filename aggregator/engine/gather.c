@@ -9,6 +9,7 @@
 #define BUSY_LOW_PERCENT 50u
 /* Larger ones on average are paid by their requests. */
 #define SMALL_BYTES 4096u
+#define AGENTS_PER_MS 50u /* agents that make a pause 1 ms longer */
 
 void gather_note(struct gather *g, uint64_t busy_ns, size_t messages,
 		 size_t bytes)
@@ -58,4 +59,14 @@ uint32_t gather_decide(struct gather *g, const struct gather_limits *limits,
 	g->since_ns = now_ns;
 	g->busy_ns = g->messages = g->bytes = 0;
 	return g->ms;
+}
+
+uint64_t gather_pause_ns(uint64_t commit_ns, size_t agents, uint64_t most_ns)
+{
+	uint64_t pause_ns = 3 * commit_ns;
+	uint64_t crowd_ns = agents * CLOCK_NS_PER_MS / AGENTS_PER_MS;
+
+	if (pause_ns < crowd_ns)
+		pause_ns = crowd_ns;
+	return pause_ns < most_ns ? pause_ns : most_ns;
 }

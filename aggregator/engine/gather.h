@@ -37,4 +37,12 @@ void gather_note(struct gather *g, uint64_t busy_ns, size_t messages,
 uint32_t gather_decide(struct gather *g, const struct gather_limits *limits,
 		       size_t agents, uint64_t now_ns);
 
+/*
+ * Returns the pause between two commits: three times what one takes, or longer
+ * if there are many agents, but at most most_ns. A commit takes some 0.3 ms of
+ * CPU, whatever is in it, and many agents send at many different times, so that
+ * there would always be something to commit.
+ */
+uint64_t gather_pause_ns(uint64_t commit_ns, size_t agents, uint64_t most_ns);
+
 #endif /* AGGREGATOR_ENGINE_GATHER_H */

@@ -75,7 +75,8 @@ static int get_sets(struct loader *l, struct samples_family *f)
 {
 	uint64_t n = varint_get(&l->r);
 
-	if (l->r.bad || n > l->s->opt.max_nodes)
+	/* There may be more than are allowed now; each takes a few bytes. */
+	if (l->r.bad || n > (uint64_t)(l->r.end - l->r.at))
 		return -EUCLEAN;
 	f->set = calloc(n + 1, sizeof(*f->set));
 	if (!f->set)

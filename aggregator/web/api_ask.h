@@ -60,6 +60,8 @@ unsigned api_graph(struct api *a, const struct api_query *q, struct buf *out);
 unsigned api_requests(struct api *a, const struct api_query *q,
 		      struct buf *out);
 unsigned api_agents(struct api *a, const struct api_query *q, struct buf *out);
+unsigned api_programs(struct api *a, const struct api_query *q,
+		      struct buf *out);
 unsigned api_cardinality(struct api *a, const struct api_query *q,
 			 struct buf *out);
 unsigned api_gaps(struct api *a, const struct api_query *q, struct buf *out);

@@ -139,6 +139,13 @@ static const struct gap {
 	  "A few are normal after the agent starts. Many: compare the capture "
 	  "front-ends with redtap-agent check.",
 	  AGENT_PAGE },
+	{ "unseen", SEVERITY_LOSS, gap_dropped, LOSS_UNSEEN,
+	  "Answers to requests that were not seen",
+	  "Programs answered requests whose bytes moved out of the agent's "
+	  "sight, so that nothing is known of them but their number.",
+	  "Compare the capture front-ends with redtap-agent check, which lists "
+	  "what this host's does not see.",
+	  AGENT_PAGE },
 	{ "outbox", SEVERITY_LOSS, gap_dropped, LOSS_OUTBOX,
 	  "The agent's outbox was full",
 	  "The aggregator was out of reach until the outbox was full, and the "

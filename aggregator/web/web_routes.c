@@ -222,6 +222,7 @@ static const struct web_route routes[] = {
 	ASK("/api/v1/graph", api_graph),
 	ASK("/api/v1/requests", api_requests),
 	ASK("/api/v1/agents", api_agents),
+	ASK("/api/v1/programs", api_programs),
 	ASK("/api/v1/cardinality", api_cardinality),
 	ASK("/api/v1/gaps", api_gaps),
 	PREFIX("/api/v1/requests/", WEB_LANE_API, run_request),

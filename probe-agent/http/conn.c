@@ -262,6 +262,12 @@ static bool is_sane(const struct tap_record *rec, size_t len)
 	return false;
 }
 
+static bool went_with_syn(const struct tap_record *rec)
+{
+	return rec->type == TAP_DATA && !(rec->flags & TAP_F_H2) &&
+	       rec->flags & TAP_F_SYN;
+}
+
 static void advance_to(struct conn_moved *m, uint32_t seq, uint64_t ns)
 {
 	uint64_t seen = conn_extend(m->seen, seq);
@@ -303,6 +309,19 @@ static void feed_close(struct conn_table *t, uint32_t index,
 	drop_conn(t, index);
 }
 
+/* The first bytes went with the SYN: now it is known where the others begin. */
+static void find_begin(const struct conn_table *t, struct conn *c,
+		       uint32_t rx_seq)
+{
+	const struct http_proto *p = proto_of(t, c);
+	uint64_t n = (uint32_t)(rx_seq - (uint32_t)c->moved[TAP_RX].seen);
+
+	c->opening = false;
+	c->moved[TAP_RX].seen += n;
+	if (!c->ignored && p->shift)
+		p->shift(c, TAP_RX, n);
+}
+
 static void dispatch(struct conn_table *t, uint32_t index,
 		     const struct tap_record *rec)
 {
@@ -317,6 +336,9 @@ static void dispatch(struct conn_table *t, uint32_t index,
 		feed_open(t, c, (const void *)rec);
 		return;
 	}
+	if (c->opening && !went_with_syn(rec))
+		find_begin(t, c, rec->done.rx_seq);
+	c->opening |= went_with_syn(rec);
 	advance_to(&c->moved[TAP_RX], rec->done.rx_seq, rec->done.rx_ns);
 	advance_to(&c->moved[TAP_TX], rec->done.tx_seq, rec->done.tx_ns);
 	if (rec->type == TAP_CLOSE) {
@@ -409,6 +431,8 @@ static enum poll_result poll_one(struct conn_table *t, uint32_t index,
 	c->gone = false;
 	if (c->ignored)
 		return POLL_IDLE;
+	if (c->opening)
+		return POLL_AGAIN;
 	return proto_of(t, c)->poll(&t->engine, c, &now, &answers, now_ns)
 		       ? POLL_AGAIN
 		       : POLL_IDLE;

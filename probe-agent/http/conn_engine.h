@@ -40,6 +40,8 @@ struct conn {
 	bool tls : 1;
 	bool ignored : 1;
 	bool unselected : 1; /* ignored because select() said so */
+	/* TAP_F_SYN: positions in TAP_RX begin anywhere, until a record says */
+	bool opening : 1;
 	bool opened : 1; /* its OPEN has come, so all of it was seen */
 	bool gone : 1; /* the kernel did not know it on the last tick */
 	bool used : 1; /* since the last eviction sweep */

@@ -104,7 +104,7 @@ static bool has_open_request(const struct h1_conn *h, int dir)
 	case HTTP1_KIND_REQUEST:
 		return true;
 	case HTTP1_KIND_EITHER:
-		return b->at.turn & TAP_TURN_ANSWERED;
+		return b->at.turn & TAP_TURN_REQUEST;
 	default:
 		return false;
 	}
@@ -465,6 +465,17 @@ static void count_broken_head(struct conn_engine *e, const struct h1_conn *h,
 		e->stats.malformed++; /* a write counts if it was accepted */
 }
 
+static void take_shift(struct conn *c, int dir, uint64_t n)
+{
+	struct h1_conn *h = h1_of(c);
+
+	h->dir[dir].next += n;
+	if (dir == conn_request_dir(c))
+		return;
+	for (struct h1_request *r = h->first; r; r = r->next)
+		r->stamp += n;
+}
+
 static void take_close(struct conn_engine *e, struct conn *c,
 		       enum outcome outcome,
 		       const struct tap_rec_place *answers, uint64_t time_ns)
@@ -595,6 +606,7 @@ const struct http_proto h1_proto = {
 	.data = take_data,
 	.end = take_end,
 	.poll = take_poll,
+	.shift = take_shift,
 	.close = take_close,
 	.vanish = take_vanish,
 	.fini = finish,

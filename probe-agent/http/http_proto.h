@@ -69,6 +69,12 @@ struct http_proto {
 		     const struct tap_rec_progress *now,
 		     const struct tap_rec_place *answers, uint64_t now_ns);
 
+	/*
+	 * Positions in dir are larger by n from now on: c->moved[dir] is
+	 * already. Nothing has moved there yet. May be NULL.
+	 */
+	void (*shift)(struct conn *c, int dir, uint64_t n);
+
 	/* The last event of c; fini() follows. outcome: of an open request. */
 	void (*close)(struct conn_engine *e, struct conn *c,
 		      enum outcome outcome, const struct tap_rec_place *answers,

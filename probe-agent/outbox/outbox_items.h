@@ -16,7 +16,8 @@
 /*
  * The inside of the outbox: outbox.c has the queue and the file under it,
  * outbox_room.c makes room when it is full, by giving up detail, then batches,
- * outbox_merge.c joins batches of a backlog. No other file includes this.
+ * outbox_merge.c joins batches of a backlog, outbox_left.c tells what a stop
+ * leaves behind. No other file includes this.
  * Callers hold the outbox's mutex.
  */
 

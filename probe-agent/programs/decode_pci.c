@@ -122,7 +122,8 @@ static int have_names(struct decode *d)
 	free(line);
 	if (f)
 		fclose(f);
-	qsort(r.p->entry, r.p->n, sizeof(*r.p->entry), by_key);
+	if (r.p->n)
+		qsort(r.p->entry, r.p->n, sizeof(*r.p->entry), by_key);
 	return err;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "probe-agent/programs/spec_reader.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -113,6 +114,7 @@ int spec_read_fields(struct spec_reader *r, int node, const char *what,
 		     const struct spec_field *fields, void *base)
 {
 	size_t n = spec_yaml_count(r->y, node);
+	uint64_t seen = 0; /* of the fields, by number */
 	int err = 0;
 
 	if (spec_yaml_kind(r->y, node) != SPEC_NODE_MAP)
@@ -124,10 +126,15 @@ int spec_read_fields(struct spec_reader *r, int node, const char *what,
 
 		while (f->key && (!name || strcmp(f->key, name) != 0))
 			f++;
-		if (f->key)
-			err = f->read(r, value, (char *)base + f->offset);
-		else
+		if (!f->key) {
 			err = unknown_key(r, key, what, fields);
+			continue;
+		}
+		assert(f - fields < 64);
+		if (seen & UINT64_C(1) << (f - fields))
+			return spec_fail(r, key, "%s occurs twice", name);
+		seen |= UINT64_C(1) << (f - fields);
+		err = f->read(r, value, (char *)base + f->offset);
 	}
 	return err;
 }

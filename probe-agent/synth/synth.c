@@ -403,9 +403,6 @@ static int prepare(struct synth *s)
 		.services = (unsigned)s->services,
 		.routes = (unsigned)s->routes,
 		.multiples = multiples,
-		.n_multiples = s->events == UINT64_MAX && !s->max
-				       ? sizeof(multiples) / sizeof(*multiples)
-				       : 0,
 	};
 	int err = s->samples > 0 ? readings_new(&s->readings, &ro) : 0;
 
@@ -413,8 +410,10 @@ static int prepare(struct synth *s)
 		return err;
 	choose(s);
 	to.events = (unsigned)s->batch;
-	to.rest =
-		s->events == UINT64_MAX ? 0 : (unsigned)(s->events % s->batch);
+	if (s->events == UINT64_MAX && !s->max)
+		to.n_multiples = sizeof(multiples) / sizeof(*multiples);
+	if (s->events != UINT64_MAX)
+		to.rest = (unsigned)(s->events % s->batch);
 	to.gap_us = s->max ? 10 : 1000000 * s->agents / s->rate;
 	if (!s->readings)
 		err = traffic_new(&s->traffic, &to);

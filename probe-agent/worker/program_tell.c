@@ -71,17 +71,22 @@ struct table *program_table(struct program *p, size_t i)
 	return i < p->n_tables ? p->table[i] : NULL;
 }
 
-/* A full map may have lost keys, unless its program counts what it loses. */
+/*
+ * A full map may have lost keys, unless its program counts what it loses; of a
+ * map with more keys than are read some are never read.
+ */
 static enum samples_guarantee guarantee_of(const struct program *p,
 					   const struct object_map *m,
-					   uint64_t entries)
+					   const struct table_stats *s)
 {
 	bool counted = object_map(p->object, "redtap_lost");
 
 	if (m->type == OBJECT_MAP_RING)
 		return counted ? SAMPLES_EXACT : SAMPLES_UNKNOWN;
+	if (s->truncated > 0)
+		return SAMPLES_UNKNOWN;
 	if (m->type == OBJECT_MAP_HASH && !m->lru && !counted &&
-	    entries >= m->max_entries && m->guarantee == SAMPLES_EXACT)
+	    s->entries >= m->max_entries && m->guarantee == SAMPLES_EXACT)
 		return SAMPLES_UNKNOWN;
 	return m->guarantee;
 }
@@ -114,7 +119,7 @@ int program_tell(struct program *p, struct samples_table *to)
 		struct samples_map map = { .name = m->name };
 
 		table_stats(p->table[i], &stats);
-		map.guarantee = guarantee_of(p, m, stats.entries);
+		map.guarantee = guarantee_of(p, m, &stats);
 		map.entries = stats.entries;
 		map.max_entries = m->max_entries;
 		err = samples_table_map(to, &map);

@@ -126,7 +126,7 @@ static void step(struct conn_table *t, const uint8_t *p)
 		break;
 	case 5:
 		now_ns += (uint64_t)p[2] << 24;
-		answers_at.place = p[3] % (PLACE_HEAD_LOST + 1);
+		answers_at.place = p[3] % (PLACE_PROXY2 + 1);
 		answers_at.due = s->done.tx_seq + (p[3] >> 5);
 		break;
 	case 6:

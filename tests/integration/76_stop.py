@@ -3,19 +3,22 @@
 """
 An agent that must stop while its aggregator is away: it says how many requests
 it gives up, and the next start closes the sum; with a file for its outbox it
-gives none up.
+gives none up. And a made fleet joins what became due meanwhile, as agents do.
 """
 
 import http.server
+import json
 import pathlib
 import re
+import signal
 import sys
 import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]
                        / "faults"))
-from fleet import AGENT, Fleet, account_of  # noqa: E402
+from fleet import AGENT, Fleet, account_of, compare, \
+    start_synth  # noqa: E402
 from harness import Process, Report, check, equal, eventually, \
     http_get  # noqa: E402
 
@@ -117,6 +120,22 @@ def in_a_file(w):
     equal("exit status of the next stop", p.stop(), 0)
 
 
+def made_fleet(w, agents=3, hung_s=3):
+    """Two batches a second each; all but one of those due go in few."""
+    p = start_synth(w, f"--agents={agents}", f"--rate={10 * agents}",
+                    "--duration=8s")
+    eventually("all agents are heard", lambda: len(w.metrics().select(
+        "redtap_agent_batches_total")) >= agents + 2, 20)
+    w.aggregator.popen.send_signal(signal.SIGSTOP)
+    time.sleep(hung_s)
+    w.aggregator.popen.send_signal(signal.SIGCONT)
+    equal("synth's exit status", p.popen.wait(60), 0)
+    truth = json.loads((w.dir / "truth").read_text())
+    compare(w, truth)
+    joined = truth["events"] // truth["batch"] - truth["batches"]
+    check(joined >= agents * hung_s, f"only {joined} batches were joined")
+
+
 def main():
     report = Report()
     site = http.server.ThreadingHTTPServer(("127.0.0.1", SITE), Quiet)
@@ -129,6 +148,9 @@ def main():
         with report.case("with a file for its outbox it gives none up, and "
                          "all are counted later"):
             in_a_file(w)
+        with report.case("a made fleet joins what became due while its "
+                         "aggregator hung, and all count once"):
+            made_fleet(w)
         with report.case("the aggregator ends with status 0"):
             equal("exit status", w.aggregator.stop(), 0)
     site.shutdown()

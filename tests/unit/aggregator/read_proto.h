@@ -179,14 +179,36 @@ static bool pb_buckets(struct buf *out, struct pb *spans, size_t n_spans,
 	return deltas.at == deltas.end;
 }
 
+/* A bucket of a classic histogram. *least: what the one before it had. */
+static bool pb_classic(struct buf *out, struct pb p, uint64_t *least)
+{
+	uint64_t count = 0;
+	double bound = 0;
+	struct pb_field f;
+
+	while (pb_next(&p, &f)) {
+		if (f.number == 1 && f.wire == 0)
+			count = f.v;
+		else if (f.number == 2 && f.wire == 1)
+			bound = pb_double(f.v);
+		else
+			return false;
+	}
+	buf_printf(out, " le=%.17g:%llu", bound, (unsigned long long)count);
+	if (p.bad || count < *least)
+		return false;
+	*least = count;
+	return true;
+}
+
 static bool pb_histogram(struct buf *out, struct pb p)
 {
 	struct pb spans[400], deltas = { NULL, NULL, false };
 	struct buf exemplars = { 0 };
-	uint64_t count = 0, total = 0;
+	uint64_t count = 0, total = 0, classic = 0;
 	size_t n_spans = 0;
 	struct pb_field f;
-	bool ok = true;
+	bool ok = true, native = true;
 
 	buf_puts(out, "\n    histogram");
 	while (ok && pb_next(&p, &f)) {
@@ -197,6 +219,10 @@ static bool pb_histogram(struct buf *out, struct pb p)
 			break;
 		case 2:
 			buf_printf(out, " sum=%.17g", pb_double(f.v));
+			break;
+		case 3:
+			native = false;
+			ok = pb_classic(out, f.sub, &classic);
 			break;
 		case 5:
 			buf_printf(out, " schema=%lld",
@@ -226,6 +252,8 @@ static bool pb_histogram(struct buf *out, struct pb p)
 			ok = false;
 		}
 	}
+	if (!native) /* +Inf is left out: that is the count */
+		return ok && !p.bad && n_spans == 0 && classic <= count;
 	buf_puts(out, " spans=");
 	buf_put_u64(out, n_spans);
 	ok = ok && n_spans && pb_buckets(out, spans, n_spans, deltas, &total);

@@ -178,8 +178,91 @@ static const struct snapshot_agent sample_agents[] = {
 	  .conflicts = 204,
 	  .n_probes = 3,
 	  .probes = sample_probes,
-	  .probe_attached = sample_attached },
+	  .probe_attached = sample_attached,
+	  .samples_read = 1100,
+	  .samples_dropped = { 11, 12, 13, 14, 15, 16, 17 },
+	  .samples_counted = 1002,
+	  .samples_conflict = 18,
+	  .samples_no_family = 19 },
 	{ .node = "node-b", .last_seen_us = 1, .skew_us = 2000000 },
+};
+
+/* --- user programs --- */
+
+static const struct snapshot_program sample_programs[] = {
+	{ .node = "node-a",
+	  .name = "gc",
+	  .reason = "",
+	  .state = SAMPLES_RUNNING,
+	  .digest = { 0x01, 0xab, [31] = 0xff },
+	  .runs = 501,
+	  .run_ns = 1502000003,
+	  .trap_ns = 504,
+	  .read_us = 1700000002250000 },
+	{ .node = "node-b",
+	  .name = "gc",
+	  .reason = "line 7: \"R1\"\nis no pointer",
+	  .state = SAMPLES_FAILED },
+};
+
+static const struct snapshot_program_map sample_maps[] = {
+	{ "node-a", "gc", "counts", SAMPLES_EXACT, 511, 8192 },
+	{ "node-a", "gc", "pauses", SAMPLES_RACY, 27, 28 },
+};
+
+static const struct snapshot_label sample_minor[] = { { "generation", "0" },
+						      { "node", "node-a" } };
+static const struct snapshot_label sample_major[] = {
+	{ "generation", "2 \"full\"" }, { "node", "node-a" }
+};
+static const struct snapshot_sample sample_collections[] = {
+	{ .overflow = true, .count = 5 },
+	{ sample_minor, 2, .count = UINT64_C(9007199254740993) },
+	{ sample_major, 2, .count = 7 },
+};
+static const struct snapshot_sample sample_heap[] = {
+	{ sample_minor, 2, .gauge = -3 },
+};
+static const uint64_t sample_pause_bounds[] = { 1000, 2000, 4000 };
+static const uint64_t sample_pauses_in[] = { 1, 0, 2, 3 };
+static const struct snapshot_sample sample_pauses[] = {
+	{ sample_minor, 2, .count = 6, .sum = 30000,
+	  .bucket = sample_pauses_in },
+};
+static const struct snapshot_family sample_families[] = {
+	{ .name = "gc_collections_total",
+	  .help = "Collections.",
+	  .unit = "",
+	  .program = "gc",
+	  .kind = SAMPLES_COUNTER,
+	  .multiplier = 1,
+	  .n = 3,
+	  .sample = sample_collections,
+	  .series = 2,
+	  .limit = 10000,
+	  .overflowed = 5 },
+	{ .name = "gc_heap_bytes",
+	  .help = "Heap.",
+	  .unit = "bytes",
+	  .program = "gc",
+	  .kind = SAMPLES_GAUGE,
+	  .multiplier = 4096,
+	  .n = 1,
+	  .sample = sample_heap,
+	  .series = 1,
+	  .limit = 10000 },
+	{ .name = "gc_pause_seconds",
+	  .help = "",
+	  .unit = "seconds",
+	  .program = "gc",
+	  .kind = SAMPLES_HISTOGRAM,
+	  .multiplier = 0.000001,
+	  .bound = sample_pause_bounds,
+	  .n_bounds = 3,
+	  .n = 1,
+	  .sample = sample_pauses,
+	  .series = 1,
+	  .limit = 10000 },
 };
 
 static const struct snapshot sample = {
@@ -189,6 +272,12 @@ static const struct snapshot sample = {
 	.targets = sample_targets,
 	.n_agents = 2,
 	.agents = sample_agents,
+	.n_families = 3,
+	.families = sample_families,
+	.n_programs = 2,
+	.programs = sample_programs,
+	.n_program_maps = 2,
+	.program_maps = sample_maps,
 	.engine = {
 		.batches = 301, .duplicates = 302, .events = 303,
 		.rollup_events = 304, .refused = 305, .bytes_received = 306,

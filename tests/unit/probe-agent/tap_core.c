@@ -365,7 +365,7 @@ void core_pass(int socket, int dir, size_t len)
 	if (dir == TAP_RX) {
 		tcp_at(socket)->copied_seq += (__u32)len;
 		tcp_at(socket)->rcv_nxt = tcp_at(socket)->copied_seq;
-		tap_moved(sock_at(socket), TAP_RX);
+		tap_moved(sock_at(socket), TAP_RX, 0);
 		return;
 	}
 	set_room(socket, true);

@@ -105,6 +105,21 @@ static void decides_once_per_interval(void **state)
 	assert_int_equal(gather_decide(&g, &limits, 0, 2 * STEP_NS), 0);
 }
 
+static void a_pause_grows_with_commits_and_with_agents(void **state)
+{
+	const uint64_t most_ns = 20 * CLOCK_NS_PER_MS;
+
+	(void)state;
+	assert_int_equal(gather_pause_ns(0, 0, most_ns), 0);
+	assert_int_equal(gather_pause_ns(1000000, 0, most_ns), 3000000);
+	assert_int_equal(gather_pause_ns(1000000, 149, most_ns), 3000000);
+	assert_int_equal(gather_pause_ns(1000000, 200, most_ns), 4000000);
+	assert_int_equal(gather_pause_ns(1000000, 999, most_ns), 19980000);
+	assert_int_equal(gather_pause_ns(1000000, 1001, most_ns), most_ns);
+	assert_int_equal(gather_pause_ns(1000000000, 1, most_ns), most_ns);
+	assert_int_equal(gather_pause_ns(1000000, 100000, 0), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -114,6 +129,7 @@ int main(void)
 		cmocka_unit_test(large_batches_are_left_alone),
 		cmocka_unit_test(the_longer_of_both_counts),
 		cmocka_unit_test(decides_once_per_interval),
+		cmocka_unit_test(a_pause_grows_with_commits_and_with_agents),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -537,7 +537,8 @@ static void any_arguments_give_json(void **state)
 {
 	static ask_fn *const all[] = { api_services,	api_service, api_graph,
 				       api_requests,	api_agents,  api_gaps,
-				       api_cardinality, tail,	     status };
+				       api_cardinality, tail,	     status,
+				       api_programs };
 	static const char *const key[] = {
 		"from",	 "to",	   "range",  "step", "role",	 "order",
 		"limit", "filter", "errors", "hops", "focus",	 "by",

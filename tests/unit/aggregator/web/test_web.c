@@ -719,7 +719,8 @@ static void what_is_too_large_to_keep_comes_in_pieces(void **state)
 	assert_int_equal(z.avail_in, 0);
 	out.len = z.total_out;
 	inflateEnd(&z);
-	assert_int_equal(times(out.data, out.len, "seconds_count{"), 20000);
+	assert_int_equal(times(out.data, out.len, "duration_seconds_count{"),
+			 20000);
 	free(a.body);
 	a = ask(&f, "HEAD", "/metrics", "");
 	assert_int_equal(a.status, 200);

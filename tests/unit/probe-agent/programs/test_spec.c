@@ -225,6 +225,11 @@ static void what_is_wrong_is_told_with_its_line(void **state)
 		  "        - {name: b, size: 1, decoders: [{name: uint}]}\n"
 		  "        - {name: b, size: 1, decoders: [{name: uint}]}\n",
 		  "label 'b' occurs twice", 6 },
+		{ "metrics:\n  counters:\n    - name: a\n      labels:\n"
+		  "        - {name: b, size: 1, decoders: [{name: uint}]}\n"
+		  "      labels:\n"
+		  "        - {name: c, size: 1, decoders: [{name: uint}]}\n",
+		  "labels occurs twice", 6 },
 		{ "metrics:\n  histograms:\n    - name: a\n"
 		  "      bucket_type: exp3\n",
 		  "bucket_type: must be exp2, exp2zero, linear, fixed or "

@@ -21,4 +21,6 @@
 
 int core_has(int helper);
 
+#define BPF_CORE_READ_BITFIELD_PROBED(p, field) ((p)->field)
+
 #endif /* TESTS_UNIT_PROBE_AGENT_STUB_BPF_BPF_CORE_READ_H */
