@@ -77,8 +77,8 @@ CFLAGS_ALL += -Wno-cast-qual
 endif
 
 LIBS_proto := -lprotobuf-c -lzstd
-LIBS_agent := -lbpf -lelf -lz -lzstd -lnng -lsqlite3 -lcyaml -lyaml -lcap-ng -ljansson -lpcre2-8 \
-	$(LIBS_proto) -lm
+LIBS_agent := -lbpf -lelf -lz -lzstd -lnng -lmbedtls -lmbedx509 -lmbedcrypto -lsqlite3 \
+	-lcyaml -lyaml -lcap-ng -ljansson -lpcre2-8 $(LIBS_proto) -lm
 LIBS_aggregator := -lmicrohttpd -lsqlite3 -lcyaml -lyaml -ljansson -lgnutls -lz -lzstd \
 	-lcrypt -lcurl $(LIBS_proto) -lm
 

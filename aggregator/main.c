@@ -8,6 +8,9 @@
 int cmd_serve(int argc, char **argv) __attribute__((weak));
 int cmd_rebuild(int argc, char **argv) __attribute__((weak));
 int cmd_export(int argc, char **argv) __attribute__((weak));
+int cmd_verify(int argc, char **argv) __attribute__((weak));
+int cmd_backup(int argc, char **argv) __attribute__((weak));
+int cmd_forget(int argc, char **argv) __attribute__((weak));
 int cmd_top(int argc, char **argv) __attribute__((weak));
 int cmd_query(int argc, char **argv) __attribute__((weak));
 
@@ -19,6 +22,11 @@ int main(int argc, char **argv)
 		{ "rebuild", cmd_rebuild,
 		  "Recompute metrics from the stored batches" },
 		{ "export", cmd_export, "Write stored batches to a file" },
+		{ "verify", cmd_verify,
+		  "Read a whole store, say what is wrong" },
+		{ "backup", cmd_backup,
+		  "Copy a store, also while it is used, and verify the copy" },
+		{ "forget", cmd_forget, "Forget a node that is gone" },
 		{ "top", cmd_top, "Show the busiest services" },
 		{ "query", cmd_query,
 		  "Show rates, errors and durations over time" },

@@ -69,6 +69,7 @@ static struct engine_options limits(const struct aggregator_config *c)
 		.window_retention_s = c->retention.windows_age_s,
 		.window_retention_bytes = c->retention.windows_bytes,
 		.series_idle_s = c->series.idle_s,
+		.agent_idle_s = c->agents.idle_s,
 		.batches_per_s = c->ingest.batches_per_s,
 		.gather_max_ms = c->ingest.gather_max_ms,
 	};
@@ -125,6 +126,8 @@ static int web_reload(void *arg, char *why, size_t why_size)
 		err = engine_renew_tls(s->engine, fresh->ingest.cert_file,
 				       fresh->ingest.key_file,
 				       fresh->ingest.ca_file);
+	if (!err)
+		err = engine_set_token(s->engine, fresh->ingest.token_file);
 	if (!err)
 		apply(s, fresh);
 	else
@@ -195,6 +198,7 @@ static int start_engine(struct serve *s)
 	o.cert_file = c->ingest.cert_file;
 	o.key_file = c->ingest.key_file;
 	o.ca_file = c->ingest.ca_file;
+	o.token_file = c->ingest.token_file;
 	o.shared_name = c->ingest.shared_name;
 	o.queue_bytes = c->ingest.queue_bytes;
 	o.max_agents = c->ingest.max_agents;
@@ -216,6 +220,13 @@ static int start_engine(struct serve *s)
 	return err < 0 ? err : engine_start(s->engine);
 }
 
+static int web_forget(void *arg, const char *agent)
+{
+	struct serve *s = arg;
+
+	return engine_forget(s->engine, agent);
+}
+
 static int start_web(struct serve *s)
 {
 	const struct aggregator_config *c = s->config;
@@ -234,6 +245,7 @@ static int start_web(struct serve *s)
 		.rele = snapshot_rele,
 		.reload = web_reload,
 		.quit = web_quit,
+		.forget = web_forget,
 		.ready = web_ready,
 		.arg = s,
 	};

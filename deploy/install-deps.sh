@@ -23,6 +23,7 @@ build="
 	libelf-dev
 	libgnutls28-dev
 	libjansson-dev
+	libmbedtls-dev
 	libmicrohttpd-dev
 	libnng-dev
 	libpcre2-dev

@@ -57,7 +57,8 @@ trap stop EXIT
 # which stops them in the right order.
 setsid build/redtap-aggregator serve --store.dir="$STATE" \
 	--web.listen-address=":$PORT" \
-	--ingest.listen="tcp://127.0.0.1:$INGEST" >"$agg_log" 2>&1 &
+	--ingest.listen="tcp://127.0.0.1:$INGEST" \
+	--ingest.token-file="$STATE/ingest.token" >"$agg_log" 2>&1 &
 agg=$!
 for _ in $(seq 100); do
 	kill -0 "$agg" 2>/dev/null || {
@@ -69,6 +70,7 @@ for _ in $(seq 100); do
 done
 
 setsid build/redtap-agent run --to="tcp://127.0.0.1:$INGEST" \
+	--token-file="$STATE/ingest.token" \
 	--outbox.given-up="$STATE/agent-given-up" \
 	>"$agent_log" 2>&1 &
 agent=$!

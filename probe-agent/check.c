@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "probe-agent/check_name.h"
+#include "probe-agent/check_to.h"
 #include "probe-agent/config/config.h"
 #include "probe-agent/identity/card.h"
 #include "probe-agent/tap/tap.h"
@@ -334,19 +335,40 @@ static int load_flags(struct agent_config **cfg, struct check_flags *flags,
 	return 1;
 }
 
+static bool was_given(const struct check_flags *flags, const char *flag)
+{
+	for (unsigned i = 0; i < flags->settings.n; i++)
+		if (!strcmp(cli_option_name(agent_config_argp.options,
+					    flags->settings.set[i].key),
+			    flag))
+			return true;
+	return false;
+}
+
+/* What only needs one answer. Returns 1: nothing of that kind was asked. */
+static int check_one(const struct agent_config *cfg,
+		     const struct check_flags *flags)
+{
+	if (flags->pid)
+		return check_name(cfg, (uint32_t)flags->pid);
+	return was_given(flags, "to") ? check_to(cfg, true) : 1;
+}
+
 int cmd_check(int argc, char **argv)
 {
 	struct agent_config *cfg;
 	struct check_flags flags;
 	int err = load_flags(&cfg, &flags,
 			     "Report what this host can do. Exit status "
-			     "0 if the agent can capture here.",
+			     "0 if the agent can capture here. With --to, "
+			     "only try the conversation with that aggregator, "
+			     "TLS and all, and say what to mend.",
 			     argc, argv);
 
 	if (err)
 		return err < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
-	if (flags.pid) {
-		err = check_name(cfg, (uint32_t)flags.pid);
+	err = check_one(cfg, &flags);
+	if (err <= 0) {
 		agent_config_free(cfg);
 		return err ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
@@ -359,6 +381,7 @@ int cmd_check(int argc, char **argv)
 	check_node_files(cfg);
 	check_probe_kinds();
 	check_tls(cfg);
+	check_to(cfg, false);
 	/* Log lines of the tap go to stderr: keeps both in order. */
 	fflush(stdout);
 	check_fronts(cfg);

@@ -13,7 +13,7 @@
 static uint64_t certificates(const struct agent_config *cfg)
 {
 	const char *const files[] = { cfg->tls.ca_file, cfg->tls.cert_file,
-				      cfg->tls.key_file };
+				      cfg->tls.key_file, cfg->token_file };
 
 	return file_stamp(files, sizeof(files) / sizeof(*files));
 }
@@ -25,6 +25,7 @@ static struct uplink_options options_of(const struct agent_config *cfg)
 		.ca_file = cfg->tls.ca_file,
 		.cert_file = cfg->tls.cert_file,
 		.key_file = cfg->tls.key_file,
+		.token_file = cfg->token_file,
 	};
 }
 

@@ -284,10 +284,15 @@ static const char *take_events(const Redtap__Events *m, struct batch *b)
 	return NULL;
 }
 
-static void take_losses(const Redtap__Losses *m, struct batch_losses *l)
+static const char *take_losses(const Redtap__Losses *m, struct batch_losses *l)
 {
 	if (!m)
-		return;
+		return NULL;
+	if (m->captured >= LIMIT_LOSSES || m->packed >= LIMIT_LOSSES ||
+	    m->rolled_up >= LIMIT_LOSSES ||
+	    !below_u64(m->dropped, m->n_dropped, LIMIT_LOSSES) ||
+	    !below_u64(m->counters, m->n_counters, LIMIT_LOSSES))
+		return "losses: counter over LIMIT_LOSSES";
 	l->captured = m->captured;
 	l->packed = m->packed;
 	l->rolled_up = m->rolled_up;
@@ -298,6 +303,7 @@ static void take_losses(const Redtap__Losses *m, struct batch_losses *l)
 		l->counters[i] = m->counters[i];
 	for (size_t i = 0; i < AGENT_GAUGES && i < m->n_gauges; i++)
 		l->gauges[i] = m->gauges[i];
+	return NULL;
 }
 
 static bool label_valid(const char *s)
@@ -378,7 +384,7 @@ static const char *take_columns(struct batch_arena *a, const Redtap__Batch *m,
 	if (!reason)
 		reason = take_info(m->info, &b->info);
 	if (!reason)
-		take_losses(m->losses, &b->losses);
+		reason = take_losses(m->losses, &b->losses);
 	return reason;
 }
 
@@ -406,6 +412,8 @@ int batch_decode_more(struct batch_arena *a, struct batch_arena *columns,
 	if (!why)
 		return 0;
 	memset(out, 0, sizeof(*out));
+	if (a->out_of_memory || columns->out_of_memory)
+		return -ENOMEM;
 	if (reason)
 		*reason = why;
 	return -EPROTO;

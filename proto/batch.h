@@ -242,8 +242,9 @@ size_t batch_arena_used(const struct batch_arena *a);
 
 /*
  * Decodes and validates len bytes. *out borrows from the arena until its next
- * use, and from data. -EPROTO: not a batch, over a limit, or out of memory;
- * *reason, unless reason is NULL, is a static text that says what and where.
+ * use, and from data. -EPROTO: not a batch, or over a limit; *reason, unless
+ * reason is NULL, is a static text that says what and where. -ENOMEM: the batch
+ * may be valid.
  */
 int batch_decode(struct batch_arena *a, const void *data, size_t len,
 		 struct batch *out, const char **reason);
@@ -283,6 +284,26 @@ int batch_put_head(const struct batch *head, const void *data, size_t len,
 /* The protocol that a receiver of these encoded bytes must speak. */
 uint32_t batch_protocol(const void *data, size_t len);
 
+/* What an encoded batch is about; agent is borrowed and not terminated. */
+struct batch_peek {
+	const char *agent;
+	size_t agent_len;
+	uint64_t epoch, sequence;
+	uint64_t first_sequence; /* never 0 */
+	int64_t base_us;
+};
+/* Reads only that, without validating the rest. -EPROTO: malformed. */
+int batch_peek(const void *data, size_t len, struct batch_peek *out);
+
+/* The sender's outbox when it sends. */
+struct push_health {
+	bool told; /* false: the message does not say */
+	uint64_t outbox_bytes, outbox_batches;
+	uint64_t oldest_ms; /* age of the oldest batch */
+	uint64_t acknowledged_ms; /* since the last acknowledgement */
+	bool acknowledged; /* false: there was none yet */
+};
+
 /* The envelope of a batch. */
 struct push {
 	uint32_t protocol;
@@ -290,6 +311,12 @@ struct push {
 	int64_t clock_us; /* now by the clock of its times; 0: not running */
 	const void *batch; /* borrowed from the message */
 	size_t batch_len;
+	struct push_health health;
+	const char *token; /* borrowed, not terminated; NULL: none */
+	size_t token_len; /* at most LIMIT_TOKEN_BYTES */
+	/* Without a batch: the agent that asks whether it would be heard. */
+	const char *ask; /* borrowed, not terminated; NULL: a batch follows */
+	size_t ask_len; /* at most LIMIT_AGENT_BYTES */
 };
 /* Encodes a message; *data is malloc'd and the caller's. -EMSGSIZE, -ENOMEM. */
 int push_encode(const struct push *p, void **data, size_t *len);
@@ -297,7 +324,7 @@ int push_encode(const struct push *p, void **data, size_t *len);
  * Encodes only the part of a message before the bytes of the batch, which the
  * caller appends as they are. p->batch is not used. Returns the length.
  */
-#define PUSH_HEAD_MAX 35
+#define PUSH_HEAD_MAX 468
 size_t push_head(const struct push *p, uint8_t out[PUSH_HEAD_MAX]);
 /* *out borrows from data. -EPROTO: malformed, or without a batch. */
 int push_decode(const void *data, size_t len, struct push *out);

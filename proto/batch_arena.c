@@ -63,8 +63,10 @@ void *batch_arena_alloc(void *arg, size_t size)
 		if (!b || whole > b->cap - b->used) {
 			b = block_new(whole > ARENA_START ? whole
 							  : ARENA_START);
-			if (!b)
+			if (!b) {
+				a->out_of_memory = true;
 				return NULL;
+			}
 			b->next = a->extra;
 			a->extra = b;
 		}
@@ -114,11 +116,13 @@ void batch_arena_reset(struct batch_arena *a)
 	arena_drop_extra(a);
 	a->first->used = 0;
 	a->total = a->begun = 0;
+	a->out_of_memory = false;
 }
 
 void batch_arena_begin(struct batch_arena *a)
 {
 	a->begun = a->total;
+	a->out_of_memory = false;
 }
 
 size_t batch_arena_used(const struct batch_arena *a)

@@ -3,6 +3,7 @@
 #define PROTO_BATCH_ARENA_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "proto/batch.h"
@@ -16,6 +17,7 @@ struct batch_arena {
 	struct block *extra; /* more blocks, of this batch only */
 	size_t total; /* bytes given since the last reset */
 	size_t begun; /* of these, before the current batch */
+	bool out_of_memory; /* an allocation failed, but not by the limit */
 	ProtobufCAllocator allocator;
 };
 

@@ -91,6 +91,46 @@ static bool windows_fit(const int64_t *delta, size_t n, int64_t base_us)
 	return true;
 }
 
+/* True if all of v add up to less than the limit, which is at most 2^62. */
+static bool all_below(const uint64_t *v, size_t n, uint64_t limit)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (v[i] >= limit)
+			return false;
+		sum += v[i];
+		if (sum >= limit)
+			return false;
+	}
+	return true;
+}
+
+/* True if no sum[i] is greater than count[i] values below limit add up to. */
+static bool sums_fit(const uint64_t *sum, const uint64_t *count, size_t n,
+		     uint64_t limit)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((sum[i] + limit - 2) / (limit - 1) > count[i])
+			return false;
+	return true;
+}
+
+static const char *check_rollup_sums(const Redtap__Rollups *m, size_t n)
+{
+	if (!all_below(m->count, n, LIMIT_ROLLUP_COUNT))
+		return "rollups: count over LIMIT_ROLLUP_COUNT";
+	if (!all_below(m->duration_sum_us, n, LIMIT_ROLLUP_SUM) ||
+	    !all_below(m->request_bytes_sum, n, LIMIT_ROLLUP_SUM) ||
+	    !all_below(m->response_bytes_sum, n, LIMIT_ROLLUP_SUM))
+		return "rollups: sum over LIMIT_ROLLUP_SUM";
+	if (!sums_fit(m->duration_sum_us, m->count, n, LIMIT_DURATION_US) ||
+	    !sums_fit(m->request_bytes_sum, m->count, n, LIMIT_BODY_BYTES) ||
+	    !sums_fit(m->response_bytes_sum, m->count, n, LIMIT_BODY_BYTES))
+		return "rollups: sum over what its count can add up to";
+	return NULL;
+}
+
 static const char *check_rollups(const Redtap__Rollups *m,
 				 const struct batch *b)
 {
@@ -108,13 +148,7 @@ static const char *check_rollups(const Redtap__Rollups *m,
 		return "rollups: index outside series";
 	if (!windows_fit(m->window_delta_s, n, b->base_us))
 		return "rollups: not the start of a window";
-	if (!below_u64(m->count, n, LIMIT_ROLLUP_COUNT))
-		return "rollups: count over LIMIT_ROLLUP_COUNT";
-	if (!below_u64(m->duration_sum_us, n, LIMIT_ROLLUP_SUM) ||
-	    !below_u64(m->request_bytes_sum, n, LIMIT_ROLLUP_SUM) ||
-	    !below_u64(m->response_bytes_sum, n, LIMIT_ROLLUP_SUM))
-		return "rollups: sum over LIMIT_ROLLUP_SUM";
-	return NULL;
+	return check_rollup_sums(m, n);
 }
 
 const char *batch_take_rollups(const Redtap__Rollups *m, struct batch *b)

@@ -296,3 +296,30 @@ Redtap__Batch *batch_unpack(struct batch_arena *a, struct batch_arena *columns,
 			return NULL;
 	return u.batch;
 }
+
+int batch_peek(const void *data, size_t len, struct batch_peek *out)
+{
+	struct wire_reader r = { data, (const uint8_t *)data + len };
+	struct wire_field f = { 0 };
+
+	*out = (struct batch_peek){ .agent = "" };
+	while (r.p < r.end) {
+		if (!wire_next(&r, &f))
+			return -EPROTO;
+		if (f.id == AGENT && f.type == WIRE_BYTES) {
+			out->agent = (const char *)f.data;
+			out->agent_len = (size_t)f.value;
+		} else if (f.id == EPOCH && f.type == WIRE_FIXED64) {
+			out->epoch = f.value;
+		} else if (f.id == SEQUENCE && f.type == WIRE_VARINT) {
+			out->sequence = f.value;
+		} else if (f.id == BASE_US && f.type == WIRE_FIXED64) {
+			out->base_us = (int64_t)f.value;
+		} else if (f.id == FIRST_SEQUENCE && f.type == WIRE_VARINT) {
+			out->first_sequence = f.value;
+		}
+	}
+	if (out->first_sequence == 0)
+		out->first_sequence = out->sequence;
+	return 0;
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,15 @@
 #define PUSH_SENT_US 2u
 #define PUSH_BATCH 3u
 #define PUSH_CLOCK_US 4u
+#define PUSH_HEALTH 5u
+#define PUSH_TOKEN 6u
+#define PUSH_ASK 7u
+
+#define HEALTH_OUTBOX_BYTES 1u
+#define HEALTH_OUTBOX_BATCHES 2u
+#define HEALTH_OLDEST_MS 3u
+#define HEALTH_ACKNOWLEDGED_MS 4u
+#define HEALTH_MAX (4 * (1 + 10))
 
 #define REPLY_PROTOCOL 1u
 #define REPLY_STATUS 2u
@@ -46,9 +56,67 @@ static uint8_t *put_uint(uint8_t *p, unsigned field, uint64_t v)
 	return put_varint(p, v);
 }
 
-/* Four tags, two varints of at most 5 and 10 bytes, and two clocks. */
-static_assert(PUSH_HEAD_MAX == 1 + 5 + 1 + 8 + 1 + 8 + 1 + 10,
+static uint8_t *put_text(uint8_t *p, uint32_t field, const char *text,
+			 size_t len)
+{
+	*p++ = (uint8_t)(field << 3 | WIRE_BYTES);
+	p = put_varint(p, len);
+	memcpy(p, text, len);
+	return p + len;
+}
+
+static uint8_t *put_health(uint8_t *p, const struct push_health *h)
+{
+	const uint64_t v[] = { h->outbox_bytes, h->outbox_batches, h->oldest_ms,
+			       h->acknowledged ? h->acknowledged_ms + 1 : 0 };
+	uint8_t *len = p + 1;
+
+	*p = PUSH_HEALTH << 3 | WIRE_BYTES;
+	p += 2;
+	for (uint32_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		if (v[i] == 0)
+			continue;
+		*p++ = (uint8_t)((i + HEALTH_OUTBOX_BYTES) << 3 | WIRE_VARINT);
+		p = put_varint(p, v[i]);
+	}
+	*len = (uint8_t)(p - len - 1);
+	return p;
+}
+
+static bool get_health(const struct wire_field *whole, struct push_health *h)
+{
+	struct wire_reader r = { whole->data, whole->data + whole->value };
+	struct wire_field f = { 0 };
+
+	*h = (struct push_health){ .told = true };
+	while (r.p < r.end) {
+		if (!wire_next(&r, &f))
+			return false;
+		if (f.type != WIRE_VARINT)
+			continue;
+		if (f.id == HEALTH_OUTBOX_BYTES)
+			h->outbox_bytes = f.value;
+		else if (f.id == HEALTH_OUTBOX_BATCHES)
+			h->outbox_batches = f.value;
+		else if (f.id == HEALTH_OLDEST_MS)
+			h->oldest_ms = f.value;
+		else if (f.id == HEALTH_ACKNOWLEDGED_MS && f.value > 0) {
+			h->acknowledged_ms = f.value - 1;
+			h->acknowledged = true;
+		}
+	}
+	return true;
+}
+
+/*
+ * Four tags, two varints of at most 5 and 10 bytes, and two clocks; health,
+ * token and ask, each with its tag and a length of one or two bytes.
+ */
+static_assert(PUSH_HEAD_MAX == 1 + 5 + 1 + 8 + 1 + 8 + 1 + 10 + 2 + HEALTH_MAX +
+				       3 + LIMIT_TOKEN_BYTES + 3 +
+				       LIMIT_AGENT_BYTES,
 	      "room for the head");
+static_assert(HEALTH_MAX < 128, "its length is one byte");
 
 size_t push_head(const struct push *push, uint8_t out[PUSH_HEAD_MAX])
 {
@@ -64,6 +132,12 @@ size_t push_head(const struct push *push, uint8_t out[PUSH_HEAD_MAX])
 		memcpy(p, &push->clock_us, 8);
 		p += 8;
 	}
+	if (push->health.told)
+		p = put_health(p, &push->health);
+	if (push->token_len > 0 && push->token_len <= LIMIT_TOKEN_BYTES)
+		p = put_text(p, PUSH_TOKEN, push->token, push->token_len);
+	if (push->ask && push->ask_len <= LIMIT_AGENT_BYTES)
+		p = put_text(p, PUSH_ASK, push->ask, push->ask_len);
 	*p++ = PUSH_BATCH << 3 | WIRE_BYTES;
 	p = put_varint(p, push->batch_len);
 	return (size_t)(p - out);
@@ -105,6 +179,15 @@ int push_decode(const void *data, size_t len, struct push *out)
 		} else if (f.id == PUSH_BATCH && f.type == WIRE_BYTES) {
 			out->batch = f.data;
 			out->batch_len = (size_t)f.value;
+		} else if (f.id == PUSH_HEALTH && f.type == WIRE_BYTES) {
+			if (!get_health(&f, &out->health))
+				return -EPROTO;
+		} else if (f.id == PUSH_TOKEN && f.type == WIRE_BYTES) {
+			out->token = (const char *)f.data;
+			out->token_len = (size_t)f.value;
+		} else if (f.id == PUSH_ASK && f.type == WIRE_BYTES) {
+			out->ask = (const char *)f.data;
+			out->ask_len = (size_t)f.value;
 		}
 	}
 	return out->batch ? 0 : -EPROTO;

@@ -21,6 +21,7 @@
 #define LIMIT_ROLLUP_BUCKETS (1u << 20)
 #define LIMIT_CONNECTIONS 65536u
 #define LIMIT_PROBES 256u
+#define LIMIT_TOKEN_BYTES 128u /* of a push */
 #define LIMIT_SAMPLE_PROGRAMS 256u
 #define LIMIT_SAMPLE_MAPS 2048u
 #define LIMIT_SAMPLE_FAMILIES 512u
@@ -29,13 +30,18 @@
 #define LIMIT_SAMPLE_BOUNDS 160u /* of a histogram */
 #define LIMIT_SAMPLE_BUCKETS (1u << 18) /* all buckets that grew */
 
-/* Limits of single values, so that no sum of them overflows. */
+/*
+ * Limits of single values, so that no sum over one batch overflows 63 bits: of
+ * the events, LIMIT_EVENTS * LIMIT_BODY_BYTES is 2^62; of the rollups, the
+ * limits hold for all rows together. Whoever adds up batches must saturate.
+ */
 #define LIMIT_TIME_US (UINT64_C(1) << 53) /* wall clock; the year 2255 */
 #define LIMIT_TIME_S (INT64_C(1) << 34) /* in seconds, above LIMIT_TIME_US */
 #define LIMIT_DURATION_US (UINT64_C(1) << 42) /* 50 days */
-#define LIMIT_BODY_BYTES (UINT64_C(1) << 50)
-#define LIMIT_ROLLUP_COUNT (UINT64_C(1) << 40) /* requests of a row */
-#define LIMIT_ROLLUP_SUM (UINT64_C(1) << 62)
+#define LIMIT_BODY_BYTES (UINT64_C(1) << 46) /* 64 TiB */
+#define LIMIT_ROLLUP_COUNT (UINT64_C(1) << 40) /* requests of all rows */
+#define LIMIT_ROLLUP_SUM (UINT64_C(1) << 62) /* of all rows */
+#define LIMIT_LOSSES (UINT64_C(1) << 53) /* an agent's counter in one epoch */
 #define LIMIT_INCREMENT (UINT64_C(1) << 62) /* of one sample */
 #define LIMIT_OUTCOME 4u /* greatest of enum outcome */
 #define LIMIT_STATUS 999u

@@ -98,12 +98,12 @@ rooms() {
 		aggregator/fold graph series views
 		aggregator/samples series
 		aggregator/store fold graph ledger samples
-		aggregator/snapshot fold graph ledger samples series views
+		aggregator/snapshot fold graph ingest ledger samples series views
 		aggregator/engine fold ingest ledger samples snapshot store views
-		aggregator/expose snapshot views
+		aggregator/expose ingest snapshot views
 		aggregator/web expose fold series snapshot store
 		aggregator/config expose views
-		aggregator/cli config engine snapshot web
+		aggregator/cli config engine snapshot store web
 	TABLE
 }
 {
@@ -142,9 +142,10 @@ rooms() {
 			sed "s#^#$allowed owns it: #"
 	done <<-'TABLE'
 	nng/ probe-agent/outbox/uplink(_state|_tls)?
+	mbedtls/ probe-agent/outbox/uplink_trial_tls
 	sqlite3 probe-agent/outbox/outbox_disk|aggregator/store/store(_[a-z_]+)?
 	microhttpd aggregator/web/web(_[a-z]+)?
-	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_tls)
+	gnutls aggregator/(web/web_(auth|tls)|ingest/gate_(tls|credentials))
 	crypt\.h aggregator/web/web_auth
 	cyaml probe-agent/config/config|aggregator/config/config(_[a-z]+)?
 	yaml\.h aggregator/web/web_config|common/conffile_walk|probe-agent/programs/spec_yaml

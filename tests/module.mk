@@ -206,7 +206,7 @@ crash: $(B)/tests/crash/crash all ## Kill programs KILLS times each, cut the net
 
 # The other proofs of docs/GUARANTEES.md.
 SOAK_MINUTES ?= 10
-.PHONY: disk overload peers soak valgrind tsan bench-retention
+.PHONY: disk overload peers damage soak valgrind tsan bench-retention
 disk: $(B)/tests/crash/crash all ## Full and read-only disks: readiness red, nothing lost (root)
 	@tests/faults/disk.py
 
@@ -216,8 +216,12 @@ overload: $(B)/tests/crash/crash all ## Ten times more than the aggregator can t
 soak: $(B)/tests/crash/crash all ## Memory, files and threads stay flat for SOAK_MINUTES (root)
 	@tests/faults/soak.py $(SOAK_MINUTES)
 
-peers: $(B)/tests/crash/crash all ## Two agents with one id, rubbish, crowds of scrapers and slow ones
+peers: $(B)/tests/crash/crash all ## Two agents with one id, rubbish, strangers, crowds of scrapers and slow ones
 	@tests/faults/peers.py
+	@tests/faults/strangers.py
+
+damage: all ## Files of the store that are lost, cut or overwritten, and bits that flip
+	@tests/faults/damage.py
 
 valgrind: $(B)/tests/crash/crash all ## A short run from agent to scrape under valgrind: no leaks
 	@tests/faults/memcheck.py

@@ -52,8 +52,8 @@ static size_t take_body(char *data, size_t size, size_t n, void *arg)
 	return buf_append(arg, data, size * n) == 0 ? size * n : 0;
 }
 
-int client_get(struct client *c, const char *base, const char *path,
-	       struct buf *body)
+static int send_request(struct client *c, const char *base, const char *path,
+			struct buf *body)
 {
 	struct buf url = { 0 };
 	long status = 0;
@@ -83,6 +83,21 @@ int client_get(struct client *c, const char *base, const char *path,
 	}
 	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
 	return (int)status;
+}
+
+int client_get(struct client *c, const char *base, const char *path,
+	       struct buf *body)
+{
+	curl_easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
+	return send_request(c, base, path, body);
+}
+
+int client_post(struct client *c, const char *base, const char *path,
+		struct buf *body)
+{
+	curl_easy_setopt(c->curl, CURLOPT_POST, 1L);
+	curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE, 0L);
+	return send_request(c, base, path, body);
 }
 
 const char *client_error(const struct client *c)

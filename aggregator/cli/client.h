@@ -5,7 +5,7 @@
 #include "common/buf.h"
 
 /*
- * HTTP GET requests to the API of a running aggregator. User and password may
+ * HTTP requests to the API of a running aggregator. User and password may
  * be in the URL. For one thread at a time. Only client.c sees libcurl.
  */
 struct client;
@@ -24,6 +24,9 @@ void client_free(struct client *c); /* NULL is fine */
  */
 int client_get(struct client *c, const char *base, const char *path,
 	       struct buf *body);
+/* The same with POST, without content. */
+int client_post(struct client *c, const char *base, const char *path,
+		struct buf *body);
 /* Returns the reason of the last -EIO. Owned by c. */
 const char *client_error(const struct client *c);
 

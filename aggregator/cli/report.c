@@ -41,8 +41,7 @@ void report_close(struct report_source *s)
 	free(s->store_path);
 }
 
-/* Appends &key=value, with all but plain characters percent-encoded. */
-static void put_argument(struct buf *b, const char *key, const char *value)
+void report_put_argument(struct buf *b, const char *key, const char *value)
 {
 	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				    "abcdefghijklmnopqrstuvwxyz"
@@ -66,10 +65,10 @@ static int ask_url(struct report_source *s, const struct report_question *q,
 	int status;
 
 	buf_puts(&path, "/api/v1/windows?");
-	put_argument(&path, "from", q->from);
-	put_argument(&path, "to", q->to);
-	put_argument(&path, "by", q->by);
-	put_argument(&path, "step", q->step);
+	report_put_argument(&path, "from", q->from);
+	report_put_argument(&path, "to", q->to);
+	report_put_argument(&path, "by", q->by);
+	report_put_argument(&path, "step", q->step);
 	json->max = ANSWER_MAX_BYTES;
 	status = buf_str(&path)
 			 ? client_get(s->client, s->where, path.data, json)

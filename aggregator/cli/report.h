@@ -28,6 +28,9 @@ int report_open(struct report_source *s, const char *where,
 		const char *ca_file);
 void report_close(struct report_source *s);
 
+/* Appends &key=value, with all but plain characters percent-encoded. */
+void report_put_argument(struct buf *b, const char *key, const char *value);
+
 struct report_question {
 	const char *from, *to, *by, *step; /* see api.h; NULL: default */
 };

@@ -67,6 +67,7 @@ static const cyaml_schema_field_t ingest_fields[] = {
 	TEXT("ca_file", struct aggregator_config, ingest.ca_file),
 	TEXT("cert_file", struct aggregator_config, ingest.cert_file),
 	TEXT("key_file", struct aggregator_config, ingest.key_file),
+	TEXT("token_file", struct aggregator_config, ingest.token_file),
 	TEXT("shared_name", struct aggregator_config, ingest.shared_name),
 	BOOLEAN("allow_plaintext", struct aggregator_config,
 		ingest.allow_plaintext),
@@ -74,6 +75,11 @@ static const cyaml_schema_field_t ingest_fields[] = {
 	UINT("max_agents", struct aggregator_config, ingest.max_agents),
 	UINT("batches_per_s", struct aggregator_config, ingest.batches_per_s),
 	UINT("gather_max_ms", struct aggregator_config, ingest.gather_max_ms),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t agents_fields[] = {
+	UINT("idle_s", struct aggregator_config, agents.idle_s),
 	CYAML_FIELD_END,
 };
 
@@ -108,6 +114,7 @@ static const cyaml_schema_field_t fields[] = {
 	GROUP("web", struct aggregator_config, web_fields),
 	GROUP("ingest", struct aggregator_config, ingest_fields),
 	GROUP("series", struct aggregator_config, series_fields),
+	GROUP("agents", struct aggregator_config, agents_fields),
 	GROUP("graph", struct aggregator_config, graph_fields),
 	GROUP("samples", struct aggregator_config, samples_fields),
 	GROUP("log", struct aggregator_config, log_fields),
@@ -188,6 +195,28 @@ static void default_u32(uint32_t *to, uint32_t value)
 		*to = value;
 }
 
+/*
+ * Every local user reaches the default address, so a token is asked for there;
+ * agents of this host find its file.
+ */
+static int default_ingest(struct aggregator_config *cfg)
+{
+	int err;
+
+	if (cfg->ingest.listen_count)
+		return 0;
+	err = conffile_add_text(&cfg->ingest.listen, &cfg->ingest.listen_count,
+				"tcp://127.0.0.1:9471");
+	if (err || cfg->ingest.token_file)
+		return err;
+	if (asprintf(&cfg->ingest.token_file, "%s/ingest.token",
+		     cfg->store.dir) < 0) {
+		cfg->ingest.token_file = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
 static int fill_defaults(struct aggregator_config *cfg)
 {
 	int err = default_text(&cfg->store.dir, "/var/lib/redtap");
@@ -199,6 +228,7 @@ static int fill_defaults(struct aggregator_config *cfg)
 	default_u64(&cfg->retention.windows_age_s, 15 * DAY_S);
 	default_u64(&cfg->retention.windows_bytes, UINT64_C(1) << 30);
 	default_u64(&cfg->series.idle_s, DAY_S);
+	default_u64(&cfg->agents.idle_s, DAY_S);
 	default_u32(&cfg->graph.wait_s, 15);
 	default_u32(&cfg->graph.skew_ms, 100);
 	default_u32(&cfg->graph.max_waiting, 262144);
@@ -213,11 +243,7 @@ static int fill_defaults(struct aggregator_config *cfg)
 	if (!err && !cfg->web.listen_count)
 		err = conffile_add_text(&cfg->web.listen,
 					&cfg->web.listen_count, ":9470");
-	if (!err && !cfg->ingest.listen_count)
-		err = conffile_add_text(&cfg->ingest.listen,
-					&cfg->ingest.listen_count,
-					"tcp://127.0.0.1:9471");
-	return err;
+	return err ? err : default_ingest(cfg);
 }
 
 static bool is_loopback(const char *url)

@@ -36,6 +36,9 @@ struct aggregator_config {
 		uint64_t idle_s; /* time without events that hides a series */
 	} series;
 	struct {
+		uint64_t idle_s; /* silence that hides an agent */
+	} agents;
+	struct {
 		uint32_t wait_s; /* longest wait of a side for the other */
 		uint32_t skew_ms; /* tolerated between clocks of two nodes */
 		uint32_t max_waiting; /* sides that wait at once */
@@ -62,6 +65,7 @@ struct aggregator_config {
 		char **listen; /* tcp://host:port, tls+tcp://host:port */
 		unsigned listen_count;
 		char *ca_file, *cert_file, *key_file; /* NULL: none */
+		char *token_file; /* made if there is none; NULL: no token */
 		char *shared_name; /* of agents' certificates; NULL: none */
 		bool allow_plaintext; /* allow tcp:// beyond loopback */
 		uint64_t queue_bytes; /* received, not yet answered */

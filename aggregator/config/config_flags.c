@@ -27,6 +27,7 @@ enum {
 	KEY_TLS_CA,
 	KEY_TLS_CERT,
 	KEY_TLS_KEY,
+	KEY_TOKEN,
 	KEY_TLS_SHARED,
 	KEY_PLAINTEXT,
 	KEY_QUEUE,
@@ -34,6 +35,7 @@ enum {
 	KEY_BATCHES,
 	KEY_GATHER,
 	KEY_IDLE,
+	KEY_AGENTS_IDLE,
 };
 
 #define AGE_MAX_S ((uint64_t)3653 * 86400) /* ten years */
@@ -63,6 +65,8 @@ const struct conffile_range config_ranges[] = {
 	      ingest.gather_max_ms, BATCH_FLUSH_MS, HEARTBEAT_MS, KEY_GATHER),
 	RANGE("series.idle_s", struct aggregator_config, series.idle_s, 1,
 	      AGE_MAX_S, KEY_IDLE),
+	RANGE("agents.idle_s", struct aggregator_config, agents.idle_s, 1,
+	      AGE_MAX_S, KEY_AGENTS_IDLE),
 	RANGE("graph.wait_s", struct aggregator_config, graph.wait_s, 1, 3600,
 	      0),
 	RANGE("graph.skew_ms", struct aggregator_config, graph.skew_ms, 1,
@@ -153,6 +157,8 @@ const struct argp_option config_options[] = {
 	  "Certificate of this aggregator", 4 },
 	{ "ingest.tls.key-file", KEY_TLS_KEY, "FILE", 0,
 	  "Private key of the certificate", 4 },
+	{ "ingest.token-file", KEY_TOKEN, "FILE", 0,
+	  "Secret that agents must send; made if the file does not exist", 4 },
 	{ "ingest.tls.shared-name", KEY_TLS_SHARED, "NAME", 0,
 	  "A certificate of this name may speak for every node", 4 },
 	{ "ingest.allow-plaintext", KEY_PLAINTEXT, NULL, 0,
@@ -160,13 +166,18 @@ const struct argp_option config_options[] = {
 	{ "ingest.queue", KEY_QUEUE, "BYTES", 0,
 	  "Most bytes received and not yet answered (64MiB)", 4 },
 	{ "ingest.max-agents", KEY_AGENTS, "N", 0,
-	  "Most agents; further ones are refused (10000)", 4 },
+	  "Most agents in memory (10000); beyond that, those silent for "
+	  "longest make room",
+	  4 },
 	{ "ingest.batches-per-second", KEY_BATCHES, "N", 0,
 	  "Batches of all agents that they are paced to (10000)", 4 },
 	{ "ingest.gather-max", KEY_GATHER, "DURATION", 0,
 	  "Longest time between the batches of an agent (5s)", 4 },
 	{ "series.idle", KEY_IDLE, "DURATION", 0,
 	  "Hide series after this long without requests (1d)", 5 },
+	{ "agents.idle", KEY_AGENTS_IDLE, "DURATION", 0,
+	  "Hide an agent's own series after this long without a message (1d)",
+	  5 },
 	{ 0 },
 };
 
@@ -230,6 +241,8 @@ static int apply_text(struct aggregator_config *cfg, int key, const char *value)
 		return conffile_set_text(&cfg->ingest.cert_file, value);
 	case KEY_TLS_KEY:
 		return conffile_set_text(&cfg->ingest.key_file, value);
+	case KEY_TOKEN:
+		return conffile_set_text(&cfg->ingest.token_file, value);
 	case KEY_TLS_SHARED:
 		return conffile_set_text(&cfg->ingest.shared_name, value);
 	default:
@@ -259,6 +272,8 @@ int config_apply_flag(struct aggregator_config *cfg, int key, const char *value)
 		return cli_parse_bytes(value, &cfg->retention.windows_bytes);
 	case KEY_IDLE:
 		return set_duration_s(&cfg->series.idle_s, value);
+	case KEY_AGENTS_IDLE:
+		return set_duration_s(&cfg->agents.idle_s, value);
 	case KEY_LIFECYCLE:
 	case KEY_NO_LIFECYCLE:
 		cfg->web.lifecycle = key == KEY_LIFECYCLE;

@@ -60,6 +60,7 @@ static void set_defaults(struct engine_options *o)
 	DEFAULT(batches_per_s, 10000);
 	DEFAULT(gather_max_ms, 5000);
 	DEFAULT(max_window_series, 100000);
+	DEFAULT(agent_silent_ms, 3600000);
 	DEFAULT(clock_future_s, 60);
 	DEFAULT(clock_past_s, (uint32_t)o->window_retention_s);
 #undef DEFAULT
@@ -71,6 +72,7 @@ void engine_set_limits(struct engine *e, const struct engine_options *opt)
 
 	set_defaults(&o);
 	atomic_store(&e->source.series_idle_s, o.series_idle_s);
+	atomic_store(&e->source.agent_idle_s, o.agent_idle_s);
 	atomic_store(&e->log_retention_s, o.log_retention_s);
 	atomic_store(&e->log_retention_bytes, o.log_retention_bytes);
 	atomic_store(&e->window_retention_s, o.window_retention_s);
@@ -181,11 +183,16 @@ int engine_new(struct engine **out, const struct engine_options *opt)
 	if (!e)
 		return -ENOMEM;
 	pthread_mutex_init(&e->ready_mutex, NULL);
+	pthread_mutex_init(&e->token_mutex, NULL);
+	pthread_mutex_init(&e->forget.mutex, NULL);
+	pthread_cond_init(&e->forget.done, NULL);
 	err = copy_options(e, opt);
 	if (!err)
 		err = batch_arena_new(&e->columns);
 	if (!err)
 		err = batch_arena_new(&e->small);
+	if (!err)
+		err = engine_mend_new(e);
 	for (size_t i = 0; i < GROUP_LARGE && !err; i++) {
 		err = batch_arena_new(&e->large[i]);
 		if (!err)
@@ -196,6 +203,8 @@ int engine_new(struct engine **out, const struct engine_options *opt)
 	if (!err)
 		err = snapshot_source_init(&e->source, e->fold, e->ledger,
 					   e->samples, is_ready, e);
+	if (!err)
+		err = engine_set_token(e, opt->token_file);
 	if (err < 0) {
 		engine_free(e);
 		return err;
@@ -259,6 +268,7 @@ void engine_free(struct engine *e)
 	if (!e)
 		return;
 	engine_stop(e);
+	engine_mend_free(e);
 	snapshot_source_fini(&e->source);
 	drop_state(e);
 	store_close(e->store);
@@ -279,5 +289,8 @@ void engine_free(struct engine *e)
 	free(e->info);
 	buf_fini(&e->blob);
 	pthread_mutex_destroy(&e->ready_mutex);
+	pthread_mutex_destroy(&e->token_mutex);
+	pthread_mutex_destroy(&e->forget.mutex);
+	pthread_cond_destroy(&e->forget.done);
 	free(e);
 }

@@ -53,7 +53,12 @@ struct engine_options {
 	uint32_t batches_per_s; /* of all agents [10 000] */
 	uint32_t gather_max_ms; /* [5 000] */
 
-	size_t max_agents; /* ids in the ledger [65 536] */
+	size_t max_agents; /* ids in memory [65 536] */
+	/* From then on a silent agent may leave the memory. [3 600 000] */
+	uint32_t agent_silent_ms;
+	/* Agents silent for this long are not shown. [0: all are] */
+	uint64_t agent_idle_s;
+	const char *token_file; /* agents must have this token; NULL: none */
 	size_t max_window_series; /* label sets of windows [100 000] */
 	/* An event whose end is further off counts as if it ended now. */
 	uint32_t clock_future_s; /* [60] */
@@ -79,8 +84,23 @@ int engine_start(struct engine *e);
 int engine_save(struct engine *e);
 
 /*
- * Applies opt's retention, series_idle_s, batches_per_s and gather_max_ms,
- * nothing else. Any thread.
+ * Forgets an agent: its place in the ledger and what is shown of it, but not
+ * the requests that were counted. Its next batch is that of a new agent. Waits
+ * for the engine's thread. -ENOENT: no such agent; -ETIMEDOUT: the engine does
+ * not answer; errors of the store. Any thread, once started.
+ */
+int engine_forget(struct engine *e, const char *agent);
+
+/*
+ * Reads the token file again, which is made if there is none. NULL: no token is
+ * asked for. Errors of token_read(), logged; then the old one stays in force.
+ * Any thread.
+ */
+int engine_set_token(struct engine *e, const char *file);
+
+/*
+ * Applies opt's retention, idle times, batches_per_s and gather_max_ms, nothing
+ * else. Any thread.
  */
 void engine_set_limits(struct engine *e, const struct engine_options *opt);
 

@@ -200,6 +200,7 @@ int engine_commit(struct engine *e, const struct engine_due *due)
 		group_failed(e, err);
 		return err;
 	}
+	store_acknowledge(e->store, id, e->pending.events);
 	took = clock_mono_ns() - start;
 	e->commit_ns = (7 * e->commit_ns + took) / 8;
 	e->pending.commits++;
@@ -210,6 +211,8 @@ int engine_commit(struct engine *e, const struct engine_due *due)
 	snapshot_source_lock(&e->source);
 	checkpoint_committed(e->checkpoint);
 	snapshot_source_unlock(&e->source);
+	if (e->pending.checkpoints != checkpoint_rounds(e->checkpoint))
+		store_sync_mark(e->store);
 	e->pending.checkpoints = checkpoint_rounds(e->checkpoint);
 	for (size_t i = 0; i < e->n_info; i++)
 		e->info[i]->info_dirty = e->info[i]->info_queued = false;

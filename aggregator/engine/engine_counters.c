@@ -7,7 +7,7 @@
 
 /* Stores the engine's own counters, so that they survive a restart. */
 
-#define LASTING_MAX 24u
+#define LASTING_MAX 32u
 #define STATE_COUNTERS "engine_counters"
 
 /* Collects the counters that survive a restart, in the stored order. */
@@ -32,6 +32,10 @@ static size_t lasting(struct snapshot_engine *c, uint64_t *out[LASTING_MAX])
 	out[n++] = &c->fold_ns_total;
 	out[n++] = &c->retired_epochs;
 	out[n++] = &c->corrected;
+	out[n++] = &c->mended;
+	out[n++] = &c->agents_evicted;
+	out[n++] = &c->damaged_rows;
+	out[n++] = &c->lost_requests;
 	return n;
 }
 
@@ -49,6 +53,21 @@ int engine_put_counters(struct engine *e)
 			       e->blob.len);
 }
 
+/* Compares with what was acknowledged before. */
+static void note_lack(struct engine *e, bool counters_lost)
+{
+	struct store_lack lack;
+
+	if (!store_lacks(e->store, e->last_id, e->pending.events, &lack))
+		;
+	else if (counters_lost)
+		e->pending.events += lack.requests;
+	else
+		e->pending.lost_requests =
+			sums_add(e->pending.lost_requests, lack.requests);
+	store_acknowledge(e->store, e->last_id, e->pending.events);
+}
+
 int engine_load_counters(struct engine *e)
 {
 	struct store_sizes sizes = { 0 };
@@ -57,6 +76,8 @@ int engine_load_counters(struct engine *e)
 	void *data = NULL;
 	size_t len, n = lasting(&e->pending, v);
 	int err = store_get_state(e->store, STATE_COUNTERS, &data, &len);
+	bool counters_lost =
+		err == -ENOENT && store_damaged(e->store, STORE_STATE) > 0;
 
 	if (err < 0 && err != -ENOENT)
 		return err;
@@ -77,6 +98,10 @@ int engine_load_counters(struct engine *e)
 		e->last_id = sizes.last_log_id;
 	if (store_was_set_aside(e->store))
 		e->pending.stores_set_aside++;
+	for (unsigned i = 0; i < STORE_TABLES; i++)
+		e->pending.damaged_rows +=
+			store_damaged(e->store, (enum store_table)i);
+	note_lack(e, counters_lost);
 	snapshot_count_edges(&e->pending, e->fold);
 	e->source.counters = e->pending;
 	return err;

@@ -129,6 +129,8 @@ static void engine_turn(struct engine *e)
 	}
 	if (e->ready && now >= e->next_retention_ns)
 		engine_retention(e, now);
+	if (e->ready)
+		engine_forget_due(e);
 }
 
 int engine_save(struct engine *e)

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <string.h>
+
 #include "aggregator/engine/engine_state.h"
 #include "aggregator/engine/retire.h"
 #include "common/clock.h"
@@ -13,6 +16,7 @@
 #define PACK_BYTES ((size_t)512 << 10) /* of deltas, per transaction */
 #define EPOCH_LATE_S 86400u
 #define VACUUM_PAGES 256u
+#define SOON_MS 20u /* until the next turn, if more is left */
 /* New batches soon reuse this much free space: not worth moving pages for. */
 #define VACUUM_SLACK_BYTES ((uint64_t)4 << 20)
 
@@ -117,13 +121,20 @@ static int64_t late_before_us(struct engine *e)
 static void count_gate(struct engine *e)
 {
 	struct gate_stats stats;
+	struct gate_tls_expiry expiry;
 
+	gate_tls_expires(&expiry);
+	e->pending.certificate_us = (uint64_t)expiry.own_s * 1000000;
+	e->pending.ca_us = (uint64_t)expiry.ca_s * 1000000;
 	gate_stats(e->gate, &stats);
+	static_assert(sizeof(e->pending.refusals) == sizeof(stats.refused),
+		      "a snapshot has every cause");
+	memcpy(e->pending.refusals, stats.refused, sizeof(stats.refused));
 	e->pending.gate_busy = stats.busy;
+	e->pending.gate_turned_away = stats.refused[REFUSAL_CONNECTIONS];
 	e->pending.gate_cut_off = stats.cut_off;
 	e->pending.gate_waited = stats.waited;
 	e->pending.gate_rounds = stats.rounds;
-	e->pending.gate_turned_away = stats.turned_away;
 	e->pending.gate_connections = stats.connections;
 	e->pending.gate_held_bytes = stats.held_bytes;
 }
@@ -134,12 +145,16 @@ void engine_retention(struct engine *e, uint64_t now_ns)
 	struct expired done = { .packs = 0 };
 	int err = store_begin(e->store);
 
+	retired.n = retired.epochs = 0;
+	retired.more = false;
 	count_gate(e);
 	if (!err)
 		err = expire(e, &done);
 	if (!err)
 		err = retire_put(e->store, e->ledger, late_before_us(e),
-				 &retired);
+				 clock_real_us(), &retired);
+	if (!err)
+		err = engine_expire_agents(e, now_ns);
 	if (!err)
 		err = store_commit(e->store);
 	if (err < 0) {
@@ -149,11 +164,28 @@ void engine_retention(struct engine *e, uint64_t now_ns)
 		e->pending = e->source.counters;
 	} else {
 		snapshot_source_lock(&e->source);
-		e->pending.retired_epochs += retire_done(&retired);
+		e->pending.retired_epochs += retire_done(e->ledger, &retired);
+		e->pending.agents = ledger_agents(e->ledger);
+		e->pending.agents_max = ledger_max(e->ledger);
+		e->pending.epochs = ledger_epochs(e->ledger);
+		e->pending.info_bytes =
+			ledger_infos_bytes(ledger_infos_of(e->ledger));
+		e->pending.info_cut =
+			ledger_infos_cut(ledger_infos_of(e->ledger));
 		e->source.counters = e->pending;
 		snapshot_source_unlock(&e->source);
+		engine_make_room(e);
 	}
 	/* If more is left, continue soon, with ingest in between. */
 	e->next_retention_ns =
-		now_ns + ms_ns(!err && (done.more || retired.more) ? 20 : 1000);
+		now_ns +
+		ms_ns(!err && (done.more || retired.more) ? SOON_MS : 1000);
+}
+
+void engine_retire_soon(struct engine *e)
+{
+	uint64_t soon_ns = clock_mono_ns() + ms_ns(SOON_MS);
+
+	if (e->next_retention_ns > soon_ns)
+		e->next_retention_ns = soon_ns;
 }

@@ -16,6 +16,8 @@
 #include "aggregator/store/store.h"
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/sums.h"
+#include "common/token.h"
 
 /* Internals of the engine, for engine*.c only. */
 
@@ -59,6 +61,17 @@ struct engine {
 		window_retention_s, window_retention_bytes;
 	atomic_uint batches_per_s, gather_max_ms;
 
+	struct {
+		pthread_mutex_t mutex; /* taken before source's */
+		pthread_cond_t done;
+		const char *agent; /* whom the caller waits for; NULL: none */
+		bool answered;
+		int err;
+	} forget;
+
+	pthread_mutex_t token_mutex; /* leaf */
+	struct token token; /* len 0: none is asked for */
+
 	pthread_mutex_t ready_mutex; /* leaf: taken after mutex or alone */
 	bool ready;
 	char why[256];
@@ -78,10 +91,13 @@ struct engine {
 	size_t n_info, info_cap;
 	uint64_t last_id; /* log id up to which all is folded */
 	uint64_t next_checkpoint_ns, next_windows_ns, next_retention_ns,
-		next_probe_ns, next_commit_ns;
+		next_probe_ns, next_commit_ns, next_mend_ns, next_agents_ns;
+	size_t evicted; /* agents, since the store expired some */
+	int64_t expired_us; /* the store dropped agents silent since; 0: none */
 	uint64_t commit_ns; /* moving mean */
 	uint64_t connections; /* of agents, at the last turn */
 	struct gather gather;
+	struct engine_mend *mend;
 	uint64_t cpu_ns, cpu_bytes; /* until the last turn */
 	struct buf blob;
 };
@@ -90,6 +106,44 @@ static inline uint64_t ms_ns(uint64_t ms)
 {
 	return ms * CLOCK_NS_PER_MS;
 }
+
+static inline int64_t engine_ms_us(uint64_t ms)
+{
+	return ms < (uint64_t)INT64_MAX / 2000 ? (int64_t)ms * 1000
+					       : INT64_MAX / 2;
+}
+
+/* --- engine_agents.c --- */
+
+/* Loads the agent if only the store knows it. -ENOMEM. */
+int engine_know_agent(struct engine *e, const char *name);
+/* Between groups: evicts silent agents if there is hardly room for new ones. */
+void engine_make_room(struct engine *e);
+/* Within a transaction: deletes what is stored of agents silent for weeks. */
+int engine_expire_agents(struct engine *e, uint64_t now_ns);
+/* Between groups: does what engine_forget() waits for. */
+void engine_forget_due(struct engine *e);
+/* True if this is the token, or none is asked for. */
+bool engine_token_is(struct engine *e, const char *text, size_t len);
+
+/* --- engine_mend.c --- */
+
+enum engine_mended {
+	ENGINE_UNKNOWN, /* the log cannot tell, or not now */
+	ENGINE_MENDED, /* the ledger has changed: offer the batch again */
+	ENGINE_COUNTED, /* the log has this very batch */
+};
+
+struct engine_mend;
+
+int engine_mend_new(struct engine *e); /* -ENOMEM */
+void engine_mend_free(struct engine *e);
+/*
+ * For a batch whose number the ledger says is taken. Asks the log, and is
+ * ENGINE_UNKNOWN until the same batch comes again after the log has answered.
+ */
+enum engine_mended engine_mend(struct engine *e, const struct engine_item *it,
+			       const struct push *p);
 
 /* --- engine_examine.c --- */
 
@@ -116,6 +170,8 @@ void *engine_loop(void *engine);
 /* --- engine_retention.c --- */
 
 void engine_retention(struct engine *e, uint64_t now_ns);
+/* Makes room for agents and epochs soon, but not with each group. */
+void engine_retire_soon(struct engine *e);
 
 /* --- engine_counters.c --- */
 

@@ -21,16 +21,17 @@
 struct retirement {
 	struct {
 		struct ledger_agent *agent;
-		size_t n;
+		size_t first, n; /* in epoch[] */
 	} list[RETIRE_AGENTS];
+	uint64_t epoch[RETIRE_EPOCHS];
 	size_t n, epochs;
 	bool more; /* epochs are left for another transaction */
 };
 
 /* Within a transaction. Fills *out. Errors of store_put_agent(). */
 int retire_put(struct store *st, struct ledger *l, int64_t before_us,
-	       struct retirement *out);
+	       int64_t now_us, struct retirement *out);
 /* After that transaction's commit. Returns the number of epochs removed. */
-size_t retire_done(struct retirement *r);
+size_t retire_done(struct ledger *l, struct retirement *r);
 
 #endif /* AGGREGATOR_ENGINE_RETIRE_H */

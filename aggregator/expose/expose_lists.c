@@ -2,6 +2,7 @@
 /* The samples of the LISTs of metrics.def. */
 #include <string.h>
 
+#include "aggregator/expose/expose_lists.h"
 #include "aggregator/expose/expose_target.h"
 #include "aggregator/expose/expose_writer.h"
 #include "common/version.h"
@@ -34,17 +35,6 @@ static void put_ready(struct expose_writer *w, const struct list_arg *a)
 	sample(w, NULL, 0, a->s->ready);
 }
 
-/* Removes labels with an empty value: to Prometheus they are absent. */
-static size_t keep_named(struct expose_label *l, size_t n)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < n; i++)
-		if (l[i].value && *l[i].value)
-			l[kept++] = l[i];
-	return kept;
-}
-
 static void put_targets(struct expose_writer *w, const struct list_arg *a)
 {
 	struct expose_target t;
@@ -52,48 +42,6 @@ static void put_targets(struct expose_writer *w, const struct list_arg *a)
 	for (size_t i = 0; i < a->s->n_targets; i++) {
 		expose_target(&t, &a->s->targets[i]);
 		sample(w, t.label, t.n, 1);
-	}
-}
-
-static void put_agent_up(struct expose_writer *w, const struct list_arg *a)
-{
-	for (size_t i = 0; i < a->s->n_agents; i++) {
-		struct expose_label l = { "node", a->s->agents[i].node };
-
-		sample(w, &l, 1, a->s->agents[i].up);
-	}
-}
-
-static void put_agent_info(struct expose_writer *w, const struct list_arg *a)
-{
-	for (size_t i = 0; i < a->s->n_agents; i++) {
-		const struct snapshot_agent *g = &a->s->agents[i];
-		struct expose_label l[] = {
-			{ "node", g->node },
-			{ "version", g->version },
-			{ "kernel", g->kernel },
-			{ "capture", g->capture },
-		};
-
-		sample(w, l, keep_named(l, 4), 1);
-	}
-}
-
-static void put_agent_dropped(struct expose_writer *w, const struct list_arg *a)
-{
-	for (size_t i = 0; i < a->s->n_agents; i++) {
-		const struct snapshot_agent *g = &a->s->agents[i];
-		struct expose_label l[] = { { "node", g->node },
-					    { "stage", "" } };
-
-		for (unsigned k = 0; k < LOSS_STAGES; k++) {
-			l[1].value = loss_stage_name(k);
-			sample(w, l, 2, g->dropped[k]);
-		}
-		l[1].value = "sequence_gap";
-		sample(w, l, 2, g->dropped_sequence_gap);
-		l[1].value = "expired_epoch";
-		sample(w, l, 2, g->dropped_expired);
 	}
 }
 
@@ -190,30 +138,6 @@ static void put_parts(struct expose_writer *w, const struct list_arg *a,
 				(struct expose_number){
 					.mantissa = g->counters[p->counter],
 					.scale = families[id].scale });
-		}
-	}
-}
-
-static bool named_before(const struct snapshot_agent *g, size_t i)
-{
-	for (size_t k = 0; k < i; k++)
-		if (!strcmp(g->probes[k], g->probes[i]))
-			return true;
-	return false;
-}
-
-static void put_agent_probes(struct expose_writer *w, const struct list_arg *a)
-{
-	for (size_t i = 0; i < a->s->n_agents; i++) {
-		const struct snapshot_agent *g = &a->s->agents[i];
-
-		/* A duplicate sample would make the whole scrape fail. */
-		for (size_t k = 0; k < g->n_probes; k++) {
-			struct expose_label l[] = { { "node", g->node },
-						    { "probe", g->probes[k] } };
-
-			if (!named_before(g, k))
-				sample(w, l, 2, g->probe_attached[k] != 0);
 		}
 	}
 }
@@ -320,6 +244,38 @@ static void put_http(struct expose_writer *w, const struct list_arg *a)
 	}
 }
 
+static void put_refusals(struct expose_writer *w, const struct list_arg *a)
+{
+	for (unsigned i = 0; i < REFUSALS; i++) {
+		struct expose_label l = { "cause", refusal_name(i) };
+
+		sample(w, &l, 1, a->s->engine.refusals[i]);
+	}
+}
+
+/* Only those that are in use. */
+static void put_certificates(struct expose_writer *w, const struct list_arg *a)
+{
+	const struct {
+		const char *name;
+		uint64_t us;
+	} all[] = {
+		{ "ingest", a->s->engine.certificate_us },
+		{ "ingest_ca", a->s->engine.ca_us },
+		{ "web", a->self->certificate_us },
+	};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		struct expose_label l = { "certificate", all[i].name };
+
+		if (all[i].us)
+			w->ops->sample(
+				w, &l, 1,
+				(struct expose_number){ .mantissa = all[i].us,
+							.scale = 6 });
+	}
+}
+
 void expose_list(struct expose_writer *w, enum metric_list id,
 		 const struct snapshot *s, const struct metrics_self *self)
 {
@@ -327,17 +283,25 @@ void expose_list(struct expose_writer *w, enum metric_list id,
 				   const struct list_arg *) = {
 		[METRIC_BUILD_INFO] = put_build_info,
 		[METRIC_READY] = put_ready,
-		[METRIC_AGENT_UP] = put_agent_up,
-		[METRIC_AGENT_INFO] = put_agent_info,
-		[METRIC_AGENT_DROPPED] = put_agent_dropped,
-		[METRIC_AGENT_PROBES] = put_agent_probes,
 		[METRIC_HTTP_REQUESTS] = put_http,
 		[METRIC_TARGET_INFO] = put_targets,
 		[METRIC_VIEW_WORST_JOB] = put_worst_jobs,
+		[METRIC_REFUSALS] = put_refusals,
+		[METRIC_CERTIFICATES] = put_certificates,
 	};
 	const struct list_arg arg = { s, self }, *a = &arg;
 
 	switch (id) {
+	case METRIC_AGENT_UP:
+	case METRIC_AGENT_INFO:
+	case METRIC_AGENT_DROPPED:
+	case METRIC_AGENT_PROBES:
+	case METRIC_AGENT_OUTBOX_BYTES:
+	case METRIC_AGENT_OUTBOX_OLDEST:
+	case METRIC_AGENT_ACKNOWLEDGED:
+	case METRIC_AGENT_CERTIFICATE:
+		expose_agents(w, id, s);
+		break;
 	case METRIC_VIEW_SERIES:
 	case METRIC_VIEW_LIMIT:
 	case METRIC_VIEW_DEMAND:

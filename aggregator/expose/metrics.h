@@ -47,6 +47,7 @@ struct metrics_self {
 	uint64_t cut_readers; /* readers cut off because they were slow */
 	uint64_t refused_busy; /* answered 503: a worker queue was full */
 	uint64_t connections; /* open now */
+	uint64_t certificate_us; /* it expires then; 0: there is none */
 	uint64_t http[METRICS_CODES]; /* responses by status - 100 */
 };
 
@@ -65,6 +66,12 @@ enum metric_list {
 	METRIC_AGENT_INFO,
 	METRIC_AGENT_DROPPED,
 	METRIC_AGENT_PROBES,
+	METRIC_AGENT_OUTBOX_BYTES,
+	METRIC_AGENT_OUTBOX_OLDEST,
+	METRIC_AGENT_ACKNOWLEDGED,
+	METRIC_AGENT_CERTIFICATE,
+	METRIC_REFUSALS,
+	METRIC_CERTIFICATES,
 	METRIC_HTTP2_DESYNCED,
 	METRIC_HTTP2_UNKNOWN,
 	METRIC_TUNNELS,

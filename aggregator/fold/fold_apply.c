@@ -4,6 +4,7 @@
 
 #include "aggregator/fold/fold_state.h"
 #include "common/cache_line.h"
+#include "common/sums.h"
 #include "proto/buckets.h"
 
 #define LINES                                                                  \
@@ -81,7 +82,8 @@ static void keep_slots(const struct fold *f, const struct fold_input *fb,
 		struct series_slot *s = r->slot[k];
 
 		/* Has the batch already, unless this very turn put it there. */
-		if (s->log_id >= fb->log_id && s->turn != f->turn)
+		if ((s->log_id >= fb->log_id || s->count >= SERIES_COUNT_MAX) &&
+		    s->turn != f->turn)
 			continue;
 		r->view[n] = r->view[k];
 		r->slot[n++] = s;
@@ -131,16 +133,21 @@ static int count_windows(struct fold *f, const struct fold_row *r,
 
 	if (!own)
 		return 0;
-	own->count += t->count;
+	own->count = sums_add(own->count, t->count);
 	own->errors += errors;
-	own->sum[WINDOW_REQUEST_BYTES] += t->sum[MEASURE_REQUEST_BYTES];
-	own->sum[WINDOW_RESPONSE_BYTES] += t->sum[MEASURE_RESPONSE_BYTES];
-	instance->count += t->count;
+	own->sum[WINDOW_REQUEST_BYTES] = sums_add(
+		own->sum[WINDOW_REQUEST_BYTES], t->sum[MEASURE_REQUEST_BYTES]);
+	own->sum[WINDOW_RESPONSE_BYTES] =
+		sums_add(own->sum[WINDOW_RESPONSE_BYTES],
+			 t->sum[MEASURE_RESPONSE_BYTES]);
+	instance->count = sums_add(instance->count, t->count);
 	instance->errors += errors;
 	if (r->untimed)
 		return 0;
-	own->sum[WINDOW_DURATION] += t->sum[MEASURE_DURATION];
-	instance->sum[WINDOW_DURATION] += t->sum[MEASURE_DURATION];
+	own->sum[WINDOW_DURATION] =
+		sums_add(own->sum[WINDOW_DURATION], t->sum[MEASURE_DURATION]);
+	instance->sum[WINDOW_DURATION] = sums_add(
+		instance->sum[WINDOW_DURATION], t->sum[MEASURE_DURATION]);
 	return fold_add_durations(f, &own->span[WINDOW_DURATION],
 				  &instance->span[WINDOW_DURATION], e, n);
 }
@@ -198,8 +205,9 @@ static int finish_row(struct fold *f, struct fold_row *r,
 		struct series_slot *s = r->slot[k];
 
 		s->count += total->count;
-		s->sum += v->sum == MEASURE_NONE ? total->count
-						 : total->sum[v->sum];
+		s->sum = sums_add(s->sum, v->sum == MEASURE_NONE
+						  ? total->count
+						  : total->sum[v->sum]);
 		s->log_id = fb->log_id;
 		s->turn = f->turn;
 		s->active_us = fb->received_us;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/hash_index.h"
+#include "common/sums.h"
 #include "proto/limits.h"
 
 #define CACHE_MAX 65536u /* entries; then the next batch empties it */
@@ -337,7 +338,7 @@ static int count_edge(void *arg, const struct graph_edge *g)
 			s->sum++;
 			continue;
 		}
-		s->sum += t.us[source - VIEW_EDGE_SERVER];
+		s->sum = sums_add(s->sum, t.us[source - VIEW_EDGE_SERVER]);
 		err = fold_add_cell(e->fold, &s->span,
 				    t.cell[source - VIEW_EDGE_SERVER]);
 	}

@@ -17,6 +17,8 @@
 #define RUBBISH_MAX 8u /* invalid messages, then the connection is closed */
 #define WAIT_MS 5000u
 #define BODY_MS 15000u
+#define FIRST_MS 60000u
+#define IDLE_MS 600000u /* agents say something at least every 5 s */
 #define CONNECTIONS_MAX 65536u
 /* Of the descriptors; the others are for the web server and the store. */
 #define CONNECTIONS_PERCENT 70u
@@ -96,6 +98,9 @@ static struct gate *new_gate(const struct gate_options *opt)
 	g->shared_name = opt->shared_name;
 	g->wait_ns = (opt->wait_ms ? opt->wait_ms : WAIT_MS) * CLOCK_NS_PER_MS;
 	g->body_ns = (opt->body_ms ? opt->body_ms : BODY_MS) * CLOCK_NS_PER_MS;
+	g->first_ns =
+		(opt->first_ms ? opt->first_ms : FIRST_MS) * CLOCK_NS_PER_MS;
+	g->idle_ns = (opt->idle_ms ? opt->idle_ms : IDLE_MS) * CLOCK_NS_PER_MS;
 	return g;
 }
 
@@ -107,7 +112,9 @@ int gate_open(struct gate **out, const struct gate_options *opt)
 	if (!g)
 		return -ENOMEM;
 	g->listener = calloc(opt->n_urls + 1, sizeof(*g->listener));
-	err = g->listener ? open_descriptors(g) : -ENOMEM;
+	err = g->listener ? refusal_new(&g->refusals) : -ENOMEM;
+	if (!err)
+		err = open_descriptors(g);
 	for (size_t i = 0; i < opt->n_urls && !err; i++)
 		err = listen_on(g, opt, opt->urls[i]);
 	if (!err)
@@ -155,10 +162,12 @@ void gate_close(struct gate *g)
 		wake_thread(g);
 		pthread_join(g->thread, NULL);
 	}
-	while ((c = g->newest)) {
-		g->newest = c->older;
+	while ((c = g->unproven.newest ? g->unproven.newest
+				       : g->proven.newest)) {
+		gate_queue_remove(g, c);
 		gate_conn_free(c);
 	}
+	refusal_free(g->refusals);
 	for (size_t i = 0; i < g->n_listeners; i++)
 		close(g->listener[i].fd);
 	free(g->listener);
@@ -250,6 +259,20 @@ bool gate_may_be(struct gate *g, const struct gate_request *r,
 	       (g->shared_name && gate_tls_peer_is(c->tls, g->shared_name));
 }
 
+int64_t gate_certificate_s(const struct gate_request *r)
+{
+	const struct gate_conn *c = r->handle;
+
+	return c->tls ? gate_tls_peer_expires(c->tls) : 0;
+}
+
+void gate_refuse(struct gate *g, const struct gate_request *r,
+		 enum refusal cause, const char *agent, const char *detail)
+{
+	(void)g;
+	gate_tell(r->handle, cause, agent, detail);
+}
+
 void gate_reply(struct gate *g, struct gate_request *r,
 		const struct reply *reply, bool rubbish)
 {
@@ -260,9 +283,12 @@ void gate_reply(struct gate *g, struct gate_request *r,
 	if (rubbish && ++c->rubbish >= RUBBISH_MAX) {
 		g->cut_off++;
 		c->hang_up = true;
+		gate_tell(c, REFUSAL_RUBBISH, NULL,
+			  "too many invalid messages");
 	} else if (gate_conn_compose(c, reply) < 0) {
 		c->hang_up = true;
 	}
+	c->accepted |= reply->status == REPLY_ACCEPTED;
 	gate_fifo_push(&g->answering, c);
 }
 
@@ -284,9 +310,9 @@ void gate_stats(struct gate *g, struct gate_stats *out)
 		.busy = g->busy,
 		.cut_off = g->cut_off,
 		.waited = g->waited,
-		.turned_away = g->turned_away,
 		.rounds = g->rounds,
 		.connections = g->n_conns,
 		.held_bytes = g->leased_bytes,
 	};
+	refusal_counts(g->refusals, out->refused);
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "aggregator/ingest/refusal.h"
 #include "proto/batch.h"
 
 /*
@@ -29,8 +30,11 @@ struct gate_options {
 	const char *shared_name;
 	size_t queue_bytes; /* limit of all messages not answered yet */
 	size_t max_connections; /* 0: 65,536; at most 70 % of the fds */
-	/* Time-outs for room in the queue [5 s] and for the body [15 s]. */
-	uint32_t wait_ms, body_ms;
+	/*
+	 * Time-outs for room in the queue [5 s], for the body [15 s], for the
+	 * first message [60 s] and for each further one [10 min].
+	 */
+	uint32_t wait_ms, body_ms, first_ms, idle_ms;
 };
 
 /* One message; the gate owns its data until gate_reply(). */
@@ -89,6 +93,21 @@ bool gate_may_be(struct gate *g, const struct gate_request *r,
 		 const char *agent);
 
 /*
+ * When certificate and CA of the TLS files in force expire, the first of each;
+ * unix time, 0: there are none. Any thread.
+ */
+struct gate_tls_expiry {
+	int64_t own_s, ca_s;
+};
+void gate_tls_expires(struct gate_tls_expiry *out);
+/* When the sender's certificate expires, unix time; 0: it has none. */
+int64_t gate_certificate_s(const struct gate_request *r);
+
+/* Counts and logs that a message is refused or held back; see refusal.h. */
+void gate_refuse(struct gate *g, const struct gate_request *r,
+		 enum refusal cause, const char *agent, const char *detail);
+
+/*
  * Takes the reply, which is sent with gate_flush(), and the message back.
  * rubbish: the message was invalid; a connection that brings too many of those
  * is closed. Both only for the collecting thread.
@@ -101,7 +120,7 @@ void gate_flush(struct gate *g);
 struct gate_stats {
 	uint64_t messages, bytes, busy, cut_off;
 	uint64_t waited; /* messages that had to wait for room */
-	uint64_t turned_away; /* connections refused beyond the maximum */
+	uint64_t refused[REFUSALS];
 	uint64_t rounds; /* wake-ups of the gate's thread */
 	uint64_t connections, held_bytes; /* current values */
 };

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +61,15 @@ static ssize_t transmit(struct gate_conn *c, const void *from, size_t len)
 	return n;
 }
 
+/* The connection must end. */
+static int disobeys(struct gate_conn *c, enum refusal cause, const char *detail)
+{
+	gate_tell(c, cause, NULL, detail);
+	return -EPROTO;
+}
+
+/* --- small parts of a message --- */
+
 static void put_length(uint8_t *p, uint64_t len)
 {
 	for (unsigned i = 0; i < GATE_LENGTH_BYTES; i++)
@@ -90,7 +98,7 @@ static void next_head(struct gate_conn *c)
 	c->state = GATE_HEAD;
 	c->n_head = 0;
 	c->want_head = GATE_LENGTH_BYTES + GATE_WORD_BYTES;
-	gate_queue_join(c, NULL);
+	gate_queue_join(c, c->proven ? &c->gate->idle : &c->gate->silent);
 }
 
 static void body_complete(struct gate_conn *c)
@@ -118,14 +126,16 @@ static ssize_t take_head(struct gate_conn *c, const uint8_t *p, size_t n,
 		used += some;
 		if (c->n_head >= GATE_LENGTH_BYTES &&
 		    get_length(c->head) > LIMIT_MESSAGE_BYTES)
-			return -EPROTO;
+			return disobeys(c, REFUSAL_SIZE,
+					"a message over LIMIT_MESSAGE_BYTES");
 		if (c->n_head < c->want_head)
 			return (ssize_t)used;
 		if (c->head[c->n_head - GATE_WORD_BYTES] & 0x80)
 			break;
 		c->want_head += GATE_WORD_BYTES;
 		if (c->want_head > sizeof(c->head))
-			return -EPROTO;
+			return disobeys(c, REFUSAL_HELLO,
+					"too many ids before a message");
 	}
 	*complete = true;
 	return (ssize_t)used;
@@ -154,7 +164,8 @@ static int begin_body(struct gate_conn *c, const uint8_t *p, size_t n)
 	int err;
 
 	if (len < words)
-		return -EPROTO;
+		return disobeys(c, REFUSAL_HELLO,
+				"a message shorter than its ids");
 	c->len = (size_t)len - words;
 	c->got = n < c->len ? n : c->len;
 	c->received_us = clock_real_us();
@@ -277,6 +288,8 @@ void gate_conn_answer(struct gate_conn *c)
 		gate_conn_die(c);
 		return;
 	}
+	if (c->accepted && !c->proven)
+		gate_queue_prove(c->gate, c);
 	c->state = GATE_REPLY;
 	c->n_sent = 0;
 	gate_queue_join(c, &c->gate->sending);
@@ -308,12 +321,23 @@ void gate_conn_turn_away(struct gate_conn *c)
 
 /* --- what may happen to a connection in each state --- */
 
+/* Peers that just hang up are no failure. */
+static void tell_handshake(struct gate_conn *c)
+{
+	const struct gate_tls_failure *f = gate_tls_why(c->tls);
+
+	if (f->cause != REFUSALS)
+		gate_tell(c, f->cause, NULL, f->text);
+}
+
 static int on_handshake(struct gate_conn *c)
 {
 	int err = gate_tls_handshake(c->tls);
 
 	if (err == -EAGAIN)
 		c->readable = false;
+	if (err == -EPROTO)
+		tell_handshake(c);
 	if (err)
 		return err;
 	c->state = GATE_HELLO;
@@ -333,7 +357,7 @@ static int on_hello(struct gate_conn *c)
 	if (c->n_head < sizeof(their_hello))
 		return 0;
 	if (memcmp(c->head, their_hello, sizeof(their_hello)) != 0)
-		return -EPROTO;
+		return disobeys(c, REFUSAL_HELLO, gate_tell_hello(c->head));
 	next_head(c);
 	return 0;
 }
@@ -422,8 +446,10 @@ static int start(struct gate_conn *c)
 	struct gate *g = c->gate;
 	int on = 1, err = gate_queue_add(g, c);
 
-	if (err)
+	if (err) {
+		gate_tell(c, REFUSAL_CONNECTIONS, NULL, "too many connections");
 		return err;
+	}
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	/* Finds peers whose machine disappeared without closing. */
 	setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
@@ -437,7 +463,8 @@ static int start(struct gate_conn *c)
 	return 0;
 }
 
-void gate_conn_start(struct gate *g, int fd, bool tls)
+void gate_conn_start(struct gate *g, int fd, bool tls,
+		     const struct sockaddr_storage *peer)
 {
 	struct gate_conn *c = calloc(1, sizeof(*c));
 
@@ -448,6 +475,7 @@ void gate_conn_start(struct gate *g, int fd, bool tls)
 	*c = (struct gate_conn){ .gate = g,
 				 .fd = fd,
 				 .state = tls ? GATE_HANDSHAKE : GATE_HELLO };
+	memcpy(&c->peer, peer, sizeof(c->peer));
 	if ((tls && gate_tls_open(&c->tls, fd) < 0) || start(c) < 0)
 		gate_conn_free(c);
 }
@@ -457,6 +485,7 @@ void gate_conn_die(struct gate_conn *c)
 	if (c->state == GATE_DEAD)
 		return;
 	c->state = GATE_DEAD;
+	gate_queue_remove(c->gate, c);
 	gate_queue_relet(c->gate, c, 0);
 	c->gate->leased_bytes -= c->spare_len;
 	c->spare_len = 0;

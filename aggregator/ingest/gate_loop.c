@@ -63,11 +63,13 @@ static void set_pause(struct gate *g, struct gate_listener *l, bool pause)
 static void accept_some(struct gate *g, struct gate_listener *l)
 {
 	for (int i = 0; i < ACCEPTS_MAX; i++) {
-		int fd = accept4(l->fd, NULL, NULL,
+		struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
+		socklen_t len = sizeof(peer);
+		int fd = accept4(l->fd, (struct sockaddr *)&peer, &len,
 				 SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
-			gate_conn_start(g, fd, l->tls);
+			gate_conn_start(g, fd, l->tls, &peer);
 			continue;
 		}
 		if (errno == EAGAIN)
@@ -81,29 +83,43 @@ static void accept_some(struct gate *g, struct gate_listener *l)
 
 /* --- time --- */
 
+#define TIME_LIMITS 6u
+
 struct time_limit {
 	struct gate_list *list;
 	uint64_t limit_ns;
+	enum refusal cause; /* of a peer that exceeds it */
+	const char *why; /* NULL: it is nothing to tell */
 };
 
-static void time_limits(struct gate *g, struct time_limit out[4])
+static void time_limits(struct gate *g, struct time_limit out[TIME_LIMITS])
 {
-	out[0] =
-		(struct time_limit){ &g->starting, START_MS * CLOCK_NS_PER_MS };
-	out[1] = (struct time_limit){ &g->reading, g->body_ns };
-	out[2] = (struct time_limit){ &g->sending, REPLY_MS * CLOCK_NS_PER_MS };
-	out[3] = (struct time_limit){ &g->waiting, g->wait_ns };
+	out[0] = (struct time_limit){ &g->starting, START_MS * CLOCK_NS_PER_MS,
+				      REFUSAL_SILENT, "no greeting in time" };
+	out[1] = (struct time_limit){ &g->silent, g->first_ns, REFUSAL_SILENT,
+				      "no message in time" };
+	out[2] = (struct time_limit){ &g->reading, g->body_ns, REFUSAL_SLOW,
+				      "a message that did not arrive in time" };
+	out[3] = (struct time_limit){ &g->sending, REPLY_MS * CLOCK_NS_PER_MS,
+				      REFUSAL_SLOW,
+				      "the peer does not take its reply" };
+	out[4] = (struct time_limit){ &g->idle, g->idle_ns, REFUSAL_SILENT,
+				      NULL };
+	out[5] = (struct time_limit){ &g->waiting, g->wait_ns, REFUSAL_SLOW,
+				      NULL };
 }
 
 static void expire_lists(struct gate *g)
 {
-	struct time_limit t[4];
+	struct time_limit t[TIME_LIMITS];
 	struct gate_conn *c;
 
 	time_limits(g, t);
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < TIME_LIMITS; i++)
 		while ((c = t[i].list->head) &&
 		       g->now_ns - c->since_ns > t[i].limit_ns) {
+			if (t[i].why)
+				gate_tell(c, t[i].cause, NULL, t[i].why);
 			if (t[i].list == &g->waiting)
 				gate_conn_turn_away(c);
 			else
@@ -119,12 +135,12 @@ static void expire_lists(struct gate *g)
 static int timeout_ms(struct gate *g)
 {
 	uint64_t now = clock_mono_ns(), first = UINT64_MAX;
-	struct time_limit t[4];
+	struct time_limit t[TIME_LIMITS];
 
 	if (g->fresh.head)
 		return 0;
 	time_limits(g, t);
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < TIME_LIMITS; i++)
 		if (t[i].list->head &&
 		    t[i].list->head->since_ns + t[i].limit_ns < first)
 			first = t[i].list->head->since_ns + t[i].limit_ns;
@@ -196,7 +212,6 @@ static void reap_dead(struct gate *g)
 
 	while ((c = g->dead.head)) {
 		gate_queue_join(c, NULL);
-		gate_queue_remove(g, c);
 		gate_conn_free(c);
 	}
 }

@@ -19,26 +19,55 @@ void gate_queue_join(struct gate_conn *c, struct gate_list *l)
 	l->tail = c;
 }
 
+static void link_newest(struct gate_ages *a, struct gate_conn *c)
+{
+	c->newer = NULL;
+	c->older = a->newest;
+	*(c->older ? &c->older->newer : &a->oldest) = c;
+	a->newest = c;
+}
+
+static void unlink_age(struct gate_ages *a, struct gate_conn *c)
+{
+	*(c->newer ? &c->newer->older : &a->newest) = c->older;
+	*(c->older ? &c->older->newer : &a->oldest) = c->newer;
+}
+
+/* Its message may be with the engine, which answers it first. */
+static struct gate_conn *oldest_unproven(const struct gate *g)
+{
+	struct gate_conn *c = g->unproven.oldest;
+
+	while (c && c->state == GATE_HELD)
+		c = c->newer;
+	return c;
+}
+
 int gate_queue_add(struct gate *g, struct gate_conn *c)
 {
 	if (g->n_conns >= g->max_conns) {
-		g->turned_away++;
-		return -ENOSPC;
+		struct gate_conn *old = oldest_unproven(g);
+
+		if (!old)
+			return -ENOSPC;
+		gate_conn_die(old);
 	}
-	c->older = g->newest;
-	if (c->older)
-		c->older->newer = c;
-	g->newest = c;
+	link_newest(&g->unproven, c);
 	g->n_conns++;
 	return 0;
 }
 
 void gate_queue_remove(struct gate *g, struct gate_conn *c)
 {
-	*(c->newer ? &c->newer->older : &g->newest) = c->older;
-	if (c->older)
-		c->older->newer = c->newer;
+	unlink_age(c->proven ? &g->proven : &g->unproven, c);
 	g->n_conns--;
+}
+
+void gate_queue_prove(struct gate *g, struct gate_conn *c)
+{
+	unlink_age(&g->unproven, c);
+	c->proven = true;
+	link_newest(&g->proven, c);
 }
 
 /* A single message always fits, however big. */

@@ -2,6 +2,7 @@
 #ifndef AGGREGATOR_INGEST_GATE_STATE_H
 #define AGGREGATOR_INGEST_GATE_STATE_H
 
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/types.h>
@@ -12,7 +13,8 @@
 /*
  * Internals of the gate, for gate*.c only: gate.c has the public functions,
  * gate_listen.c the sockets that listen, gate_loop.c the thread, gate_conn.c
- * speaks the protocol with one peer, gate_queue.c grants room to connections.
+ * speaks the protocol with one peer, gate_queue.c grants room to connections,
+ * gate_tell.c says why a peer is not served.
  */
 
 #define GATE_LENGTH_BYTES 8u
@@ -20,6 +22,7 @@
 #define GATE_WORDS_MAX 8u /* ids of forwarders, then the request's id */
 #define GATE_HEAD_MAX (GATE_LENGTH_BYTES + GATE_WORDS_MAX * GATE_WORD_BYTES)
 #define GATE_SCRATCH_BYTES ((size_t)16 << 10)
+#define GATE_PEER_BYTES 64u
 #define GATE_SMALL_REPLY 64u /* an ACCEPTED fits, with two ids */
 
 enum gate_conn_state {
@@ -47,7 +50,14 @@ struct gate_conn {
 	bool ended; /* the peer has shut down: read on until the end */
 	bool turned_away; /* answered BUSY before its body was read */
 	bool hang_up; /* instead of an answer */
+	bool accepted; /* its message was, as the engine says */
+	bool proven; /* accepted, as the gate's thread knows */
 	unsigned rubbish; /* invalid messages so far */
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} peer;
 	size_t n_head, want_head;
 	uint8_t head[GATE_HEAD_MAX];
 	uint8_t *body;
@@ -62,7 +72,12 @@ struct gate_conn {
 	uint8_t small[GATE_SMALL_REPLY];
 	struct gate_list *list; /* that it is in, or NULL */
 	struct gate_conn *next, *prev; /* there, or next in a gate_fifo */
-	struct gate_conn *newer, *older; /* all connections */
+	struct gate_conn *newer, *older; /* of the connections as proven */
+};
+
+/* Connections by age. */
+struct gate_ages {
+	struct gate_conn *newest, *oldest;
 };
 
 /* Connections with one time-out, longest in it first. */
@@ -86,7 +101,8 @@ struct gate {
 	const char *shared_name; /* see gate_options */
 	struct gate_listener *listener;
 	size_t n_listeners;
-	uint64_t wait_ns, body_ns;
+	uint64_t wait_ns, body_ns, first_ns, idle_ns;
+	struct refusal_table *refusals; /* has its own lock */
 	size_t max_bytes, max_conns;
 	int epoll, wake; /* wake: an eventfd, for answers and the end */
 	pthread_t thread;
@@ -94,8 +110,9 @@ struct gate {
 
 	/* Only for the gate's thread. */
 	uint64_t now_ns; /* at the start of the round */
-	struct gate_conn *newest;
+	struct gate_ages unproven, proven; /* all that live */
 	struct gate_list starting, waiting, reading, sending, dead;
+	struct gate_list silent, idle; /* between messages; silent: unproven */
 	struct gate_fifo fresh; /* messages complete in this round */
 	uint64_t rate_since_ns, rate_messages, rate_bytes;
 	bool many_small; /* messages arrive so fast that a nap pays */
@@ -114,8 +131,7 @@ struct gate {
 	atomic_bool closing;
 	atomic_size_t leased_bytes; /* room granted, until answered */
 	atomic_size_t n_conns;
-	atomic_uint_fast64_t messages, bytes, busy, cut_off, waited,
-		turned_away, rounds;
+	atomic_uint_fast64_t messages, bytes, busy, cut_off, waited, rounds;
 };
 
 static inline void gate_fifo_push(struct gate_fifo *f, struct gate_conn *c)
@@ -174,7 +190,8 @@ void *gate_loop(void *gate);
 /* --- gate_conn.c: only for the gate's thread, but for compose --- */
 
 /* Owns fd from here on, even when it fails. */
-void gate_conn_start(struct gate *g, int fd, bool tls);
+void gate_conn_start(struct gate *g, int fd, bool tls,
+		     const struct sockaddr_storage *peer);
 /* What epoll told of it. */
 void gate_conn_event(struct gate_conn *c, uint32_t events);
 /* Reads the body, once room for it has been granted. */
@@ -191,13 +208,27 @@ void gate_conn_turn_away(struct gate_conn *c);
 void gate_conn_die(struct gate_conn *c);
 void gate_conn_free(struct gate_conn *c);
 
+/* --- gate_tell.c --- */
+
+/* Counts and logs why its peer is not served. Any thread that has c. */
+void gate_tell(struct gate_conn *c, enum refusal cause, const char *agent,
+	       const char *detail);
+/* What a peer speaks whose hello begins with these 8 bytes. Static. */
+const char *gate_tell_hello(const uint8_t *head);
+
 /* --- gate_queue.c: only for the gate's thread --- */
 
 /* Moves c to the list, or to none, and notes the time. */
 void gate_queue_join(struct gate_conn *c, struct gate_list *l);
-/* Registers c. -ENOSPC: too many connections, which is counted. */
+/*
+ * Registers c. If there are too many, the oldest that has not proven itself
+ * dies for it, so that strangers cannot keep agents out by being silent.
+ * -ENOSPC: all have.
+ */
 int gate_queue_add(struct gate *g, struct gate_conn *c);
 void gate_queue_remove(struct gate *g, struct gate_conn *c);
+/* A message of c was accepted. */
+void gate_queue_prove(struct gate *g, struct gate_conn *c);
 /* Room for more than a head is free: reading ahead needs no further check. */
 bool gate_queue_is_roomy(const struct gate *g);
 /*

@@ -4,90 +4,29 @@
 #include <errno.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
-#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
-#include "common/files.h"
-#include "common/log.h"
+#include "aggregator/ingest/gate_credentials.h"
 
 #define NAME_BYTES 256
 #define NAMES_MAX 8
 
-/* The files' content; shared by the connections that started with it. */
-struct credentials {
-	gnutls_certificate_credentials_t cert;
-	unsigned users;
-};
-
-static struct {
-	pthread_mutex_t mutex; /* guards current, and users of all */
-	struct credentials *current;
-} tls = { .mutex = PTHREAD_MUTEX_INITIALIZER };
-
 struct gate_tls {
-	struct credentials *credentials;
+	struct gate_credentials *credentials;
 	gnutls_session_t session;
+	int fd;
 	bool done; /* handshake complete, names valid */
+	uint8_t first[4]; /* what the peer said first */
+	size_t n_first;
+	int64_t expires_s; /* the peer's certificate, unix time; 0: unknown */
+	struct gate_tls_failure failure;
 	unsigned n_names;
 	char name[NAMES_MAX][NAME_BYTES];
 };
-
-/* --- credentials --- */
-
-static struct credentials *hold(void)
-{
-	struct credentials *c;
-
-	pthread_mutex_lock(&tls.mutex);
-	c = tls.current;
-	if (c)
-		c->users++;
-	pthread_mutex_unlock(&tls.mutex);
-	return c;
-}
-
-static void rele(struct credentials *c)
-{
-	bool last;
-
-	if (!c)
-		return;
-	pthread_mutex_lock(&tls.mutex);
-	last = --c->users == 0;
-	pthread_mutex_unlock(&tls.mutex);
-	if (!last)
-		return;
-	gnutls_certificate_free_credentials(c->cert);
-	free(c);
-}
-
-static int load_credentials(struct credentials *c,
-			    const struct gate_tls_files *f)
-{
-	const char *what = f->ca_file;
-	int err = gnutls_certificate_set_x509_trust_file(c->cert, f->ca_file,
-							 GNUTLS_X509_FMT_PEM);
-
-	if (err > 0) { /* number of certificates */
-		what = f->cert_file;
-		err = gnutls_certificate_set_x509_key_file(
-			c->cert, f->cert_file, f->key_file,
-			GNUTLS_X509_FMT_PEM);
-	} else if (!err) {
-		err = GNUTLS_E_NO_CERTIFICATE_FOUND;
-	}
-	if (err == GNUTLS_E_MEMORY_ERROR)
-		return -ENOMEM;
-	if (err < 0) {
-		log_error("ingest TLS file cannot be used file=%s error=\"%s\"",
-			  what, gnutls_strerror(err));
-		return -EINVAL;
-	}
-	files_check_secret(f->key_file);
-	return 0;
-}
 
 /* --- one connection --- */
 
@@ -97,17 +36,19 @@ int gate_tls_open(struct gate_tls **out, int fd)
 
 	if (!t)
 		return -ENOMEM;
-	t->credentials = hold();
+	t->fd = fd;
+	t->failure.cause = REFUSALS;
+	t->credentials = gate_credentials_hold();
 	if (!t->credentials ||
 	    gnutls_init(&t->session, GNUTLS_SERVER | GNUTLS_NONBLOCK |
 					     GNUTLS_NO_SIGNAL) < 0) {
-		rele(t->credentials);
+		gate_credentials_rele(t->credentials);
 		free(t);
 		return -ENOMEM;
 	}
 	gnutls_set_default_priority(t->session);
 	gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE,
-			       t->credentials->cert);
+			       gate_credentials_cert(t->credentials));
 	gnutls_certificate_server_set_request(t->session, GNUTLS_CERT_REQUIRE);
 	gnutls_session_set_verify_cert(t->session, NULL, 0);
 	gnutls_transport_set_int(t->session, fd);
@@ -122,7 +63,7 @@ void gate_tls_close(struct gate_tls *t)
 	if (t->done)
 		gnutls_bye(t->session, GNUTLS_SHUT_WR);
 	gnutls_deinit(t->session);
-	rele(t->credentials);
+	gate_credentials_rele(t->credentials);
 	free(t);
 }
 
@@ -141,6 +82,7 @@ static void take_names(struct gate_tls *t)
 		gnutls_x509_crt_deinit(crt);
 		return;
 	}
+	t->expires_s = (int64_t)gnutls_x509_crt_get_expiration_time(crt);
 	for (unsigned i = 0; t->n_names < NAMES_MAX; i++) {
 		int kind;
 
@@ -163,10 +105,77 @@ static void take_names(struct gate_tls *t)
 	gnutls_x509_crt_deinit(crt);
 }
 
+/* --- the handshake, and why it failed --- */
+
+static void say_certificate(struct gate_tls *t)
+{
+	unsigned status = gnutls_session_get_verify_cert_status(t->session);
+	gnutls_datum_t text = { NULL, 0 };
+
+	gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509,
+						     &text, 0);
+	t->failure.cause = REFUSAL_CERTIFICATE;
+	snprintf(t->failure.text, sizeof(t->failure.text), "%s",
+		 text.data ? (const char *)text.data : "not valid");
+	gnutls_free(text.data);
+}
+
+/* True: what came first is no record of TLS. */
+static bool is_plain(const struct gate_tls *t)
+{
+	return t->first[0] != 0x16 && t->first[0] != 0x15;
+}
+
+static void say_why(struct gate_tls *t, int err)
+{
+	struct gate_tls_failure *f = &t->failure;
+
+	f->cause = REFUSAL_TLS;
+	if (is_plain(t)) {
+		f->cause = REFUSAL_PLAIN;
+		snprintf(f->text, sizeof(f->text), "%s",
+			 memcmp(t->first, "\0SP", 3) == 0
+				 ? "the peer does not use TLS: its agent needs "
+				   "tls+tcp://"
+				 : "the peer does not speak TLS");
+	} else if (err == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR) {
+		say_certificate(t);
+	} else if (err == GNUTLS_E_NO_CERTIFICATE_FOUND ||
+		   err == GNUTLS_E_CERTIFICATE_REQUIRED) {
+		f->cause = REFUSAL_NO_CERTIFICATE;
+		snprintf(f->text, sizeof(f->text),
+			 "the peer has no certificate: its agent needs "
+			 "tls.cert_file and tls.key_file");
+	} else if (err == GNUTLS_E_FATAL_ALERT_RECEIVED) {
+		const char *alert =
+			gnutls_alert_get_name(gnutls_alert_get(t->session));
+
+		snprintf(f->text, sizeof(f->text),
+			 "the peer refused the aggregator's certificate or "
+			 "parameters: %s",
+			 alert ? alert : "unknown alert");
+	} else {
+		snprintf(f->text, sizeof(f->text), "%s", gnutls_strerror(err));
+	}
+}
+
+/* Keeps what the peer said first, to tell what it speaks instead of TLS. */
+static void note_first(struct gate_tls *t)
+{
+	ssize_t n;
+
+	if (t->n_first > 0)
+		return;
+	n = recv(t->fd, t->first, sizeof(t->first), MSG_PEEK);
+	t->n_first = n > 0 ? (size_t)n : 0;
+}
+
 int gate_tls_handshake(struct gate_tls *t)
 {
-	int err = gnutls_handshake(t->session);
+	int err;
 
+	note_first(t);
+	err = gnutls_handshake(t->session);
 	if (!err) {
 		take_names(t);
 		t->done = true;
@@ -174,8 +183,9 @@ int gate_tls_handshake(struct gate_tls *t)
 	}
 	if (!gnutls_error_is_fatal(err))
 		return -EAGAIN;
-	log_warn("TLS handshake with an agent failed error=\"%s\"",
-		 gnutls_strerror(err));
+	/* A peer that hangs up before it has said anything is no failure. */
+	if (t->n_first > 0)
+		say_why(t, err);
 	gnutls_alert_send_appropriate(t->session, err);
 	return -EPROTO;
 }
@@ -206,34 +216,19 @@ bool gate_tls_peer_is(const struct gate_tls *t, const char *name)
 	return false;
 }
 
+int64_t gate_tls_peer_expires(const struct gate_tls *t)
+{
+	return t->expires_s;
+}
+
+const struct gate_tls_failure *gate_tls_why(const struct gate_tls *t)
+{
+	return &t->failure;
+}
+
 /* --- the files --- */
 
 int gate_tls_use(const struct gate_tls_files *files)
 {
-	struct credentials *c, *old;
-	int err;
-
-	if (!files->cert_file || !files->key_file || !files->ca_file) {
-		log_error("ingest TLS needs cert_file, key_file and ca_file");
-		return -EINVAL;
-	}
-	c = calloc(1, sizeof(*c));
-	if (!c)
-		return -ENOMEM;
-	c->users = 1;
-	if (gnutls_certificate_allocate_credentials(&c->cert) < 0) {
-		free(c);
-		return -ENOMEM;
-	}
-	err = load_credentials(c, files);
-	if (err < 0) {
-		rele(c);
-		return err;
-	}
-	pthread_mutex_lock(&tls.mutex);
-	old = tls.current;
-	tls.current = c;
-	pthread_mutex_unlock(&tls.mutex);
-	rele(old);
-	return 0;
+	return gate_credentials_use(files);
 }

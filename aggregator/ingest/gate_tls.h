@@ -4,7 +4,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
+
+#include "aggregator/ingest/refusal.h"
 
 /*
  * Mutual TLS for the gate's connections, by GnuTLS over non-blocking sockets.
@@ -32,7 +35,7 @@ int gate_tls_use(const struct gate_tls_files *files);
 int gate_tls_open(struct gate_tls **out, int fd);
 void gate_tls_close(struct gate_tls *t); /* NULL is fine */
 
-/* Returns 0: complete; -EAGAIN: call again later; -EPROTO: failed, logged. */
+/* Returns 0: complete; -EAGAIN: call again later; -EPROTO: failed. */
 int gate_tls_handshake(struct gate_tls *t);
 /* Returns the bytes read, 0 at the end; -EAGAIN, -EIO. */
 ssize_t gate_tls_recv(struct gate_tls *t, void *to, size_t len);
@@ -41,5 +44,14 @@ ssize_t gate_tls_send(struct gate_tls *t, const void *from, size_t len);
 
 /* The peer's certificate has this name. */
 bool gate_tls_peer_is(const struct gate_tls *t, const char *name);
+/* When the peer's certificate expires, unix time; 0: unknown. */
+int64_t gate_tls_peer_expires(const struct gate_tls *t);
+
+/* Why a handshake failed. */
+struct gate_tls_failure {
+	enum refusal cause; /* REFUSALS: it did not fail */
+	char text[160];
+};
+const struct gate_tls_failure *gate_tls_why(const struct gate_tls *t);
 
 #endif /* AGGREGATOR_INGEST_GATE_TLS_H */

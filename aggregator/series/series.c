@@ -54,6 +54,23 @@ void series_fini(struct series *s)
 	memset(s, 0, sizeof(*s));
 }
 
+int series_clear(struct series *s)
+{
+	struct series fresh;
+	int err = series_init(&fresh, s->keys, s->n_keys, s->max, s->cells,
+			      s->intern);
+
+	if (err < 0) {
+		series_fini(&fresh);
+		return err;
+	}
+	for (size_t i = 0; i < s->n_keys; i++)
+		fresh.values[i].max = s->values[i].max;
+	series_fini(s);
+	*s = fresh;
+	return 0;
+}
+
 /* Adds an empty chunk; on failure the old ones are untouched. */
 static int add_chunk(struct series *s)
 {

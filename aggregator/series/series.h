@@ -21,6 +21,11 @@
  */
 #define SERIES_CHUNK 1024u
 #define SERIES_OVERFLOW 0u
+/*
+ * A series with this many requests counts no further batch: its counters stop
+ * instead of going back. A batch adds less than that, so none overflows.
+ */
+#define SERIES_COUNT_MAX (UINT64_C(1) << 62)
 
 /* A label value of an event. interned is set once the value is looked up. */
 struct series_label {
@@ -78,6 +83,7 @@ struct series {
 int series_init(struct series *s, const enum view_key *keys, size_t n_keys,
 		size_t max, const struct cells *cells, struct intern *intern);
 void series_fini(struct series *s);
+int series_clear(struct series *s); /* forgets all slots. -ENOMEM */
 
 /* Sets the budget of distinct values for keys[key]. */
 void series_limit_values(struct series *s, size_t key, size_t max);

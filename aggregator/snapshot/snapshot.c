@@ -10,9 +10,6 @@
 #include "aggregator/ledger/ledger.h"
 #include "aggregator/snapshot/snapshot_state.h"
 #include "common/clock.h"
-#include "proto/limits.h"
-
-#define UP_US ((int64_t)3 * HEARTBEAT_MS * 1000)
 
 void *snapshot_memory(struct snapshot_taken *t, size_t n, size_t size)
 {
@@ -152,105 +149,6 @@ static int copy_targets(struct snapshot_taken *t, struct fold *f)
 	return 0;
 }
 
-/* Subtracts late losses from dropped: gap_requests shows them already. */
-static void take_off(uint64_t *dropped, uint64_t *late)
-{
-	uint64_t n = *late < *dropped ? *late : *dropped;
-
-	*dropped -= n;
-	*late -= n;
-}
-
-static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
-{
-	struct ledger_totals sum = a->retired;
-	const struct ledger_state *last = NULL;
-
-	for (const struct ledger_epoch *e = a->newest; e; e = e->older) {
-		ledger_totals_add(&sum, &e->committed.totals);
-		if (!last || e->committed.seen_us > last->seen_us)
-			last = &e->committed;
-	}
-	if (last) {
-		out->last_seen_us = last->seen_us;
-		out->skew_us = last->skew_us;
-		out->up = clock_real_us() - last->seen_us < UP_US;
-		if (out->up)
-			memcpy(out->gauges, last->totals.gauges,
-			       sizeof(out->gauges));
-	}
-	/* An expired batch's requests were captured, but no epoch says so. */
-	out->captured = sum.captured + sum.expired_requests;
-	out->counted = sum.counted;
-	out->rolled_up = sum.rolled_up;
-	memcpy(out->dropped, sum.dropped, sizeof(out->dropped));
-	memcpy(out->counters, sum.counters, sizeof(out->counters));
-	take_off(&out->dropped[LOSS_OUTBOX], &sum.told_late);
-	take_off(&out->dropped[LOSS_REFUSED], &sum.told_late);
-	out->samples_read = sum.samples_read;
-	out->samples_counted = sum.samples_counted;
-	memcpy(out->samples_dropped, sum.samples_dropped,
-	       sizeof(out->samples_dropped));
-	take_off(&out->dropped[LOSS_STOPPED], &sum.told_late);
-	out->dropped_sequence_gap = sum.gap_requests;
-	out->dropped_expired = sum.expired_requests;
-	out->batches = sum.batches;
-	out->duplicates = sum.duplicates;
-	out->refused = sum.refused;
-	out->conflicts = sum.conflicts;
-}
-
-static int copy_agent(struct snapshot_taken *t, const struct ledger_agent *a,
-		      struct snapshot_agent *out)
-{
-	const char **probe = snapshot_memory(t, a->n_probes, sizeof(*probe));
-	uint32_t *attached = snapshot_memory(t, a->n_probes, sizeof(*attached));
-
-	out->node = take_text(t, a->name);
-	out->version = take_text(t, a->version);
-	out->kernel = take_text(t, a->kernel);
-	out->capture = take_text(t, a->capture);
-	if (!probe || !attached || !out->node || !out->version ||
-	    !out->kernel || !out->capture)
-		return -ENOMEM;
-	for (size_t i = 0; i < a->n_probes; i++) {
-		probe[i] = take_text(t, a->probes[i]);
-		if (!probe[i])
-			return -ENOMEM;
-		attached[i] = a->attached[i];
-	}
-	out->n_probes = a->n_probes;
-	out->probes = probe;
-	out->probe_attached = attached;
-	sum_epochs(a, out);
-	return 0;
-}
-
-/* An agent without any committed batch is not shown yet. */
-static bool is_committed(const struct ledger_agent *a)
-{
-	for (const struct ledger_epoch *e = a->newest; e; e = e->older)
-		if (e->committed.seen_us)
-			return true;
-	return a->retired_epoch != 0;
-}
-
-static int copy_agents(struct snapshot_taken *t, const struct ledger *l)
-{
-	size_t n = ledger_agents(l);
-	struct snapshot_agent *out = snapshot_memory(t, n, sizeof(*out));
-	int err = 0;
-
-	if (!out)
-		return -ENOMEM;
-	t->pub.agents = out;
-	for (size_t i = 0; i < n && !err; i++)
-		if (is_committed(ledger_at(l, i)))
-			err = copy_agent(t, ledger_at(l, i),
-					 &out[t->pub.n_agents++]);
-	return err;
-}
-
 static int copy_state(struct snapshot_taken *t, struct snapshot_source *src)
 {
 	size_t n = fold_views(src->fold);
@@ -261,7 +159,7 @@ static int copy_state(struct snapshot_taken *t, struct snapshot_source *src)
 	if (!err)
 		err = copy_targets(t, src->fold);
 	if (!err)
-		err = copy_agents(t, src->ledger);
+		err = snapshot_copy_agents(t, src);
 	if (!err && src->samples)
 		err = snapshot_copy_samples(t, src);
 	t->pub.engine = src->counters;
@@ -275,6 +173,13 @@ static int compare_targets(const void *pa, const void *pb)
 	int c = strcmp(a->job, b->job);
 
 	return c ? c : strcmp(a->instance, b->instance);
+}
+
+static int compare_agents(const void *pa, const void *pb)
+{
+	const struct snapshot_agent *a = pa, *b = pb;
+
+	return strcmp(a->node, b->node);
 }
 
 static int build(struct snapshot_taken *t, struct snapshot_source *src)
@@ -291,6 +196,7 @@ static int build(struct snapshot_taken *t, struct snapshot_source *src)
 		err = snapshot_begin_samples(t);
 	qsort(t->targets, t->pub.n_targets, sizeof(*t->targets),
 	      compare_targets);
+	qsort(t->agents, t->pub.n_agents, sizeof(*t->agents), compare_agents);
 	t->pub.views = t->views;
 	t->pub.n_views = n;
 	t->pub.ready = src->ready(src->arg, t->pub.not_ready_why,
@@ -369,6 +275,8 @@ static void free_blocks(struct snapshot_block *b)
 
 static void free_taken(struct snapshot_taken *t)
 {
+	for (size_t i = 0; i < t->n_info; i++)
+		ledger_info_rele(t->info[i]);
 	free_blocks(t->loaded);
 	free_blocks(t->blocks);
 	free(t);
@@ -462,7 +370,7 @@ const struct snapshot *snapshot_open_agents(struct snapshot_source *src)
 	t->source = src;
 	lock_as_snapshot(src);
 	start = clock_mono_ns();
-	err = copy_agents(t, src->ledger);
+	err = snapshot_copy_agents(t, src);
 	t->pub.engine = src->counters;
 	t->pub.locked_ns = clock_mono_ns() - start;
 	unlock_as_snapshot(src);

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "aggregator/ingest/refusal.h"
 #include "aggregator/series/exemplar.h"
 #include "aggregator/views/views.h"
 #include "proto/batch.h"
@@ -95,6 +96,13 @@ struct snapshot_agent {
 	uint64_t counters[AGENT_COUNTERS];
 	uint64_t gauges[AGENT_GAUGES]; /* as the agent said last; 0: down */
 	uint64_t batches, duplicates, refused, conflicts;
+	bool runs; /* false: its batches are replayed or imported */
+	/* What it said when it sent last; told: it says so at all. */
+	bool told;
+	uint64_t outbox_bytes, outbox_batches;
+	uint64_t oldest_us; /* age of the oldest batch in its outbox */
+	int64_t acknowledged_us; /* wall clock; 0: never yet */
+	int64_t certificate_us; /* its certificate expires then; 0: none */
 	/* Increments of samples; see proto/samples.h. */
 	uint64_t samples_read, samples_dropped[SAMPLES_STAGES];
 	uint64_t samples_counted;
@@ -115,7 +123,16 @@ struct snapshot_engine {
 	uint64_t stores_set_aside; /* damaged files found at start */
 	uint64_t retired_epochs; /* see ledger_retire() */
 	uint64_t corrected; /* batches with corrected times: see skew.h */
+	uint64_t damaged_rows; /* of the store, found by starts */
+	uint64_t lost_requests; /* acknowledged, but not found by a start */
+	uint64_t mended; /* rows of the ledger: see engine_mend() */
+	uint64_t agents_evicted; /* from memory: see ledger_evict() */
+	uint64_t agents, agents_max, epochs; /* in memory now */
+	uint64_t info_bytes; /* what agents say about themselves, in memory */
 	/* Since the process started. */
+	uint64_t info_cut; /* agents' probes left out: see ledger_info.h */
+	uint64_t refusals[REFUSALS];
+	uint64_t certificate_us, ca_us; /* of ingest expire then; 0: none */
 	uint64_t gate_busy, gate_cut_off, gate_waited, gate_turned_away;
 	uint64_t gate_connections, gate_held_bytes; /* current values */
 	uint64_t series; /* in all views */

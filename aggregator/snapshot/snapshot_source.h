@@ -35,6 +35,7 @@ struct snapshot_source {
 	bool (*ready)(void *arg, char *why, size_t why_bytes);
 	void *arg;
 	atomic_uint_fast64_t series_idle_s; /* 0: no series is hidden */
+	atomic_uint_fast64_t agent_idle_s; /* 0: no agent is hidden */
 
 	pthread_mutex_t mutex; /* guards all up to counters */
 	pthread_cond_t served; /* a waiting snapshot is done */

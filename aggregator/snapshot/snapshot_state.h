@@ -53,6 +53,9 @@ struct snapshot_taken {
 	struct snapshot_raw_view *raw;
 	struct snapshot_view *views;
 	struct snapshot_target *targets;
+	struct snapshot_agent *agents;
+	const struct ledger_info **info; /* held, one per agent */
+	size_t n_info;
 	struct snapshot_raw_samples *samples; /* as copied; NULL: none */
 	struct snapshot_family *families;
 };
@@ -64,6 +67,8 @@ void *snapshot_memory(struct snapshot_taken *t, size_t n, size_t size);
 int snapshot_begin_view(struct snapshot_taken *t, size_t view);
 /* --- snapshot_samples.c --- */
 
+/* Under the lock: agents by value, what they say by reference. -ENOMEM. */
+int snapshot_copy_agents(struct snapshot_taken *t, struct snapshot_source *src);
 /* Room for what there is, before the lock is taken. -ENOMEM. */
 int snapshot_reserve_samples(struct snapshot_taken *t,
 			     struct snapshot_source *src);

@@ -25,7 +25,8 @@ int checkpoint_new(struct checkpoint **out, struct fold *f, struct samples *s,
 	c->store = st;
 	c->id = calloc(n + 1, sizeof(*c->id));
 	c->view_mark = calloc(n + 1, sizeof(*c->view_mark));
-	if (!c->id || !c->view_mark) {
+	c->anew = calloc(n + 1, sizeof(*c->anew));
+	if (!c->id || !c->view_mark || !c->anew) {
 		checkpoint_free(c);
 		return -ENOMEM;
 	}
@@ -39,6 +40,7 @@ void checkpoint_free(struct checkpoint *c)
 		return;
 	free(c->id);
 	free(c->view_mark);
+	free(c->anew);
 	free(c->written);
 	free(c->epochs);
 	free(c->cell_of[0]);
@@ -248,12 +250,14 @@ void checkpoint_committed(struct checkpoint *c)
 	c->agent = c->next_agent;
 	c->view = c->next_view;
 	c->slot = c->next_slot;
+	if (c->next_ledger_mark)
+		c->ledger_mark = c->next_ledger_mark;
+	c->next_ledger_mark = 0;
 	samples_save_committed(c->samples);
 	if (c->finishing) {
 		c->samples_mark = c->round;
 		if (c->idle_windows)
 			c->window_mark = c->round;
-		c->ledger_mark = c->round;
 		for (size_t v = 0; v < fold_views(c->fold); v++)
 			c->view_mark[v] = c->round;
 		for (size_t i = 0; i < fold_targets(c->fold); i++)
@@ -274,6 +278,7 @@ void checkpoint_committed(struct checkpoint *c)
 void checkpoint_aborted(struct checkpoint *c)
 {
 	c->n_written = c->n_epochs = 0;
+	c->next_ledger_mark = 0;
 	c->next_agent = c->agent;
 	c->next_view = c->view;
 	c->next_slot = c->slot;

@@ -37,11 +37,30 @@ void checkpoint_fold_all(struct checkpoint *c);
  */
 int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id);
 
+/*
+ * Loads one agent, if the store knows it. Its rows must not be older than the
+ * log: ledger_evict() sees to that. -ENOSPC, -ENOMEM, and errors of the store.
+ */
+int checkpoint_load_agent(struct ledger *l, struct store *st, const char *name);
+
 /* Starts a round, if none is active. now: log id up to which all is folded. */
 void checkpoint_begin(struct checkpoint *c, uint64_t now);
 bool checkpoint_active(const struct checkpoint *c);
 /* Within a transaction: writes at most max series of the round. */
 int checkpoint_step(struct checkpoint *c, uint64_t now, unsigned max);
+/*
+ * Within a transaction of its own: writes all of the ledger that is older than
+ * the log up to log_id, to which all is folded. For a caller that deletes rows.
+ */
+int checkpoint_ledger_whole(struct checkpoint *c, uint64_t log_id);
+/*
+ * Deletes what a store that is not in use has of an agent. Returns the number
+ * of rows. -EBUSY: its process did not stop orderly, so that the log has more
+ * than the rows; a start puts that right.
+ */
+int checkpoint_forget(struct store *st, const char *agent);
+/* Agents of the ledger have other places now. Between transactions. */
+void checkpoint_agents_moved(struct checkpoint *c);
 /* Within a transaction: adds the deltas of all windows to the store. */
 int checkpoint_windows(struct checkpoint *c, uint64_t now);
 /* The caller must report how the transaction ended. */

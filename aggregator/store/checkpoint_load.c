@@ -90,28 +90,63 @@ static int decode_labels(const struct checkpoint *c, const struct series *s,
 
 /* --- loading --- */
 
-static int load_series_row(void *arg, const struct store_series *row)
+/* Loads the row into slot, which is lower than its own if others were lost. */
+static int load_series(struct checkpoint *c, const struct store_series *row,
+		       uint32_t slot)
 {
-	struct checkpoint *c = arg;
 	struct series *s = fold_series(c->fold, c->view);
 	struct series_label label[LABEL_KEYS], *at[LABEL_KEYS];
-	struct series_slot *slot;
 	int err = 0;
 
-	if (row->slot != SERIES_OVERFLOW)
+	if (row->log_id > c->last_id)
+		c->last_id = row->log_id;
+	if (slot != SERIES_OVERFLOW)
 		err = decode_labels(c, s, row->labels, row->labels_len, label);
 	if (err < 0)
 		return err;
 	for (size_t i = 0; i < LABEL_KEYS; i++)
 		at[i] = &label[i];
-	err = series_restore(s, row->slot, at);
+	err = series_restore(s, slot, at);
 	if (err < 0)
 		return err == -ENOMEM ? err : -EUCLEAN;
-	slot = series_at(s, row->slot);
-	slot->log_id = row->log_id;
-	if (row->log_id > c->last_id)
-		c->last_id = row->log_id;
-	return decode_state(c, slot, s, row->state, row->state_len);
+	series_at(s, slot)->log_id = row->log_id;
+	err = decode_state(c, series_at(s, slot), s, row->state,
+			   row->state_len);
+	if (err == -EUCLEAN) {
+		free(series_at(s, slot)->span);
+		*series_at(s, slot) = (struct series_slot){ .count = 0 };
+	}
+	return err;
+}
+
+static void lose_series(struct checkpoint *c, uint64_t rows, const char *what)
+{
+	c->lost += rows;
+	store_note_damage(c->store, STORE_SERIES, rows, what);
+}
+
+static int load_series_row(void *arg, const struct store_series *row)
+{
+	struct checkpoint *c = arg;
+	const struct series *s = fold_series(c->fold, c->view);
+	uint64_t free_slot = s->n > 0 ? s->n : 1;
+	int err;
+
+	if (row->slot != SERIES_OVERFLOW && row->slot > free_slot + c->lost)
+		lose_series(c, row->slot - free_slot - c->lost,
+			    "rows are missing");
+	if (row->damaged) {
+		lose_series(c, 1, "a row is not as written");
+		return 0;
+	}
+	err = load_series(c, row,
+			  row->slot == SERIES_OVERFLOW ? SERIES_OVERFLOW
+						       : (uint32_t)free_slot);
+	if (err == -EUCLEAN) {
+		lose_series(c, 1, "a row makes no sense");
+		err = 0;
+	}
+	return err;
 }
 
 struct view_row {
@@ -169,115 +204,42 @@ static int drop_gone(struct checkpoint *c, const struct view_search *search)
 	return err;
 }
 
-/* --- the cells that stored spans refer to --- */
+/* --- writing again --- */
 
-static int put_cells(struct checkpoint *c)
+/* Writes all series of a view, with the current cells. */
+static int store_view_anew(struct checkpoint *c, size_t v)
 {
-	buf_reset(&c->state);
-	for (int seconds = 0; seconds < 2; seconds++) {
-		const struct cells *cells = fold_cells(c->fold, seconds);
+	struct series *s = fold_series(c->fold, v);
+	int err = c->anew[v] ? store_drop_series(c->store, c->id[v]) : 0;
 
-		varint_put(&c->state, cells->n);
-		for (size_t i = 0; i < cells->n; i++)
-			varint_put(&c->state, cells->upper[i]);
-	}
-	if (c->state.err)
-		return c->state.err;
-	return store_put_state(c->store, STATE_CELLS, c->state.data,
-			       c->state.len);
-}
-
-/*
- * Reads the stored cells and maps them to the current ones, which differ if any
- * view gained or lost a bound. A stored cell's count goes to the cell that
- * contains its upper end. That is in the same native bucket, and in the same
- * classic bucket of each view whose own bounds have not changed; so views stay
- * exact.
- */
-static int map_cells(struct checkpoint *c, struct varint_reader *r,
-		     bool seconds, bool *same)
-{
-	const struct cells *cells = fold_cells(c->fold, seconds);
-	uint64_t n = varint_get(r), below = 0;
-	uint16_t *to;
-
-	if (r->bad || n == 0 || n > UINT16_MAX)
-		return -EUCLEAN;
-	to = calloc(n, sizeof(*to));
-	if (!to)
-		return -ENOMEM;
-	c->cell_of[seconds] = to;
-	c->stored_cells[seconds] = n;
-	*same &= n == cells->n;
-	for (uint64_t i = 0; i < n; i++) {
-		uint64_t upper = varint_get(r);
-
-		if (r->bad || (i > 0 && upper <= below))
-			return -EUCLEAN;
-		to[i] = (uint16_t)cells_index(cells, upper);
-		*same &= i < cells->n && cells->upper[i] == upper;
-		below = upper;
-	}
-	return 0;
-}
-
-static void forget_cells(struct checkpoint *c)
-{
-	for (int i = 0; i < 2; i++) {
-		free(c->cell_of[i]);
-		c->cell_of[i] = NULL;
-	}
-}
-
-/* Sets *same if stored spans, if any, have the current cells. */
-static int load_cells(struct checkpoint *c, bool *same)
-{
-	struct varint_reader r;
-	void *data = NULL;
-	size_t len;
-	int err = store_get_state(c->store, STATE_CELLS, &data, &len);
-
-	*same = !err;
-	if (err == -ENOENT)
-		return 0;
-	if (err < 0)
-		return err;
-	r = (struct varint_reader){ .at = data,
-				    .end = (const uint8_t *)data + len };
-	for (int seconds = 0; seconds < 2 && !err; seconds++)
-		err = map_cells(c, &r, seconds, same);
-	free(data);
-	if (!err && *same)
-		forget_cells(c);
+	c->next_view = v;
+	for (c->next_slot = 0; c->next_slot < s->n && !err; c->next_slot++)
+		err = checkpoint_put_slot(c,
+					  series_at(s, c->next_slot)->log_id);
 	return err;
 }
 
 /*
- * Writes all spans with the current cells. In one transaction, since a row does
- * not say which cells it has.
+ * Writes the views that have lost series; if cells have changed, all spans with
+ * the current cells. In one transaction, since a row does not say which cells
+ * it has.
  */
-static int store_cells_anew(struct checkpoint *c)
+static int store_anew(struct checkpoint *c, bool same_cells)
 {
 	int err = store_begin(c->store);
 
-	for (size_t v = 0; v < fold_views(c->fold) && !err; v++) {
-		struct series *s = fold_series(c->fold, v);
-
-		c->next_view = v;
-		for (c->next_slot = 0; c->next_slot < s->n && !err;
-		     c->next_slot++)
-			if (s->cells)
-				err = checkpoint_put_slot(
-					c, series_at(s, c->next_slot)->log_id);
-	}
+	for (size_t v = 0; v < fold_views(c->fold) && !err; v++)
+		if (c->anew[v] ||
+		    (!same_cells && fold_series(c->fold, v)->cells))
+			err = store_view_anew(c, v);
 	if (!err)
-		err = put_cells(c);
+		err = checkpoint_put_cells(c);
 	if (!err)
 		err = store_commit(c->store);
 	if (err < 0)
 		store_rollback(c->store);
 	c->n_written = 0;
-	forget_cells(c);
+	checkpoint_forget_cells(c);
 	return err;
 }
 
@@ -298,8 +260,34 @@ static int rebuild_view(struct checkpoint *c, size_t v)
 	return err;
 }
 
+/* Some of its series were damaged. The log may have all that they count. */
+static int mend_view(struct checkpoint *c, size_t v)
+{
+	const char *name = fold_view(c->fold, v)->name;
+	bool whole;
+	int err = store_log_is_whole(c->store, &whole);
+
+	if (err < 0)
+		return err;
+	if (!whole) {
+		log_error("series were damaged and begin again at 0 view=%s "
+			  "series=%llu",
+			  name, (unsigned long long)c->lost);
+		c->anew[v] = true;
+		return 0;
+	}
+	log_warn("series were damaged, folding the view from the log view=%s",
+		 name);
+	c->view_mark[v] = 0;
+	fold_set_loaded_view(c->fold, v, 0);
+	err = series_clear(fold_series(c->fold, v));
+	return err < 0 ? err : rebuild_view(c, v);
+}
+
 static int load_view(struct checkpoint *c, size_t v, const struct view_row *row)
 {
+	int err;
+
 	c->id[v] = row->id;
 	c->view_mark[v] = 0;
 	if (!row->found || c->fold_all ||
@@ -315,15 +303,17 @@ static int load_view(struct checkpoint *c, size_t v, const struct view_row *row)
 	if (row->log_id > c->last_id)
 		c->last_id = row->log_id;
 	c->view = v;
-	return store_each_series(c->store, row->id, load_series_row, c);
+	c->lost = 0;
+	err = store_each_series(c->store, row->id, load_series_row, c);
+	return !err && c->lost > 0 ? mend_view(c, v) : err;
 }
 
 static int load_views(struct checkpoint *c)
 {
 	size_t n = fold_views(c->fold);
 	struct view_search search = { .c = c };
-	bool same;
-	int err = load_cells(c, &same);
+	bool same, anew = false;
+	int err = checkpoint_load_cells(c, &same);
 
 	if (err < 0)
 		return err;
@@ -340,7 +330,9 @@ static int load_views(struct checkpoint *c)
 		err = load_view(c, v, &search.row[v]);
 	}
 	free(search.row);
-	return !err && !same ? store_cells_anew(c) : err;
+	for (size_t v = 0; v < n; v++)
+		anew |= c->anew[v];
+	return !err && (anew || !same) ? store_anew(c, same) : err;
 }
 
 /*
@@ -390,23 +382,24 @@ static int replay_row(void *arg, const struct store_log *row)
 				 .received_us = row->received_us };
 	struct batch b;
 	const char *reason = NULL;
-	int err = batch_decode(c->arena, row->data, row->len, &b, &reason);
+	int err;
 
-	if (err < 0) {
-		log_error("cannot decode a logged batch log_id=%llu "
-			  "reason=\"%s\"",
-			  (unsigned long long)row->id, reason ? reason : "");
-		return err == -ENOMEM ? err : -EUCLEAN;
-	}
-	fb.batch = &b;
 	if (row->id > c->last_id)
 		c->last_id = row->id;
-	if (row->id > c->ledger_mark)
-		err = ledger_replay(c->ledger, &b, row->requests,
-				    row->received_us);
-	if (err >= 0 && fold_requests(&b) > 0)
+	if (row->damaged)
+		return 0;
+	err = batch_decode(c->arena, row->data, row->len, &b, &reason);
+	if (err == -EPROTO) {
+		store_note_damage(c->store, STORE_LOG, 1, reason);
+		return 0;
+	}
+	if (err < 0)
+		return err;
+	fb.batch = &b;
+	err = checkpoint_replay_ledger(c, &b, row);
+	if (!err && fold_requests(&b) > 0)
 		err = fold_apply(c->fold, &fb);
-	if (err >= 0 && row->id > c->samples_mark)
+	if (!err && row->id > c->samples_mark)
 		err = samples_apply(c->samples, &b, row->id, row->received_us);
 	return err;
 }
@@ -429,11 +422,14 @@ int checkpoint_load(struct checkpoint *c, struct ledger *l, uint64_t *last_id)
 		err = load_graph(c);
 	if (!err)
 		err = checkpoint_load_windows(c);
+	/* What the log has of an agent must not be lost for lack of room. */
+	ledger_set_loading(l, true);
 	if (!err)
 		err = checkpoint_load_samples(c);
 	if (!err)
 		err = store_each_log(c->store, checkpoint_watermark(c),
 				     replay_row, c);
+	ledger_set_loading(l, false);
 	batch_arena_free(c->arena);
 	c->arena = NULL;
 	c->view = 0;

@@ -43,7 +43,7 @@ struct checkpoint {
 	uint32_t next_slot;
 	bool finishing, flushing;
 	bool idle_windows; /* none waits: their mark follows the round */
-	uint64_t next_window_mark;
+	uint64_t next_window_mark, next_ledger_mark;
 	uint32_t next_keys[WINDOW_KINDS];
 
 	struct buf labels, state;
@@ -54,6 +54,8 @@ struct checkpoint {
 	/* While loading, by seconds: stored cell to current; NULL: the same. */
 	uint16_t *cell_of[2];
 	size_t stored_cells[2];
+	bool *anew; /* by view: some of its series were damaged */
+	uint64_t lost; /* of the current view, series that were damaged */
 	struct batch_arena *arena;
 	struct ledger *ledger;
 	uint64_t last_id;
@@ -66,10 +68,24 @@ struct checkpoint {
  * counts *left down. 0: some may be left if *left is 0.
  */
 int checkpoint_put_ledger(struct checkpoint *c, unsigned *left);
-/* Writes the watermark, which the caller sets once that is committed. */
+/* Writes the watermark, which never goes back. */
 int checkpoint_put_ledger_mark(struct checkpoint *c, uint64_t log_id);
 /* Loads agents, rows and watermark. */
 int checkpoint_load_ledger(struct checkpoint *c);
+/* Applies a batch of the log after the watermark. */
+int checkpoint_replay_ledger(struct checkpoint *c, const struct batch *b,
+			     const struct store_log *row);
+
+/* --- checkpoint_cells.c: the cells that stored spans refer to --- */
+
+/* Within a transaction: writes the current ones. */
+int checkpoint_put_cells(struct checkpoint *c);
+/*
+ * Loads the stored ones and how to map them. Sets *same if stored spans, if
+ * any, have the current cells. -EUCLEAN, -ENOMEM, -EIO.
+ */
+int checkpoint_load_cells(struct checkpoint *c, bool *same);
+void checkpoint_forget_cells(struct checkpoint *c);
 
 /* Writes slot next_slot of view next_view, which counts up to log id now. */
 int checkpoint_put_slot(struct checkpoint *c, uint64_t now);

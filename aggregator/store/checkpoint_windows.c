@@ -2,12 +2,15 @@
 /* Windows to the store; from it their label sets, and how far they go. */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "aggregator/store/checkpoint_state.h"
 #include "aggregator/store/durations.h"
 #include "common/varint.h"
+
+#define KEYS_MISSING_MAX 1000u /* more: the store is set aside */
 
 /* --- writing --- */
 
@@ -162,9 +165,9 @@ struct key_load {
 	enum window_kind kind;
 };
 
-static int load_window_key(void *arg, uint32_t id, const char *const *value)
+static int place_key(struct key_load *load, uint32_t id,
+		     const char *const *value)
 {
-	struct key_load *load = arg;
 	struct fold *f = load->c->fold;
 	struct series *s = fold_window_series(f, load->kind);
 	struct series_label label[LABEL_KEYS], *at[LABEL_KEYS];
@@ -189,6 +192,40 @@ static int load_window_key(void *arg, uint32_t id, const char *const *value)
 	return 0;
 }
 
+/*
+ * Windows have the numbers of label sets, so one that is missing gets a set
+ * that is none, or the number would soon mean another.
+ */
+static int load_window_key(void *arg, uint32_t id, const char *const *value)
+{
+	struct key_load *load = arg;
+	const struct series *s = fold_window_series(load->c->fold, load->kind);
+	const char *none[STORE_WINDOW_LABELS] = { NULL };
+	char name[32];
+	int err = 0;
+
+	if (s->n > 0 && id > s->n && id - s->n > KEYS_MISSING_MAX)
+		return -EUCLEAN;
+	while (s->n > 0 && s->n < id && !err) {
+		snprintf(name, sizeof(name), "damaged-%u", s->n);
+		store_note_damage(load->c->store, STORE_WINDOW, 1, name);
+		none[0] = name;
+		err = place_key(load, s->n, none);
+	}
+	return err < 0 ? err : place_key(load, id, value);
+}
+
+/* Rather a few seconds missing than all of the log counted twice. */
+static int assume_windows(struct checkpoint *c)
+{
+	struct store_sizes sizes = { 0 };
+	int err = store_sizes(c->store, &sizes, false);
+
+	c->window_mark = sizes.last_log_id;
+	fold_set_loaded_windows(c->fold, c->window_mark);
+	return err;
+}
+
 int checkpoint_load_windows(struct checkpoint *c)
 {
 	struct varint_reader r;
@@ -205,6 +242,8 @@ int checkpoint_load_windows(struct checkpoint *c)
 	if (err < 0)
 		return err;
 	err = store_get_state(c->store, STATE_WINDOWS, &data, &len);
+	if (err == -ENOENT && store_damaged(c->store, STORE_STATE) > 0)
+		return assume_windows(c);
 	if (err == -ENOENT)
 		return 0;
 	if (err < 0)

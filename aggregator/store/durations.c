@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "aggregator/store/durations.h"
 
+#include "common/sums.h"
 #include "common/varint.h"
 #include "proto/buckets.h"
 
@@ -55,7 +56,8 @@ void durations_add(struct buf *out, const void *a, size_t a_len, const void *b,
 			sum[n++] = y[k++];
 		} else {
 			sum[n] = x[i++];
-			sum[n++].count += y[k++].count;
+			sum[n].count = sums_add(sum[n].count, y[k++].count);
+			n++;
 		}
 	}
 	durations_encode(out, sum, n);

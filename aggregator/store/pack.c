@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "aggregator/store/durations.h"
+#include "common/sums.h"
 #include "common/varint.h"
 
 #define VERSION 1u
@@ -122,10 +123,10 @@ static void put_sum(struct pack_writer *w, const struct pack_row *a,
 	struct pack_row sum = *a;
 	size_t end[PACK_HISTS];
 
-	sum.count += b->count;
-	sum.errors += b->errors;
+	sum.count = sums_add(sum.count, b->count);
+	sum.errors = sums_add(sum.errors, b->errors);
 	for (size_t i = 0; i < PACK_SUMS; i++)
-		sum.sum[i] += b->sum[i];
+		sum.sum[i] = sums_add(sum.sum[i], b->sum[i]);
 	buf_reset(hist);
 	for (size_t i = 0; i < PACK_HISTS; i++) {
 		if (a->hist[i].len && b->hist[i].len)

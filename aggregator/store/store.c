@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "aggregator/store/migrations.h"
@@ -127,6 +126,9 @@ static int open_db(struct store *st)
 	sqlite3_extended_result_codes(st->db, 1);
 	sqlite3_busy_timeout(st->db, 5000);
 	err = store_sql_functions(st);
+	rc = store_sql_add_checksum(st->db);
+	if (!err && rc != SQLITE_OK)
+		err = store_sql_fail(st, rc);
 	if (err < 0)
 		return err;
 	err = setup(st);
@@ -135,7 +137,16 @@ static int open_db(struct store *st)
 	if (!err)
 		err = migrate(st);
 	if (!err)
+		err = store_guard_repair(st);
+	if (!err)
 		err = store_sql_prepare(st);
+	if (!err)
+		err = store_guard_name(st);
+	if (!err)
+		err = store_sql_ask_u64(st,
+					"SELECT coalesce(max(id), 0) FROM log",
+					&st->committed_log_id);
+	st->log_id = st->committed_log_id;
 	return err;
 }
 
@@ -146,43 +157,16 @@ static void close_db(struct store *st)
 	st->db = NULL;
 }
 
-static int rename_aside(struct store *st)
-{
-	static const char *const suffix[] = { "", "-wal", "-shm" };
-	char from[4096 + 8], to[4096 + 64], stamp[32];
-	time_t now = time(NULL);
-	struct tm tm;
-	unsigned again = 0;
-
-	gmtime_r(&now, &tm);
-	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
-	do /* never overwrite a file set aside before */
-		snprintf(to, sizeof(to), "%s.damaged-%s-%u", st->path, stamp,
-			 ++again);
-	while (access(to, F_OK) == 0);
-	for (size_t i = 0; i < sizeof(suffix) / sizeof(suffix[0]); i++) {
-		snprintf(from, sizeof(from), "%s%s", st->path, suffix[i]);
-		snprintf(to, sizeof(to), "%s.damaged-%s-%u%s", st->path, stamp,
-			 again, suffix[i]);
-		if (rename(from, to) < 0 && errno != ENOENT)
-			return -errno;
-		if (i == 0)
-			log_error("store is damaged, starting an empty one "
-				  "error=\"%s\" renamed_to=%s",
-				  st->error, to);
-	}
-	st->set_aside = true;
-	return 0;
-}
-
 static int open_or_set_aside(struct store *st)
 {
-	int err = open_db(st);
+	int err = store_guard_begin(st);
 
+	if (!err)
+		err = open_db(st);
 	if (err != -EUCLEAN)
 		return err;
 	close_db(st);
-	err = rename_aside(st);
+	err = store_guard_set_aside(st);
 	return err < 0 ? err : open_db(st);
 }
 
@@ -239,6 +223,8 @@ int store_open(struct store **out, const char *dir)
 		goto fail;
 	}
 	err = lock_dir(st);
+	if (!err)
+		err = store_mark_open(&st->mark, dir, &st->acknowledged);
 	if (err < 0)
 		goto fail;
 	close_files(st);
@@ -261,6 +247,7 @@ void store_close(struct store *st)
 	if (!st)
 		return;
 	close_db(st);
+	store_mark_close(st->mark);
 	files_unlock(&st->lock);
 	buf_fini(&st->blob);
 	buf_fini(&st->bundle.blob);
@@ -276,7 +263,7 @@ int store_set_aside(struct store **store, const char *why)
 
 	snprintf(st->error, sizeof(st->error), "%s", why);
 	close_db(st);
-	err = rename_aside(st);
+	err = store_guard_set_aside(st);
 	if (!err)
 		err = open_db(st);
 	if (err < 0) {
@@ -306,6 +293,7 @@ const char *store_error(const struct store *st)
 int store_begin(struct store *st)
 {
 	store_bundle_reset(&st->bundle);
+	st->log_id = st->committed_log_id;
 	return store_sql_run(st, SQL_BEGIN);
 }
 
@@ -313,7 +301,11 @@ int store_commit(struct store *st)
 {
 	int err = store_flush_log(st);
 
-	return err < 0 ? err : store_sql_run(st, SQL_COMMIT);
+	if (!err)
+		err = store_sql_run(st, SQL_COMMIT);
+	if (!err)
+		st->committed_log_id = st->log_id;
+	return err;
 }
 
 void store_rollback(struct store *st)

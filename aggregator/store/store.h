@@ -19,6 +19,7 @@
 
 struct ledger_state;
 struct ledger_agent;
+struct batch_info;
 
 /* --- writer: the engine's thread --- */
 
@@ -41,6 +42,42 @@ bool store_was_set_aside(const struct store *st);
  */
 int store_set_aside(struct store **st, const char *why);
 
+/* --- damage: rows that are not as they were written --- */
+
+enum store_table {
+	STORE_LOG,
+	STORE_LEDGER,
+	STORE_AGENT,
+	STORE_VIEW,
+	STORE_SERIES,
+	STORE_TARGET,
+	STORE_STATE,
+	STORE_WINDOW, /* and its keys */
+	STORE_TABLES,
+};
+/* How many rows were found and left out; for the log, batches. */
+uint64_t store_damaged(const struct store *st, enum store_table table);
+void store_note_damage(struct store *st, enum store_table table, uint64_t rows,
+		       const char *what);
+/* The log has every batch that was ever counted. Reads all of it. */
+int store_log_is_whole(struct store *st, bool *whole);
+
+/*
+ * The mark outside the database: what was acknowledged. True if the store has
+ * less than that, as after its write-ahead log was lost. Then the copy of that
+ * file stays beside the store; otherwise it is deleted. To be called once, when
+ * all is loaded.
+ */
+struct store_lack {
+	uint64_t log_ids, requests;
+};
+bool store_lacks(struct store *st, uint64_t log_id, uint64_t requests,
+		 struct store_lack *out);
+/* After a commit, before what it acknowledges. */
+void store_acknowledge(struct store *st, uint64_t log_id, uint64_t requests);
+/* Waits until the mark is on disk. */
+void store_sync_mark(struct store *st);
+
 /*
  * The writes below must be between store_begin() and store_commit(). Errors:
  * -ENOSPC, -EROFS, -EIO, -EUCLEAN (damaged), -EBUSY, -EACCES, -ENOMEM. After
@@ -61,25 +98,42 @@ struct store_log {
 	int64_t first_s, last_s;
 	const void *data;
 	size_t len;
+	bool damaged; /* only with store_each_log(): data must not be used */
 };
 /*
  * Small batches are kept and written together, the last with store_commit().
  * Returns by how many bytes the log grows, or a negative errno.
  */
 int store_put_log(struct store *st, const struct store_log *row);
+/* The row has all of the log until now, and says so. */
 int store_put_ledger(struct store *st, const char *agent, uint64_t epoch,
 		     const struct ledger_state *state);
 int store_put_agent(struct store *st, const struct ledger_agent *a);
 int store_drop_ledger(struct store *st, const char *agent, uint64_t epoch);
+/* Deletes all of an agent but its batches. Returns the number of rows. */
+int store_drop_agent(struct store *st, const char *agent);
+
+/* Which agents the store keeps although they have been silent for long. */
+struct store_expiry {
+	/* Deletes those not heard since; grows if there are too many rows. */
+	int64_t before_us;
+	int64_t silent_us; /* the most to which it grows */
+	size_t most_rows; /* of the ledger */
+	unsigned max; /* agents to delete at once */
+};
+/* Returns the number of rows deleted or a negative errno. */
+int store_expire_agents(struct store *st, struct store_expiry *x);
 int store_put_view(struct store *st, uint32_t id, const char *name,
 		   uint64_t digest, uint64_t log_id);
 int store_drop_view(struct store *st, uint32_t id); /* and its series */
+int store_drop_series(struct store *st, uint32_t view);
 
 struct store_series {
 	uint32_t view, slot;
 	uint64_t log_id;
 	const void *labels, *state; /* encoded by checkpoint.c */
 	size_t labels_len, state_len;
+	bool damaged; /* only with store_each_series() */
 };
 int store_put_series(struct store *st, const struct store_series *row);
 /* job, instance, node, then what RESOURCE_ATTRIBUTES has. */
@@ -172,7 +226,8 @@ int store_sizes(struct store *st, struct store_sizes *out, bool count_rows);
 
 /*
  * Loading: these call fn for each row. They return 0, what fn returned if that
- * was not 0, or a negative errno. Rows are borrowed until fn returns.
+ * was not 0, or a negative errno. Rows are borrowed until fn returns. Damaged
+ * ones are counted and have that flag.
  */
 typedef int store_log_fn(void *arg, const struct store_log *row);
 int store_each_log(struct store *st, uint64_t after_id, store_log_fn *fn,
@@ -180,9 +235,13 @@ int store_each_log(struct store *st, uint64_t after_id, store_log_fn *fn,
 typedef int store_ledger_fn(void *arg, const char *agent, uint64_t epoch,
 			    const struct ledger_state *state);
 int store_each_ledger(struct store *st, store_ledger_fn *fn, void *arg);
-/* Fills in a's name, info (version to n_probes), retired and retired_epoch. */
-typedef int store_agent_fn(void *arg, const struct ledger_agent *a);
+/* Fills in a's name, retired and runs; info: what it says about itself. */
+typedef int store_agent_fn(void *arg, const struct ledger_agent *a,
+			   const struct batch_info *info);
 int store_each_agent(struct store *st, store_agent_fn *fn, void *arg);
+/* The same for one agent: its row, if it has one, and its epochs. */
+int store_get_agent(struct store *st, const char *name, store_agent_fn *fn,
+		    store_ledger_fn *epoch, void *arg);
 typedef int store_view_fn(void *arg, uint32_t id, const char *name,
 			  uint64_t digest, uint64_t log_id);
 int store_each_view(struct store *st, store_view_fn *fn, void *arg);
@@ -325,8 +384,13 @@ struct store_log_reader;
 int store_log_open(struct store_log_reader **out, const char *path,
 		   int64_t from_us, int64_t to_us);
 void store_log_close(struct store_log_reader *r); /* NULL is fine */
-/* Returns 1 and a batch, borrowed until the next call; 0 at the end; -EIO. */
+/*
+ * Returns 1 and a batch, borrowed until the next call; 0 at the end; -EIO.
+ * Leaves damaged rows out.
+ */
 int store_log_next(struct store_log_reader *r, struct store_log *row);
+/* How many were left out so far. */
+uint64_t store_log_damaged(const struct store_log_reader *r);
 /* Finds the batch with this id; borrowed until the next call. -ENOENT, -EIO. */
 int store_log_find(struct store_log_reader *r, uint64_t id,
 		   struct store_log *row);

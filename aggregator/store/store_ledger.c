@@ -8,6 +8,7 @@
 #include "aggregator/ledger/ledger.h"
 #include "aggregator/store/store_sql.h"
 #include "common/varint.h"
+#include "proto/batch.h"
 
 /* Writes and loads the ledger and the agents. */
 
@@ -81,6 +82,7 @@ int store_put_ledger(struct store *st, const char *agent, uint64_t epoch,
 	store_sql_bind_u64(st, SQL_PUT_LEDGER, 4, (uint64_t)state->seen_us);
 	store_sql_bind_u64(st, SQL_PUT_LEDGER, 5, (uint64_t)state->skew_us);
 	store_sql_bind_blob(st, SQL_PUT_LEDGER, 6, st->blob.data, st->blob.len);
+	store_sql_bind_u64(st, SQL_PUT_LEDGER, 7, st->log_id);
 	return store_sql_run(st, SQL_PUT_LEDGER);
 }
 
@@ -91,44 +93,71 @@ int store_drop_ledger(struct store *st, const char *agent, uint64_t epoch)
 	return store_sql_run(st, SQL_DROP_LEDGER);
 }
 
+static void put_probes(struct buf *b, const struct batch_info *info)
+{
+	varint_put(b, info->n_probes);
+	for (size_t i = 0; i < info->n_probes; i++) {
+		size_t len = strlen(info->probes[i]);
+
+		varint_put(b, len);
+		buf_append(b, info->probes[i], len);
+		varint_put(b, info->probe_attached[i]);
+	}
+}
+
 int store_put_agent(struct store *st, const struct ledger_agent *a)
 {
+	static const struct batch_info nothing = { .version = "",
+						   .kernel = "",
+						   .capture = "" };
+	const struct batch_info *info = a->info ? &a->info->said : &nothing;
 	size_t cut;
 
 	buf_reset(&st->blob);
-	varint_put(&st->blob, a->n_probes);
-	for (size_t i = 0; i < a->n_probes; i++) {
-		size_t len = strlen(a->probes[i]);
-
-		varint_put(&st->blob, len);
-		buf_append(&st->blob, a->probes[i], len);
-		varint_put(&st->blob, a->attached[i]);
-	}
+	put_probes(&st->blob, info);
 	cut = st->blob.len;
 	put_totals(&st->blob, &a->retired);
 	if (st->blob.err)
 		return st->blob.err;
 	store_sql_bind_text(st, SQL_PUT_AGENT, 1, a->name);
-	store_sql_bind_text(st, SQL_PUT_AGENT, 2, a->version);
-	store_sql_bind_text(st, SQL_PUT_AGENT, 3, a->kernel);
-	store_sql_bind_text(st, SQL_PUT_AGENT, 4, a->capture);
+	store_sql_bind_text(st, SQL_PUT_AGENT, 2, info->version);
+	store_sql_bind_text(st, SQL_PUT_AGENT, 3, info->kernel);
+	store_sql_bind_text(st, SQL_PUT_AGENT, 4, info->capture);
 	store_sql_bind_blob(st, SQL_PUT_AGENT, 5, st->blob.data, cut);
 	store_sql_bind_u64(st, SQL_PUT_AGENT, 6, a->retired_epoch);
 	store_sql_bind_blob(st, SQL_PUT_AGENT, 7, st->blob.data + cut,
 			    st->blob.len - cut);
+	store_sql_bind_u64(st, SQL_PUT_AGENT, 8, (uint64_t)a->retired_seen_us);
+	store_sql_bind_u64(st, SQL_PUT_AGENT, 9, a->runs);
 	return store_sql_run(st, SQL_PUT_AGENT);
 }
 
-int store_each_ledger(struct store *st, store_ledger_fn *fn, void *arg)
+int store_drop_agent(struct store *st, const char *agent)
 {
-	sqlite3_stmt *s = st->stmt[SQL_EACH_LEDGER];
+	int err, n;
+
+	store_sql_bind_text(st, SQL_DROP_LEDGERS, 1, agent);
+	err = store_sql_run(st, SQL_DROP_LEDGERS);
+	n = sqlite3_changes(st->db);
+	if (err < 0)
+		return err;
+	store_sql_bind_text(st, SQL_DROP_AGENT, 1, agent);
+	err = store_sql_run(st, SQL_DROP_AGENT);
+	return err < 0 ? err : n + sqlite3_changes(st->db);
+}
+
+static int each_ledger(struct store *st, enum store_statement which,
+		       store_ledger_fn *fn, void *arg)
+{
+	sqlite3_stmt *s = st->stmt[which];
 	int err;
 
-	while ((err = store_sql_next_row(st, SQL_EACH_LEDGER)) > 0) {
+	while ((err = store_sql_next_row(st, which)) > 0) {
 		struct ledger_state state = {
 			.sequence = (uint64_t)sqlite3_column_int64(s, 2),
 			.seen_us = sqlite3_column_int64(s, 3),
 			.skew_us = sqlite3_column_int64(s, 4),
+			.log_id = (uint64_t)sqlite3_column_int64(s, 6),
 		};
 
 		err = get_totals(&state.totals, sqlite3_column_blob(s, 5),
@@ -143,17 +172,17 @@ int store_each_ledger(struct store *st, store_ledger_fn *fn, void *arg)
 	return err;
 }
 
-static void free_strings(char **s, size_t n)
+int store_each_ledger(struct store *st, store_ledger_fn *fn, void *arg)
 {
-	for (size_t i = 0; s && i < n; i++)
-		free(s[i]);
-	free(s);
+	return each_ledger(st, SQL_EACH_LEDGER, fn, arg);
 }
 
-/* Decodes the agent's probes, which the caller frees, also after an error. */
-static int get_probes(struct ledger_agent *a, const void *data, size_t len)
+/* Decodes the probes into *info, which batch_info_free() frees in any case. */
+static int get_probes(struct batch_info *info, const void *data, size_t len)
 {
 	struct varint_reader r = { .at = data, .end = NULL };
+	const char **probes;
+	uint32_t *attached;
 	uint64_t n;
 
 	if (!data)
@@ -162,62 +191,82 @@ static int get_probes(struct ledger_agent *a, const void *data, size_t len)
 	n = varint_get(&r);
 	if (n > len)
 		return -EUCLEAN;
-	a->probes = calloc(n + 1, sizeof(*a->probes));
-	a->attached = calloc(n + 1, sizeof(*a->attached));
-	if (!a->probes || !a->attached)
+	info->probes = probes = calloc(n + 1, sizeof(*probes));
+	info->probe_attached = attached = calloc(n + 1, sizeof(*attached));
+	if (!probes || !attached)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		uint64_t bytes = varint_get(&r);
 
 		if (r.bad || bytes > (size_t)(r.end - r.at))
 			return -EUCLEAN;
-		a->probes[i] = strndup((const char *)r.at, bytes);
-		if (!a->probes[i])
+		probes[i] = strndup((const char *)r.at, bytes);
+		if (!probes[i])
 			return -ENOMEM;
-		a->n_probes++;
+		info->n_probes++;
 		r.at += bytes;
-		a->attached[i] = (uint32_t)varint_get(&r);
+		attached[i] = (uint32_t)varint_get(&r);
 	}
 	return r.bad ? -EUCLEAN : 0;
 }
 
 static int agent_row(sqlite3_stmt *s, store_agent_fn *fn, void *arg)
 {
-	struct ledger_agent a = { 0 };
+	struct ledger_agent a = {
+		.retired_epoch = (uint64_t)sqlite3_column_int64(s, 5),
+		.retired_seen_us = sqlite3_column_int64(s, 7),
+		.runs = sqlite3_column_int(s, 8) != 0,
+	};
+	struct batch_info info = {
+		.version = strdup(store_sql_text_or_empty(s, 1)),
+		.kernel = strdup(store_sql_text_or_empty(s, 2)),
+		.capture = strdup(store_sql_text_or_empty(s, 3)),
+	};
 	int err = -ENOMEM;
 
 	a.name = strdup(store_sql_text_or_empty(s, 0));
-	a.version = strdup(store_sql_text_or_empty(s, 1));
-	a.kernel = strdup(store_sql_text_or_empty(s, 2));
-	a.capture = strdup(store_sql_text_or_empty(s, 3));
-	a.retired_epoch = (uint64_t)sqlite3_column_int64(s, 5);
-	if (a.name && a.version && a.kernel && a.capture)
-		err = get_probes(&a, sqlite3_column_blob(s, 4),
+	if (a.name && info.version && info.kernel && info.capture)
+		err = get_probes(&info, sqlite3_column_blob(s, 4),
 				 (size_t)sqlite3_column_bytes(s, 4));
 	if (!err)
 		err = get_totals(&a.retired, sqlite3_column_blob(s, 6),
 				 (size_t)sqlite3_column_bytes(s, 6));
 	if (!err)
-		err = fn(arg, &a);
-	free_strings(a.probes, a.n_probes);
-	free(a.attached);
+		err = fn(arg, &a, &info);
+	batch_info_free(&info);
 	free(a.name);
-	free(a.version);
-	free(a.kernel);
-	free(a.capture);
 	return err;
 }
 
-int store_each_agent(struct store *st, store_agent_fn *fn, void *arg)
+static int each_agent(struct store *st, enum store_statement which,
+		      store_agent_fn *fn, void *arg)
 {
-	sqlite3_stmt *s = st->stmt[SQL_EACH_AGENT];
+	sqlite3_stmt *s = st->stmt[which];
 	int err;
 
-	while ((err = store_sql_next_row(st, SQL_EACH_AGENT)) > 0) {
+	while ((err = store_sql_next_row(st, which)) > 0) {
 		err = agent_row(s, fn, arg);
 		if (err)
 			break;
 	}
 	sqlite3_reset(s);
 	return err;
+}
+
+int store_each_agent(struct store *st, store_agent_fn *fn, void *arg)
+{
+	return each_agent(st, SQL_EACH_AGENT, fn, arg);
+}
+
+int store_get_agent(struct store *st, const char *name, store_agent_fn *fn,
+		    store_ledger_fn *epoch, void *arg)
+{
+	int err;
+
+	store_sql_bind_text(st, SQL_GET_AGENT, 1, name);
+	err = each_agent(st, SQL_GET_AGENT, fn, arg);
+	if (err)
+		return err;
+	store_sql_bind_text(st, SQL_GET_LEDGERS, 1, name);
+	return each_ledger(st, SQL_GET_LEDGERS, epoch, arg);
 }

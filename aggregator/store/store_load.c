@@ -15,6 +15,8 @@ static int each_batch(const struct store_log *row, uint64_t batches,
 	struct store_log batch;
 	int err;
 
+	if (row->damaged)
+		return fn(arg, row);
 	store_bundle_read(&r, row, batches);
 	while ((err = store_bundle_next(&r, &batch)) > 0) {
 		err = batch.id > after_id ? fn(arg, &batch) : 0;
@@ -24,10 +26,29 @@ static int each_batch(const struct store_log *row, uint64_t batches,
 	return err;
 }
 
+/*
+ * The row must be as it was written, and follow the one before it: ids of rows
+ * that retention has not reached have no gaps.
+ */
+static void check_row(struct store *st, struct store_log *row, uint64_t batches,
+		      uint64_t *next_id)
+{
+	uint64_t n = batches > 0 ? batches : 1;
+	uint64_t first = row->id >= n ? row->id - n + 1 : row->id;
+
+	if (row->damaged)
+		store_note_damage(st, STORE_LOG, 1, "a row is not as written");
+	else if (*next_id > 0 && first > *next_id)
+		store_note_damage(st, STORE_LOG, first - *next_id,
+				  "rows are missing");
+	*next_id = row->id + 1;
+}
+
 int store_each_log(struct store *st, uint64_t after_id, store_log_fn *fn,
 		   void *arg)
 {
 	sqlite3_stmt *s = st->stmt[SQL_EACH_LOG];
+	uint64_t next_id = after_id > 0 ? after_id + 1 : 0;
 	int err;
 
 	store_sql_bind_u64(st, SQL_EACH_LOG, 1, after_id);
@@ -38,10 +59,12 @@ int store_each_log(struct store *st, uint64_t after_id, store_log_fn *fn,
 			.requests = (uint64_t)sqlite3_column_int64(s, 2),
 			.data = sqlite3_column_blob(s, 3),
 			.len = (size_t)sqlite3_column_bytes(s, 3),
+			.damaged = sqlite3_column_int(s, 5) != 0,
 		};
+		uint64_t batches = (uint64_t)sqlite3_column_int64(s, 4);
 
-		err = each_batch(&row, (uint64_t)sqlite3_column_int64(s, 4),
-				 after_id, fn, arg);
+		check_row(st, &row, batches, &next_id);
+		err = each_batch(&row, batches, after_id, fn, arg);
 		if (err)
 			break;
 	}
@@ -82,6 +105,7 @@ int store_each_series(struct store *st, uint32_t view, store_series_fn *fn,
 			.labels_len = (size_t)sqlite3_column_bytes(s, 2),
 			.state = sqlite3_column_blob(s, 3),
 			.state_len = (size_t)sqlite3_column_bytes(s, 3),
+			.damaged = sqlite3_column_int(s, 4) != 0,
 		};
 
 		err = fn(arg, &row);

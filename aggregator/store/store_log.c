@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "aggregator/store/store_bundle.h"
+#include "aggregator/store/store_sql.h"
 
 /*
  * Reads the log with one query per row. A single query, open while a slow
@@ -20,6 +20,7 @@ struct store_log_reader {
 	struct store_bundle_reader bundle; /* of the current row */
 	/* Ids: of the last batch read, of the last row to read. */
 	uint64_t at, last;
+	uint64_t damaged; /* rows left out */
 	int64_t from_us, to_us;
 };
 
@@ -41,8 +42,10 @@ static int ask_id(sqlite3 *db, const char *text, int64_t us, uint64_t *out)
 static int prepare_reader(struct store_log_reader *r, const char *path)
 {
 	static const char next[] =
-		"SELECT id, received_us, requests, batch, batches FROM log"
-		" WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1";
+		"SELECT id, received_us, requests, batch, batches,"
+		" " STORE_SQL_IS_DAMAGED(
+			STORE_SQL_LOG) " FROM log"
+				       " WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1";
 	uint64_t first = 0;
 	int err;
 
@@ -50,6 +53,7 @@ static int prepare_reader(struct store_log_reader *r, const char *path)
 			    SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
 			    NULL) != SQLITE_OK ||
 	    sqlite3_busy_timeout(r->db, 2000) != SQLITE_OK ||
+	    store_sql_add_checksum(r->db) != SQLITE_OK ||
 	    sqlite3_prepare_v3(r->db, next, -1, SQLITE_PREPARE_PERSISTENT,
 			       &r->next, NULL) != SQLITE_OK)
 		return -EIO;
@@ -104,7 +108,10 @@ void store_log_close(struct store_log_reader *r)
 	free(r);
 }
 
-/* Moves to the row that has the batch after the last one read. */
+/*
+ * Moves to the row that has the batch after the last one read, or after a
+ * damaged one.
+ */
 static int next_row(struct store_log_reader *r)
 {
 	sqlite3_stmt *s = r->next;
@@ -126,9 +133,19 @@ static int next_row(struct store_log_reader *r)
 		.data = sqlite3_column_blob(s, 3),
 		.len = (size_t)sqlite3_column_bytes(s, 3),
 	};
+	if (sqlite3_column_int(s, 5)) {
+		r->damaged++;
+		r->at = row.id;
+		return 1;
+	}
 	store_bundle_read(&r->bundle, &row,
 			  (uint64_t)sqlite3_column_int64(s, 4));
 	return 1;
+}
+
+uint64_t store_log_damaged(const struct store_log_reader *r)
+{
+	return r->damaged;
 }
 
 int store_log_next(struct store_log_reader *r, struct store_log *row)

@@ -134,6 +134,11 @@ static int sum_deltas(struct store *st, enum window_kind kind, int64_t start_s,
 	while ((err = store_sql_next_row(st, SQL_WINDOW_DELTAS)) > 0) {
 		uint64_t rows = (uint64_t)sqlite3_column_int64(s, 0);
 
+		if (sqlite3_column_int(s, 2)) {
+			store_note_damage(st, STORE_WINDOW, 1,
+					  "a row is not as written");
+			continue;
+		}
 		*before += rows;
 		err = add_pack(out, sqlite3_column_blob(s, 1),
 			       (size_t)sqlite3_column_bytes(s, 1), rows);
@@ -158,7 +163,11 @@ static int join_tier(struct store *st, enum window_kind kind, uint32_t step_s,
 	store_sql_bind_u64(st, SQL_GET_PACK, 2, step_s);
 	store_sql_bind_u64(st, SQL_GET_PACK, 3, (uint64_t)start_s);
 	err = store_sql_next_row(st, SQL_GET_PACK);
-	if (err > 0) {
+	if (err > 0 && sqlite3_column_int(s, 2)) {
+		store_note_damage(st, STORE_WINDOW, 1,
+				  "a row is not as written, it begins again");
+		err = 0;
+	} else if (err > 0) {
 		had = (uint64_t)sqlite3_column_int64(s, 0);
 		err = add_pack(&sum, sqlite3_column_blob(s, 1),
 			       (size_t)sqlite3_column_bytes(s, 1), had);
@@ -190,7 +199,7 @@ static int pack_window(struct store *st, enum window_kind kind, int64_t start_s,
 	int64_t grown = 0;
 	int err = sum_deltas(st, kind, start_s, &delta, &before);
 
-	for (unsigned t = 0; t < STORE_TIERS && !err; t++) {
+	for (unsigned t = 0; t < STORE_TIERS && !err && delta.now.len; t++) {
 		err = join_tier(st, kind, store_tiers[t], start_s, &delta,
 				&grown);
 		if (t == 0 && kind == WINDOW_REQUESTS)

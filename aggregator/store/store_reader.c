@@ -8,17 +8,21 @@
 
 #include "aggregator/store/durations.h"
 #include "aggregator/store/store_reader_state.h"
+#include "aggregator/store/store_sql.h"
+#include "common/log.h"
 #include "proto/buckets.h"
 
 /* Packs are read in place, not by a system call for each 8 KiB. */
 #define MAPPED_BYTES "1073741824"
 
 static const char *const sql[READINGS] = {
-	[READ_PACKS] = "SELECT start_s, data FROM window_pack WHERE kind = ?1"
-		       " AND start_s >= ?2 AND start_s < ?3 AND step_s = ?4"
-		       " ORDER BY start_s",
-	[READ_DELTAS] = "SELECT start_s, data FROM window_delta WHERE kind = ?1"
-			" AND start_s >= ?2 AND start_s < ?3 ORDER BY start_s",
+	[READ_PACKS] = "SELECT start_s, data, " STORE_SQL_IS_DAMAGED(
+		STORE_SQL_PACK) " FROM window_pack WHERE kind = ?1"
+				" AND start_s >= ?2 AND start_s < ?3 AND step_s = ?4"
+				" ORDER BY start_s",
+	[READ_DELTAS] = "SELECT start_s, data, " STORE_SQL_IS_DAMAGED(
+		STORE_SQL_DELTA) " FROM window_delta WHERE kind = ?1"
+				 " AND start_s >= ?2 AND start_s < ?3 ORDER BY start_s",
 	[READ_KEYS] = "SELECT id, a, b, c, d, e, f, g, h FROM pack_key"
 		      " WHERE kind = ?1 AND id >= ?2 ORDER BY id",
 	[READ_FIRST] = "SELECT min(start_s) FROM window_pack WHERE kind = ?1"
@@ -28,8 +32,9 @@ static const char *const sql[READINGS] = {
 			 " WHERE first_s < ?2 AND last_s >= ?1 AND id <="
 			 " (SELECT coalesce(min(id), ?3) FROM log"
 			 " WHERE id >= ?3) ORDER BY id DESC",
-	[READ_LOG_ROW] = "SELECT id, received_us, requests, batch, batches"
-			 " FROM log WHERE id >= ?1 ORDER BY id LIMIT 1",
+	[READ_LOG_ROW] =
+		"SELECT id, received_us, requests, batch, batches, " STORE_SQL_IS_DAMAGED(
+			STORE_SQL_LOG) " FROM log WHERE id >= ?1 ORDER BY id LIMIT 1",
 	[READ_LOG_BOUNDS] = "SELECT (SELECT id - max(batches, 1) + 1 FROM log"
 			    " ORDER BY id LIMIT 1), (SELECT max(id) FROM log),"
 			    " (SELECT received_us FROM log ORDER BY id"
@@ -49,6 +54,7 @@ int store_reader_open(struct store_reader **out, const char *path)
 			    SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
 			    NULL) != SQLITE_OK ||
 	    sqlite3_busy_timeout(r->db, 2000) != SQLITE_OK ||
+	    store_sql_add_checksum(r->db) != SQLITE_OK ||
 	    sqlite3_exec(r->db, "PRAGMA mmap_size = " MAPPED_BYTES, NULL, NULL,
 			 NULL) != SQLITE_OK)
 		goto fail;
@@ -211,7 +217,14 @@ static int each_row(sqlite3_stmt *s, int64_t start_s,
 	const void *data = sqlite3_column_blob(s, 1);
 	struct pack_reader r;
 	struct pack_row row;
-	int err = pack_open(&r, data, (size_t)sqlite3_column_bytes(s, 1));
+	int err;
+
+	if (sqlite3_column_int(s, 2)) {
+		log_warn("a damaged window is left out start_s=%lld",
+			 (long long)start_s);
+		return 0;
+	}
+	err = pack_open(&r, data, (size_t)sqlite3_column_bytes(s, 1));
 
 	r.wanted = q->wanted;
 	while (!err && (err = pack_next(&r, &row)) > 0)

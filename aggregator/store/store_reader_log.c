@@ -51,9 +51,9 @@ int store_reader_log(struct store_reader *r, uint64_t id)
 
 	sqlite3_bind_int64(s, 1, (sqlite3_int64)id);
 	rc = sqlite3_step(s);
-	if (rc != SQLITE_ROW) {
+	if (rc != SQLITE_ROW || sqlite3_column_int(s, 5)) {
 		sqlite3_reset(s);
-		return rc == SQLITE_DONE ? -ENOENT : -EIO;
+		return rc == SQLITE_DONE || rc == SQLITE_ROW ? -ENOENT : -EIO;
 	}
 	row = (struct store_log){
 		.id = (uint64_t)sqlite3_column_int64(s, 0),

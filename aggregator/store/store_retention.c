@@ -29,7 +29,40 @@ int store_expire_log(struct store *st, int64_t before_us, uint64_t keep_after,
 	if (err < 0 || n == 0)
 		return err;
 	store_sql_bind_u64(st, SQL_EXPIRE_LOG, 1, last);
+	store_sql_bind_u64(st, SQL_EXPIRE_LOG, 2, (uint64_t)before_us);
 	err = store_sql_run(st, SQL_EXPIRE_LOG);
+	return err < 0 ? err : n;
+}
+
+/* Raises x->before_us so that not too many rows are left. */
+static int bound_rows(struct store *st, struct store_expiry *x)
+{
+	uint64_t rows, seen_us;
+	int err = store_sql_ask_bound(st, SQL_COUNT_LEDGER, 0, &rows);
+
+	if (err < 0 || rows <= x->most_rows)
+		return err;
+	err = store_sql_ask_bound(st, SQL_NTH_SEEN, rows - x->most_rows,
+				  &seen_us);
+	if (!err && (int64_t)seen_us > x->before_us)
+		x->before_us = (int64_t)seen_us < x->silent_us
+				       ? (int64_t)seen_us
+				       : x->silent_us;
+	return err;
+}
+
+int store_expire_agents(struct store *st, struct store_expiry *x)
+{
+	int err = bound_rows(st, x), n;
+
+	if (err < 0)
+		return err;
+	store_sql_bind_u64(st, SQL_EXPIRE_LEDGER, 1, (uint64_t)x->before_us);
+	store_sql_bind_u64(st, SQL_EXPIRE_LEDGER, 2, x->max);
+	err = store_sql_run(st, SQL_EXPIRE_LEDGER);
+	n = sqlite3_changes(st->db);
+	if (!err && n > 0)
+		err = store_sql_run(st, SQL_EXPIRE_AGENT);
 	return err < 0 ? err : n;
 }
 

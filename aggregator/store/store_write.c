@@ -51,6 +51,7 @@ int store_put_log(struct store *st, const struct store_log *row)
 		err = insert_log(st, row, 0);
 	if (err)
 		return err;
+	st->log_id = row->id;
 	if (!small)
 		return (int)row->len;
 	store_bundle_add(&st->bundle, row);
@@ -67,12 +68,16 @@ int store_put_view(struct store *st, uint32_t id, const char *name,
 	return store_sql_run(st, SQL_PUT_VIEW);
 }
 
+int store_drop_series(struct store *st, uint32_t view)
+{
+	store_sql_bind_u64(st, SQL_DROP_SERIES, 1, view);
+	return store_sql_run(st, SQL_DROP_SERIES);
+}
+
 int store_drop_view(struct store *st, uint32_t id)
 {
-	int err;
+	int err = store_drop_series(st, id);
 
-	store_sql_bind_u64(st, SQL_DROP_SERIES, 1, id);
-	err = store_sql_run(st, SQL_DROP_SERIES);
 	store_sql_bind_u64(st, SQL_DROP_VIEW, 1, id);
 	return err < 0 ? err : store_sql_run(st, SQL_DROP_VIEW);
 }

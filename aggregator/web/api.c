@@ -11,6 +11,7 @@
 #include "aggregator/store/store.h"
 #include "aggregator/web/trace_export.h"
 #include "common/clock.h"
+#include "common/sums.h"
 #include "proto/limits.h"
 
 #define NUMBERS (JSON_COMPACT | JSON_REAL_PRECISION(9))
@@ -167,7 +168,9 @@ static int merge_cells(struct group *g, const struct store_cell *cells,
 			merged[at++] = cells[k++];
 		} else {
 			merged[at] = cells[k++];
-			merged[at++].count += g->cells[i++].count;
+			merged[at].count =
+				sums_add(merged[at].count, g->cells[i++].count);
+			at++;
 		}
 	}
 	free(g->cells);
@@ -344,9 +347,9 @@ static int on_window(void *arg, const struct store_window *w)
 	a->groups += a->n_groups - before;
 	if (a->groups > API_GROUPS_MAX)
 		return -E2BIG;
-	g->count += w->count;
-	g->errors += w->errors;
-	g->duration_sum_us += w->duration_sum_us;
+	g->count = sums_add(g->count, w->count);
+	g->errors = sums_add(g->errors, w->errors);
+	g->duration_sum_us = sums_add(g->duration_sum_us, w->duration_sum_us);
 	return merge_cells(g, w->cells, w->n_cells);
 }
 

@@ -47,6 +47,9 @@ struct web_options {
 	/* Returns 0, or a negative errno and the reason in why[]. Called by
 	 * workers. NULL: cannot reload. */
 	int (*reload)(void *arg, char *why, size_t why_size);
+	/* Forgets an agent: -ENOENT, or another negative errno. Called by
+	 * workers. NULL: cannot. */
+	int (*forget)(void *arg, const char *agent);
 	void (*quit)(void *arg); /* asks the program to end; returns at once */
 	/* Returns whether commits work; if not, why[] says why. Must be cheap.
 	 * Any thread. NULL: a snapshot tells. */

@@ -111,6 +111,29 @@ static void run_quit(struct web_request *q)
 	web_say(q, 200, "stopping");
 }
 
+static void run_forget(struct web_request *q)
+{
+	const struct web_options *opt = &q->core->opt;
+	const char *node = q->argument(q, "node");
+	int err;
+
+	if (!opt->forget) {
+		web_say(q, 501, "this program cannot forget");
+		return;
+	}
+	if (!node || !*node) {
+		web_say(q, 400, "the argument node is missing");
+		return;
+	}
+	err = opt->forget(opt->arg, node);
+	if (err == -ENOENT)
+		web_say(q, 404, "no such node");
+	else if (err < 0)
+		web_say(q, 500, strerror(-err));
+	else
+		web_say(q, 200, "forgotten");
+}
+
 static const char *query_argument(const void *arg, const char *key)
 {
 	const struct web_request *q = arg;
@@ -214,6 +237,7 @@ static const struct web_route routes[] = {
 	GET("/-/ready", WEB_LANE_READY, run_ready),
 	LIFECYCLE("/-/reload", run_reload),
 	LIFECYCLE("/-/quit", run_quit),
+	LIFECYCLE("/-/forget", run_forget),
 	GET("/api/v1/windows", WEB_LANE_API, run_windows),
 	GET("/api/v1/trace", WEB_LANE_API, run_trace),
 	GET("/api/v1/status", WEB_LANE_PAGE, run_status),

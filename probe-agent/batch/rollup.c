@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/sums.h"
 #include "probe-agent/batch/rollup_table.h"
 #include "proto/buckets.h"
 #include "proto/limits.h"
@@ -266,10 +267,13 @@ static int add_rollups(struct rollup *r, const struct batch *b)
 		if (id < 0)
 			return -ENOMEM;
 		row = &r->row[id];
-		row->count += in->count[i];
-		row->duration_us += in->duration_sum_us[i];
-		row->request_bytes += in->request_bytes_sum[i];
-		row->response_bytes += in->response_bytes_sum[i];
+		row->count = sums_add(row->count, in->count[i]);
+		row->duration_us =
+			sums_add(row->duration_us, in->duration_sum_us[i]);
+		row->request_bytes =
+			sums_add(row->request_bytes, in->request_bytes_sum[i]);
+		row->response_bytes = sums_add(row->response_bytes,
+					       in->response_bytes_sum[i]);
 		r->events += in->count[i];
 		err |= add_hist(r, (size_t)id, HIST_DURATION, &in->duration,
 				in->duration.buckets[i], &at[HIST_DURATION]);

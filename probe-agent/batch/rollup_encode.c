@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/sums.h"
 #include "probe-agent/batch/rollup_table.h"
 #include "proto/buckets.h"
 #include "proto/limits.h"
@@ -113,6 +114,9 @@ static struct batch_rollup_hist out_hist(const struct out *o,
 
 static bool over_limits(const struct rollup *r)
 {
+	uint64_t count = 0, duration_us = 0, request_bytes = 0,
+		 response_bytes = 0;
+
 	if (r->n_rows > LIMIT_ROLLUPS || r->cells.n > LIMIT_ROLLUP_BUCKETS ||
 	    r->tables.n_strings > LIMIT_STRINGS ||
 	    r->tables.resources.n > LIMIT_RESOURCES ||
@@ -121,13 +125,14 @@ static bool over_limits(const struct rollup *r)
 	for (size_t i = 0; i < r->n_rows; i++) {
 		const struct rollup_row *row = &r->row[i];
 
-		if (row->count >= LIMIT_ROLLUP_COUNT ||
-		    row->duration_us >= LIMIT_ROLLUP_SUM ||
-		    row->request_bytes >= LIMIT_ROLLUP_SUM ||
-		    row->response_bytes >= LIMIT_ROLLUP_SUM)
-			return true;
+		count = sums_add(count, row->count);
+		duration_us = sums_add(duration_us, row->duration_us);
+		request_bytes = sums_add(request_bytes, row->request_bytes);
+		response_bytes = sums_add(response_bytes, row->response_bytes);
 	}
-	return false;
+	return count >= LIMIT_ROLLUP_COUNT || duration_us >= LIMIT_ROLLUP_SUM ||
+	       request_bytes >= LIMIT_ROLLUP_SUM ||
+	       response_bytes >= LIMIT_ROLLUP_SUM;
 }
 
 int rollup_encode(struct rollup *r, const char *agent, uint64_t epoch,

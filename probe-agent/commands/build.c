@@ -67,6 +67,17 @@ static const char *arch_macro(void)
 	return "-D__TARGET_ARCH_x86";
 }
 
+/* Debian keeps asm/ there; clang for BPF does not look into it by itself. */
+static const char *host_includes(void)
+{
+	static char path[128];
+	struct utsname u;
+
+	uname(&u);
+	snprintf(path, sizeof(path), "/usr/include/%.60s-linux-gnu", u.machine);
+	return path;
+}
+
 static int run_clang(const char *const *argv)
 {
 	int status;
@@ -202,6 +213,8 @@ static int compile_file(const struct work *w, enum style style,
 	add_flag(argv, &n, arch_macro());
 	add_flag(argv, &n, beside);
 	add_flag(argv, &n, include);
+	add_flag(argv, &n, "-idirafter");
+	add_flag(argv, &n, host_includes());
 	if (style != STYLE_BARE) {
 		add_flag(argv, &n, "-include");
 		add_flag(argv, &n, "vmlinux.h");

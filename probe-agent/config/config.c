@@ -118,6 +118,7 @@ static const cyaml_schema_field_t programs_fields[] = {
 static const cyaml_schema_field_t fields[] = {
 	TEXT("node", struct agent_config, node),
 	TEXT("to", struct agent_config, to),
+	TEXT("token_file", struct agent_config, token_file),
 	UINT("flush_ms", struct agent_config, flush_ms),
 	GROUP("tls", struct agent_config, tls_fields),
 	GROUP("outbox", struct agent_config, outbox_fields),

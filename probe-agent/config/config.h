@@ -22,6 +22,7 @@ struct agent_config {
 	struct {
 		char *ca_file, *cert_file, *key_file; /* NULL: none */
 	} tls;
+	char *token_file; /* NULL: see uplink.h */
 	uint32_t flush_ms;
 	struct {
 		uint64_t cap_bytes;

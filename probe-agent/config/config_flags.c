@@ -16,6 +16,7 @@ enum {
 	KEY_TLS_CA,
 	KEY_TLS_CERT,
 	KEY_TLS_KEY,
+	KEY_TOKEN,
 	KEY_OUTBOX_PATH,
 	KEY_OUTBOX_CAP,
 	KEY_GIVEN_UP,
@@ -154,6 +155,9 @@ const struct argp_option config_options[] = {
 	{ "tls.cert-file", KEY_TLS_CERT, "FILE", 0, "Client certificate", 1 },
 	{ "tls.key-file", KEY_TLS_KEY, "FILE", 0,
 	  "Private key of the certificate", 1 },
+	{ "token-file", KEY_TOKEN, "FILE", 0,
+	  "A secret that the aggregator asks for (that of one on this host)",
+	  1 },
 	{ "outbox.path", KEY_OUTBOX_PATH, "FILE", 0,
 	  "Keep unacknowledged batches in this file (memory)", 2 },
 	{ "outbox.cap", KEY_OUTBOX_CAP, "BYTES", 0,
@@ -278,6 +282,8 @@ int config_apply_flag(struct agent_config *cfg, int key, const char *value)
 		return conffile_set_text(&cfg->tls.cert_file, value);
 	case KEY_TLS_KEY:
 		return conffile_set_text(&cfg->tls.key_file, value);
+	case KEY_TOKEN:
+		return conffile_set_text(&cfg->token_file, value);
 	case KEY_OUTBOX_PATH:
 		return conffile_set_text(&cfg->outbox.path, value);
 	case KEY_GIVEN_UP:

@@ -252,7 +252,7 @@ static bool find_place(struct conn_engine *e, struct h1_conn *h,
 	if (d->place == H1_HEAD || d->place == H1_CHUNKED) {
 		if (marked && in->pos < d->next && h->untrusted &&
 		    in->dir != conn_request_dir(&h->c) && !d->buf &&
-		    http1_kind(in->data, in->len) == HTTP1_KIND_RESPONSE)
+		    fits_direction(h, in))
 			d->next = in->pos;
 		return true;
 	}

@@ -288,6 +288,7 @@ int outbox_push(struct outbox *ob, void **data, size_t len, uint64_t epoch,
 		.first = sequence,
 		.sequence = sequence,
 		.events = events,
+		.since_us = clock_steady_us(),
 		.data = *data,
 		.len = len,
 	};
@@ -371,6 +372,7 @@ static void deadline(struct timespec *ts, int timeout_ms)
 static int first_item(struct outbox *ob, struct outbox_item *out)
 {
 	struct outbox_slot *it;
+	struct batch_peek about;
 	int err;
 
 	outbox_merge(ob);
@@ -380,6 +382,8 @@ static int first_item(struct outbox *ob, struct outbox_item *out)
 	err = err ? err : outbox_load(ob, it);
 	if (err)
 		return err;
+	if (!it->since_us && batch_peek(it->data, it->len, &about) == 0)
+		it->since_us = about.base_us;
 	out->data = it->data;
 	out->len = it->len;
 	out->epoch = ob->epoch;
@@ -481,5 +485,6 @@ void outbox_stats(struct outbox *ob, struct outbox_stats *out)
 {
 	pthread_mutex_lock(&ob->lock);
 	*out = ob->stats;
+	out->oldest_us = ob->n > 0 ? outbox_at(ob, 0)->since_us : 0;
 	pthread_mutex_unlock(&ob->lock);
 }

@@ -110,6 +110,7 @@ int outbox_each_base(struct outbox *ob, outbox_base_fn fn, void *arg);
 
 struct outbox_stats {
 	uint64_t batches, bytes; /* held now */
+	int64_t oldest_us; /* since when, clock_steady_us(); 0: not known */
 	uint64_t acknowledged; /* batches */
 	uint64_t dropped_events; /* requests lost: no room */
 	uint64_t refused_events; /* requests lost: aggregator refused */

@@ -26,6 +26,7 @@
 
 struct outbox_slot {
 	uint64_t first, sequence, events;
+	int64_t since_us; /* clock_steady_us(); 0: of the file, not read yet */
 	void *data; /* NULL: on disk only */
 	size_t len;
 	bool rollup, stored;

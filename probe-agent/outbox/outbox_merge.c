@@ -68,6 +68,7 @@ static int join_items(struct outbox *ob, size_t *to, struct outbox_slot *out)
 		.first = outbox_at(ob, 0)->first,
 		.sequence = outbox_at(ob, i - 1)->sequence,
 		.events = events,
+		.since_us = outbox_at(ob, 0)->since_us,
 	};
 	return merge_encode(ob->merge, ob->agent, ob->epoch, out->first,
 			    out->sequence, &out->data, &out->len);

@@ -71,6 +71,7 @@ static int fold(struct outbox *ob, size_t from, size_t to,
 		.sequence = outbox_at(ob, to - 1)->sequence,
 		.events = rollup_events(ob->rollup),
 		.rollup = true,
+		.since_us = outbox_at(ob, from)->since_us,
 	};
 	return rollup_encode(ob->rollup, ob->agent, ob->epoch, out->first,
 			     out->sequence, &out->data, &out->len);

@@ -29,7 +29,6 @@
 #define RECONNECT_MAX_MS 2000
 #define PEEK_MS 500
 #define CANCEL_AGAIN_MS 10u
-/* Pause after a reply of "not now" that does not say for how long. */
 
 static int nng_errno(int code)
 {
@@ -56,15 +55,10 @@ static int nng_errno(int code)
 
 bool uplink_quitting(struct uplink *up)
 {
-	bool quit;
-
-	pthread_mutex_lock(&up->lock);
-	quit = up->quit;
-	pthread_mutex_unlock(&up->lock);
-	return quit;
+	return atomic_load(&up->quit);
 }
 
-static struct timespec in_ms(uint32_t ms)
+struct timespec uplink_in_ms(uint32_t ms)
 {
 	struct timespec t;
 
@@ -80,10 +74,10 @@ static struct timespec in_ms(uint32_t ms)
 
 void uplink_sleep(struct uplink *up, uint32_t ms)
 {
-	struct timespec until = in_ms(ms + nng_random() % (ms / 2 + 1));
+	struct timespec until = uplink_in_ms(ms + nng_random() % (ms / 2 + 1));
 
 	pthread_mutex_lock(&up->lock);
-	while (!up->quit &&
+	while (!atomic_load(&up->quit) &&
 	       pthread_cond_timedwait(&up->wake, &up->lock, &until) == 0)
 		;
 	pthread_mutex_unlock(&up->lock);
@@ -98,7 +92,6 @@ static int finish_send(struct uplink *up)
 	return nng_errno(nng_aio_result(up->aio));
 }
 
-/* Sends a new request, so that a late reply to the previous one is ignored. */
 int uplink_send(struct uplink *up, const struct outbox_item *it,
 		int64_t clock_us)
 {
@@ -107,12 +100,17 @@ int uplink_send(struct uplink *up, const struct outbox_item *it,
 		.sent_us = clock_real_us(),
 		.clock_us = clock_us,
 		.batch_len = it->len,
+		.token = up->secret.token.text,
+		.token_len = up->secret.token.len,
 	};
 	uint8_t head[PUSH_HEAD_MAX];
-	size_t head_len = push_head(&push, head);
+	size_t head_len;
 	nng_msg *msg = NULL;
-	int err = nng_errno(nng_msg_alloc(&msg, head_len + it->len));
+	int err;
 
+	uplink_health(up, &push.health);
+	head_len = push_head(&push, head);
+	err = nng_errno(nng_msg_alloc(&msg, head_len + it->len));
 	if (err)
 		return err;
 	memcpy(nng_msg_body(msg), head, head_len);
@@ -147,31 +145,31 @@ int uplink_receive(struct uplink *up, struct reply *out)
 	return err;
 }
 
-/* Logs and counts why a batch must be sent again. */
-static void on_refusal(struct uplink *up, const struct outbox_item *it,
-		       const struct reply *r)
+/* Counts, and says, why a batch must be sent again. */
+static void on_refusal(struct uplink *up, const struct reply *r)
 {
+	char cause[sizeof(r->reason) + 64];
+
 	switch (r->status) {
 	case REPLY_BUSY:
-		log_debug("aggregator is busy reason=\"%s\"", r->reason);
 		atomic_fetch_add(&up->busy, 1);
-		break;
+		uplink_busy(up, *r->reason ? r->reason : "it is busy");
+		return;
 	case REPLY_CONFLICT:
-		log_warn("another agent has this id, batch kept "
-			 "reason=\"%s\"",
-			 r->reason);
 		atomic_fetch_add(&up->conflicts, 1);
-		break;
+		uplink_token_again(&up->secret);
+		uplink_failed(up, r->reason);
+		return;
 	case REPLY_VERSION:
-		log_warn("aggregator does not speak our protocol, batch "
-			 "kept ours=%u theirs=%u reason=\"%s\"",
-			 PROTOCOL_VERSION, r->protocol, r->reason);
+		snprintf(cause, sizeof(cause),
+			 "it speaks protocol %u, not %u: %s", r->protocol,
+			 PROTOCOL_VERSION, r->reason);
 		break;
 	default:
-		log_warn("unexpected reply, batch kept status=%d "
-			 "sequence=%llu",
-			 (int)r->status, (unsigned long long)it->sequence);
+		snprintf(cause, sizeof(cause), "unexpected reply status=%d",
+			 (int)r->status);
 	}
+	uplink_failed(up, cause);
 }
 
 /* Handles the reply to a batch. Returns how long to wait, ms. */
@@ -184,6 +182,8 @@ static uint32_t on_reply(struct uplink *up, const struct outbox_item *it,
 	case REPLY_POLICY_COUNTED:
 		atomic_store(&up->gather_ms, r->gather_ms);
 		atomic_fetch_add(&up->acknowledged, 1);
+		up->acknowledged_ns = clock_mono_ns();
+		uplink_worked(up);
 		outbox_ack(up->outbox, it->epoch, it->sequence);
 		break;
 	case REPLY_POLICY_REFUSED:
@@ -191,11 +191,12 @@ static uint32_t on_reply(struct uplink *up, const struct outbox_item *it,
 			  "sequence=%llu reason=\"%s\"",
 			  (unsigned long long)it->sequence, r->reason);
 		atomic_fetch_add(&up->refused, 1);
+		uplink_worked(up);
 		outbox_refused(up->outbox, it->epoch, it->sequence);
 		break;
 	case REPLY_POLICY_AGAIN:
 	case REPLY_POLICY_STRANGE:
-		on_refusal(up, it, r);
+		on_refusal(up, r);
 		break;
 	}
 	return wait_ms;
@@ -218,7 +219,14 @@ static void exchange(struct uplink *up, const struct outbox_item *it)
 {
 	struct reply reply;
 	uint32_t wait_ms = 0;
-	int err = uplink_send(up, it, clock_steady_us());
+	int err;
+
+	if (!atomic_load(&up->pipes)) {
+		outbox_not_sent(up->outbox, it->epoch, it->sequence);
+		uplink_connected(up);
+		return; /* what came meanwhile may go with it */
+	}
+	err = uplink_send(up, it, clock_steady_us());
 
 	if (err) /* no connection has taken any of it */
 		outbox_not_sent(up->outbox, it->epoch, it->sequence);
@@ -229,8 +237,9 @@ static void exchange(struct uplink *up, const struct outbox_item *it)
 	} else if (err == -ETIMEDOUT) {
 		atomic_fetch_add(&up->timeouts, 1);
 		uplink_redial(up);
+		uplink_failed(up, NULL);
 	} else if (err != -ECANCELED) {
-		log_warn("uplink failed error=\"%s\"", strerror(-err));
+		uplink_failed(up, strerror(-err));
 		wait_ms = REPLY_POLICY_RETRY_MS;
 	}
 	if (wait_ms > 0)
@@ -261,7 +270,10 @@ static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
 
 	if (event == NNG_PIPE_EV_ADD_POST) {
 		atomic_store(&up->pipe, (unsigned)nng_pipe_id(pipe));
+		pthread_mutex_lock(&up->lock);
 		atomic_fetch_add(&up->pipes, 1);
+		pthread_cond_broadcast(&up->wake);
+		pthread_mutex_unlock(&up->lock);
 		atomic_fetch_add(&up->connects, 1);
 		log_info("connected url=%s", up->url);
 	} else if (event == NNG_PIPE_EV_REM_POST) {
@@ -313,8 +325,31 @@ static void release(struct uplink *up)
 		nng_aio_free(up->aio);
 	pthread_cond_destroy(&up->wake);
 	pthread_mutex_destroy(&up->lock);
+	uplink_token_fini(&up->secret);
 	free(up->url);
+	free(up->ca_file);
+	free(up->cert_file);
+	free(up->key_file);
 	free(up);
+}
+
+static int copy(char **to, const char *text)
+{
+	*to = text ? strdup(text) : NULL;
+	return text && !*to ? -ENOMEM : 0;
+}
+
+static int copy_options(struct uplink *up, const struct uplink_options *opt)
+{
+	int err = copy(&up->url, opt->url);
+
+	if (!err)
+		err = copy(&up->ca_file, opt->ca_file);
+	if (!err)
+		err = copy(&up->cert_file, opt->cert_file);
+	if (!err)
+		err = copy(&up->key_file, opt->key_file);
+	return err;
 }
 
 int uplink_open(struct uplink **out, const struct uplink_options *opt)
@@ -336,9 +371,9 @@ int uplink_open(struct uplink **out, const struct uplink_options *opt)
 	pthread_condattr_destroy(&attr);
 	up->reply_timeout_ms = opt->reply_timeout_ms > 0 ? opt->reply_timeout_ms
 							 : REPLY_TIMEOUT_MS;
-	up->url = strdup(opt->url);
-	if (!up->url)
-		err = -ENOMEM;
+	err = copy_options(up, opt);
+	if (!err)
+		err = uplink_token_open(&up->secret, opt);
 	if (!err)
 		err = open_socket(up, opt);
 	if (err) {
@@ -353,7 +388,7 @@ int uplink_open(struct uplink **out, const struct uplink_options *opt)
 static void hang_up(struct uplink *up)
 {
 	pthread_mutex_lock(&up->lock);
-	up->quit = true;
+	atomic_store(&up->quit, true);
 	pthread_cond_broadcast(&up->wake);
 	pthread_mutex_unlock(&up->lock);
 }
@@ -415,7 +450,7 @@ static void join(struct uplink *up)
 	while (!up->ended) {
 		pthread_mutex_unlock(&up->lock);
 		nng_aio_cancel(up->aio);
-		until = in_ms(CANCEL_AGAIN_MS);
+		until = uplink_in_ms(CANCEL_AGAIN_MS);
 		pthread_mutex_lock(&up->lock);
 		if (!up->ended)
 			pthread_cond_timedwait(&up->wake, &up->lock, &until);

@@ -16,13 +16,18 @@ struct uplink;
 struct uplink_options {
 	const char *url; /* tcp://host:port, tls+tcp://host:port */
 	const char *ca_file, *cert_file, *key_file; /* tls; NULL: none */
+	/*
+	 * A secret that the aggregator may ask for. NULL: that of an aggregator
+	 * on this host, if url is on it and there is one.
+	 */
+	const char *token_file;
 	struct last_words *last_words; /* sent first; borrowed; NULL: none */
 	uint32_t reply_timeout_ms; /* then the batch is sent again; 0: 10 s */
 };
 
 /*
- * Starts the thread, which borrows the outbox until uplink_stop(). -EINVAL: url
- * or tls files (logged). -ENOMEM, -EIO, -EAGAIN.
+ * Starts the thread, which borrows the outbox until uplink_stop(). -EINVAL:
+ * url, tls files or token (logged). -ENOMEM, -EIO, -EAGAIN.
  */
 int uplink_start(struct uplink **out, const struct uplink_options *opt,
 		 struct outbox *ob);
@@ -47,6 +52,27 @@ void uplink_close(struct uplink *up); /* NULL is fine */
 struct reply;
 int uplink_exchange(struct uplink *up, const void *batch, size_t len,
 		    struct reply *out);
+
+/*
+ * Tries a conversation with the aggregator, step by step, for people to read.
+ * Takes up to some 10 s.
+ */
+enum uplink_step {
+	UPLINK_SETUP, /* the address and our files */
+	UPLINK_NAME, /* of the host */
+	UPLINK_CONNECT,
+	UPLINK_TLS,
+	UPLINK_PROTOCOL,
+	UPLINK_ANSWER, /* would batches of this node be taken? */
+	UPLINK_STEPS, /* all went well */
+};
+struct uplink_trial {
+	enum uplink_step failed;
+	char address[64]; /* "" before UPLINK_CONNECT */
+	char cause[512], advice[256]; /* of the step that failed */
+};
+void uplink_try(const struct uplink_options *opt, const char *node,
+		struct uplink_trial *out);
 
 /*
  * The least time between batches that the aggregator asked for, at most

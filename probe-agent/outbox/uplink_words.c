@@ -19,12 +19,17 @@ static enum told tell_last_words(struct uplink *up,
 	enum reply_policy policy;
 	struct reply r;
 	uint32_t wait_ms = REPLY_POLICY_RETRY_MS;
-	int err = uplink_send(up, it, 0);
+	int err;
 
+	if (!uplink_connected(up))
+		return TOLD_AGAIN;
+	err = uplink_send(up, it, 0);
 	if (!err)
 		err = uplink_receive(up, &r);
-	if (err == -ETIMEDOUT)
+	if (err == -ETIMEDOUT) {
 		uplink_redial(up);
+		uplink_failed(up, NULL);
+	}
 	if (err) {
 		if (err != -ETIMEDOUT && err != -ECANCELED)
 			uplink_sleep(up, wait_ms);

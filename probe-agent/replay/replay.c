@@ -42,6 +42,7 @@ enum {
 	KEY_CA,
 	KEY_CERT,
 	KEY_KEY,
+	KEY_TOKEN,
 };
 
 static const struct argp_option options[] = {
@@ -60,6 +61,9 @@ static const struct argp_option options[] = {
 	{ "tls.ca-file", KEY_CA, "FILE", 0, "CA of the aggregator", 1 },
 	{ "tls.cert-file", KEY_CERT, "FILE", 0, "Client certificate", 1 },
 	{ "tls.key-file", KEY_KEY, "FILE", 0, "Private key of the certificate",
+	  1 },
+	{ "token-file", KEY_TOKEN, "FILE", 0,
+	  "A secret that the aggregator asks for (that of one on this host)",
 	  1 },
 	{ "format", KEY_FORMAT, "NAME", 0,
 	  "Format of files that are not traces: auto (default), combined, "
@@ -127,6 +131,9 @@ static int parse_flag(struct replay *r, int key, const char *arg)
 	case KEY_KEY:
 		r->uplink_options.key_file = arg;
 		return 0;
+	case KEY_TOKEN:
+		r->uplink_options.token_file = arg;
+		return 0;
 	default:
 		return -ENOENT;
 	}
@@ -146,7 +153,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	}
 	if (key == ARGP_KEY_END && r->n_files == 0)
 		argp_error(state, "no file given");
-	if (key < CLI_KEY_COMMAND || key > KEY_KEY)
+	if (key < CLI_KEY_COMMAND || key > KEY_TOKEN)
 		return ARGP_ERR_UNKNOWN;
 	err = parse_flag(r, key, arg);
 	if (err == -EINVAL)

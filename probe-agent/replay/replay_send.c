@@ -119,7 +119,9 @@ static int may_try_again(const struct reply *reply, const char *id,
 		return -EPROTONOSUPPORT;
 	}
 	if (reply->status == REPLY_CONFLICT && ++d->conflicts > CONFLICTS_MAX) {
-		log_error("another agent has this id, use --as id=%s", id);
+		log_error("aggregator holds batches of this id back, see --as "
+			  "and --token-file id=%s reason=\"%s\"",
+			  id, reply->reason);
 		return -EBUSY;
 	}
 	return 0;

@@ -14,6 +14,7 @@ import os
 import pathlib
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -176,6 +177,12 @@ class Fleet:
         self.last = lasting
         self.scrapes += 1
         return m
+
+    def database(self, query, *values):
+        """What the store answers; it may be in use."""
+        with contextlib.closing(sqlite3.connect(
+                f"file:{self.store}/redtap.db?mode=ro", uri=True)) as db:
+            return db.execute(query, values).fetchall()
 
     def try_look(self):
         with contextlib.suppress(OSError, http.client.HTTPException, Failure):

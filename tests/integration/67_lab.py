@@ -192,6 +192,39 @@ def bcc(built):
         rt.check_identity()
 
 
+def marks():
+    """USDT: collections of a Python = gc.get_stats()."""
+    found = pathlib.Path("/usr/bin/python3").resolve()
+    notes = subprocess.run(["readelf", "-n", found], capture_output=True,
+                           text=True, check=False).stdout
+    if "gc__start" not in notes:
+        raise Skip(f"{found} has no marks")
+    with Programs(PORT) as rt:
+        # A copy, for others may run the original.
+        python = rt.dir / found.name
+        shutil.copy(found, python)
+        shutil.copy(SOURCES / "usdt.yaml", rt.folder)
+        program("build", f"--cflags=-DPYTHON=\"{python}\"",
+                SOURCES / "usdt.bpf.c", rt.folder / "usdt.bpf.o")
+        rt.start()
+        rt.running("usdt")
+        done = subprocess.run(
+            [python, "-S", "-c",
+             "import gc, os\n"
+             "x = [[i] for i in range(50000)]\n"
+             "for i in range(7): gc.collect(i % 3)\n"
+             "print([s['collections'] for s in gc.get_stats()], flush=True)\n"
+             "os._exit(0)"], env={"PYTHONHOME": "/usr"}, check=True,
+            capture_output=True, text=True)
+        name = "ebpf_exporter_python_gc_total"
+        rt.becomes("collections", lambda: [
+            int(rt.lines_of(name).sum(name, generation=str(i)))
+            for i in range(3)], json.loads(done.stdout))
+        note(f"collections by generation: {done.stdout.strip()}")
+        rt.agent.stop()
+        rt.check_identity()
+
+
 def refused(tmp):
     """What bcc does by rewriting is refused, with line and remedy."""
     text = (SOURCES / "bcc.yaml").read_text()
@@ -313,6 +346,8 @@ def main():
             every_key(tmp)
         with report.case("bcc's code in ebpf_exporter's first format"):
             bcc(tmp)
+        with report.case("marks of USDT: collections = gc.get_stats()"):
+            marks()
         with report.case("what cannot be done is refused with line and "
                          "remedy"):
             refused(tmp)

@@ -39,7 +39,7 @@ def strangers(w):
              for _ in range(STRANGERS)]
     try:
         eventually("they are refused", lambda: w.metrics().sum(
-            "redtap_aggregator_ingest_connections_refused_total") > 0)
+            "redtap_aggregator_ingest_refused_total", cause="connections") > 0)
         # A scrape has a connection of its own.
         check(fds(w.aggregator.pid) <= before + SHARE + 2,
               f"{fds(w.aggregator.pid)} descriptors, {before} before")

@@ -20,7 +20,7 @@ if [ ! -d "$root" ]; then
 	mmdebstrap --quiet --architectures=arm64 --variant=extract --include="$(
 		tr '\n' ',' <<-'END'
 			libc6-dev,libgcc-12-dev,libbpf-dev,libelf-dev,zlib1g-dev,libzstd-dev
-			libnng-dev,libprotobuf-c-dev,libmicrohttpd-dev,libsqlite3-dev
+			libmbedtls-dev,libnng-dev,libprotobuf-c-dev,libmicrohttpd-dev,libsqlite3-dev
 			libcyaml-dev,libyaml-dev,libjansson-dev,libcap-ng-dev,libcrypt-dev
 			libcurl4-gnutls-dev,libcmocka-dev,bash,coreutils,gawk,grep,sed,mount
 			procps,iproute2,util-linux,busybox-static,python3,openssl,gnutls-bin

@@ -225,25 +225,20 @@ static void send_batch(nng_socket s, const struct batch *b)
 	struct push p = { .protocol = PROTOCOL_VERSION,
 			  .sent_us = clock_real_us() };
 	struct reply reply;
-	void *batch, *head;
-	size_t len, head_len;
-	char *message;
+	void *batch, *message;
+	size_t len;
 
 	if (batch_encode(b, &batch, &len))
 		die("cannot encode");
 	p.batch = batch;
 	p.batch_len = len;
-	if (push_encode(&p, &head, &head_len))
+	if (push_encode(&p, &message, &len))
 		die("cannot encode the envelope");
-	message = malloc(head_len + len);
-	memcpy(message, head, head_len);
-	memcpy(message + head_len, batch, len);
-	while (ask(s, message, head_len + len, &reply) == REPLY_BUSY)
+	while (ask(s, message, len, &reply) == REPLY_BUSY)
 		nng_msleep(10);
 	if (reply.status != REPLY_ACCEPTED)
 		die(reply.reason);
 	free(message);
-	free(head);
 	free(batch);
 }
 

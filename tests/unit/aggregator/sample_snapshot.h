@@ -149,9 +149,9 @@ static const struct snapshot_target sample_targets[] = {
 	  .labels = "team=a%2Cb,app.kubernetes.io/part-of=shop" },
 };
 
-static const char *const sample_probes[] = { "sys_enter_read", "sys_exit_read",
-					     "sys_enter_read" };
-static const uint32_t sample_attached[] = { 1, 0, 0 };
+static const char *const sample_probes[] = { "sys_enter_read",
+					     "sys_exit_read" };
+static const uint32_t sample_attached[] = { 1, 0 };
 static const struct snapshot_agent sample_agents[] = {
 	{ .node = "node-a",
 	  .version = "1.2.3",
@@ -176,7 +176,14 @@ static const struct snapshot_agent sample_agents[] = {
 	  .duplicates = 202,
 	  .refused = 203,
 	  .conflicts = 204,
-	  .n_probes = 3,
+	  .runs = true,
+	  .told = true,
+	  .outbox_bytes = 205,
+	  .outbox_batches = 206,
+	  .oldest_us = 2070000,
+	  .acknowledged_us = 1700000002600000,
+	  .certificate_us = 1800000000000000,
+	  .n_probes = 2,
 	  .probes = sample_probes,
 	  .probe_attached = sample_attached,
 	  .samples_read = 1100,
@@ -184,6 +191,7 @@ static const struct snapshot_agent sample_agents[] = {
 	  .samples_counted = 1002,
 	  .samples_conflict = 18,
 	  .samples_no_family = 19 },
+	/* A replay: it is not down, and says nothing about itself. */
 	{ .node = "node-b", .last_seen_us = 1, .skew_us = 2000000 },
 };
 
@@ -290,6 +298,7 @@ static const struct snapshot sample = {
 		.series = 319, .fold_ns_total = 320000000001,
 		.busy_ns_total = 340000000001, .gate_rounds = 341,
 		.gather_ms = 1342,
+		.damaged_rows = 343, .lost_requests = 344,
 		.retired_epochs = 321, .corrected = 322,
 		.gate_busy = 323, .gate_cut_off = 324,
 		.gate_waited = 325, .gate_turned_away = 326,

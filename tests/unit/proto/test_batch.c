@@ -81,7 +81,7 @@ static const struct batch full = {
 		.series = U32(2, 0),
 		.window_delta_s = I64(-10, 120),
 		.count = U64(5, 7),
-		.duration_sum_us = U64(12345678, LIMIT_ROLLUP_SUM - 1),
+		.duration_sum_us = U64(12345678, 7 * (LIMIT_DURATION_US - 1)),
 		.request_bytes_sum = U64(0, 9),
 		.response_bytes_sum = U64(99, 0),
 		.duration = { U32(2, 1), I32(-31, 40, BUCKET_ZERO),
@@ -414,6 +414,8 @@ static void many_probes(Redtap__Batch *m)
 #define EV (m->events)
 #define RO (m->rollups)
 #define IN (m->info)
+#define LO (m->losses)
+#define OVER_LOSSES "losses: counter over LIMIT_LOSSES"
 #define REFUSALS(X)                                                            \
 	X(set_text(&m->agent, ""), "agent: missing")                           \
 	X(long_agent(m), "agent: over LIMIT_AGENT_BYTES")                      \
@@ -532,6 +534,18 @@ static void many_probes(Redtap__Batch *m)
 	  "rollups: count over LIMIT_ROLLUP_COUNT")                            \
 	X(RO->request_bytes_sum[0] = LIMIT_ROLLUP_SUM,                         \
 	  "rollups: sum over LIMIT_ROLLUP_SUM")                                \
+	X((RO->response_bytes_sum[0] = LIMIT_ROLLUP_SUM / 2,                   \
+	   RO->response_bytes_sum[1] = LIMIT_ROLLUP_SUM / 2),                  \
+	  "rollups: sum over LIMIT_ROLLUP_SUM")                                \
+	X((RO->count[0] = LIMIT_ROLLUP_COUNT / 2,                              \
+	   RO->count[1] = LIMIT_ROLLUP_COUNT / 2),                             \
+	  "rollups: count over LIMIT_ROLLUP_COUNT")                            \
+	X(RO->duration_sum_us[1]++,                                            \
+	  "rollups: sum over what its count can add up to")                    \
+	X(RO->request_bytes_sum[0] = 5 * (LIMIT_BODY_BYTES - 1) + 1,           \
+	  "rollups: sum over what its count can add up to")                    \
+	X(RO->response_bytes_sum[1] = 7 * (LIMIT_BODY_BYTES - 1) + 1,          \
+	  "rollups: sum over what its count can add up to")                    \
 	X(RO->duration_count[0] = LIMIT_ROLLUP_COUNT,                          \
 	  "rollups: bucket over LIMIT_ROLLUP_COUNT")                           \
 	X(many_rollup_buckets(m), "rollups: more than LIMIT_ROLLUP_BUCKETS")   \
@@ -549,7 +563,12 @@ static void many_probes(Redtap__Batch *m)
 	X(set_text(&IN->kernel, "\xff"),                                       \
 	  "info: not UTF-8 or over LIMIT_STRING_BYTES")                        \
 	X(set_text(&IN->probes[1], "\xc0\x80"),                                \
-	  "info: not UTF-8 or over LIMIT_STRING_BYTES")
+	  "info: not UTF-8 or over LIMIT_STRING_BYTES")                        \
+	X(LO->captured = LIMIT_LOSSES, OVER_LOSSES)                            \
+	X(LO->packed = UINT64_MAX, OVER_LOSSES)                                \
+	X(LO->rolled_up = LIMIT_LOSSES, OVER_LOSSES)                           \
+	X(LO->dropped[0] = LIMIT_LOSSES, OVER_LOSSES)                          \
+	X(LO->counters[AGENT_COUNTERS - 1] = LIMIT_LOSSES, OVER_LOSSES)
 
 /* One check per entry; each starts from a fresh message. */
 static void check_refusal(const uint8_t *data, size_t len, const char *what,
@@ -826,6 +845,62 @@ static void fields_that_multiply_are_stopped_by_the_memory_cap(void **state)
 	free(data);
 }
 
+#ifdef __SANITIZE_ADDRESS__
+#define OWN_MALLOC 0 /* the sanitizer has its own */
+#else
+#define OWN_MALLOC 1
+void *__libc_malloc(size_t n);
+
+static size_t most_bytes = SIZE_MAX; /* malloc() fails for more */
+
+void *malloc(size_t n)
+{
+	return n > most_bytes ? NULL : __libc_malloc(n);
+}
+#endif
+
+static void a_lack_of_memory_is_not_the_batchs_fault(void **state)
+{
+#if OWN_MALLOC
+	enum { EVENTS = 60000 };
+	struct batch in = full_batch(), out;
+	struct batch_arena *small;
+	uint32_t *ones = calloc(EVENTS, sizeof(*ones));
+	uint64_t *zeros = calloc(EVENTS, sizeof(*zeros));
+	const char *reason = "none";
+	void *data;
+	size_t len;
+
+	in.events = (struct batch_events){
+		.n = EVENTS,
+		.series = ones,
+		.start_delta_us = (const int64_t *)zeros,
+		.duration_us = zeros,
+		.tail_us = zeros,
+		.request_bytes = zeros,
+		.response_bytes = zeros,
+	};
+	assert_int_equal(batch_encode(&in, &data, &len), 0);
+	assert_int_equal(batch_arena_new(&small), 0);
+	most_bytes = 128 << 10;
+	assert_int_equal(batch_decode(small, data, len, &out, &reason),
+			 -ENOMEM);
+	most_bytes = SIZE_MAX;
+	assert_string_equal(reason, "none");
+	assert_null(out.agent);
+	assert_int_equal(batch_decode(small, data, len, &out, &reason), 0);
+	assert_int_equal(out.events.n, EVENTS);
+	batch_arena_free(small);
+	free(data);
+	free(ones);
+	free(zeros);
+	(void)state;
+#else
+	(void)state;
+	skip();
+#endif
+}
+
 static void too_much_to_send_is_an_error(void **state)
 {
 	struct batch in = full_batch();
@@ -873,6 +948,7 @@ int main(void)
 		cmocka_unit_test(damaged_messages_never_crash),
 		cmocka_unit_test(
 			fields_that_multiply_are_stopped_by_the_memory_cap),
+		cmocka_unit_test(a_lack_of_memory_is_not_the_batchs_fault),
 		cmocka_unit_test(too_much_to_send_is_an_error),
 		cmocka_unit_test(names_cover_every_stage_and_counter),
 	};

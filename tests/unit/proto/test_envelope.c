@@ -69,11 +69,78 @@ static void fields_of_later_versions_are_ignored(void **state)
 	assert_false(r.duplicate);
 }
 
+static void a_push_survives_the_wire(void **state)
+{
+	char token[LIMIT_TOKEN_BYTES];
+	const struct push said = {
+		.protocol = 1,
+		.sent_us = 1795251600000000,
+		.clock_us = -7,
+		.batch = "batch",
+		.batch_len = 5,
+		.health = { .told = true,
+			    .outbox_bytes = UINT64_MAX,
+			    .outbox_batches = 1 << 20,
+			    .oldest_ms = UINT64_MAX,
+			    .acknowledged = true,
+			    .acknowledged_ms = 0 },
+		.token = token,
+		.token_len = sizeof(token),
+		.ask = "web-1",
+		.ask_len = 5,
+	};
+	struct push p;
+	void *data;
+	size_t len;
+
+	(void)state;
+	memset(token, 't', sizeof(token));
+	assert_int_equal(push_encode(&said, &data, &len), 0);
+	assert_int_equal(push_decode(data, len, &p), 0);
+	assert_int_equal(p.sent_us, said.sent_us);
+	assert_int_equal(p.clock_us, -7);
+	assert_int_equal(p.batch_len, 5);
+	assert_memory_equal(p.batch, "batch", 5);
+	assert_int_equal(p.token_len, sizeof(token));
+	assert_memory_equal(p.token, token, sizeof(token));
+	assert_int_equal(p.ask_len, 5);
+	assert_memory_equal(p.ask, "web-1", 5);
+	assert_memory_equal(&p.health, &said.health, sizeof(p.health));
+	for (size_t n = 0; n < len; n++)
+		assert_int_equal(push_decode(data, n, &p), -EPROTO);
+	free(data);
+}
+
+static void a_push_that_does_not_say_is_told_apart(void **state)
+{
+	struct push said = { .protocol = 1, .batch = "b", .batch_len = 1 }, p;
+	void *data;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(push_encode(&said, &data, &len), 0);
+	assert_int_equal(push_decode(data, len, &p), 0);
+	assert_false(p.health.told);
+	assert_null(p.token);
+	assert_null(p.ask);
+	free(data);
+	/* An empty outbox that never had an answer. */
+	said.health.told = true;
+	assert_int_equal(push_encode(&said, &data, &len), 0);
+	assert_int_equal(push_decode(data, len, &p), 0);
+	assert_true(p.health.told);
+	assert_false(p.health.acknowledged);
+	assert_int_equal(p.health.outbox_bytes, 0);
+	free(data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_reply_survives_the_wire),
 		cmocka_unit_test(fields_of_later_versions_are_ignored),
+		cmocka_unit_test(a_push_survives_the_wire),
+		cmocka_unit_test(a_push_that_does_not_say_is_told_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

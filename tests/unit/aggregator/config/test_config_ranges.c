@@ -45,6 +45,8 @@ static const struct range_case all[] = {
 	  "ingest: {queue_bytes: ", "}", ":1:23:", "--ingest.queue", "" },
 	{ "ingest.max_agents", 1, 1000000, "ingest: {max_agents: ", "}",
 	  ":1:22:", "--ingest.max-agents", "" },
+	{ "agents.idle_s", 1, 315619200, "agents: {idle_s: ", "}",
+	  ":1:18:", "--agents.idle", "s" },
 	{ "ingest.batches_per_s", 10, 10000000, "ingest: {batches_per_s: ", "}",
 	  ":1:25:", "--ingest.batches-per-second", "" },
 	{ "ingest.gather_max_ms", 500, 5000, "ingest: {gather_max_ms: ", "}",

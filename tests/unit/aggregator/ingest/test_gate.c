@@ -421,6 +421,7 @@ static void strangers_are_hung_up_on(void **state)
 	static const uint32_t hops[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
 	struct fixture *f = *state;
 	uint32_t word = 0x80000001;
+	uint64_t until = clock_mono_ns() + PATIENCE_MS * CLOCK_NS_PER_MS;
 	struct gate_stats st;
 	uint8_t head[64];
 	size_t n;
@@ -438,13 +439,71 @@ static void strangers_are_hung_up_on(void **state)
 	head[7] = 3;
 	put(f->peer[2], head, n);
 	assert_true(hung_up(f->peer[2]));
-	f->peer[3] = greet(f); /* the last that there is a place for */
+	do {
+		gate_stats(f->gate, &st);
+	} while (st.connections > 0 && clock_mono_ns() < until);
+	assert_int_equal(st.connections, 0);
+	assert_int_equal(st.held_bytes, 0);
+	assert_int_equal(st.refused[REFUSAL_SIZE], 1);
+	assert_int_equal(st.refused[REFUSAL_HELLO], 2);
+	assert_int_equal(st.refused[REFUSAL_CONNECTIONS], 0);
+}
+
+static void exchange(struct fixture *f, int fd)
+{
+	uint32_t word = 0x80000001;
+	struct gate_request r;
+
+	ask(fd, 1, "batch", 5);
+	r = take(f);
+	accept_as(f, &r, 1);
+	assert_int_equal(hear(fd, &word, 1).status, REPLY_ACCEPTED);
+}
+
+static void the_silent_make_place_and_the_proven_keep_it(void **state)
+{
+	struct fixture *f = *state;
+	struct gate_stats st;
+
+	open_gate(f, (struct gate_options){ .max_connections = 3 });
+	for (int i = 0; i < 2; i++) {
+		f->peer[i] = greet(f);
+		exchange(f, f->peer[i]);
+	}
+	f->peer[2] = greet(f); /* says nothing */
+	f->peer[3] = greet(f);
+	assert_true(hung_up(f->peer[2]));
+	exchange(f, f->peer[3]);
+	/* All have proven themselves. */
 	f->peer[4] = dial(f);
 	assert_true(hung_up(f->peer[4]));
 	gate_stats(f->gate, &st);
-	assert_int_equal(st.turned_away, 1);
-	assert_int_equal(st.connections, 1);
-	assert_int_equal(st.held_bytes, 0);
+	assert_int_equal(st.refused[REFUSAL_CONNECTIONS], 1);
+	exchange(f, f->peer[0]);
+	/* A place that is left is free again. */
+	close(f->peer[3]);
+	f->peer[3] = -1;
+	do {
+		gate_stats(f->gate, &st);
+	} while (st.connections > 2);
+	f->peer[5] = greet(f);
+	exchange(f, f->peer[5]);
+}
+
+static void the_silent_are_hung_up_on_in_time(void **state)
+{
+	struct fixture *f = *state;
+	struct gate_stats st;
+
+	open_gate(f, (struct gate_options){ .first_ms = 50, .idle_ms = 60000 });
+	f->peer[0] = greet(f);
+	exchange(f, f->peer[0]);
+	f->peer[1] = greet(f);
+	assert_true(hung_up(f->peer[1]));
+	gate_stats(f->gate, &st);
+	assert_int_equal(st.refused[REFUSAL_SILENT], 1);
+	/* One that has been heard may be silent for longer. */
+	exchange(f, f->peer[0]);
 }
 
 static void a_stopped_gate_says_busy(void **state)
@@ -518,6 +577,8 @@ int main(void)
 		TEST(who_waits_for_long_is_told_busy_and_asks_again),
 		TEST(a_body_that_does_not_come_gives_its_room_back),
 		TEST(strangers_are_hung_up_on),
+		TEST(the_silent_make_place_and_the_proven_keep_it),
+		TEST(the_silent_are_hung_up_on_in_time),
 		TEST(a_stopped_gate_says_busy),
 		TEST(waits_for_so_many_messages_or_so_many_bytes),
 		TEST(waits_no_longer_than_until_then_or_until_woken),

@@ -69,6 +69,7 @@ static void store_row(struct world *w, const struct ledger_epoch *e)
 
 	w->disk.row[a][e->epoch].there = true;
 	w->disk.row[a][e->epoch].state = e->pending;
+	w->disk.row[a][e->epoch].state.log_id = w->disk.n_log;
 }
 
 /* A batch as an agent might send it: most with requests, some lost, a rollup,
@@ -115,6 +116,23 @@ static struct entry make_entry(struct world *w)
 	return e;
 }
 
+/* As if another sender had used the last numbers of a start. */
+static void mend_one(struct world *w)
+{
+	struct ledger_agent *a;
+	struct ledger_epoch *e;
+	unsigned i = (unsigned)rnd(w, AGENTS);
+
+	if (i >= ledger_agents(w->ledger))
+		return;
+	a = ledger_at(w->ledger, i);
+	e = a->newest;
+	if (!e || e->pending.sequence < 9)
+		return;
+	ledger_mend(w->ledger, e, e->pending.sequence - 5);
+	w->sender[number_of(a->name)].sequence -= 5;
+}
+
 /* A group of batches, committed as the engine does, or given up. */
 static void one_group(struct world *w)
 {
@@ -130,14 +148,17 @@ static void one_group(struct world *w)
 	}
 	for (uint64_t n = 1 + rnd(w, 6); n > 0; n--) {
 		struct entry e = make_entry(w);
+		struct ledger_arrival in = { .batch = &e.batch,
+					     .requests = e.requests };
 
 		w->now_us += (int64_t)rnd(w, 3) * S;
-		e.received_us = w->now_us;
-		if (ledger_offer(w->ledger, &e.batch, e.requests, 0, w->now_us,
-				 &row) == LEDGER_NEW &&
+		in.now_us = e.received_us = w->now_us;
+		if (ledger_offer(w->ledger, &in, &row) == LEDGER_NEW &&
 		    e.requests > 0)
 			w->disk.log[w->disk.n_log++] = e;
 	}
+	if (rnd(w, 40) == 0)
+		mend_one(w);
 	for (row = ledger_dirty(w->ledger); row; row = row->next_dirty)
 		if (row->must_store)
 			store_row(w, row);
@@ -185,7 +206,7 @@ static struct ledger *start(const struct disk *d)
 	for (size_t i = d->mark; i < d->n_log; i++)
 		assert_int_equal(ledger_replay(l, &d->log[i].batch,
 					       d->log[i].requests,
-					       d->log[i].received_us),
+					       d->log[i].received_us, i + 1),
 				 0);
 	return l;
 }
@@ -280,10 +301,10 @@ static void batches_of_a_retired_epoch_stay_retired(void **state)
 	assert_int_equal(ledger_agent_get(l, "a0", &a), 0);
 	a->retired_epoch = 3;
 	a->retired.counted = 50;
-	assert_int_equal(ledger_replay(l, &b, 50, S), 0);
+	assert_int_equal(ledger_replay(l, &b, 50, S, 1), 0);
 	assert_null(a->newest);
 	b.epoch = 4;
-	assert_int_equal(ledger_replay(l, &b, 7, S), 0);
+	assert_int_equal(ledger_replay(l, &b, 7, S, 2), 0);
 	assert_int_equal(a->newest->committed.totals.counted, 7);
 	assert_int_equal(a->retired.counted, 50);
 	ledger_free(l);

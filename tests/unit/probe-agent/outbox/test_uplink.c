@@ -58,13 +58,20 @@ struct peer {
 	pthread_mutex_t lock;
 	uint64_t seen[SEEN_MAX]; /* sequences in order of arrival */
 	size_t n_seen, events;
+	struct push_health health[8]; /* of the first messages */
+	char token[64]; /* of the last one */
 };
 
-static enum reply_status note(struct peer *p, const struct batch *b)
+static enum reply_status note(struct peer *p, const struct push *push,
+			      const struct batch *b)
 {
 	enum reply_status status = REPLY_ACCEPTED;
 
 	pthread_mutex_lock(&p->lock);
+	if (p->n_seen < sizeof(p->health) / sizeof(*p->health))
+		p->health[p->n_seen] = push->health;
+	snprintf(p->token, sizeof(p->token), "%.*s", (int)push->token_len,
+		 push->token ? push->token : "");
 	if (p->n_seen < p->n_script)
 		status = p->script[p->n_seen];
 	if (p->n_seen < SEEN_MAX)
@@ -93,7 +100,7 @@ static void answer(struct peer *p, nng_msg *msg)
 	if (b.events.n > 0)
 		assert_true(llabs(push.clock_us - clock_steady_us()) <
 			    60000000);
-	reply.status = note(p, &b);
+	reply.status = note(p, &push, &b);
 	reply.epoch = b.epoch;
 	reply.sequence = b.sequence;
 	nng_msg_free(msg);
@@ -367,6 +374,57 @@ static void an_earlier_start_that_is_not_taken_holds_nothing_up(void **state)
 	free(data);
 }
 
+static void each_message_tells_what_the_outbox_holds(void **state)
+{
+	struct world *w = *state;
+	const struct push_health *h = w->peer.health;
+
+	w->peer.script[0] = REPLY_BUSY;
+	w->peer.n_script = 1;
+	w->peer.retry_ms = 300;
+	push(w, 4);
+	peer_listen(&w->peer, URL, NULL);
+	usleep(50000);
+	start(w, &(struct uplink_options){ .url = URL });
+	drain(w, 5000);
+	push(w, 2);
+	drain(w, 5000);
+	peer_close(&w->peer);
+	assert_int_equal(w->peer.n_seen, 3);
+	for (size_t i = 0; i < 3; i++) {
+		assert_true(h[i].told);
+		assert_int_equal(h[i].outbox_batches, 1);
+		assert_true(h[i].outbox_bytes > 0);
+		assert_int_equal(h[i].acknowledged, i == 2);
+	}
+	/* The same batch, older by the time of the reply; then a new one. */
+	assert_true(h[0].oldest_ms >= 50 && h[0].oldest_ms < 2000);
+	assert_true(h[1].oldest_ms >= h[0].oldest_ms + 300);
+	assert_true(h[2].oldest_ms < h[1].oldest_ms);
+}
+
+static void a_token_that_changes_is_found_when_it_is_refused(void **state)
+{
+	struct world *w = *state;
+	char path[] = "/tmp/redtap-token-XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "old\n", 4), 4);
+	w->peer.script[0] = REPLY_CONFLICT;
+	w->peer.n_script = 1;
+	peer_listen(&w->peer, URL, NULL);
+	start(w, &(struct uplink_options){ .url = URL, .token_file = path });
+	assert_int_equal(pwrite(fd, "new\n", 4, 0), 4);
+	push(w, 1);
+	drain(w, 10000);
+	peer_close(&w->peer);
+	assert_int_equal(w->peer.n_seen, 2);
+	assert_string_equal(w->peer.token, "new");
+	close(fd);
+	assert_int_equal(unlink(path), 0);
+}
+
 static void an_agent_may_start_before_its_aggregator(void **state)
 {
 	struct world *w = *state;
@@ -588,6 +646,8 @@ int main(void)
 		TEST(the_last_reply_tells_how_long_to_gather),
 		TEST(an_earlier_start_is_heard_first),
 		TEST(an_earlier_start_that_is_not_taken_holds_nothing_up),
+		TEST(each_message_tells_what_the_outbox_holds),
+		TEST(a_token_that_changes_is_found_when_it_is_refused),
 		TEST(an_agent_may_start_before_its_aggregator),
 		TEST(a_restarted_aggregator_is_found_within_the_longest_pause),
 		TEST(a_refused_batch_is_counted_lost_and_the_next_one_goes),
