@@ -11,6 +11,7 @@
 
 #include "aggregator/ingest/gate_state.h"
 #include "common/clock.h"
+#include "common/fds.h"
 #include "common/log.h"
 
 #define RUBBISH_MAX 8u /* invalid messages, then the connection is closed */
@@ -19,6 +20,8 @@
 #define FIRST_MS 60000u
 #define IDLE_MS 600000u /* agents say something at least every 5 s */
 #define CONNECTIONS_MAX 65536u
+/* Of the descriptors; the others are for the web server and the store. */
+#define CONNECTIONS_PERCENT 70u
 
 /* --- start and end --- */
 
@@ -89,7 +92,9 @@ static struct gate *new_gate(const struct gate_options *opt)
 	g->now_ns = clock_mono_ns();
 	g->max_bytes = opt->queue_bytes;
 	g->max_conns =
-		opt->max_connections ? opt->max_connections : CONNECTIONS_MAX;
+		fds_share(CONNECTIONS_PERCENT,
+			  opt->max_connections ? (unsigned)opt->max_connections
+					       : CONNECTIONS_MAX);
 	g->shared_name = opt->shared_name;
 	g->wait_ns = (opt->wait_ms ? opt->wait_ms : WAIT_MS) * CLOCK_NS_PER_MS;
 	g->body_ns = (opt->body_ms ? opt->body_ms : BODY_MS) * CLOCK_NS_PER_MS;

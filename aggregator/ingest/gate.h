@@ -29,7 +29,7 @@ struct gate_options {
 	 */
 	const char *shared_name;
 	size_t queue_bytes; /* limit of all messages not answered yet */
-	size_t max_connections; /* 0: 65 536 */
+	size_t max_connections; /* 0: 65,536; at most 70 % of the fds */
 	/*
 	 * Time-outs for room in the queue [5 s], for the body [15 s], for the
 	 * first message [60 s] and for each further one [10 min].

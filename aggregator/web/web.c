@@ -13,9 +13,12 @@
 #include "aggregator/web/web_tls.h"
 #include "aggregator/web/web_unescape.h"
 #include "common/clock.h"
+#include "common/fds.h"
 #include "common/log.h"
 
-#define CONNECTIONS_MAX 512 /* connections per listen address */
+#define CONNECTIONS_MAX 512u /* connections per listen address */
+/* Of the descriptors, for all addresses; see also gate.c. */
+#define CONNECTIONS_PERCENT 20u
 #define CONNECTION_BYTES (32u << 10) /* MHD's memory for a request's head */
 
 static void fill_self(void *arg, struct metrics_self *self)
@@ -87,11 +90,13 @@ static int start_daemon(struct web *w, size_t i)
 		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
 		MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL,
 		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-		CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned)WEB_IDLE_S, MHD_OPTION_NOTIFY_COMPLETED,
-		web_on_completed, w, MHD_OPTION_NOTIFY_CONNECTION,
-		web_on_connection, w, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+		fds_share(CONNECTIONS_PERCENT / (unsigned)w->n_daemons,
+			  CONNECTIONS_MAX),
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)WEB_IDLE_S,
+		MHD_OPTION_NOTIFY_COMPLETED, web_on_completed, w,
+		MHD_OPTION_NOTIFY_CONNECTION, web_on_connection, w,
+		MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 	if (!w->daemon[i]) {
 		close(fd);
 		log_error("cannot serve HTTP address=%s", w->listen[i]);
