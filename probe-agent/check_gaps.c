@@ -48,16 +48,7 @@ static void print_gaps(const struct gaps *g)
 static int find_gaps(const struct agent_config *cfg, const char *front,
 		     struct gaps **out)
 {
-	const struct identity_options io = {
-		.node = cfg->node,
-		.rules = cfg->services,
-		.n_rules = cfg->services_count,
-		.use_labels = cfg->names.labels,
-		.use_scripts = cfg->names.scripts,
-		.cards = { .root = cfg->names.root,
-			   .labels = cfg->names.container_labels,
-			   .n_labels = cfg->names.container_labels_count },
-	};
+	const struct identity_options io = agent_config_identity(cfg);
 	struct gaps_options opt = {
 		.front = front,
 		.tls_off = !strcmp(cfg->capture.tls, "off"),

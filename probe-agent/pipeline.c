@@ -131,16 +131,7 @@ static bool on_select(void *arg, const struct endpoint *end)
 static int set_up(struct pipeline *p)
 {
 	const struct agent_config *cfg = p->opt.cfg;
-	struct identity_options io = {
-		.node = cfg->node,
-		.rules = cfg->services,
-		.n_rules = cfg->services_count,
-		.use_labels = cfg->names.labels,
-		.use_scripts = cfg->names.scripts,
-		.cards = { .root = cfg->names.root,
-			   .labels = cfg->names.container_labels,
-			   .n_labels = cfg->names.container_labels_count },
-	};
+	struct identity_options io = agent_config_identity(cfg);
 	struct conn_options co = {
 		.max_connections = cfg->capture.max_connections,
 		.exchange = on_exchange,
@@ -247,6 +238,7 @@ static void losses(struct pipeline *p, struct batch_losses *l)
 	memset(l, 0, sizeof(*l));
 	l->rolled_up = os.rolled_up_events;
 	l->gauges[AGENT_GAUGE_H2_STREAMS] = cs->h2.open_streams;
+	memcpy(l->gaps, p->tap.gaps, sizeof(l->gaps));
 	l->dropped[LOSS_RING] = p->tap.kernel[TAP_C_LOST_REQUESTS];
 	l->dropped[LOSS_GAP] = cs->lost_gap;
 	l->dropped[LOSS_TABLE] = cs->lost_table;

@@ -53,6 +53,7 @@ void pipeline_idle(struct pipeline *p);
 struct pipeline_tap {
 	uint64_t kernel[TAP_C_MAX]; /* by enum tap_counter */
 	struct tls_stats tls;
+	uint64_t gaps[GAP_REASONS]; /* services that can't be read, now */
 };
 
 /*

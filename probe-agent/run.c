@@ -24,6 +24,7 @@
 #include "common/version.h"
 #include "probe-agent/config/config.h"
 #include "probe-agent/feed.h"
+#include "probe-agent/gaps/gaps_watch.h"
 #include "probe-agent/outbox/last_words.h"
 #include "probe-agent/outbox/uplink.h"
 #include "probe-agent/pipeline.h"
@@ -52,6 +53,7 @@ struct agent {
 	struct outbox *outbox;
 	struct tap *tap;
 	struct tls *tls; /* NULL: not captured */
+	struct gaps_watch *gaps; /* NULL: not looked for */
 	uint64_t tls_generation; /* of the probes last reported */
 	struct pipeline *pipeline;
 	struct keeper *keeper; /* of user programs; NULL: there are none */
@@ -242,6 +244,25 @@ static void check_tls(struct agent *a)
 		log_warn("cannot report probes error=\"out of memory\"");
 }
 
+/* Goes on without it. */
+static void start_gaps(struct agent *a)
+{
+	const struct agent_config *cfg = a->cfg;
+	const struct identity_options io = agent_config_identity(cfg);
+	const struct gaps_watch_options opt = {
+		.front = tap_capture(a->tap),
+		.tls_off = !a->tls,
+		.select = &cfg->select,
+		.identity = &io,
+	};
+	int err = gaps_watch_start(&a->gaps, &opt);
+
+	if (err)
+		log_warn("services that can't be read are not counted "
+			 "error=\"%s\"",
+			 strerror(-err));
+}
+
 static int on_commit(void *arg, const struct keeper_commit *c)
 {
 	return feed_commit(((struct agent *)arg)->feed, c);
@@ -325,6 +346,8 @@ static int start(struct agent *a)
 	if (!err)
 		err = set_info(a);
 	if (!err)
+		start_gaps(a);
+	if (!err)
 		err = feed_new(&a->feed, a->pipeline, a->outbox);
 	if (!err && a->keeper)
 		err = watch(a->epoll, keeper_fd(a->keeper));
@@ -343,6 +366,8 @@ static void flush_batch(struct agent *a, uint64_t now_ns)
 			tap.kernel[TAP_C_TLS_EVENTS_LOST] +=
 				tls_loads_lost(a->tls);
 		}
+		if (a->gaps)
+			gaps_watch_read(a->gaps, tap.gaps);
 		pipeline_flush(a->pipeline, &tap);
 	}
 	a->flushed_ns = now_ns;
@@ -454,6 +479,7 @@ static void stop(struct agent *a)
 					  a->cfg->outbox.given_up))
 		a->status = EXIT_GAVE_UP;
 	last_words_close(a->last_words);
+	gaps_watch_stop(a->gaps);
 	tls_stop(a->tls);
 	tap_close(a->tap);
 	recording_close(a->recording);

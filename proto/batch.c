@@ -303,6 +303,8 @@ static const char *take_losses(const Redtap__Losses *m, struct batch_losses *l)
 		l->counters[i] = m->counters[i];
 	for (size_t i = 0; i < AGENT_GAUGES && i < m->n_gauges; i++)
 		l->gauges[i] = m->gauges[i];
+	for (size_t i = 0; i < GAP_REASONS && i < m->n_gaps; i++)
+		l->gaps[i] = m->gaps[i];
 	return NULL;
 }
 

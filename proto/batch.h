@@ -77,6 +77,15 @@ enum agent_gauge {
 	AGENT_GAUGES,
 };
 
+/* Why services can't be read, in the order of unseen.def. */
+enum gap_reason {
+#define UNSEEN_FOUND(REASON, ...) GAP_##REASON,
+#include "proto/unseen.def"
+	GAP_REASONS,
+};
+/* Returns "http3", "tls_go" …; static. NULL: out of range. */
+const char *gap_reason_name(unsigned reason);
+
 /* Returns part of a metric's name, as "tap_records"; static. NULL: no such. */
 const char *agent_counter_name(unsigned counter);
 
@@ -201,7 +210,9 @@ struct batch_losses {
 	uint64_t captured, packed, rolled_up;
 	uint64_t dropped[LOSS_STAGES];
 	uint64_t counters[AGENT_COUNTERS];
-	uint64_t gauges[AGENT_GAUGES]; /* the only ones that may fall */
+	/* The only ones that may fall. */
+	uint64_t gauges[AGENT_GAUGES];
+	uint64_t gaps[GAP_REASONS]; /* services */
 };
 
 struct batch_info {

@@ -147,6 +147,7 @@ static void put_losses(struct wire *w, const struct batch_losses *l)
 	COLUMN(m, dropped, l->dropped, LOSS_STAGES);
 	COLUMN(m, counters, l->counters, AGENT_COUNTERS);
 	COLUMN(m, gauges, l->gauges, AGENT_GAUGES);
+	COLUMN(m, gaps, l->gaps, GAP_REASONS);
 	w->batch.losses = m;
 }
 

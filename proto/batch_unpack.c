@@ -191,6 +191,8 @@ static int loss_field(struct unpacking *u, Redtap__Losses *m,
 	case 6:
 		return batch_columns_u64(f, &u->mem, 0, &m->n_gauges,
 					 &m->gauges);
+	case 7:
+		return batch_columns_u64(f, &u->mem, 0, &m->n_gaps, &m->gaps);
 	default:
 		return -ENOTSUP; /* a field of tomorrow */
 	}

@@ -313,6 +313,16 @@ const char *batch_resource_name(unsigned column)
 	return column < RESOURCE_N ? names[column] : NULL;
 }
 
+const char *gap_reason_name(unsigned reason)
+{
+	static const char *const names[GAP_REASONS] = {
+#define UNSEEN_FOUND(REASON, key, ...) [GAP_##REASON] = (key),
+#include "proto/unseen.def"
+	};
+
+	return reason < GAP_REASONS ? names[reason] : NULL;
+}
+
 const char *agent_counter_name(unsigned counter)
 {
 	static const char *const names[AGENT_COUNTERS] = {

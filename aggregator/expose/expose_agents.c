@@ -69,6 +69,22 @@ static void put_probes(struct expose_writer *w, const struct snapshot *s)
 	}
 }
 
+static void put_agent_gaps(struct expose_writer *w, const struct snapshot *s)
+{
+	for (size_t i = 0; i < s->n_agents; i++) {
+		const struct snapshot_agent *g = &s->agents[i];
+
+		for (unsigned k = 0; k < GAP_REASONS; k++) {
+			struct expose_label l[] = { { "node", g->node },
+						    { "reason",
+						      gap_reason_name(k) } };
+
+			if (g->gaps[k])
+				sample(w, l, 2, g->gaps[k]);
+		}
+	}
+}
+
 /* What an agent says with each message; older ones do not. */
 static void put_told(struct expose_writer *w, enum metric_list id,
 		     const struct snapshot *s)
@@ -124,6 +140,9 @@ void expose_agents(struct expose_writer *w, enum metric_list id,
 		break;
 	case METRIC_AGENT_PROBES:
 		put_probes(w, s);
+		break;
+	case METRIC_AGENT_GAPS:
+		put_agent_gaps(w, s);
 		break;
 	case METRIC_AGENT_CERTIFICATE:
 		put_agent_certificates(w, s);

@@ -296,6 +296,7 @@ void expose_list(struct expose_writer *w, enum metric_list id,
 	case METRIC_AGENT_INFO:
 	case METRIC_AGENT_DROPPED:
 	case METRIC_AGENT_PROBES:
+	case METRIC_AGENT_GAPS:
 	case METRIC_AGENT_OUTBOX_BYTES:
 	case METRIC_AGENT_OUTBOX_OLDEST:
 	case METRIC_AGENT_ACKNOWLEDGED:

@@ -51,6 +51,7 @@ struct ledger_totals {
 	/* Increments of samples: as last reported, and counted here. */
 	uint64_t samples_read, samples_dropped[SAMPLES_STAGES];
 	uint64_t samples_counted;
+	uint64_t gaps[GAP_REASONS]; /* as gauges */
 };
 #define LEDGER_TOTALS_N (sizeof(struct ledger_totals) / sizeof(uint64_t))
 

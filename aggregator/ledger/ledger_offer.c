@@ -216,6 +216,7 @@ static void accept_batch(struct ledger_state *s, const struct batch *b,
 	s->totals.counted = sums_add(s->totals.counted, requests);
 	take_losses(&s->totals, &b->losses);
 	memcpy(s->totals.gauges, b->losses.gauges, sizeof(s->totals.gauges));
+	memcpy(s->totals.gaps, b->losses.gaps, sizeof(s->totals.gaps));
 	take_samples(&s->totals, &b->samples);
 	take_gap(&s->totals, gap);
 }

@@ -94,7 +94,9 @@ struct snapshot_agent {
 	uint64_t dropped_sequence_gap; /* in batches that never arrived */
 	uint64_t dropped_expired; /* in refused batches of retired epochs */
 	uint64_t counters[AGENT_COUNTERS];
-	uint64_t gauges[AGENT_GAUGES]; /* as the agent said last; 0: down */
+	/* As the agent said last; 0: down. */
+	uint64_t gauges[AGENT_GAUGES];
+	uint64_t gaps[GAP_REASONS]; /* services that it can't read */
 	uint64_t batches, duplicates, refused, conflicts;
 	bool runs; /* false: its batches are replayed or imported */
 	/* What it said when it sent last; told: it says so at all. */

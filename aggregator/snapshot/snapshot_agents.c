@@ -34,9 +34,11 @@ static void sum_epochs(const struct ledger_agent *a, struct snapshot_agent *out)
 		out->last_seen_us = last->seen_us;
 		out->skew_us = last->skew_us;
 		out->up = clock_real_us() - last->seen_us < UP_US;
-		if (out->up)
+		if (out->up) {
 			memcpy(out->gauges, last->totals.gauges,
 			       sizeof(out->gauges));
+			memcpy(out->gaps, last->totals.gaps, sizeof(out->gaps));
+		}
 	}
 	/* An expired batch's requests were captured, but no epoch says so. */
 	out->captured = sums_add(sum.captured, sum.expired_requests);

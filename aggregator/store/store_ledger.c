@@ -66,6 +66,8 @@ static int get_totals(struct ledger_totals *t, const void *data, size_t len)
 			t->samples_dropped[i] = varint_get(&r);
 		t->samples_counted = varint_get(&r);
 	}
+	for (size_t i = 0; i < GAP_REASONS && r.at < r.end; i++)
+		t->gaps[i] = varint_get(&r);
 	return r.bad ? -EUCLEAN : 0;
 }
 

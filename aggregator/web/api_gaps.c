@@ -104,6 +104,14 @@ static uint64_t gap_rolled_up(const struct snapshot_agent *a, unsigned which,
 	return a->rolled_up;
 }
 
+static uint64_t gap_services(const struct snapshot_agent *a, unsigned reason,
+			     char *detail, size_t size)
+{
+	(void)detail;
+	(void)size;
+	return a->gaps[reason];
+}
+
 #define AGENT_PAGE "docs/man/redtap-agent.8"
 #define AGGREGATOR_PAGE "docs/man/redtap-aggregator.8"
 
@@ -253,6 +261,18 @@ static const struct gap {
 	  "Starts of programs came faster than they were read; all processes "
 	  "were inspected instead.",
 	  "Nothing.", AGENT_PAGE },
+/* What agents find on their nodes; the count is of services. */
+#define UNSEEN_FOUND(REASON, key, fronts, what, told, advice)                  \
+	{ "service_" key,                                                      \
+	  SEVERITY_GAP,                                                        \
+	  gap_services,                                                        \
+	  GAP_##REASON,                                                        \
+	  what,                                                                \
+	  "Services on the node that can't be read where they use: " what      \
+	  ". redtap-agent check on that node lists them with their ports.",    \
+	  "What helps: " advice ".",                                              \
+	  AGENT_PAGE },
+#include "proto/unseen.def"
 };
 #define N_GAPS (sizeof(gaps) / sizeof(gaps[0]))
 

@@ -297,6 +297,20 @@ static struct wrong check_limits(const struct agent_config *cfg,
 	return (struct wrong){ .what = NULL };
 }
 
+struct identity_options agent_config_identity(const struct agent_config *cfg)
+{
+	return (struct identity_options){
+		.node = cfg->node,
+		.rules = cfg->services,
+		.n_rules = cfg->services_count,
+		.use_labels = cfg->names.labels,
+		.use_scripts = cfg->names.scripts,
+		.cards = { .root = cfg->names.root,
+			   .labels = cfg->names.container_labels,
+			   .n_labels = cfg->names.container_labels_count },
+	};
+}
+
 void agent_config_limits(const struct agent_config *cfg,
 			 struct spec_limits *out)
 {

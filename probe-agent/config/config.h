@@ -65,6 +65,9 @@ struct agent_config {
 	char *record_tap; /* file for tap records; both only by flag */
 };
 
+/* How processes are named; borrows from cfg. */
+struct identity_options agent_config_identity(const struct agent_config *cfg);
+
 /* What a program file may cost if it says nothing itself. */
 struct spec_limits;
 void agent_config_limits(const struct agent_config *cfg,

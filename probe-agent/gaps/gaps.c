@@ -24,7 +24,7 @@ struct net {
 
 struct gaps {
 	struct gaps_options opt;
-	struct gaps_tls *tls;
+	struct gaps_tls *tls; /* owned unless it is the caller's */
 	struct net net[NAMESPACES];
 	size_t next_net;
 	struct gaps_row *row;
@@ -245,8 +245,13 @@ static bool inspect_process(void *arg, uint32_t pid)
 	bool reason[UNSEEN_REASONS];
 	struct gaps *g = arg;
 	struct seen seen;
-	int err = find_ends(g, pid, &seen);
+	int err;
 
+	if (g->opt.stop && __atomic_load_n(g->opt.stop, __ATOMIC_RELAXED))
+		g->err = -ECANCELED;
+	if (g->err)
+		return false;
+	err = find_ends(g, pid, &seen);
 	if (err == -EACCES || err == -EPERM)
 		g->left_out.processes++;
 	if (err || !seen.n)
@@ -282,7 +287,10 @@ int gaps_find(struct gaps **out, const struct gaps_options *opt)
 	if (!g)
 		return -ENOMEM;
 	g->opt = *opt;
-	err = gaps_tls_new(&g->tls);
+	g->tls = opt->tls;
+	err = g->tls ? 0 : gaps_tls_new(&g->tls);
+	if (!err)
+		gaps_tls_begin(g->tls, opt->max_bytes, opt->stop);
 	if (!err && opt->pid)
 		inspect_process(g, opt->pid);
 	else if (!err)
@@ -309,7 +317,8 @@ void gaps_free(struct gaps *g)
 	for (size_t i = 0; i < g->n; i++)
 		free(g->row[i].service);
 	free(g->row);
-	gaps_tls_free(g->tls);
+	if (g->tls != g->opt.tls)
+		gaps_tls_free(g->tls);
 	free(g);
 }
 

@@ -19,6 +19,7 @@
  * HTTP, which is seen. The caller owns the result; any thread.
  */
 struct gaps;
+struct gaps_tls;
 
 struct gaps_options {
 	uint32_t pid; /* inspects this process only; 0: all */
@@ -26,6 +27,9 @@ struct gaps_options {
 	bool tls_off; /* TLS libraries are not attached to */
 	const struct filter_rules *filter; /* borrowed during the call */
 	struct identity_table *identity; /* the same */
+	struct gaps_tls *tls; /* kept from call to call; NULL: made anew */
+	uint64_t max_bytes; /* read of files; 0: GAPS_TLS_BYTES_MAX */
+	const bool *stop; /* once true: -ECANCELED; may be NULL */
 };
 
 struct gaps_row {
@@ -45,7 +49,8 @@ struct gaps_left_out {
 	uint64_t files, sockets, rows; /* over a cap */
 };
 
-/* Sets *out, released by gaps_free(). -ENOMEM, or the error of reading /proc.
+/* Sets *out, released by gaps_free(). -ENOMEM, -ECANCELED, or the error of
+ * reading /proc.
  */
 int gaps_find(struct gaps **out, const struct gaps_options *opt);
 void gaps_free(struct gaps *g); /* NULL is fine */

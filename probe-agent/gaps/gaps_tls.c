@@ -26,7 +26,9 @@ struct file {
 struct gaps_tls {
 	struct file *file;
 	size_t n;
-	uint64_t bytes, left_out;
+	/* Of this search. */
+	uint64_t bytes, max_bytes, left_out;
+	const bool *stop;
 };
 
 /* One process. */
@@ -65,22 +67,37 @@ uint64_t gaps_tls_left_out(const struct gaps_tls *t)
 	return t->left_out;
 }
 
+void gaps_tls_begin(struct gaps_tls *t, uint64_t max_bytes, const bool *stop)
+{
+	/* Full of files that may be gone: they are met anew. */
+	if (t->n == GAPS_TLS_FILES_MAX)
+		t->n = 0;
+	t->bytes = t->left_out = 0;
+	t->max_bytes = max_bytes ? max_bytes : GAPS_TLS_BYTES_MAX;
+	t->stop = stop;
+}
+
 static bool holds(const char *data, size_t len, const char *mark)
 {
 	return memmem(data, len, mark, strlen(mark));
 }
 
-int gaps_tls_search(int fd, uint64_t max_bytes, bool *has_tls, bool *go)
+int gaps_tls_search(int fd, uint64_t max_bytes, const bool *stop, bool *has_tls,
+		    bool *go)
 {
 	char *part = malloc(PART_BYTES);
 	size_t kept = 0; /* of the part before: a mark may lie across both */
 	uint64_t at = 0;
+	bool stopped = false;
 	ssize_t n = 0;
 
 	*has_tls = *go = false;
 	if (!part)
 		return -ENOMEM;
 	while (at < max_bytes && !(*has_tls && *go)) {
+		stopped = stop && __atomic_load_n(stop, __ATOMIC_RELAXED);
+		if (stopped)
+			break;
 		n = pread(fd, part + kept, PART_BYTES - kept, (off_t)at);
 		if (n <= 0)
 			break;
@@ -95,8 +112,12 @@ int gaps_tls_search(int fd, uint64_t max_bytes, bool *has_tls, bool *go)
 			kept = sizeof(GO_MARK);
 		}
 	}
+	if (n < 0)
+		n = -errno;
 	free(part);
-	return n < 0 ? -errno : 0;
+	if (stopped)
+		return -ECANCELED;
+	return n < 0 ? (int)n : 0;
 }
 
 static bool is_same(const struct file *f, const struct stat *st)
@@ -121,13 +142,12 @@ static const struct file *file_of(struct gaps_tls *t, int fd)
 	size = (uint64_t)st.st_size;
 	if (size > GAPS_TLS_FILE_BYTES_MAX)
 		size = GAPS_TLS_FILE_BYTES_MAX;
-	if (t->n == GAPS_TLS_FILES_MAX ||
-	    t->bytes + size > GAPS_TLS_BYTES_MAX) {
+	if (t->n == GAPS_TLS_FILES_MAX || t->bytes + size > t->max_bytes) {
 		t->left_out++;
 		return NULL;
 	}
 	f = &t->file[t->n];
-	if (gaps_tls_search(fd, size, &f->tls, &f->go))
+	if (gaps_tls_search(fd, size, t->stop, &f->tls, &f->go))
 		return NULL;
 	t->left_out += (uint64_t)st.st_size > size;
 	t->bytes += size;
@@ -135,7 +155,7 @@ static const struct file *file_of(struct gaps_tls *t, int fd)
 	f->dev = st.st_dev;
 	f->ino = st.st_ino;
 	f->changed = st.st_mtim;
-	f->attachable = f->tls && !tls_calls_find(fd, offset, NULL);
+	f->attachable = f->tls && !tls_calls_find(fd, offset, t->stop);
 	return f;
 }
 

@@ -26,11 +26,17 @@ enum gaps_tls_code {
 
 #define GAPS_TLS_FILES_MAX 8192u
 #define GAPS_TLS_FILE_BYTES_MAX (UINT64_C(512) << 20) /* read of one file */
-#define GAPS_TLS_BYTES_MAX (UINT64_C(8) << 30) /* read of all files */
+#define GAPS_TLS_BYTES_MAX (UINT64_C(8) << 30) /* read in one search */
 
 /* Sets *out, released by gaps_tls_free(). -ENOMEM. */
 int gaps_tls_new(struct gaps_tls **out);
 void gaps_tls_free(struct gaps_tls *t); /* NULL is fine */
+
+/*
+ * Begins a search: max_bytes may be read in it, 0: GAPS_TLS_BYTES_MAX. Once
+ * *stop is true, no file is read any further; it may be NULL.
+ */
+void gaps_tls_begin(struct gaps_tls *t, uint64_t max_bytes, const bool *stop);
 
 /*
  * Returns the bits of enum gaps_tls_code. -ESRCH, -EACCES and others: the
@@ -38,10 +44,14 @@ void gaps_tls_free(struct gaps_tls *t); /* NULL is fine */
  */
 int gaps_tls_of(struct gaps_tls *t, uint32_t pid);
 
-/* Files that were not inspected, or not to their end, because of a cap. */
+/* Files that a cap left out of this search, or cut. */
 uint64_t gaps_tls_left_out(const struct gaps_tls *t);
 
-/* Is there TLS code in that open file? go: has Go made it? 0 or -errno. */
-int gaps_tls_search(int fd, uint64_t max_bytes, bool *has_tls, bool *go);
+/*
+ * Is there TLS code in that open file? go: has Go made it? 0, -ENOMEM,
+ * -ECANCELED: *stop became true; or the error of reading it.
+ */
+int gaps_tls_search(int fd, uint64_t max_bytes, const bool *stop, bool *has_tls,
+		    bool *go);
 
 #endif /* PROBE_AGENT_GAPS_GAPS_TLS_H */

@@ -4,10 +4,11 @@
 #include <string.h>
 
 const struct unseen unseen_table[UNSEEN_REASONS] = {
-#define UNSEEN(reason, key, fronts, what, told, advice)                        \
-	{ key, fronts, what, told, advice },
-#include "probe-agent/gaps/unseen.def"
-#undef UNSEEN
+#define UNSEEN(reason, fronts, what, told, advice)                             \
+	{ -1, "", fronts, what, told, advice },
+#define UNSEEN_FOUND(reason, key, fronts, what, told, advice)                  \
+	{ GAP_##reason, key, fronts, what, told, advice },
+#include "proto/unseen.def"
 };
 
 bool unseen_with(const struct unseen *u, const char *front)

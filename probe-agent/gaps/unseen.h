@@ -5,16 +5,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What the agent does not see: the rows of unseen.def. Constant. */
+#include "proto/batch.h"
+
+/* What the agent does not see: the rows of proto/unseen.def. Constant. */
 enum unseen_reason {
-#define UNSEEN(reason, key, fronts, what, told, advice) UNSEEN_##reason,
-#include "probe-agent/gaps/unseen.def"
-#undef UNSEEN
+#define UNSEEN(reason, ...) UNSEEN_##reason,
+#define UNSEEN_FOUND(reason, ...) UNSEEN_##reason,
+#include "proto/unseen.def"
 	UNSEEN_REASONS,
 };
 
 struct unseen {
-	const char *key; /* "": /proc does not show it */
+	int gap; /* enum gap_reason; -1: services that have it are not found */
+	const char *key; /* its name; "" likewise */
 	const char *fronts; /* ways to capture, blank-separated; "": all */
 	const char *what;
 	const char *told; /* a metric; "": nothing tells */

@@ -186,6 +186,7 @@ static const struct snapshot_agent sample_agents[] = {
 	  .n_probes = 2,
 	  .probes = sample_probes,
 	  .probe_attached = sample_attached,
+	  .gaps = { [GAP_TLS_GO] = 207, [GAP_EXCLUDED] = 208 },
 	  .samples_read = 1100,
 	  .samples_dropped = { 11, 12, 13, 14, 15, 16, 17 },
 	  .samples_counted = 1002,

@@ -112,6 +112,8 @@ static struct batch full_batch(void)
 		b.losses.counters[i] = i * i;
 	for (uint64_t i = 0; i < AGENT_GAUGES; i++)
 		b.losses.gauges[i] = 70 + i;
+	for (uint64_t i = 0; i < GAP_REASONS; i++)
+		b.losses.gaps[i] = 90 + i;
 	return b;
 }
 

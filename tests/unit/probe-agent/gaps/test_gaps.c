@@ -19,6 +19,7 @@
 #include "probe-agent/gaps/gaps.h"
 #include "probe-agent/gaps/gaps_sockets.h"
 #include "probe-agent/gaps/gaps_tls.h"
+#include "probe-agent/gaps/gaps_watch.h"
 
 /*
  * Real programs, compiled here. Each inherits a listening socket or a
@@ -317,6 +318,48 @@ static void a_32_bit_program_is_one_where_the_front_end_is_blind(void **state)
 		   UNSEEN_REASONS);
 }
 
+static void the_watch_counts_services_of_the_whole_node(void **state)
+{
+	const struct identity_options io = { .node = "node" };
+	const struct filter_options fo = { .report_self = false };
+	const struct gaps_watch_options opt = {
+		.front = "fentry", .select = &fo, .identity = &io, .first_ms = 1
+	};
+	uint64_t before[GAP_REASONS], after[GAP_REASONS];
+	struct gaps_watch *w;
+	struct bench *b = *state;
+
+	for (int with = 0; with < 2; with++) {
+		if (with) {
+			assert_true(
+				compile(b, "own-tls", MBEDTLS, STATIC_MBEDTLS));
+			assert_int_equal(run_program(b, "own-tls", false), 0);
+		}
+		assert_int_equal(gaps_watch_start(&w, &opt), 0);
+		while (!gaps_watch_read(w, with ? after : before))
+			usleep(1000);
+		gaps_watch_stop(w);
+	}
+	assert_int_equal(after[GAP_TLS_PROGRAM], before[GAP_TLS_PROGRAM] + 1);
+}
+
+static void each_reason_that_is_found_has_a_number_on_the_wire(void **state)
+{
+	size_t n = 0;
+
+	(void)state;
+	for (size_t i = 0; i < UNSEEN_REASONS; i++) {
+		if (unseen_table[i].gap < 0)
+			continue;
+		assert_int_equal(unseen_table[i].gap, n);
+		assert_string_equal(unseen_table[i].key,
+				    gap_reason_name((unsigned)n));
+		n++;
+	}
+	assert_int_equal(n, GAP_REASONS);
+	assert_null(gap_reason_name(GAP_REASONS));
+}
+
 /* --- parts --- */
 
 static void lines_of_the_kernel_are_parsed(void **state)
@@ -365,7 +408,8 @@ static void labels_are_found_wherever_they_lie(void **state)
 		assert_int_equal(ftruncate(fileno(f), 0), 0);
 		assert_int_equal(pwrite(fileno(f), label, 12, (off_t)at), 12);
 		assert_int_equal(
-			gaps_tls_search(fileno(f), UINT64_MAX, &tls, &go), 0);
+			gaps_tls_search(fileno(f), UINT64_MAX, NULL, &tls, &go),
+			0);
 		assert_true(tls);
 		assert_false(go);
 	}
@@ -386,6 +430,9 @@ int main(void)
 		PROGRAM_TEST(io_uring_is_one_where_the_front_end_is_blind),
 		PROGRAM_TEST(
 			a_32_bit_program_is_one_where_the_front_end_is_blind),
+		PROGRAM_TEST(the_watch_counts_services_of_the_whole_node),
+		cmocka_unit_test(
+			each_reason_that_is_found_has_a_number_on_the_wire),
 		cmocka_unit_test(lines_of_the_kernel_are_parsed),
 		cmocka_unit_test(labels_are_found_wherever_they_lie),
 	};
