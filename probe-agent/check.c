@@ -20,13 +20,14 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "probe-agent/check_gaps.h"
 #include "probe-agent/check_name.h"
 #include "probe-agent/check_to.h"
 #include "probe-agent/config/config.h"
+#include "probe-agent/gaps/unseen.h"
 #include "probe-agent/identity/card.h"
 #include "probe-agent/tap/tap.h"
 #include "probe-agent/tls/tls_mmap.h"
-#include "probe-agent/unseen.h"
 
 int cmd_check(int argc, char **argv);
 
@@ -243,9 +244,10 @@ static void check_tls(const struct agent_config *cfg)
 }
 
 /*
- * Really attaches, which is what counts. The tap logs the reason if it can't.
+ * Really attaches, which is what counts, and copies the way to capture that is
+ * used to front. The tap logs the reason if it can't.
  */
-static int check_hooks(const struct agent_config *cfg)
+static int check_hooks(const struct agent_config *cfg, char *front, size_t size)
 {
 	const struct tap_options opt = {
 		.mode = cfg->capture.mode,
@@ -267,8 +269,9 @@ static int check_hooks(const struct agent_config *cfg)
 	}
 	say(MARK_GOOD, "hooks", "capture=%s uses %s", cfg->capture.mode,
 	    tap_capture(tap));
-	for (size_t i = 0; i < unseen_n; i++)
-		if (unseen_with(&unseen_table[i], tap_capture(tap)))
+	snprintf(front, size, "%s", tap_capture(tap));
+	for (size_t i = 0; i < UNSEEN_REASONS; i++)
+		if (unseen_with(&unseen_table[i], front))
 			say(MARK_NOTE, "not seen", "%s", unseen_table[i].what);
 	n = tap_probes(tap, &probe);
 	for (size_t i = 0; i < n; i++)
@@ -358,6 +361,7 @@ int cmd_check(int argc, char **argv)
 {
 	struct agent_config *cfg;
 	struct check_flags flags;
+	char front[32] = "";
 	int err = load_flags(&cfg, &flags,
 			     "Report what this host can do. Exit status "
 			     "0 if the agent can capture here. With --to, "
@@ -386,7 +390,8 @@ int cmd_check(int argc, char **argv)
 	fflush(stdout);
 	check_fronts(cfg);
 	fflush(stdout);
-	err = check_hooks(cfg);
+	err = check_hooks(cfg, front, sizeof(front));
+	check_gaps(cfg, front);
 	agent_config_free(cfg);
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -81,6 +81,7 @@ rooms() {
 		probe-agent/tap
 		probe-agent/tls tap
 		probe-agent/http
+		probe-agent/gaps http identity tls
 		probe-agent/identity http
 		probe-agent/batch
 		probe-agent/outbox batch

@@ -246,7 +246,7 @@ docs/METRICS.md: $(B)/tests/unit/aggregator/expose/test_metrics ## Make the page
 	$(Q)REDTAP_GOLDEN=write $< >/dev/null
 
 .PHONY: README.md
-README.md: $(B)/tests/unit/probe-agent/test_unseen ## Make the list of what is not seen
+README.md: $(B)/tests/unit/probe-agent/gaps/test_unseen ## Make the list of what is not seen
 	$(Q)REDTAP_GOLDEN=write $< >/dev/null
 
 # Other kernels: their verifier, every front-end, exact counts.

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define LIBRARIES_MAX 8 /* of one process */
+#define CODE_MAX 512 /* of one process: files of any name */
 #define PATH_BYTES 4096
 
 bool tls_scan_is_library(const char *path)
@@ -109,7 +110,7 @@ int tls_scan_executable(uint32_t pid, tls_scan_fn found, void *arg)
 	return lend(pid, link, path, found, arg);
 }
 
-/* Parses one line of maps. True if it maps code of a TLS library. */
+/* Parses one line of maps. True if it maps code of a file. */
 static bool parse_mapping(char *line, uint64_t *start, uint64_t *end,
 			  uint64_t *inode, char **path)
 {
@@ -126,7 +127,7 @@ static bool parse_mapping(char *line, uint64_t *start, uint64_t *end,
 	*start = from;
 	*end = to;
 	*inode = ino;
-	return tls_scan_is_library(*path);
+	return true;
 }
 
 /*
@@ -174,9 +175,11 @@ static int lend_mapped(uint32_t pid, uint64_t start, uint64_t end,
 	return lend_by_path(pid, path, found, arg);
 }
 
-int tls_scan_libraries(uint32_t pid, tls_scan_fn found, void *arg)
+/* Lends at most max files of code, of TLS libraries only if libraries. */
+static int lend_code(uint32_t pid, bool libraries, size_t max,
+		     tls_scan_fn found, void *arg)
 {
-	uint64_t seen[LIBRARIES_MAX], start, end, inode;
+	uint64_t seen[CODE_MAX], start, end, inode;
 	char name[64], *line = NULL, *path;
 	size_t cap = 0, i, n = 0, bytes = 0;
 	ssize_t len;
@@ -187,10 +190,11 @@ int tls_scan_libraries(uint32_t pid, tls_scan_fn found, void *arg)
 	f = fopen(name, "re");
 	if (!f)
 		return -errno;
-	while (n < LIBRARIES_MAX && bytes < TLS_SCAN_MAPS_BYTES &&
+	while (n < max && bytes < TLS_SCAN_MAPS_BYTES &&
 	       (len = getline(&line, &cap, f)) > 0) {
 		bytes += (size_t)len;
-		if (!parse_mapping(line, &start, &end, &inode, &path))
+		if (!parse_mapping(line, &start, &end, &inode, &path) ||
+		    (libraries && !tls_scan_is_library(path)))
 			continue;
 		for (i = 0; i < n && seen[i] != inode; i++)
 			;
@@ -203,6 +207,16 @@ int tls_scan_libraries(uint32_t pid, tls_scan_fn found, void *arg)
 	free(line);
 	fclose(f);
 	return lent ? lent : err;
+}
+
+int tls_scan_libraries(uint32_t pid, tls_scan_fn found, void *arg)
+{
+	return lend_code(pid, true, LIBRARIES_MAX, found, arg);
+}
+
+int tls_scan_code(uint32_t pid, tls_scan_fn found, void *arg)
+{
+	return lend_code(pid, false, CODE_MAX, found, arg);
 }
 
 int tls_scan_processes(tls_scan_pid_fn each, void *arg)

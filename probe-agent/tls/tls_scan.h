@@ -35,6 +35,8 @@ int tls_scan_executable(uint32_t pid, tls_scan_fn found, void *arg);
  * or negative errno.
  */
 int tls_scan_libraries(uint32_t pid, tls_scan_fn found, void *arg);
+/* The same for every file whose code a process maps: at most 512. */
+int tls_scan_code(uint32_t pid, tls_scan_fn found, void *arg);
 /* Calls each() for all processes. 0 or negative errno. */
 int tls_scan_processes(tls_scan_pid_fn each, void *arg);
 

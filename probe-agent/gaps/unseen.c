@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "probe-agent/unseen.h"
+#include "probe-agent/gaps/unseen.h"
 
 #include <string.h>
 
-const struct unseen unseen_table[] = {
-#define UNSEEN(fronts, what, told) { fronts, what, told },
-#include "probe-agent/unseen.def"
+const struct unseen unseen_table[UNSEEN_REASONS] = {
+#define UNSEEN(reason, key, fronts, what, told, advice)                        \
+	{ key, fronts, what, told, advice },
+#include "probe-agent/gaps/unseen.def"
 #undef UNSEEN
 };
-const size_t unseen_n = sizeof(unseen_table) / sizeof(*unseen_table);
 
 bool unseen_with(const struct unseen *u, const char *front)
 {

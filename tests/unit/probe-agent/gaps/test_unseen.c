@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "common/buf.h"
-#include "probe-agent/unseen.h"
+#include "probe-agent/gaps/unseen.h"
 
 #define BEGIN "### What it does not see\n"
 #define END "\nIt only reads:"
@@ -30,14 +30,18 @@ static void read_file(const char *path, struct buf *b)
 
 static void put_list(struct buf *b)
 {
-	buf_puts(b,
-		 BEGIN "\n| | with `--capture=` | told by |\n|---|---|---|\n");
-	for (size_t i = 0; i < unseen_n; i++) {
+	buf_puts(
+		b, BEGIN
+		"\n| | with `--capture=` | told by | in `check` | what to do |\n"
+		"|---|---|---|---|---|\n");
+	for (size_t i = 0; i < UNSEEN_REASONS; i++) {
 		const struct unseen *u = &unseen_table[i];
 
 		buf_printf(b, "| %s | %s | ", u->what,
 			   *u->fronts ? u->fronts : "any");
-		buf_printf(b, *u->told ? "`%s` |\n" : "–%s |\n", u->told);
+		buf_printf(b, *u->told ? "`%s` | " : "–%s | ", u->told);
+		buf_printf(b, *u->key ? "`%s` | " : "–%s | ", u->key);
+		buf_printf(b, "%s |\n", u->advice);
 	}
 }
 
@@ -73,8 +77,8 @@ static void readme_has_the_list(void **state)
 
 static void each_is_true_of_ways_that_exist(void **state)
 {
-	static const struct unseen some = { "socket syscall", "", "" };
-	static const struct unseen any = { "", "", "" };
+	static const struct unseen some = { .fronts = "socket syscall" };
+	static const struct unseen any = { .fronts = "" };
 
 	(void)state;
 	assert_true(unseen_with(&any, "fentry"));
@@ -82,7 +86,7 @@ static void each_is_true_of_ways_that_exist(void **state)
 	assert_true(unseen_with(&some, "syscall"));
 	assert_false(unseen_with(&some, "sock"));
 	assert_false(unseen_with(&some, "fentry"));
-	for (size_t i = 0; i < unseen_n; i++)
+	for (size_t i = 0; i < UNSEEN_REASONS; i++)
 		assert_true(unseen_with(&unseen_table[i], "socket") ||
 			    unseen_with(&unseen_table[i], "fentry"));
 }
