@@ -11,6 +11,17 @@
  * One call on a socket, and where its bytes are in the program's memory.
  * Ordered without padding: the BPF stack is short.
  */
+/* Where a program keeps the call that it copies: one for each of an object. */
+enum tap_scratch_key {
+	SCRATCH_SENDING, /* a write begins */
+	SCRATCH_ENTER, /* a system call begins, beside SCRATCH_SENDING */
+	SCRATCH_SENT,
+	SCRATCH_RECEIVED,
+	SCRATCH_MMSG,
+	SCRATCH_MMSG_CALL, /* not of a copy */
+	TAP_SCRATCHES
+};
+
 struct tap_call {
 	struct sock *sk;
 	const char *buf; /* the bytes if iov is NULL, else the first of them */
@@ -26,6 +37,7 @@ struct tap_call {
 	__u32 first; /* bytes at buf, before those in iov; <= len */
 	__u32 twin; /* TAP_TWIN: plain text from inside the socket's TLS */
 	__u32 skip; /* bytes at its beginning that were inspected before */
+	__u32 scratch; /* enum tap_scratch_key of the program that runs */
 };
 
 /*

@@ -101,9 +101,11 @@ static __always_inline void advance(struct copy *c, __u32 n)
 	c->left -= n;
 }
 
+#define PIECE_LOST 2
+
 /*
  * Copies n <= cap bytes into a record of their own. Returns 0 to go on with the
- * next step, 1 at the end.
+ * next step, 1 at the end; PIECE_LOST: no room.
  */
 static __always_inline int copy_piece(struct copy *c, struct tap_conn *conn,
 				      __u32 n, const __u32 cap)
@@ -115,7 +117,7 @@ static __always_inline int copy_piece(struct copy *c, struct tap_conn *conn,
 		d = bpf_ringbuf_reserve(&tap_ring,
 					sizeof(*d) + cap + TAP_PIECE_PAD, 0);
 	if (!d)
-		return piece_lost(c, conn);
+		return PIECE_LOST;
 	n = at_most(n, cap);
 	if (bpf_probe_read_user(d->data, n, c->from)) {
 		bpf_ringbuf_discard(d, BPF_RB_NO_WAKEUP);
@@ -211,8 +213,9 @@ __noinline int copy_walk(struct copy *c, struct tap_conn *conn)
 /* The next step. Returns 0 to go on, 1 at the end. */
 static long copy_step(__u32 i, struct copying *k)
 {
-	struct copy *c = &k->copy;
+	struct copy *c = k->copy;
 	__u32 n;
+	int end;
 
 	if (!c->seg_left) {
 		struct iovec v;
@@ -247,9 +250,12 @@ static long copy_step(__u32 i, struct copying *k)
 		n = TAP_PIECE_MAX;
 	if (n == 0)
 		return 1; /* the budget is used up */
-	if (n <= TAP_PIECE_SMALL)
-		return copy_small(c, k->conn, n) != 0;
-	return copy_large(c, k->conn, n) != 0;
+	end = n <= TAP_PIECE_SMALL ? copy_small(c, k->conn, n)
+				   : copy_large(c, k->conn, n);
+	/* Called from here, where it finds enough stack. */
+	if (end == PIECE_LOST)
+		end = piece_lost(c, k->conn);
+	return end != 0;
 }
 
 /*
@@ -325,18 +331,26 @@ __noinline int copy_begin(struct copy *c, struct tap_call *call,
 __noinline int copy_call(struct tap_call *call, struct tap_conn *conn,
 			 struct copy_cut *cut)
 {
-	struct copying k = {};
-	struct copy *c = &k.copy;
-	__u32 dir, i, due, tail;
+	__u32 dir, i, due, tail, scratch;
+	struct copying k;
+	struct copy *c;
 	__u8 place;
 
 	if (!call || !conn || !cut)
 		return 0;
+	scratch = call->scratch;
+	c = bpf_map_lookup_elem(&tap_scratches, &scratch);
+	if (!c) {
+		tap_count(TAP_C_LOST_RECORDS);
+		return 0;
+	}
+	__builtin_memset(c, 0, sizeof(*c));
 	dir = cut->dir & 1;
 	due = conn->due[dir];
 	tail = conn->tail[dir];
 	place = conn->place[dir];
 	k.conn = conn;
+	k.copy = c;
 	copy_begin(c, call, conn, cut);
 	/* Most calls are one piece. */
 	if (copy_step(0, &k))

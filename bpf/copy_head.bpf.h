@@ -132,9 +132,26 @@ struct copy {
 	__u32 skip; /* bytes to be passed first */
 };
 
+union tap_scratch {
+	struct copy copy;
+	struct tap_call call;
+};
+
+/*
+ * The stack has no room for a copy (512 bytes for a chain of functions), so it
+ * has a place of its own for each program and CPU: the kernel runs no program
+ * again on a CPU where it has not ended.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, TAP_SCRATCHES);
+	__type(key, __u32);
+	__type(value, union tap_scratch);
+} tap_scratches SEC(".maps");
+
 struct copying {
 	struct tap_conn *conn;
-	struct copy copy;
+	struct copy *copy;
 };
 
 static __always_inline void head_begins(struct copy *c, struct tap_conn *conn)

@@ -138,24 +138,38 @@ static __noinline int h2_goes_on(struct tap_call *call, struct tap_conn *conn,
 	return true;
 }
 
-/* A call begins no message of HTTP/1: does it look like HTTP/2? */
-static __noinline int h2_joins(struct tap_call *call, struct tap_conn *conn,
-			       __u32 dir, __u32 pos)
+/*
+ * A call begins no message of HTTP/1. Is it HTTP/2, by its first bytes? Returns
+ * 1 if it is, 2 if h2_frames() must tell, 0 if not.
+ */
+static __noinline int h2_resembles(struct tap_call *call, struct tap_conn *conn,
+				   __u32 dir, __u32 pos)
 {
 	bool first = conn->verdict == VERDICT_NEW && !conn->last_dir;
 	struct classify_beginning b = {};
 	int n;
 
 	if (conn->shaped == H2_NEVER)
-		return false;
+		return 0;
 	n = peek(call, &b);
 	if (first && n > 0 && is_settings(&b, n)) {
 		begin_h2(conn, H2_EXPECTED);
 		conn->role = (dir ^ 1) + 1;
 		walk_of(conn, dir)->next = pos;
-		return true;
+		return 1;
 	}
-	if (n < H2_WALK_HEAD || !is_frame(b.at) || h2_frames(call, 0) <= 0)
+	return n >= H2_WALK_HEAD && is_frame(b.at) ? 2 : 0;
+}
+
+/* The same, decided. Inlined, so that either call finds enough stack. */
+static __always_inline bool
+h2_joins(struct tap_call *call, struct tap_conn *conn, __u32 dir, __u32 pos)
+{
+	int joins = h2_resembles(call, conn, dir, pos);
+
+	if (joins != 2)
+		return joins;
+	if (h2_frames(call, 0) <= 0)
 		return false;
 	begin_h2(conn, H2_SHAPED);
 	conn->role = 0;

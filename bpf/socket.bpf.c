@@ -96,7 +96,8 @@ SEC("raw_tp/tcp_sendmsg_locked")
 int tcp_sendmsg_locked(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct msghdr *msg = (struct msghdr *)ctx->args[1];
-	struct tap_call c = { .sk = (struct sock *)ctx->args[0] };
+	struct tap_call c = { .sk = (struct sock *)ctx->args[0],
+			      .scratch = SCRATCH_SENDING };
 	struct task_struct *task = current_task();
 	struct tap_conn *conn;
 	struct pt_regs *r;
@@ -131,7 +132,8 @@ int tcp_sendmsg_locked(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/sock_send_length")
 int sock_send_length(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct tap_call c = { .sk = (struct sock *)ctx->args[0] };
+	struct tap_call c = { .sk = (struct sock *)ctx->args[0],
+			      .scratch = SCRATCH_SENT };
 	struct task_struct *task;
 	int ret = ctx->args[1];
 	struct tap_conn *conn;
@@ -170,7 +172,8 @@ SEC("raw_tp/sock_recv_length")
 int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = current_task();
-	struct tap_call c = { .sk = (struct sock *)ctx->args[0] };
+	struct tap_call c = { .sk = (struct sock *)ctx->args[0],
+			      .scratch = SCRATCH_RECEIVED };
 	int ret = ctx->args[1], flags = ctx->args[2];
 	struct tap_conn *conn;
 	struct pt_regs *r;

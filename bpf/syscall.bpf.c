@@ -17,7 +17,7 @@ SEC("tp")
 int syscall_write_exit(struct syscall_exit_args *ctx)
 {
 	struct task_struct *task = current_task();
-	struct tap_call c = { .len = ctx->ret };
+	struct tap_call c = { .len = ctx->ret, .scratch = SCRATCH_SENT };
 	struct tap_conn *conn;
 	struct pt_regs *r;
 
@@ -43,7 +43,7 @@ int syscall_read_exit(struct syscall_exit_args *ctx)
 {
 	enum syscall_shape shape = shape_of(ctx->nr);
 	struct task_struct *task = current_task();
-	struct tap_call c = { .len = ctx->ret };
+	struct tap_call c = { .len = ctx->ret, .scratch = SCRATCH_RECEIVED };
 	struct tap_conn *conn;
 	struct pt_regs *r;
 	__u64 flags = 0;
@@ -99,33 +99,37 @@ int syscall_sendfile_exit(struct syscall_exit_args *ctx)
 #define MMSG_MAX 16
 
 struct mmsg {
-	struct sock *sk;
+	struct tap_call *call; /* the message under way */
 	struct tap_conn *conn;
-	__u32 tgid;
 	const struct mmsghdr *vec;
-	__u32 n;
 	__u32 after; /* bytes in the messages that are left */
+	__u16 n;
 	bool read;
 };
 
 static long mmsg_step(__u32 i, struct mmsg *m)
 {
-	struct tap_call c = { .sk = m->sk, .tgid = m->tgid };
 	const struct mmsghdr *msg = m->vec + i;
+	struct tap_call *c = m->call;
 
 	if (i >= m->n)
 		return 1;
-	if (bpf_probe_read_user(&c.len, sizeof(c.len), &msg->msg_len) ||
-	    !place(&c, SHAPE_MSG, (__u64)&msg->msg_hdr, 0))
+	c->buf = NULL;
+	c->iov = NULL;
+	c->iovs = 0;
+	c->first = 0;
+	c->skip = 0;
+	if (bpf_probe_read_user(&c->len, sizeof(c->len), &msg->msg_len) ||
+	    !place(c, SHAPE_MSG, (__u64)&msg->msg_hdr, 0))
 		return 1;
-	m->after -= c.len;
-	c.after = m->after;
-	if (!c.len)
+	m->after -= c->len;
+	c->after = m->after;
+	if (!c->len)
 		return 0;
 	if (m->read)
-		tap_received(&c, m->conn);
+		tap_received(c, m->conn);
 	else
-		tap_sent(&c, m->conn);
+		tap_sent(c, m->conn);
 	return 0;
 }
 
@@ -133,30 +137,35 @@ SEC("tp")
 int syscall_mmsg_exit(struct syscall_exit_args *ctx)
 {
 	struct task_struct *task = current_task();
-	struct mmsg m = { .n = ctx->ret, .read = ctx->nr == NR_RECVMMSG };
+	struct mmsg m = { .read = ctx->nr == NR_RECVMMSG };
+	__u32 key = SCRATCH_MMSG_CALL;
 	struct pt_regs *r;
 	__u32 i, len;
 
 	if (m.read ? ctx->ret <= 0 : !tap_late)
 		return 0;
+	m.call = bpf_map_lookup_elem(&tap_scratches, &key);
+	if (!m.call)
+		return 0;
+	m.call->twin = 0;
+	m.call->scratch = SCRATCH_MMSG;
 	r = user_regs(task);
 	if (m.read && REG3(r) & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
 		return 0;
-	m.sk = sock_of_fd(task, REG0(r));
-	m.tgid = READ(struct task_struct, task, tgid);
+	m.call->sk = sock_of_fd(task, REG0(r));
+	m.call->tgid = READ(struct task_struct, task, tgid);
 	m.vec = (const struct mmsghdr *)REG1(r);
-	if (!m.sk)
+	if (!m.call->sk)
 		return 0;
 	if (ctx->ret <= 0)
-		return tap_refused(m.sk);
-	m.conn = m.read ? tap_conn_of(m.sk, m.tgid, TAP_RX)
-			: tap_returned(m.sk, m.tgid);
+		return tap_refused(m.call->sk);
+	m.conn = m.read ? tap_conn_of(m.call->sk, m.call->tgid, TAP_RX)
+			: tap_returned(m.call->sk, m.call->tgid);
 	if (!m.conn)
 		return 0;
-	if (m.n > MMSG_MAX) {
+	if (ctx->ret > MMSG_MAX)
 		tap_count(TAP_C_TRUNCATED);
-		m.n = MMSG_MAX;
-	}
+	m.n = ctx->ret > MMSG_MAX ? MMSG_MAX : ctx->ret;
 	for (i = 0; i < MMSG_MAX; i++) {
 		if (i >= m.n ||
 		    bpf_probe_read_user(&len, sizeof(len), &m.vec[i].msg_len))

@@ -157,7 +157,7 @@ int syscall_write_enter(struct syscall_enter_args *ctx)
 {
 	enum syscall_shape shape = shape_of(ctx->nr);
 	struct task_struct *task = current_task();
-	struct tap_call c = {};
+	struct tap_call c = { .scratch = SCRATCH_ENTER };
 	struct tap_conn *conn;
 
 	c.sk = sock_of_fd(task, ctx->arg[0]);

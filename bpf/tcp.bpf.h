@@ -199,7 +199,9 @@ static __always_inline __u32 caller(void)
 /* tcp_sendmsg() begins. */
 static __always_inline void tcp_sending(struct sock *sk, struct msghdr *msg)
 {
-	struct tap_call c = { .sk = sk, .tgid = caller() };
+	struct tap_call c = { .sk = sk,
+			      .tgid = caller(),
+			      .scratch = SCRATCH_SENDING };
 	struct tap_conn *conn = tap_conn_of(sk, c.tgid, TAP_TX);
 	__u64 len = TCP_READ(msg, msg_iter.count);
 
@@ -216,7 +218,7 @@ static __always_inline void tcp_sending(struct sock *sk, struct msghdr *msg)
 static __always_inline void tcp_sent(struct sock *sk, struct msghdr *msg,
 				     int len)
 {
-	struct tap_call c = { .sk = sk, .len = len };
+	struct tap_call c = { .sk = sk, .len = len, .scratch = SCRATCH_SENT };
 	struct tap_conn *conn;
 
 	if (!tap_late)
@@ -239,7 +241,10 @@ static __always_inline void tcp_sent(struct sock *sk, struct msghdr *msg,
 static __always_inline void tcp_received(struct sock *sk, struct msghdr *msg,
 					 __u32 len)
 {
-	struct tap_call c = { .sk = sk, .tgid = caller(), .len = len };
+	struct tap_call c = { .sk = sk,
+			      .tgid = caller(),
+			      .len = len,
+			      .scratch = SCRATCH_RECEIVED };
 	struct tap_conn *conn = tap_conn_of(sk, c.tgid, TAP_RX);
 
 	if (!conn)

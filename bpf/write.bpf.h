@@ -35,14 +35,14 @@ __noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
 {
 	struct copy_cut cut = { .dir = TAP_TX };
 	__u8 kind = CALL_UNKNOWN, look;
-	__u64 now;
 	__u32 seq;
 
 	if (!c || !conn || is_opaque(conn, c, 0))
 		return 0;
-	cut.first_ns = now = bpf_ktime_get_ns();
+	cut.first_ns = cut.last_ns = bpf_ktime_get_ns();
 	if (conn->flags & CONN_COUNTED)
-		return tap_counted(c, conn, TAP_TX, conn->tx_entry_ns ?: now);
+		return tap_counted(c, conn, TAP_TX,
+				   conn->tx_entry_ns ?: cut.last_ns);
 	seq = sock_tx_seq(c->sk) - c->after;
 	cut.pos = seq - c->len;
 	if (c->after == -c->len) {
@@ -67,7 +67,6 @@ __noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
 		if (!cut.flags && conn->verdict != VERDICT_H2 &&
 		    sock_is_opening(c->sk))
 			cut.flags = TAP_F_SYN;
-		cut.last_ns = now;
 		cut.look = look;
 		take(c, conn, &cut);
 		conn->tx_look = cut.look;
@@ -75,7 +74,7 @@ __noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
 	if (cut.flags & CUT_UNREAD ||
 	    (cut.flags & CUT_EARLY && kind == CALL_UNKNOWN)) {
 		conn->tx_kind = kind;
-		conn->tx_entry_ns = now;
+		conn->tx_entry_ns = cut.last_ns;
 		return 1;
 	}
 	if (conn->tx_lost)
@@ -83,7 +82,7 @@ __noinline int tap_sent(struct tap_call *c, struct tap_conn *conn)
 	conn->tx_kind = CALL_UNKNOWN;
 	conn->tx_entry_ns = 0;
 	conn->done.tx_seq = seq;
-	conn->done.tx_ns = now;
+	conn->done.tx_ns = cut.last_ns;
 	return 0;
 }
 

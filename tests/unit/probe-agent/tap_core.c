@@ -64,6 +64,7 @@ static struct core {
 	struct socket_room sockets[SOCKETS];
 	struct entry conns[CONNS];
 	__u64 counters[TAP_C_MAX];
+	union tap_scratch scratch[TAP_SCRATCHES];
 	struct queued *first, *last;
 	size_t used;
 	__u64 now_ns;
@@ -112,6 +113,8 @@ void *bpf_map_lookup_elem(void *map, const void *key)
 {
 	if (map == &tap_counters)
 		return &core.counters[*(const __u32 *)key];
+	if (map == &tap_scratches)
+		return &core.scratch[*(const __u32 *)key];
 	if (map != &tap_conns)
 		return NULL;
 	for (size_t i = 0; i < CONNS; i++)
