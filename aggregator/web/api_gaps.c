@@ -270,7 +270,7 @@ static const struct gap {
 	  what,                                                                \
 	  "Services on the node that can't be read where they use: " what      \
 	  ". redtap-agent check on that node lists them with their ports.",    \
-	  "What helps: " advice ".",                                              \
+	  "What helps: " advice ".",                                           \
 	  AGENT_PAGE },
 #include "proto/unseen.def"
 };
