@@ -8,10 +8,9 @@
 #include "bpf/tap.h"
 
 /*
- * One call on a socket, and where its bytes are in the program's memory.
- * Ordered without padding: the BPF stack is short.
+ * Where a program keeps the call that it copies, in tap_scratches: each program
+ * of an object has a place of its own.
  */
-/* Where a program keeps the call that it copies: one for each of an object. */
 enum tap_scratch_key {
 	SCRATCH_SENDING, /* a write begins */
 	SCRATCH_ENTER, /* a system call begins, beside SCRATCH_SENDING */
@@ -22,6 +21,10 @@ enum tap_scratch_key {
 	TAP_SCRATCHES
 };
 
+/*
+ * One call on a socket, and where its bytes are in the program's memory.
+ * Ordered without padding: the BPF stack is short.
+ */
 struct tap_call {
 	struct sock *sk;
 	const char *buf; /* the bytes if iov is NULL, else the first of them */

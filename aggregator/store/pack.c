@@ -90,6 +90,15 @@ static int next_body(struct pack_reader *r, uint64_t *len)
 	return 0;
 }
 
+/* A sum that is greater than any written marks the pack as damaged. */
+static uint64_t read_sum(struct varint_reader *v)
+{
+	uint64_t sum = varint_get(v);
+
+	v->bad |= sum > SUMS_MAX;
+	return sum;
+}
+
 int pack_next(struct pack_reader *r, struct pack_row *row)
 {
 	struct varint_reader v;
@@ -101,10 +110,10 @@ int pack_next(struct pack_reader *r, struct pack_row *row)
 	v = (struct varint_reader){ .at = r->at, .end = r->at + len };
 	r->at += len;
 	row->key = (uint32_t)r->last;
-	row->count = varint_get(&v);
-	row->errors = varint_get(&v);
+	row->count = read_sum(&v);
+	row->errors = read_sum(&v);
 	for (size_t i = 0; i < PACK_SUMS; i++)
-		row->sum[i] = varint_get(&v);
+		row->sum[i] = read_sum(&v);
 	for (size_t i = 0; i < PACK_HISTS; i++)
 		row->hist[i].len = varint_get(&v);
 	for (size_t i = 0; i < PACK_HISTS && !v.bad; i++) {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "aggregator/store/pack.h"
+#include "./common/sums.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -27,9 +28,9 @@ static bool sum_pack(const void *data, size_t len, uint64_t sum[3])
 	while ((n = pack_next(&r, &row)) > 0) {
 		assert((int64_t)row.key > last);
 		last = row.key;
-		sum[0] += row.count;
-		sum[1] += row.errors;
-		sum[2] += row.sum[PACK_SUMS - 1];
+		sum[0] = sums_add(sum[0], row.count);
+		sum[1] = sums_add(sum[1], row.errors);
+		sum[2] = sums_add(sum[2], row.sum[PACK_SUMS - 1]);
 	}
 	return n == 0;
 }
@@ -53,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		assert(good);
 		assert(sum_pack(out.data, out.len, both));
 		for (unsigned i = 0; i < 3; i++)
-			assert(both[i] == a[i] + b[i]);
+			assert(both[i] == sums_add(a[i], b[i]));
 	}
 	buf_fini(&out);
 	return 0;
