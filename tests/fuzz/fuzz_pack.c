@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregator/store/pack.h"
 #include "./common/sums.h"
+#include "aggregator/store/pack.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
