@@ -8,12 +8,14 @@ fast open, MPTCP, sockmaps, TLS in TLS. What the programs count themselves is th
 
 import collections
 import os
+import pathlib
 import re
 import shutil
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -205,9 +207,20 @@ def apache_remoteip(rt):
 def squid(rt):
     """squid asked for ftp:, and with a method in lower case"""
     need("squid", "curl")
-    where, port = rt.dir / "squid", PORT + 6
-    where.mkdir()
+    # Not in rt.dir, whose parent may be closed to squid's user.
+    where = pathlib.Path(tempfile.mkdtemp(prefix="redtap-it-", dir="/tmp"))
+    port, name = PORT + 6, f"redtap{os.getpid()}"
     shutil.chown(where, "proxy")
+    try:
+        squid_in(rt, where, port, name)
+    finally:
+        shutil.rmtree(where)
+        # What a squid that was killed leaves would keep the next from starting.
+        for left in pathlib.Path("/dev/shm").glob(f"{name}-*"):
+            left.unlink()
+
+
+def squid_in(rt, where, port, name):
     conf = where / "squid.conf"
     conf.write_text(f"""
 http_port 127.0.0.1:{port}
@@ -219,7 +232,7 @@ cache deny all
 coredump_dir {where}
 shutdown_lifetime 0 seconds
 """)
-    rt.spawn(["squid", "-N", "-n", "redtapit", "-f", conf], "squid", env=service("squid"))
+    rt.spawn(["squid", "-N", "-n", name, "-f", conf], "squid", env=service("squid"))
     listens(port)
     before = rt.quiet()
     url = "ftp://127.0.0.1:1/x"
