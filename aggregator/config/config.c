@@ -201,6 +201,8 @@ static void default_u32(uint32_t *to, uint32_t value)
  */
 static int default_ingest(struct aggregator_config *cfg)
 {
+	/* As systemd sets it; another unit cannot look into our store. */
+	const char *folder = getenv("RUNTIME_DIRECTORY");
 	int err;
 
 	if (cfg->ingest.listen_count)
@@ -210,7 +212,7 @@ static int default_ingest(struct aggregator_config *cfg)
 	if (err || cfg->ingest.token_file)
 		return err;
 	if (asprintf(&cfg->ingest.token_file, "%s/ingest.token",
-		     cfg->store.dir) < 0) {
+		     folder ? folder : cfg->store.dir) < 0) {
 		cfg->ingest.token_file = NULL;
 		return -ENOMEM;
 	}

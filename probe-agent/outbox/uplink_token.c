@@ -13,6 +13,7 @@
  */
 static const char *const usual[UPLINK_TOKENS] = {
 	"/etc/redtap/tls/ingest.token",
+	"/run/redtap/ingest.token",
 	"/var/lib/redtap/ingest.token",
 };
 
