@@ -20,7 +20,7 @@
  */
 
 /* The files that may have the token; one of them is in use. */
-#define UPLINK_TOKENS 2u
+#define UPLINK_TOKENS 3u
 struct uplink_secret {
 	char *file[UPLINK_TOKENS];
 	size_t n, current;
