@@ -129,7 +129,8 @@ const char *conffile_readable(const char *value)
 {
 	struct stat st;
 
-	if (stat(value, &st) || access(value, R_OK))
+	/* access() alone forgets the capabilities that the agent reads with. */
+	if (stat(value, &st) || faccessat(AT_FDCWD, value, R_OK, AT_EACCESS))
 		return errno == ENOENT ? "a file that exists"
 		       : errno == EACCES
 			       ? "a file that may be read (permission denied)"
